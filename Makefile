@@ -1,0 +1,96 @@
+# terasocket. "make" lists the targets.
+
+GO       ?= go
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+FUZZTIME ?= 20s
+
+.DEFAULT_GOAL := help
+.PHONY: help postgres compiler build test check demo bench fuzz clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# Shell functions of the two targets that install something. install_as takes
+# the package names for apt-get, dnf, apk, pacman and brew. On Debian and Ubuntu
+# the package postgresql would create and start a cluster: a file in
+# createcluster.d forbids it for as long as the installation takes.
+define INSTALL
+set -e; \
+have() { command -v "$$1" >/dev/null 2>&1; }; \
+as_root() { \
+	if [ "$$(id -u)" = 0 ]; then "$$@"; \
+	elif have sudo; then sudo "$$@"; \
+	else echo "make: installing needs root, and there is no sudo. As root, run: $$*" >&2; return 1; fi; \
+}; \
+install_as() { \
+	if have apt-get; then \
+		no_cluster=/etc/postgresql-common/createcluster.d/terasocket.conf; \
+		as_root apt-get update -qq || echo "make: apt-get update failed; going on with the lists there are" >&2; \
+		as_root mkdir -p "$${no_cluster%/*}"; \
+		echo 'create_main_cluster = false' | as_root tee "$$no_cluster" >/dev/null; \
+		status=0; \
+		as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$1 </dev/null || status=$$?; \
+		as_root rm -f "$$no_cluster"; \
+		return $$status; \
+	elif have dnf; then as_root dnf install -y $$2; \
+	elif have apk; then as_root apk add --no-cache $$3; \
+	elif have pacman; then as_root pacman -Sy --noconfirm --needed $$4; \
+	elif have brew; then brew install $$5; \
+	else \
+		echo "make: no apt-get, dnf, apk, pacman or brew here; install by hand: $$1" >&2; return 1; \
+	fi; \
+};
+endef
+
+# The same places as db/embedded looks in.
+POSTGRES_DIRS = $$(echo "$$PATH" | tr : ' ') /usr/lib/postgresql/*/bin /usr/pgsql-*/bin /usr/libexec/postgresql* \
+	/opt/homebrew/opt/postgresql*/bin /usr/local/opt/postgresql*/bin
+
+postgres: ## install the PostgreSQL server programs, unless there are some
+	@$(INSTALL) \
+	found() { for d in $(POSTGRES_DIRS); do if [ -x "$$d/initdb" ] && [ -x "$$d/postgres" ]; then return 0; fi; done; return 1; }; \
+	if found; then exit 0; fi; \
+	echo "make: no PostgreSQL server programs found; installing them"; \
+	install_as postgresql postgresql-server postgresql postgresql postgresql; \
+	if ! found; then echo "make: installed PostgreSQL, but initdb and postgres are in none of: $(POSTGRES_DIRS)" >&2; exit 1; fi
+
+compiler: # go test -race links with cgo
+	@$(INSTALL) \
+	cc="$$($(GO) env CC)"; \
+	if have "$${cc%% *}"; then exit 0; fi; \
+	echo "make: no C compiler found, which go test -race needs; installing gcc"; \
+	install_as "gcc libc6-dev" "gcc glibc-devel" "gcc musl-dev" gcc gcc
+
+build: ## build bin/terasocket
+	@mkdir -p bin
+	$(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/terasocket ./cmd/terasocket
+
+test: postgres compiler ## run all tests with the race detector
+	CGO_ENABLED=1 $(GO) test -race -timeout 10m ./...
+
+check: ## formatting, vet, staticcheck, go.mod, generated code
+	@unformatted="$$(gofmt -l .)"; if [ -n "$$unformatted" ]; then echo "gofmt -w these:"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	$(GO) mod tidy -diff
+	@sum() { find proto db/opentera -type f -exec cksum {} + | sort; }; \
+	before="$$(sum)"; echo "$(GO) generate ./..."; $(GO) generate ./...; \
+	if [ "$$before" != "$$(sum)" ]; then \
+		echo "generated code was stale; it is current now, commit it"; exit 1; \
+	fi
+
+demo: postgres build ## run a made-up installation on a throw-away PostgreSQL
+	bin/terasocket demo
+
+bench: postgres ## run all benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem -timeout 30m ./...
+
+fuzz: ## run every fuzz test for FUZZTIME (20s)
+	@set -e; for pkg in $$($(GO) list ./...); do \
+		for f in $$($(GO) test -list '^Fuzz' "$$pkg" | grep '^Fuzz' || true); do \
+			echo "$$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) "$$pkg"; \
+		done; \
+	done
+
+clean: ## remove what the targets above built
+	rm -rf bin .demo *.test *.prof

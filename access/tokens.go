@@ -1,0 +1,82 @@
+package access
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// TokenLifetime is how long a connect token is good (OpenTera: 60 s).
+const TokenLifetime = 60 * time.Second
+
+// ErrUnknown is returned for a principal that does not exist, is disabled or is deleted: it may not connect.
+var ErrUnknown = errors.New("no such user, participant or device that may connect")
+
+// Tokens mints and redeems connect tokens.
+type Tokens struct {
+	Pool *pgxpool.Pool
+}
+
+//go:embed sql/redeem.sql
+var redeemSQL string
+
+// Create mints a token for one handshake of this principal. It is base64url text of 43 characters, kept nowhere in clear.
+// Errors: ErrUnknown.
+func (t *Tokens) Create(ctx context.Context, kind Kind, uuid string) (string, error) {
+	var token string
+	err := t.Pool.QueryRow(ctx, "SELECT terasocket.create_connect_token($1, $2)", kind.String(), uuid).Scan(&token)
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) && refused.Code == "P0002" { // no_data_found
+		return "", fmt.Errorf("%w: %s %s", ErrUnknown, kind, uuid)
+	}
+	if err != nil {
+		return "", fmt.Errorf("create connect token: %w", err)
+	}
+	return token, nil
+}
+
+// Redeem consumes a token and says whose it was. Of any number of calls with one token, one succeeds.
+// Errors: ErrRefused, or the database's.
+func (t *Tokens) Redeem(ctx context.Context, kind Kind, token string) (Identity, error) {
+	id := Identity{Principal: Principal{Kind: kind}}
+	err := t.Pool.QueryRow(ctx, redeemSQL, kind.String(), token).Scan(&id.ID, &id.UUID, &id.Name)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return Identity{}, ErrRefused
+	}
+	if err != nil {
+		return Identity{}, fmt.Errorf("redeem connect token: %w", err)
+	}
+	return id, nil
+}
+
+// Sweep deletes expired tokens and returns how many there were.
+func (t *Tokens) Sweep(ctx context.Context) (int64, error) {
+	tag, err := t.Pool.Exec(ctx, "DELETE FROM terasocket.connect_tokens WHERE expires_at <= now()")
+	if err != nil {
+		return 0, fmt.Errorf("sweep connect tokens: %w", err)
+	}
+	return tag.RowsAffected(), nil
+}
+
+// RunSweep sweeps every minute until ctx ends. It returns nil: an error is logged, the next round tries again.
+func (t *Tokens) RunSweep(ctx context.Context, log *slog.Logger) error {
+	tick := time.NewTicker(TokenLifetime)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			if _, err := t.Sweep(ctx); err != nil && ctx.Err() == nil {
+				log.Warn("expired connect tokens not swept", "err", err)
+			}
+		}
+	}
+}

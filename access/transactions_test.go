@@ -1,0 +1,198 @@
+package access_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// change is one statement of a random transaction.
+type change struct {
+	sql      string
+	touched  object // whose own row or link it changes
+	isRights bool   // it gives or takes rights
+}
+
+// links are the link tables that bring an object into or out of sight: its type, and the column of the other end.
+var links = map[string]struct{ objectType, other, otherTable string }{
+	"t_devices_sites":         {"device", "id_site", "t_sites"},
+	"t_services_sites":        {"service", "id_site", "t_sites"},
+	"t_services_projects":     {"service", "id_project", "t_projects"},
+	"t_sessions_users":        {"session", "id_user", "t_users"},
+	"t_sessions_participants": {"session", "id_participant", "t_participants"},
+	"t_sessions_types_sites":  {"session_type", "id_site", "t_sites"},
+	"t_tests_types_sites":     {"test_type", "id_site", "t_sites"},
+}
+
+// visibleColumn is a column of each type that clients see and nobody is routed by.
+var visibleColumn = map[string]string{
+	"site": "site_name=site_name || '.'", "project": "project_name=project_name || '.'", "user": "user_lastname=user_lastname || '.'",
+	"user_group": "user_group_name=user_group_name || '.'", "participant_group": "participant_group_name=participant_group_name || '.'",
+	"participant": "participant_name=participant_name || '.'", "device": "device_name=device_name || '.'",
+	"service": "service_name=service_name || '.'", "session_type": "session_type_name=session_type_name || '.'",
+	"session_type_site":    "id_session_type=(SELECT min(id_session_type) FROM t_sessions_types t WHERE t.id_session_type <> t_sessions_types_sites.id_session_type)",
+	"session_type_project": "id_session_type=(SELECT min(id_session_type) FROM t_sessions_types t WHERE t.id_session_type <> t_sessions_types_projects.id_session_type)",
+	"session_type_service": "id_session_type=(SELECT min(id_session_type) FROM t_sessions_types t WHERE t.id_session_type <> t_sessions_types_services.id_session_type)",
+	"session":              "session_name=session_name || '.'", "asset": "asset_name=asset_name || '.'", "test_type": "test_type_name=test_type_name || '.'",
+	"test": "test_name=test_name || '.'", "test_invitation": "test_invitation_message=coalesce(test_invitation_message, '') || '.'",
+	"server_settings": "server_settings_value=server_settings_value || '.'",
+}
+
+// change makes up a statement.
+func (r *installation) change(f *fixture) change {
+	types := []string{"site", "project", "user", "user_group", "participant_group", "participant", "device", "service", "session_type", "session_type_site",
+		"session_type_project", "session_type_service", "session", "asset", "test_type", "test", "test_invitation"}
+	linkTables := []string{"t_devices_sites", "t_services_sites", "t_services_projects", "t_sessions_users", "t_sessions_participants",
+		"t_sessions_types_sites", "t_tests_types_sites"}
+	rights := []string{"t_users_users_groups", "t_services_access", "t_services_roles"}
+	objectType := types[r.IntN(len(types))]
+	name := objectTables[objectType]
+	id := r.any(name)
+	c := change{touched: object{objectType, int64(id)}}
+	switch r.IntN(10) {
+	case 0, 1:
+		c.sql = update(name, id, visibleColumn[objectType])
+	case 2:
+		c.sql = bury(name, id)
+	case 3:
+		c.sql = raise(name, id)
+	case 4:
+		c.sql = remove(name, id)
+	case 5: // its own row moves
+		columns := r.columns(name)
+		if len(columns) == 0 || objectType == "user" {
+			columns = []string{visibleColumn[objectType]}
+		}
+		c.sql = update(name, id, columns...)
+	case 6:
+		c.sql = r.add(name, 0, r.columns(name)...)
+		c.touched.id = int64(r.next)
+	case 7, 8: // a link
+		name = linkTables[r.IntN(len(linkTables))]
+		link := links[name]
+		id = r.any(name)
+		c.touched = object{link.objectType, one[int64](f, fmt.Sprintf("SELECT coalesce((SELECT id_%s FROM %s WHERE %s = %d), 0)::bigint",
+			link.objectType, name, tables[name].id, id))}
+		switch r.IntN(5) {
+		case 0:
+			c.sql = bury(name, id)
+		case 1:
+			c.sql = raise(name, id)
+		case 2:
+			c.sql = remove(name, id)
+		case 3:
+			c.sql = update(name, id, r.ref(link.other, link.otherTable, 0))
+		case 4:
+			owner := r.any(objectTables[link.objectType])
+			c.touched.id = int64(owner)
+			c.sql = r.add(name, 0, fmt.Sprintf("id_%s=%d", link.objectType, owner), r.ref(link.other, link.otherTable, 0))
+		}
+	case 9:
+		name = rights[r.IntN(len(rights))]
+		c.touched, c.isRights = object{}, true
+		switch r.IntN(4) {
+		case 0:
+			c.sql = bury(name, r.any(name))
+		case 1:
+			c.sql = raise(name, r.any(name))
+		case 2:
+			c.sql = remove(name, r.any(name))
+		case 3:
+			c.sql = r.add(name, 0, r.columns(name)...)
+		}
+	}
+	return c
+}
+
+// Random transactions on random installations: whoever hears of an object sees it, or saw it and is told that it is
+// gone; and who sees it, or has lost it by a change of its own row or links, does hear.
+func TestTransactionsTellThoseConcerned(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(6) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			t.Parallel()
+			f := setup(t, bare("views", withViews))
+			r := newInstallation(1000 + seed)
+			f.do(r.statements()...)
+			f.skip()
+			before := f.living()
+			done := 0
+			for done < 60 {
+				var changes []change
+				var sql []string
+				for range []int{1, 1, 2, 3}[r.IntN(4)] {
+					c := r.change(f)
+					changes, sql = append(changes, c), append(sql, c.sql)
+				}
+				if f.try(sql...) != nil {
+					continue // a foreign key
+				}
+				done++
+				after := f.living()
+				if !f.concerned(changes, before, after) {
+					t.Fatalf("seed %d, transaction:\n%s", seed, strings.Join(sql, ";\n"))
+				}
+				before = after
+			}
+		})
+	}
+}
+
+func (f *fixture) concerned(changes []change, before, after audience) bool {
+	f.Helper()
+	ok := true
+	fail := func(format string, args ...any) {
+		f.Helper()
+		ok = false
+		f.Errorf(format, args...)
+	}
+	isRights := slices.ContainsFunc(changes, func(c change) bool { return c.isRights })
+	connected := one[[]int32](f, "SELECT coalesce(array_agg(id_user), '{}') FROM t_users WHERE user_enabled AND deleted_at IS NULL")
+
+	recorded := map[object]bool{}
+	for _, s := range one[[]string](f, fmt.Sprintf("SELECT coalesce(array_agg(DISTINCT object_type || ' ' || object_id), '{}') FROM terasocket.events WHERE seq > %d", f.mark)) {
+		var o object
+		fmt.Sscan(s, &o.objectType, &o.id)
+		recorded[o] = true
+	}
+	ops := map[object]map[int32]string{} // what each user heard last of an object
+	for user, messages := range f.heard() {
+		for _, m := range messages {
+			o := object{m.objectType, m.id}
+			if ops[o] == nil {
+				ops[o] = map[int32]string{}
+			}
+			ops[o][user] = m.op
+			saw, sees := slices.Contains(before[o], user), slices.Contains(after[o], user)
+			_, isAlive := after[o]
+			switch {
+			case isAlive && m.op != "delete" && !sees:
+				fail("user %d hears %v and does not see it", user, m)
+			case isAlive && m.op == "delete" && sees:
+				fail("user %d hears %v and still sees it", user, m)
+			case (!isAlive || m.op == "delete") && !saw && !isRights:
+				fail("user %d hears %v and never saw it", user, m)
+			}
+		}
+	}
+	for o := range recorded {
+		for _, user := range after[o] {
+			if op := ops[o][user]; op == "" || op == "delete" {
+				fail("user %d sees %v and heard %q", user, o, op)
+			}
+		}
+	}
+	// Only what one statement has done to its own object: what else is in the transaction may take it away too.
+	if o := changes[0].touched; len(changes) == 1 && !isRights {
+		if !slices.Equal(before[o], after[o]) && !recorded[o] {
+			fail("%v was seen by %v and is seen by %v: nothing is recorded", o, before[o], after[o])
+		}
+		for _, user := range before[o] {
+			if slices.Contains(connected, user) && !slices.Contains(after[o], user) && ops[o][user] != "gone" && ops[o][user] != "delete" {
+				fail("user %d lost %v and heard %q", user, o, ops[o][user])
+			}
+		}
+	}
+	return ok
+}

@@ -1,0 +1,41 @@
+package api
+
+import (
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+func TestAdmin(t *testing.T) {
+	t.Parallel()
+	registry := prometheus.NewRegistry()
+	counter := prometheus.NewCounter(prometheus.CounterOpts{Name: "terasocket_test_total", Help: "x"})
+	registry.MustRegister(counter)
+	var notReady error
+	handler := (&Admin{Ready: func(*http.Request) error { return notReady }, Metrics: registry}).Handler()
+	get := func(path string) (int, string) {
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+		return w.Code, w.Body.String()
+	}
+	if code, body := get("/healthz"); code != 200 || body != "ok\n" {
+		t.Errorf("/healthz: %d %q", code, body)
+	}
+	if code, body := get("/readyz"); code != 200 || body != "ready\n" {
+		t.Errorf("/readyz: %d %q", code, body)
+	}
+	if code, body := get("/metrics"); code != 200 || !strings.Contains(body, "terasocket_test_total 0") {
+		t.Errorf("/metrics: %d %q", code, body)
+	}
+	notReady = errors.New("draining")
+	if code, body := get("/readyz"); code != 503 || body != "draining\n" {
+		t.Errorf("/readyz: %d %q", code, body)
+	}
+	if code, _ := get("/healthz"); code != 200 {
+		t.Errorf("/healthz while not ready: %d", code)
+	}
+}

@@ -1,0 +1,95 @@
+package api
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+)
+
+// Proxies are the addresses whose X-Forwarded-*, X-ExternalServer and X-ExternalPort headers count. From anyone else
+// these headers are ignored.
+type Proxies struct {
+	trusted []netip.Prefix
+}
+
+// ParseProxies reads addresses and networks ("10.0.0.1", "10.0.0.0/8").
+func ParseProxies(list []string) (*Proxies, error) {
+	p := &Proxies{}
+	for _, s := range list {
+		s = strings.TrimSpace(s)
+		if s == "" {
+			continue
+		}
+		prefix, err := netip.ParsePrefix(s)
+		if err != nil {
+			addr, addrErr := netip.ParseAddr(s)
+			if addrErr != nil {
+				return nil, fmt.Errorf("trusted proxy %q is neither an address nor a network such as 10.0.0.0/8", s)
+			}
+			prefix = netip.PrefixFrom(addr, addr.BitLen())
+		}
+		p.trusted = append(p.trusted, prefix.Masked())
+	}
+	return p, nil
+}
+
+// ClientAddr is the address that a request came from, without port: the peer, or the last untrusted one of
+// X-Forwarded-For where the peer is a trusted proxy. "" when a trusted proxy does not say (OpenTera's nginx does not,
+// for /wss).
+func (p *Proxies) ClientAddr(r *http.Request) string {
+	peer, ok := peerAddr(r)
+	if !ok {
+		return ""
+	}
+	if !p.isTrusted(peer) {
+		return peer.String()
+	}
+	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	for i := len(hops) - 1; i >= 0; i-- {
+		addr, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
+		if err != nil {
+			return ""
+		}
+		if addr = addr.Unmap(); !p.isTrusted(addr) {
+			return addr.String()
+		}
+	}
+	return ""
+}
+
+// External is host:port as a trusted proxy says that clients reach it: X_ExternalServer (as OpenTera's nginx spells it)
+// or X-ExternalServer, with X-ExternalPort.
+func (p *Proxies) External(r *http.Request) (host string, ok bool) {
+	peer, ok := peerAddr(r)
+	if !ok || !p.isTrusted(peer) {
+		return "", false
+	}
+	server := r.Header.Get("X-ExternalServer")
+	if values := r.Header["X_externalserver"]; server == "" && len(values) > 0 { // Go's canonical form of X_ExternalServer
+		server = values[0]
+	}
+	if server == "" {
+		return "", false
+	}
+	port := r.Header.Get("X-ExternalPort")
+	if port == "" {
+		return server, true
+	}
+	return net.JoinHostPort(strings.Trim(server, "[]"), port), true
+}
+
+func (p *Proxies) isTrusted(addr netip.Addr) bool {
+	for _, prefix := range p.trusted {
+		if prefix.Contains(addr) {
+			return true
+		}
+	}
+	return false
+}
+
+func peerAddr(r *http.Request) (netip.Addr, bool) {
+	addr, err := netip.ParseAddrPort(r.RemoteAddr)
+	return addr.Addr().Unmap(), err == nil
+}

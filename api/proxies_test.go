@@ -1,0 +1,109 @@
+package api
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"testing"
+)
+
+func TestClientAddr(t *testing.T) {
+	t.Parallel()
+	proxies, err := ParseProxies([]string{"10.0.0.0/8", " 127.0.0.1", "", "::1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		peer      string
+		forwarded []string
+		want      string
+	}{
+		{"192.0.2.1:5", nil, "192.0.2.1"},
+		{"192.0.2.1:5", []string{"203.0.113.9"}, "192.0.2.1"}, // spoofed: not from a trusted proxy
+		{"10.1.2.3:5", nil, ""},
+		{"10.1.2.3:5", []string{"203.0.113.9"}, "203.0.113.9"},
+		{"10.1.2.3:5", []string{"1.2.3.4, 203.0.113.9"}, "203.0.113.9"}, // the first is the client's own word
+		{"10.1.2.3:5", []string{"203.0.113.9, 10.9.9.9"}, "203.0.113.9"},
+		{"10.1.2.3:5", []string{"203.0.113.9", "10.9.9.9"}, "203.0.113.9"},
+		{"10.1.2.3:5", []string{"203.0.113.9, rubbish"}, ""},
+		{"10.1.2.3:5", []string{"10.1.1.1"}, ""},
+		{"[::ffff:127.0.0.1]:5", []string{"203.0.113.9"}, "203.0.113.9"},
+		{"[::1]:5", []string{"2001:db8::1"}, "2001:db8::1"},
+		{"@", nil, ""},
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.RemoteAddr = test.peer
+		for _, f := range test.forwarded {
+			r.Header.Add("X-Forwarded-For", f)
+		}
+		if got := proxies.ClientAddr(r); got != test.want {
+			t.Errorf("%s with %q is %q, want %q", test.peer, test.forwarded, got, test.want)
+		}
+	}
+}
+
+func TestParseProxiesRefuses(t *testing.T) {
+	t.Parallel()
+	for _, s := range []string{"nginx", "10.0.0.0/33", "10.0.0", "*"} {
+		if _, err := ParseProxies([]string{s}); err == nil {
+			t.Errorf("%q was taken", s)
+		}
+	}
+}
+
+func TestWebsocketURLBase(t *testing.T) {
+	t.Parallel()
+	proxies, err := ParseProxies([]string{"10.0.0.0/8"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		public  string
+		peer    string
+		headers map[string]string
+		isTLS   bool
+		want    string
+	}{
+		"from the request":         {"", "192.0.2.1:5", nil, true, "wss://asked.example:4050"},
+		"plain":                    {"", "192.0.2.1:5", nil, false, "ws://asked.example:4050"},
+		"setting wins":             {"wss://public.example", "10.0.0.1:5", map[string]string{"X-ExternalServer": "a"}, true, "wss://public.example"},
+		"OpenTera's nginx":         {"", "10.0.0.1:5", map[string]string{"X_ExternalServer": "tera.example", "X-ExternalPort": "40075"}, false, "wss://tera.example:40075"},
+		"another proxy's spelling": {"", "10.0.0.1:5", map[string]string{"X-ExternalServer": "tera.example", "X-ExternalPort": "40075"}, false, "wss://tera.example:40075"},
+		"no port":                  {"", "10.0.0.1:5", map[string]string{"X-ExternalServer": "tera.example"}, false, "wss://tera.example"},
+		"IPv6":                     {"", "10.0.0.1:5", map[string]string{"X-ExternalServer": "[2001:db8::1]", "X-ExternalPort": "1"}, false, "wss://[2001:db8::1]:1"},
+		"spoofed":                  {"", "192.0.2.1:5", map[string]string{"X_ExternalServer": "evil.example", "X-ExternalServer": "evil.example"}, true, "wss://asked.example:4050"},
+		"proxy says nothing":       {"", "10.0.0.1:5", map[string]string{"X-ExternalPort": "1"}, true, "wss://asked.example:4050"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			scheme := "http"
+			if test.isTLS {
+				scheme = "https"
+			}
+			r := httptest.NewRequest(http.MethodGet, scheme+"://asked.example:4050/api/user/login", nil)
+			r.RemoteAddr = test.peer
+			for k, v := range test.headers {
+				r.Header.Set(k, v)
+			}
+			if got := (&API{Proxies: proxies, PublicURL: test.public}).base(r); got != test.want {
+				t.Errorf("%s, want %s", got, test.want)
+			}
+		})
+	}
+}
+
+func FuzzClientAddr(f *testing.F) {
+	f.Add("10.1.2.3:5", "203.0.113.9, 10.0.0.1", "tera.example", "1")
+	proxies, err := ParseProxies([]string{"10.0.0.0/8"})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(_ *testing.T, peer, forwarded, server, port string) {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.RemoteAddr = peer
+		r.Header["X-Forwarded-For"] = []string{forwarded}
+		r.Header["X-Externalserver"] = []string{server}
+		r.Header["X-Externalport"] = []string{port}
+		proxies.ClientAddr(r)
+		proxies.External(r)
+	})
+}

@@ -1,0 +1,29 @@
+package api
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+
+	"terasocket/access"
+)
+
+// WebsocketURL puts a websocket URL together: base is wss://host:port.
+func WebsocketURL(base string, kind access.Kind, token string) string {
+	return strings.TrimSuffix(base, "/") + "/wss/" + kind.String() + "?id=" + url.QueryEscape(token)
+}
+
+// base is what a client puts before /wss/...: --public-url, or what a trusted proxy says that it is called, or the host
+// that the client asked for.
+func (a *API) base(r *http.Request) string {
+	if a.PublicURL != "" {
+		return a.PublicURL
+	}
+	if host, ok := a.Proxies.External(r); ok {
+		return "wss://" + host
+	}
+	if r.TLS == nil {
+		return "ws://" + r.Host
+	}
+	return "wss://" + r.Host
+}

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+
+	"github.com/alecthomas/kong"
+)
+
+// cli is the command line: one field a subcommand.
+type cli struct {
+	Serve   serveCmd   `cmd:"" help:"Serve the websockets of an OpenTera database."`
+	Migrate migrateCmd `cmd:"" help:"Put terasocket into an OpenTera database, or take it out again."`
+	Demo    demoCmd    `cmd:"" help:"Show the job on a throw-away PostgreSQL, then keep serving it."`
+	Tail    tailCmd    `cmd:"" help:"Connect as a client and print one event a line."`
+	Token   tokenCmd   `cmd:"" help:"Print a websocket URL that works once within 60 s."`
+	Version versionCmd `cmd:"" help:"Print the version."`
+}
+
+// console is where a command prints and reads its settings.
+type console struct {
+	stdout, stderr io.Writer
+	getenv         func(string) string
+}
+
+const description = `The websockets of OpenTera, driven by PostgreSQL.
+
+A flag that is not given is taken from the environment: TERASOCKET_ and the flag in capitals, so --public-url from
+TERASOCKET_PUBLIC_URL; with _FILE appended, from the file of that name (for secrets). --database-url also from
+DATABASE_URL.`
+
+// run is the program: it returns the exit code. 0 done, 1 failed, 2 wrong usage.
+func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
+	exited := -1
+	parser, err := kong.New(&cli{},
+		kong.Name("terasocket"),
+		kong.Description(description),
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(code int) { exited = code }), // after --help
+		kong.Resolvers(environment(getenv)),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.Bind(&console{stdout, stderr, getenv}),
+	)
+	if err != nil {
+		_, _ = fmt.Fprintln(stderr, "terasocket:", err)
+		return 2
+	}
+	command, err := parser.Parse(args)
+	if exited >= 0 {
+		return exited
+	}
+	if err != nil {
+		_, _ = fmt.Fprintf(stderr, "terasocket: %v\nTry: terasocket --help\n", err)
+		return 2
+	}
+	if err := command.Run(); err != nil {
+		// one line, whatever a library puts into its errors
+		_, _ = fmt.Fprintln(stderr, "terasocket:", strings.Join(strings.Fields(err.Error()), " "))
+		return 1
+	}
+	return 0
+}
+
+// environment takes flags that are not given from the environment.
+func environment(getenv func(string) string) kong.Resolver {
+	return kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+		names := []string{"TERASOCKET_" + strings.ToUpper(strings.ReplaceAll(flag.Name, "-", "_"))}
+		if flag.Name == "database-url" {
+			names = append(names, "DATABASE_URL")
+		}
+		for _, name := range names {
+			if value := getenv(name); value != "" {
+				return value, nil
+			}
+			if path := getenv(name + "_FILE"); path != "" {
+				content, err := os.ReadFile(path)
+				if err != nil {
+					return nil, fmt.Errorf("read %s_FILE: %w", name, err)
+				}
+				return strings.TrimSpace(string(content)), nil
+			}
+		}
+		return nil, nil
+	})
+}
+
+// databaseFlags are the flags of every command that works on the database.
+type databaseFlags struct {
+	DatabaseURL string `name:"database-url" placeholder:"URL" help:"The OpenTera database, postgres://user:password@host:port/opentera."`
+}
+
+// errNoDatabase says what is missing.
+var errNoDatabase = errors.New("no database given: set --database-url or DATABASE_URL, for example " +
+	"postgres://teraagent:tera@127.0.0.1:5432/opentera")
+
+func (f databaseFlags) url() (string, error) {
+	if f.DatabaseURL == "" {
+		return "", errNoDatabase
+	}
+	return f.DatabaseURL, nil
+}
+
+// logFlags say how to log, to standard error.
+type logFlags struct {
+	LogLevel  slog.Level `name:"log-level" default:"info" help:"Log from this level on: debug, info, warn or error."`
+	LogFormat string     `name:"log-format" enum:"text,json" default:"text" help:"text or json."`
+}
+
+func (f logFlags) logger(w io.Writer) *slog.Logger {
+	options := &slog.HandlerOptions{Level: f.LogLevel}
+	if f.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}

@@ -1,0 +1,197 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"terasocket/db/dbtest"
+	"terasocket/db/opentera"
+	"terasocket/migrations"
+)
+
+// result is what a command printed and returned.
+type result struct {
+	code           int
+	stdout, stderr string
+}
+
+func command(ctx context.Context, env map[string]string, args ...string) result {
+	var stdout, stderr bytes.Buffer
+	code := run(ctx, args, func(name string) string { return env[name] }, &stdout, &stderr)
+	return result{code, stdout.String(), stderr.String()}
+}
+
+// migrated has passwords of 4 rounds: under the race detector one of 12 takes seconds.
+func migrated() dbtest.Template {
+	return dbtest.OpenTera("migrated", migrations.Up, dbtest.QuickPasswords)
+}
+
+func TestServeRefusesWithOneClearSentence(t *testing.T) {
+	t.Parallel()
+	behind := dbtest.New(t, migrated())
+	if _, err := dbtest.Conn(t, behind).Exec(t.Context(), "UPDATE terasocket.schema_migrations SET version = 1"); err != nil {
+		t.Fatal(err)
+	}
+	ahead := dbtest.New(t, migrated())
+	if _, err := dbtest.Conn(t, ahead).Exec(t.Context(), "UPDATE terasocket.schema_migrations SET version = 999"); err != nil {
+		t.Fatal(err)
+	}
+	dirty := dbtest.New(t, migrated())
+	if _, err := dbtest.Conn(t, dirty).Exec(t.Context(), "UPDATE terasocket.schema_migrations SET dirty = true"); err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		args []string
+		want string
+	}{
+		"no database":      {[]string{"--plain-http"}, "no database given: set --database-url or DATABASE_URL"},
+		"unreachable":      {[]string{"--plain-http", "--database-url", "postgres://127.0.0.1:1/x"}, "cannot be reached"},
+		"rubbish URL":      {[]string{"--plain-http", "--database-url", "postgres://u:secret@%zz"}, "read the database URL"},
+		"not OpenTera":     {[]string{"--plain-http", "--database-url", dbtest.New(t, dbtest.Empty())}, "not an OpenTera database"},
+		"not migrated":     {[]string{"--plain-http", "--database-url", dbtest.New(t, dbtest.OpenTera("bare"))}, "run `terasocket migrate up`"},
+		"behind":           {[]string{"--plain-http", "--database-url", behind}, "older than this binary: run `terasocket migrate up`"},
+		"ahead":            {[]string{"--plain-http", "--database-url", ahead}, "newer than this binary"},
+		"dirty":            {[]string{"--plain-http", "--database-url", dirty}, "terasocket migrate force"},
+		"no certificate":   {[]string{"--database-url", behind}, "TLS needs --tls-cert and --tls-key"},
+		"both":             {[]string{"--plain-http", "--tls-cert", "x", "--database-url", behind}, "exclude each other"},
+		"bad public URL":   {[]string{"--plain-http", "--public-url", "https://x", "--database-url", behind}, "must be wss://host:port"},
+		"bad proxies":      {[]string{"--plain-http", "--trusted-proxies", "nginx", "--database-url", dbtest.New(t, migrated())}, "neither an address nor a network"},
+		"missing cert":     {[]string{"--tls-cert", "/nonexistent", "--tls-key", "/nonexistent", "--database-url", dbtest.New(t, migrated())}, "read the TLS certificate"},
+		"address in use":   {[]string{"--plain-http", "--listen", "256.0.0.1:1", "--database-url", dbtest.New(t, migrated())}, "--listen"},
+		"negative backlog": {[]string{"--plain-http", "--max-backlog=-1", "--database-url", behind}, "must be positive"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got := command(t.Context(), nil, append([]string{"serve", "--admin-listen", ""}, test.args...)...)
+			if got.code != 1 || !strings.Contains(got.stderr, test.want) {
+				t.Errorf("exit code %d, %q; want 1 and %q", got.code, got.stderr, test.want)
+			}
+			if strings.Count(strings.TrimSpace(got.stderr), "\n") > 0 || strings.Contains(got.stderr, "secret") {
+				t.Errorf("not one clear sentence: %q", got.stderr)
+			}
+		})
+	}
+}
+
+func TestWrongUsage(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{{"nonsense"}, {"serve", "--nonsense"}, {"token", "robot", "x"}, {"serve", "--encoding", "xml"}, {"migrate", "down", "x"}} {
+		if got := command(t.Context(), nil, args...); got.code != 2 || got.stderr == "" {
+			t.Errorf("%q: exit code %d, %q; want 2 and a message", args, got.code, got.stderr)
+		}
+	}
+}
+
+func TestHelp(t *testing.T) {
+	t.Parallel()
+	got := command(t.Context(), nil, "serve", "--help")
+	if got.code != 0 {
+		t.Errorf("exit code %d: %s", got.code, got.stderr)
+	}
+	for _, flag := range []string{"--database-url", "--listen-database-url", "--listen", "--admin-listen", "--plain-http", "--tls-cert", "--tls-key",
+		"--public-url", "--encoding", "--trusted-proxies", "--log-retention", "--log-max-rows"} {
+		if !strings.Contains(got.stdout, flag) {
+			t.Errorf("serve --help does not tell of %s", flag)
+		}
+	}
+	if got := command(t.Context(), nil, "--help"); got.code != 0 || !strings.Contains(got.stdout, "TERASOCKET_") {
+		t.Errorf("--help: %+v", got)
+	}
+}
+
+func TestSettingsComeFromFlagsThenEnvironmentThenFiles(t *testing.T) {
+	t.Parallel()
+	url := dbtest.New(t, migrated())
+	file := filepath.Join(t.TempDir(), "url")
+	if err := os.WriteFile(file, []byte(url+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const wrong = "postgres://127.0.0.1:1/x"
+	for name, test := range map[string]struct {
+		env  map[string]string
+		args []string
+	}{
+		"flag before all":         {map[string]string{"TERASOCKET_DATABASE_URL": wrong, "DATABASE_URL": wrong}, []string{"--database-url", url}},
+		"environment":             {map[string]string{"TERASOCKET_DATABASE_URL": url, "DATABASE_URL": wrong}, nil},
+		"its file":                {map[string]string{"TERASOCKET_DATABASE_URL_FILE": file}, nil},
+		"DATABASE_URL":            {map[string]string{"DATABASE_URL": url}, nil},
+		"file of DATABASE_URL":    {map[string]string{"DATABASE_URL_FILE": file}, nil},
+		"migration's own address": {map[string]string{"DATABASE_URL": wrong, "TERASOCKET_MIGRATION_DATABASE_URL": url}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got := command(t.Context(), test.env, append([]string{"migrate", "version", "--json"}, test.args...)...)
+			var answer struct{ Version, Latest uint }
+			if err := json.Unmarshal([]byte(got.stdout), &answer); got.code != 0 || err != nil || answer.Version != migrations.Latest() {
+				t.Errorf("%+v", got)
+			}
+		})
+	}
+	got := command(t.Context(), map[string]string{"DATABASE_URL_FILE": "/nonexistent"}, "migrate", "version")
+	if got.code != 2 || !strings.Contains(got.stderr, "DATABASE_URL_FILE") {
+		t.Errorf("a missing file: %+v", got)
+	}
+}
+
+func TestMigrateCommands(t *testing.T) {
+	t.Parallel()
+	env := map[string]string{"DATABASE_URL": dbtest.New(t, dbtest.OpenTera("bare"))}
+	for _, step := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{[]string{"migrate", "version"}, 0, "0 (this binary needs "},
+		{[]string{"migrate", "status"}, 0, "0001  missing   event_log\n"},
+		{[]string{"migrate", "up"}, 0, "applied, the database is at version "},
+		{[]string{"migrate", "up"}, 0, "0 applied"},
+		{[]string{"migrate", "status", "--json"}, 0, `{"version":1,"name":"event_log","applied":true}`},
+		{[]string{"migrate", "down", "1"}, 0, "1 taken back"},
+		{[]string{"migrate", "down", "0"}, 1, "must be 1 or more"},
+		{[]string{"migrate", "force", "99"}, 1, "there is no version 99"},
+		{[]string{"migrate", "force", "1"}, 0, "said to be at version 1"},
+		{[]string{"migrate", "force", "3"}, 0, "said to be at version 3"},
+		{[]string{"migrate", "down", "99", "--json"}, 0, `{"taken_back":3,"version":0}`},
+		{[]string{"migrate", "down", "1"}, 0, "0 taken back"},
+	} {
+		got := command(t.Context(), env, step.args...)
+		if got.code != step.code || !strings.Contains(got.stdout+got.stderr, step.want) {
+			t.Errorf("%q: %+v, want %d and %q", step.args, got, step.code, step.want)
+		}
+	}
+}
+
+func TestTokenPrintsOneLine(t *testing.T) {
+	t.Parallel()
+	env := map[string]string{"DATABASE_URL": dbtest.New(t, migrated())}
+	got := command(t.Context(), env, "token", "user", opentera.DemoProjectAdminUUID)
+	if got.code != 0 || !strings.HasPrefix(got.stdout, "wss://localhost:4050/wss/user?id=") || strings.Count(got.stdout, "\n") != 1 {
+		t.Errorf("%+v", got)
+	}
+	got = command(t.Context(), env, "token", "--public-url", "wss://tera.example:443", "--json", "device", opentera.DemoDeviceUUID)
+	var answer map[string]string
+	if err := json.Unmarshal([]byte(got.stdout), &answer); err != nil || !strings.HasPrefix(answer["websocket_url"], "wss://tera.example:443/wss/device?id=") {
+		t.Errorf("%+v, %v", got, err)
+	}
+	for _, args := range [][]string{{"user", "no-such"}, {"user", opentera.DemoDisabledUUID}, {"user", opentera.DemoDeletedUUID},
+		{"participant", opentera.DemoProjectAdminUUID}, {"participant", opentera.DemoDisabledParticipantUUID}, {"user", "'; DROP TABLE t_users; --"}} {
+		if got := command(t.Context(), env, append([]string{"token"}, args...)...); got.code != 1 || got.stdout != "" || !strings.Contains(got.stderr, "may connect") {
+			t.Errorf("%q: %+v; want a refusal", args, got)
+		}
+	}
+}
+
+func TestVersion(t *testing.T) {
+	t.Parallel()
+	if got := command(t.Context(), nil, "version"); got.code != 0 || !strings.HasPrefix(got.stdout, "terasocket ") {
+		t.Errorf("%+v", got)
+	}
+	if got := command(t.Context(), nil, "version", "--json"); !json.Valid([]byte(got.stdout)) {
+		t.Errorf("%+v", got)
+	}
+}

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"golang.org/x/sync/errgroup"
+
+	"terasocket/db/embedded"
+	"terasocket/db/opentera"
+	"terasocket/migrations"
+)
+
+type demoCmd struct {
+	Listen string     `name:"listen" default:"127.0.0.1:4050" help:"Address of sockets and REST; port 0 for a free one."`
+	Once   bool       `name:"once" help:"Show the job and end, instead of serving on."`
+	Level  slog.Level `name:"log-level" default:"warn" help:"Log from this level on: debug, info, warn or error."`
+}
+
+// Run starts everything, shows who hears what, and serves until ctx ends. Nothing of it is left behind.
+func (c *demoCmd) Run(ctx context.Context, con *console) (err error) {
+	say := func(format string, args ...any) { _, _ = fmt.Fprintf(con.stdout, format+"\n", args...) }
+
+	server, err := embedded.Start(ctx, embedded.Config{})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, server.Stop()) }()
+	dir, err := os.MkdirTemp("", "terasocket-demo-")
+	if err != nil {
+		return fmt.Errorf("make a directory for the certificate: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+
+	conn, databaseURL, err := demoDatabase(ctx, server)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	say("PostgreSQL      throw-away, in %s", server.Dir())
+	say("OpenTera        3 sites, 8 projects, 40 users, 120 participants, 30 devices, 60 sessions")
+	say("terasocket      migrated to version %d", migrations.Latest())
+
+	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	if err := selfSigned(cert, key); err != nil {
+		return err
+	}
+	serve := &serveCmd{
+		databaseFlags: databaseFlags{databaseURL}, Listen: c.Listen, TLSCert: cert, TLSKey: key, Encoding: "protobuf",
+		LogRetention: 24 * time.Hour, LogMaxRows: 1_000_000, MaxBacklog: 256 << 10,
+	}
+	log := slog.New(slog.NewTextHandler(con.stderr, &slog.HandlerOptions{Level: c.Level}))
+	g, err := openGateway(ctx, serve, log)
+	if err != nil {
+		return err
+	}
+	defer g.close()
+	say("serving         %s, with a certificate of its own (%s)\n", g.url(), cert)
+
+	running, stop := context.WithCancel(ctx)
+	defer stop()
+	var group errgroup.Group
+	group.Go(func() error { return g.run(running) })
+	trust := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: true} //nolint:gosec // our own certificate, made above
+	showErr := show(ctx, con.stdout, conn, g.url(), trust)
+	if showErr == nil && !c.Once {
+		c.invite(con.stdout, g.url(), databaseURL)
+		<-ctx.Done()
+	}
+	stop()
+	if ctx.Err() != nil && errors.Is(showErr, context.Canceled) {
+		showErr = nil // Ctrl-C in the middle
+	}
+	return errors.Join(showErr, group.Wait())
+}
+
+// demoDatabase makes OpenTera's database with the demo data, and migrates it.
+func demoDatabase(ctx context.Context, server *embedded.Server) (_ *pgx.Conn, url string, err error) {
+	admin, err := pgx.Connect(ctx, server.URL("postgres"))
+	if err != nil {
+		return nil, "", fmt.Errorf("connect to the throw-away PostgreSQL: %w", err)
+	}
+	_, err = admin.Exec(ctx, "CREATE DATABASE opentera")
+	_ = admin.Close(context.WithoutCancel(ctx))
+	if err != nil {
+		return nil, "", fmt.Errorf("create the database: %w", err)
+	}
+	url = server.URL("opentera")
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return nil, "", fmt.Errorf("connect to the database: %w", err)
+	}
+	if err := opentera.Load(ctx, conn); err != nil {
+		return nil, "", errors.Join(err, conn.Close(context.WithoutCancel(ctx)))
+	}
+	if err := migrations.Up(ctx, url); err != nil {
+		return nil, "", errors.Join(err, conn.Close(context.WithoutCancel(ctx)))
+	}
+	return conn, url, nil
+}
+
+// invite says what to try.
+func (c *demoCmd) invite(w io.Writer, url, databaseURL string) {
+	program, err := os.Executable()
+	if err != nil {
+		program = "terasocket"
+	}
+	_, _ = fmt.Fprintf(w, `
+Try it. In one terminal, be a clinician:
+
+  %[1]s tail --insecure --username paul.project --password terasocket-demo %[2]s
+
+In another, change something:
+
+  psql '%[3]s' -c "UPDATE t_participants SET participant_name = 'Lucie T.' WHERE id_participant = 1"
+
+Log in by hand (the URL works once, within 60 s):
+
+  curl -k -u admin:terasocket-demo '%[4]s/api/user/login?with_websocket=true'
+
+Users, password terasocket-demo: admin (superadmin), claire.site (admin of site 1), paul.project (admin of project 1),
+ursula.user (user of project 1), patricia.project (projects 4 and 5), nora.norole (sees nobody but herself).
+
+Ctrl-C ends it and cleans up.
+`, program, url, databaseURL, strings.Replace(url, "wss://", "https://", 1))
+}

@@ -1,0 +1,185 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/jackc/pgx/v5"
+
+	"terasocket/proto/opentera"
+)
+
+// viewers are the three users of the demo, with different rights.
+var viewers = [...]struct{ username, who string }{
+	{"admin", "superadmin"},
+	{"paul.project", "admin of project 1"},
+	{"patricia.project", "projects 4 and 5"},
+}
+
+// scene is one thing that a clinician's application does, as one transaction.
+type scene struct {
+	title      string
+	statements []string
+}
+
+var scenes = []scene{
+	{"rename participant 1, of project 1", []string{
+		`UPDATE t_participants SET participant_name = participant_name || ' (new)' WHERE id_participant = 1`}},
+	{"plan a session with participant 1", []string{
+		`INSERT INTO t_sessions (id_session, session_uuid, id_session_type, id_creator_user, session_name, session_start_datetime,
+		                         session_duration, session_status, version_id)
+		 SELECT nextval('id_session_sequence'), gen_random_uuid()::text, min(id_session_type), 1, 'Demo session', now(), 0, 0, 1
+		 FROM t_sessions_types WHERE deleted_at IS NULL`,
+		`INSERT INTO t_sessions_participants (id_session_participant, id_session, id_participant, version_id)
+		 SELECT nextval('id_session_participant'), max(id_session), 1, 1 FROM t_sessions`}},
+	{"start it", []string{
+		`UPDATE t_sessions SET session_status = 1 WHERE id_session = (SELECT max(id_session) FROM t_sessions)`}},
+	{"rename participant 61, of project 4", []string{
+		`UPDATE t_participants SET participant_name = participant_name || ' (new)' WHERE id_participant = 61`}},
+	{"move participant 2 from project 1 to 4", []string{
+		`UPDATE t_participants SET id_project = 4, id_participant_group = NULL WHERE id_participant = 2`}},
+	{"soft-delete participant 61", []string{
+		`UPDATE t_participants SET deleted_at = now() WHERE id_participant = 61`}},
+	{"change a server setting", []string{
+		`UPDATE t_server_settings SET server_settings_value = 'secret' WHERE server_settings_name = 'DeviceRegisterKey'`}},
+}
+
+// hearing is an event that a viewer received.
+type hearing struct {
+	what string
+	at   time.Time
+}
+
+// listening is a viewer with a socket.
+type listening struct {
+	mu    sync.Mutex
+	heard []hearing
+	last  time.Time
+}
+
+// show logs the viewers in, plays the scenes, and prints side by side who heard what, with the time from COMMIT to receipt.
+func show(ctx context.Context, w io.Writer, conn *pgx.Conn, url string, trust *tls.Config) error {
+	var ears [len(viewers)]listening
+	for i, v := range viewers {
+		address, err := login(ctx, strings.Replace(url, "wss://", "https://", 1), v.username, "terasocket-demo", trust)
+		if err != nil {
+			return err
+		}
+		dialer := websocket.Dialer{TLSClientConfig: trust, HandshakeTimeout: 10 * time.Second}
+		socket, _, err := dialer.DialContext(ctx, address, nil)
+		if err != nil {
+			return withoutURL("connect", err)
+		}
+		done := make(chan struct{})
+		go func() { defer close(done); ears[i].listen(socket) }()
+		defer func() {
+			_ = socket.Close()
+			<-done
+		}()
+	}
+	row := func(cells ...string) {
+		_, _ = fmt.Fprintf(w, "%-40s", cells[0])
+		for _, c := range cells[1:] {
+			_, _ = fmt.Fprintf(w, "  %-30s", c)
+		}
+		_, _ = fmt.Fprintln(w)
+	}
+	row("one transaction", viewers[0].username, viewers[1].username, viewers[2].username)
+	row("", "("+viewers[0].who+")", "("+viewers[1].who+")", "("+viewers[2].who+")")
+	for _, s := range scenes {
+		committed, err := s.play(ctx, conn)
+		if err != nil {
+			return fmt.Errorf("%s: %w", s.title, err)
+		}
+		settled(ctx, &ears, committed)
+		cells := []string{s.title}
+		for i := range ears {
+			cells = append(cells, ears[i].take(committed))
+		}
+		row(cells...)
+	}
+	return ctx.Err()
+}
+
+// play returns when COMMIT was sent.
+func (s scene) play(ctx context.Context, conn *pgx.Conn) (committed time.Time, err error) {
+	tx, err := conn.Begin(ctx)
+	if err != nil {
+		return time.Time{}, err
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	for _, statement := range s.statements {
+		if _, err := tx.Exec(ctx, statement); err != nil {
+			return time.Time{}, err
+		}
+	}
+	committed = time.Now()
+	return committed, tx.Commit(ctx)
+}
+
+func (l *listening) listen(socket *websocket.Conn) {
+	for {
+		_, frame, err := socket.ReadMessage()
+		if err != nil {
+			return
+		}
+		now := time.Now()
+		what := "?"
+		if e, err := parseFrame(frame); err == nil {
+			if d, ok := e.message.(*opentera.DatabaseEvent); ok {
+				what = d.GetType().String() + " " + d.GetObjectType()
+			}
+		}
+		l.mu.Lock()
+		l.heard = append(l.heard, hearing{what, now})
+		l.last = now
+		l.mu.Unlock()
+	}
+}
+
+// take gives what was heard since the last call, as one cell.
+func (l *listening) take(committed time.Time) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.heard) == 0 {
+		return "-"
+	}
+	cells := make([]string, len(l.heard))
+	for i, h := range l.heard {
+		cells[i] = fmt.Sprintf("%s %.1f ms", h.what, h.at.Sub(committed).Seconds()*1000)
+	}
+	l.heard = nil
+	return strings.Join(cells, ", ")
+}
+
+// quiet is how long nothing must come before a scene is over: many times what an event takes.
+const quiet = 250 * time.Millisecond
+
+// settled waits until nothing has come for a while.
+func settled(ctx context.Context, ears *[len(viewers)]listening, committed time.Time) {
+	for {
+		last := committed
+		for i := range ears {
+			ears[i].mu.Lock()
+			if ears[i].last.After(last) {
+				last = ears[i].last
+			}
+			ears[i].mu.Unlock()
+		}
+		left := time.Until(last.Add(quiet))
+		if left <= 0 {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(left):
+		}
+	}
+}

@@ -1,0 +1,578 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"terasocket/db/dbtest"
+	"terasocket/db/opentera"
+	pb "terasocket/proto/opentera"
+)
+
+// binaryDir is removed by TestMain.
+var binaryDir string
+
+// binary builds the program once per test process, with the race detector.
+var binary = sync.OnceValues(func() (path string, err error) {
+	if binaryDir, err = os.MkdirTemp("", "terasocket-test-"); err != nil {
+		return "", err
+	}
+	path = filepath.Join(binaryDir, "terasocket")
+	if out, err := exec.Command("go", "build", "-race", "-o", path, ".").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build: %w: %s", err, out)
+	}
+	return path, nil
+})
+
+// served is a gateway in a process of its own.
+type served struct {
+	t       *testing.T
+	process *exec.Cmd
+	url     string // wss://127.0.0.1:port
+	admin   string // http://127.0.0.1:port
+	exited  chan error
+	log     *strings.Builder // read it after exited
+	cert    string
+	key     string
+}
+
+// readyLine is what serve prints when it is ready.
+var readyLine = regexp.MustCompile(`^terasocket \S+ ready: (\S+), health and metrics on (\S+)$`)
+
+func serve(t *testing.T, databaseURL string, args ...string) *served {
+	t.Helper()
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	s := &served{t: t, exited: make(chan error, 1), log: &strings.Builder{}, cert: filepath.Join(dir, "cert.pem"), key: filepath.Join(dir, "key.pem")}
+	if err := selfSigned(s.cert, s.key); err != nil {
+		t.Fatal(err)
+	}
+	s.process = exec.Command(path, append([]string{"serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0",
+		"--tls-cert", s.cert, "--tls-key", s.key, "--drain-time", "200ms"}, args...)...)
+	s.process.Env = append(os.Environ(), "DATABASE_URL="+databaseURL)
+	s.process.Stderr = s.log
+	stdout, err := s.process.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.process.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = s.process.Process.Kill()
+		<-s.exited
+		if t.Failed() {
+			t.Logf("log of the gateway:\n%s", s.log)
+		}
+		if strings.Contains(s.log.String(), "DATA RACE") {
+			t.Errorf("data race in the gateway:\n%s", s.log)
+		}
+	})
+	lines := bufio.NewScanner(stdout)
+	if !lines.Scan() {
+		s.exited <- s.process.Wait()
+		t.Fatalf("the gateway did not get ready:\n%s", s.log)
+	}
+	match := readyLine.FindStringSubmatch(lines.Text())
+	go func() {
+		for lines.Scan() {
+		}
+		s.exited <- s.process.Wait()
+		close(s.exited)
+	}()
+	if match == nil {
+		t.Fatalf("unexpected ready line %q", lines.Text())
+	}
+	s.url, s.admin = match[1], match[2]
+	return s
+}
+
+var insecure = &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12}
+
+// socket is a client of the gateway.
+type socket struct {
+	t    *testing.T
+	conn *websocket.Conn
+}
+
+func dial(t *testing.T, url string) *socket {
+	t.Helper()
+	conn, response, err := (&websocket.Dialer{TLSClientConfig: insecure, HandshakeTimeout: 10 * time.Second}).DialContext(t.Context(), url, nil)
+	if err != nil {
+		status := ""
+		if response != nil {
+			status = response.Status
+		}
+		t.Fatalf("dial: %v %s", err, status)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return &socket{t, conn}
+}
+
+// login connects as a user, by HTTP Basic over TLS.
+func (s *served) login(username, query string) *socket {
+	s.t.Helper()
+	url, err := login(s.t.Context(), strings.Replace(s.url, "wss://", "https://", 1), username, opentera.DemoPassword, insecure)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return dial(s.t, url+query)
+}
+
+func (s *socket) frame() (kind int, data []byte) {
+	s.t.Helper()
+	_ = s.conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+	kind, data, err := s.conn.ReadMessage()
+	if err != nil {
+		s.t.Fatalf("read: %v", err)
+	}
+	return kind, data
+}
+
+// event reads a protobuf frame with a DatabaseEvent.
+func (s *socket) event() (received, *pb.DatabaseEvent) {
+	s.t.Helper()
+	kind, data := s.frame()
+	if kind != websocket.BinaryMessage {
+		s.t.Fatalf("a frame of kind %d, want binary", kind)
+	}
+	e, err := parseFrame(data)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	d, ok := e.message.(*pb.DatabaseEvent)
+	if !ok {
+		s.t.Fatalf("a %T", e.message)
+	}
+	return e, d
+}
+
+// mustHear reads the next event and compares type, object type and a part of its value.
+func (s *socket) mustHear(kind pb.DatabaseEvent_EventType, objectType, part string) received {
+	s.t.Helper()
+	e, d := s.event()
+	if d.GetType() != kind || d.GetObjectType() != objectType || !strings.Contains(d.GetObjectValue(), part) {
+		s.t.Errorf("heard %s %s %s, want %s %s with %s", d.GetType(), d.GetObjectType(), d.GetObjectValue(), kind, objectType, part)
+	}
+	return e
+}
+
+// psql changes the database as an operator or OpenTera would, in a session of its own.
+func psql(t *testing.T, url, statement string) {
+	t.Helper()
+	if path, err := exec.LookPath("psql"); err == nil {
+		if out, err := exec.CommandContext(t.Context(), path, "-X", "-q", "-v", "ON_ERROR_STOP=1", "-c", statement, url).CombinedOutput(); err != nil {
+			t.Fatalf("psql: %v: %s", err, out)
+		}
+		return
+	}
+	if _, err := dbtest.Conn(t, url).Exec(t.Context(), statement); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestFromPsqlToAFrameOnATLSSocket(t *testing.T) {
+	t.Parallel()
+	url := dbtest.New(t, migrated())
+	gateway := serve(t, url)
+	admin := gateway.login(opentera.DemoSuperadmin, "")
+	paul := gateway.login(opentera.DemoProjectAdmin, "")
+	patricia := gateway.login(opentera.DemoOtherProjectAdmin, "&encoding=json")
+	nora := gateway.login(opentera.DemoNoRole, "&encoding=json&since=0")
+
+	// participant 1 is in project 1: not patricia's, not nora's; 61 is in project 4: not paul's
+	psql(t, url, `UPDATE t_participants SET participant_name = 'É "1"' WHERE id_participant = 1`)
+	psql(t, url, `UPDATE t_participants SET participant_name = 'sixty-one' WHERE id_participant = 61`)
+	// everybody sees herself: the sentinel of those who must not hear the above
+	psql(t, url, `UPDATE t_users SET user_firstname = 'Sentinel' WHERE user_username IN ('patricia.project', 'paul.project', 'nora.norole')`)
+
+	first := admin.mustHear(pb.DatabaseEvent_DB_UPDATE, "participant", `É \"1\"`)
+	second := admin.mustHear(pb.DatabaseEvent_DB_UPDATE, "participant", "sixty-one")
+	if first.Seq == 0 || second.Seq <= first.Seq || first.Topic != "module.TeraServer.DatabaseModule.events.participant" {
+		t.Errorf("headers: %+v, %+v", first, second)
+	}
+	paul.mustHear(pb.DatabaseEvent_DB_UPDATE, "participant", `É \"1\"`)
+	paul.mustHear(pb.DatabaseEvent_DB_UPDATE, "user", "Sentinel")
+
+	type jsonFrame struct {
+		Message struct {
+			Type   string `json:"@type"`
+			Header map[string]any
+			Events []map[string]any
+		}
+	}
+	jsonEvent := func(s *socket) jsonFrame {
+		t.Helper()
+		kind, data := s.frame()
+		var f jsonFrame
+		if err := json.Unmarshal(data, &f); err != nil || kind != websocket.TextMessage {
+			t.Fatalf("frame of kind %d: %v: %s", kind, err, data)
+		}
+		if f.Message.Type != "type.googleapis.com/opentera.protobuf.TeraEvent" || len(f.Message.Events) != 1 ||
+			f.Message.Events[0]["@type"] != "type.googleapis.com/opentera.protobuf.DatabaseEvent" {
+			t.Fatalf("frame: %s", data)
+		}
+		return f
+	}
+	f := jsonEvent(patricia)
+	if e := f.Message.Events[0]; e["objectType"] != "participant" || e["type"] != "DB_UPDATE" || !strings.Contains(fmt.Sprint(e["objectValue"]), "sixty-one") {
+		t.Errorf("patricia heard %v", e)
+	}
+	if _, hasSeq := f.Message.Header["seq"]; hasSeq || len(f.Message.Header) != 3 {
+		t.Errorf("header of a json frame that did not ask for seq: %v", f.Message.Header)
+	}
+	if f := jsonEvent(nora); f.Message.Events[0]["objectType"] != "user" || f.Message.Header["seq"] == nil {
+		t.Errorf("nora heard %v %v, want herself only, with seq", f.Message.Header, f.Message.Events[0])
+	}
+
+	// out of sight: a move
+	psql(t, url, `UPDATE t_participants SET id_project = 4, id_participant_group = NULL WHERE id_participant = 2`)
+	paul.mustHear(pb.DatabaseEvent_DB_DELETE, "participant", `"id_participant": 2`)
+	if e := jsonEvent(patricia).Message.Events[0]; e["objectType"] == "participant" {
+		if e["type"] != "DB_UPDATE" {
+			t.Errorf("patricia heard %v of the participant that came to her", e)
+		}
+	} else if e := jsonEvent(patricia).Message.Events[0]; e["objectType"] != "participant" || e["type"] != "DB_UPDATE" { // herself came first
+		t.Errorf("patricia heard %v of the participant that came to her", e)
+	}
+
+	// one-way: an answer, and the socket stays
+	if err := paul.conn.WriteMessage(websocket.TextMessage, []byte("hello")); err != nil {
+		t.Fatal(err)
+	}
+	if kind, data := paul.frame(); kind != websocket.TextMessage || string(data) != "Not allowed to send message" {
+		t.Errorf("answer to a client's message: %d %q", kind, data)
+	}
+
+	// a disabled user is cut off
+	psql(t, url, `UPDATE t_users SET user_enabled = false WHERE user_username = 'paul.project'`)
+	for {
+		_ = paul.conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+		_, _, err := paul.conn.ReadMessage()
+		var closed *websocket.CloseError
+		if errors.As(err, &closed) {
+			if closed.Code != 4000 || closed.Text != "CMD_CLIENT_DISCONNECT" {
+				t.Errorf("closed with %v", closed)
+			}
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	for path, want := range map[string]int{"/healthz": 200, "/readyz": 200, "/metrics": 200} {
+		response, err := http.Get(gateway.admin + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = response.Body.Close()
+		if response.StatusCode != want {
+			t.Errorf("%s: %s", path, response.Status)
+		}
+	}
+
+	// SIGTERM: come back, and exit code 0
+	if err := gateway.process.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		_ = admin.conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+		_, _, err := admin.conn.ReadMessage()
+		var closed *websocket.CloseError
+		if errors.As(err, &closed) {
+			if closed.Code != websocket.CloseServiceRestart {
+				t.Errorf("closed with %v", closed)
+			}
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := <-gateway.exited; err != nil {
+		t.Errorf("exit: %v", err)
+	}
+	for _, secret := range []string{opentera.DemoPassword, "?id=", "sixty-one", "Sentinel"} {
+		if strings.Contains(gateway.log.String(), secret) {
+			t.Errorf("the log holds %q", secret)
+		}
+	}
+}
+
+func TestHandshakeOverTLS(t *testing.T) {
+	t.Parallel()
+	url := dbtest.New(t, migrated())
+	gateway := serve(t, url)
+	base := strings.Replace(gateway.url, "wss://", "https://", 1)
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: insecure}}
+	t.Cleanup(client.CloseIdleConnections)
+	status := func(path string, upgrade bool) int {
+		t.Helper()
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, base+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if upgrade {
+			request.Header = http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}, "Sec-Websocket-Version": {"13"},
+				"Sec-Websocket-Key": {"dGhlIHNhbXBsZSBub25jZQ=="}}
+		}
+		response, err := client.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = response.Body.Close()
+		return response.StatusCode
+	}
+	token := func(kind, uuid string) string {
+		t.Helper()
+		got := command(t.Context(), map[string]string{"DATABASE_URL": url}, "token", "--public-url", gateway.url, kind, uuid)
+		if got.code != 0 {
+			t.Fatal(got.stderr)
+		}
+		_, token, _ := strings.Cut(strings.TrimSpace(got.stdout), "?id=")
+		return token
+	}
+	good := token("user", opentera.DemoProjectAdminUUID)
+	for _, test := range []struct {
+		path    string
+		upgrade bool
+		want    int
+	}{
+		{"/wss/user", true, 403},
+		{"/wss/user?id=", true, 403},
+		{"/wss/user?id=" + strings.Repeat("x", 43), true, 403},
+		{"/wss/user?id=%00%ff'--", true, 403},
+		{"/wss/user?id=" + good, false, 426},
+		{"/wss/participant?id=" + good, true, 403},
+		{"/wss/device?id=" + good, true, 403},
+		{"/wss/user?encoding=xml&id=" + good, true, 400},
+		{"/wss/user?since=-1&id=" + good, true, 400},
+		{"/wss/user?id=" + strings.Repeat("x", 1<<20), true, 431},
+		{"/wss", true, 404},
+		{"/wss/robot?id=" + good, true, 404},
+	} {
+		if got := status(test.path, test.upgrade); got != test.want {
+			t.Errorf("%.60s: %d, want %d", test.path, got, test.want)
+		}
+	}
+	dial(t, gateway.url+"/wss/user?id="+good) // nothing of the above has consumed it
+	if got := status("/wss/user?id="+good, true); got != 403 {
+		t.Errorf("the same token again: %d, want 403", got)
+	}
+	late := token("participant", opentera.DemoParticipantUUID)
+	psql(t, url, `UPDATE terasocket.connect_tokens SET expires_at = now() - interval '1 second'`)
+	if got := status("/wss/participant?id="+late, true); got != 403 {
+		t.Errorf("a late token: %d, want 403", got)
+	}
+	gone := token("device", opentera.DemoDeviceUUID)
+	psql(t, url, `UPDATE t_devices SET device_enabled = false WHERE device_uuid = '`+opentera.DemoDeviceUUID+`'`)
+	if got := status("/wss/device?id="+gone, true); got != 403 {
+		t.Errorf("the token of a device disabled since: %d, want 403", got)
+	}
+
+	race := token("user", opentera.DemoSuperadminUUID)
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	opened := 0
+	for range 100 {
+		wg.Go(func() {
+			conn, response, err := (&websocket.Dialer{TLSClientConfig: insecure}).DialContext(t.Context(), gateway.url+"/wss/user?id="+race, nil)
+			mu.Lock()
+			defer mu.Unlock()
+			if err == nil {
+				opened++
+				_ = conn.Close()
+			} else if response == nil || response.StatusCode != 403 && response.StatusCode != 429 {
+				t.Errorf("a loser of the race got %v %v", err, response)
+			}
+		})
+	}
+	wg.Wait()
+	if opened != 1 {
+		t.Errorf("%d of 100 handshakes with one token succeeded, want 1", opened)
+	}
+}
+
+func TestLoginOverTLS(t *testing.T) {
+	t.Parallel()
+	url := dbtest.New(t, migrated())
+	gateway := serve(t, url)
+	base := strings.Replace(gateway.url, "wss://", "https://", 1)
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: insecure}}
+	t.Cleanup(client.CloseIdleConnections)
+	for _, test := range []struct {
+		username, password, query string
+		status                    int
+		key, value                string
+	}{
+		{"nobody", opentera.DemoPassword, "", 401, "", ""},
+		{opentera.DemoSuperadmin, "wrong", "", 401, "", ""},
+		{opentera.DemoDisabled, opentera.DemoPassword, "?with_websocket=true", 401, "", ""},
+		{opentera.DemoDeleted, opentera.DemoPassword, "?with_websocket=true", 401, "", ""},
+		{opentera.DemoOTP, opentera.DemoPassword, "?with_websocket=true", 200, "reason", "2fa"},
+		{opentera.DemoForcedChange, opentera.DemoPassword, "?with_websocket=true", 200, "reason", "password_change"},
+		{opentera.DemoSuperadmin, opentera.DemoPassword, "?with_websocket=perhaps", 400, "", ""},
+		{opentera.DemoSuperadmin, opentera.DemoPassword, "", 200, "websocket_url", ""},
+		{opentera.DemoSuperadmin, opentera.DemoPassword, "?with_websockets=True", 200, "user_uuid", opentera.DemoSuperadminUUID},
+	} {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, base+"/api/user/login"+test.query, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.SetBasicAuth(test.username, test.password)
+		response, err := client.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var answer map[string]string
+		if response.StatusCode == 200 {
+			err = json.NewDecoder(response.Body).Decode(&answer)
+		}
+		_ = response.Body.Close()
+		if response.StatusCode != test.status || err != nil || answer[test.key] != test.value {
+			t.Errorf("%s %s: %s %v %v, want %d and %s = %q", test.username, test.query, response.Status, answer, err, test.status, test.key, test.value)
+		}
+		if answer["reason"] != "" && answer["websocket_url"] != "" {
+			t.Errorf("%s: a URL before the second step", test.username)
+		}
+	}
+}
+
+func TestTheCertificateIsReadAgain(t *testing.T) {
+	t.Parallel()
+	gateway := serve(t, dbtest.New(t, migrated()))
+	serial := func() string {
+		t.Helper()
+		conn, err := tls.Dial("tcp", strings.TrimPrefix(gateway.url, "wss://"), insecure)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = conn.Close() }()
+		return conn.ConnectionState().PeerCertificates[0].SerialNumber.String()
+	}
+	first := serial()
+	if err := os.WriteFile(gateway.cert, []byte("rubbish"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(certificateCheck + 50*time.Millisecond)
+	if serial() != first {
+		t.Error("a certificate that cannot be read has taken the place of the good one")
+	}
+	if err := selfSigned(gateway.cert, gateway.key); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(certificateCheck + 50*time.Millisecond)
+	if serial() == first {
+		t.Error("the new certificate is not in use")
+	}
+	if conn, err := tls.Dial("tcp", strings.TrimPrefix(gateway.url, "wss://"), &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10}); err == nil {
+		_ = conn.Close()
+		t.Error("TLS 1.1 was taken")
+	}
+}
+
+func TestTail(t *testing.T) {
+	t.Parallel()
+	url := dbtest.New(t, migrated())
+	gateway := serve(t, url)
+	for name, args := range map[string][]string{
+		"through the database": {"--as", "user:" + opentera.DemoProjectAdminUUID, "--database-url", url},
+		"by login":             {"--username", opentera.DemoProjectAdmin, "--password", opentera.DemoPassword},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			done := make(chan result, 1)
+			go func() {
+				done <- command(ctx, nil, append([]string{"tail", "--json", "--ca", gateway.cert, gateway.url}, args...)...)
+			}()
+			// change things until tail has printed: it cannot say when it is connected
+			deadline := time.Now().Add(20 * time.Second)
+			for i := 0; time.Now().Before(deadline); i++ {
+				psql(t, url, fmt.Sprintf("UPDATE t_participants SET participant_name = 'tail %d' WHERE id_participant IN (1, 61)", i))
+				if delivered(t, gateway) {
+					break
+				}
+			}
+			time.Sleep(200 * time.Millisecond)
+			cancel()
+			got := <-done
+			line, _, _ := strings.Cut(got.stdout, "\n")
+			var e struct {
+				Seq   uint64
+				Event map[string]any
+			}
+			if err := json.Unmarshal([]byte(line), &e); err != nil || e.Seq == 0 || e.Event["objectType"] != "participant" {
+				t.Errorf("%+v, %v", got, err)
+			}
+			if got.code != 0 || strings.Contains(got.stdout, `\"id_participant\": 61`) {
+				t.Errorf("%+v", got)
+			}
+		})
+	}
+	for name, args := range map[string][]string{
+		"say who to be":      {"tail"},
+		"exclude each other": {"tail", "--as", "user:x", "--username", "y"},
+		"is not KIND:UUID":   {"tail", "--as", "x"},
+		"unknown kind":       {"tail", "--as", "robot:x"},
+		"401 Unauthorized":   {"tail", "--insecure", "--username", "admin", "--password", "wrong", gateway.url},
+		"holds no certif":    {"tail", "--ca", "/dev/null", "--as", "user:x"},
+	} {
+		if got := command(t.Context(), nil, args...); got.code != 1 || !strings.Contains(got.stderr, name) {
+			t.Errorf("%q: %+v", name, got)
+		}
+	}
+}
+
+var deliveries = regexp.MustCompile(`(?m)^terasocket_deliveries_total\{[^}]*\} [1-9]`)
+
+// delivered says whether the gateway has written a frame to anybody.
+func delivered(t *testing.T, gateway *served) bool {
+	t.Helper()
+	response, err := http.Get(gateway.admin + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	var text strings.Builder
+	scanner := bufio.NewScanner(response.Body)
+	for scanner.Scan() {
+		text.WriteString(scanner.Text() + "\n")
+	}
+	return deliveries.MatchString(text.String())
+}
+
+func TestDemo(t *testing.T) {
+	t.Parallel()
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.CommandContext(t.Context(), path, "demo", "--once", "--listen", "127.0.0.1:0").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for _, want := range []string{"DB_UPDATE participant", "DB_CREATE session", "DB_DELETE participant", "DB_UPDATE server_settings", " ms", " - "} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("the demo does not show %q:\n%s", want, out)
+		}
+	}
+}

@@ -1,0 +1,249 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sync/errgroup"
+
+	"terasocket/access"
+	"terasocket/api"
+	"terasocket/db"
+	"terasocket/migrations"
+	"terasocket/ws"
+)
+
+// gateway is everything that one process runs, wired together.
+type gateway struct {
+	cfg        *serveCmd
+	log        *slog.Logger
+	pool       *pgxpool.Pool
+	listener   *db.Listener
+	hub        *ws.Hub
+	dispatcher *ws.Dispatcher
+	tokens     *access.Tokens
+	trimmer    *db.Trimmer
+	sockets    net.Listener // sockets and REST
+	admin      net.Listener // nil: none
+	server     *http.Server
+	adminSrv   *http.Server
+}
+
+// Limits of the HTTP server: a handshake must not take longer, and nothing that we answer has larger headers.
+const (
+	headerTimeout  = 10 * time.Second
+	idleTimeout    = time.Minute
+	maxHeaderBytes = 16 << 10
+	stopTimeout    = 10 * time.Second // beyond --drain-time, for clients that do not answer the close frame
+	trimEvery      = time.Minute
+)
+
+// failureLimit is how many handshakes with a bad token an address may make.
+var failureLimit = ws.FailureLimit{PerMinute: 300, Burst: 300}
+
+// openGateway connects to the database, LISTENs and binds the addresses, so that whatever is wrong shows at start.
+// Nothing runs yet. The caller closes it.
+func openGateway(ctx context.Context, cfg *serveCmd, log *slog.Logger) (_ *gateway, err error) {
+	databaseURL, err := cfg.url()
+	if err != nil {
+		return nil, err
+	}
+	proxies, err := api.ParseProxies(cfg.TrustedProxies)
+	if err != nil {
+		return nil, err
+	}
+	encoding, err := ws.ParseEncoding(cfg.Encoding)
+	if err != nil {
+		return nil, err
+	}
+	g := &gateway{cfg: cfg, log: log}
+	defer func() {
+		if err != nil {
+			g.close()
+		}
+	}()
+	if g.pool, err = db.Open(ctx, databaseURL); err != nil {
+		return nil, err
+	}
+	if err := migrations.Check(ctx, g.pool); err != nil {
+		return nil, err
+	}
+
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	dbMetrics, wsMetrics := db.NewMetrics(registry), ws.NewMetrics(registry)
+	listenURL := cfg.ListenDatabaseURL
+	if listenURL == "" {
+		listenURL = databaseURL
+	}
+	if g.listener, err = db.Listen(ctx, db.ListenerConfig{DatabaseURL: listenURL, Log: log, Metrics: dbMetrics}); err != nil {
+		return nil, err
+	}
+	feed, err := db.NewFeed(ctx, g.pool, g.listener, db.FeedConfig{Log: log, Metrics: dbMetrics})
+	if err != nil {
+		return nil, err
+	}
+	g.hub = ws.NewHub(log, wsMetrics)
+	g.dispatcher = &ws.Dispatcher{
+		Source:   newSource(feed, log, registry),
+		Audience: &access.Rules{Pool: g.pool},
+		Hub:      g.hub,
+		Log:      log,
+		Metrics:  wsMetrics,
+	}
+	g.tokens = &access.Tokens{Pool: g.pool}
+	g.trimmer = &db.Trimmer{Pool: g.pool, Retention: cfg.LogRetention, MaxRows: cfg.LogMaxRows, Every: trimEvery, Log: log}
+
+	router := chi.NewRouter()
+	ws.Handler{
+		Door:            g.tokens,
+		Hub:             g.hub,
+		Log:             log,
+		Metrics:         wsMetrics,
+		DefaultEncoding: encoding,
+		AllowedOrigins:  cfg.AllowedOrigins,
+		Failures:        failureLimit,
+		Limits:          ws.Limits{Backlog: cfg.MaxBacklog},
+		ClientAddr:      proxies.ClientAddr,
+	}.Routes(router)
+	(&api.API{
+		Credentials: &access.Logins{Pool: g.pool, Passwords: access.NewPasswords()},
+		Minter:      g.tokens,
+		Proxies:     proxies,
+		PublicURL:   cfg.PublicURL,
+		Log:         log,
+	}).Routes(router)
+	g.server = newServer(router, log)
+	g.adminSrv = newServer((&api.Admin{Ready: g.ready, Metrics: registry}).Handler(), log)
+	return g, g.bind()
+}
+
+func newServer(handler http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug), // port scanners, mostly
+	}
+}
+
+// bind opens the addresses.
+func (g *gateway) bind() error {
+	var tlsConfig *tls.Config
+	if !g.cfg.PlainHTTP {
+		cert, err := loadCertificate(g.cfg.TLSCert, g.cfg.TLSKey, g.log)
+		if err != nil {
+			return err
+		}
+		tlsConfig = cert.config()
+	}
+	listener, err := net.Listen("tcp", g.cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("--listen: %w", err)
+	}
+	g.sockets = &ws.Listener{Listener: listener}
+	if tlsConfig != nil {
+		g.sockets = tls.NewListener(g.sockets, tlsConfig)
+	}
+	if g.cfg.AdminListen == "" {
+		return nil
+	}
+	if g.admin, err = net.Listen("tcp", g.cfg.AdminListen); err != nil {
+		return fmt.Errorf("--admin-listen: %w", err)
+	}
+	return nil
+}
+
+// close releases what openGateway took.
+func (g *gateway) close() {
+	if g.sockets != nil {
+		_ = g.sockets.Close()
+	}
+	if g.admin != nil {
+		_ = g.admin.Close()
+	}
+	if g.listener != nil {
+		g.listener.Close()
+	}
+	if g.pool != nil {
+		g.pool.Close()
+	}
+}
+
+// run serves until ctx ends, then drains: no new sockets, those that are open closed with 1012 over --drain-time, events
+// delivered to the last.
+func (g *gateway) run(ctx context.Context) error {
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	group, running := errgroup.WithContext(running)
+	group.Go(func() error { return g.listener.Run(running) })
+	group.Go(func() error { return g.dispatcher.Run(running) })
+	group.Go(func() error { return g.tokens.RunSweep(running, g.log) })
+	group.Go(func() error { return g.trimmer.Run(running) })
+	group.Go(func() error { return serveHTTP(g.server, g.sockets) })
+	if g.admin != nil {
+		group.Go(func() error { return serveHTTP(g.adminSrv, g.admin) })
+	}
+	group.Go(func() error {
+		select {
+		case <-ctx.Done():
+		case <-running.Done(): // something failed
+		}
+		defer stop()
+		g.log.Info("stopping", "sockets", g.hub.Len())
+		limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.cfg.DrainTime+stopTimeout)
+		defer cancel()
+		if err := g.hub.Drain(limit, g.cfg.DrainTime); err != nil {
+			g.log.Warn("sockets cut off", "err", err)
+		}
+		return errors.Join(g.server.Shutdown(limit), g.adminSrv.Shutdown(limit))
+	})
+	return group.Wait()
+}
+
+func serveHTTP(server *http.Server, listener net.Listener) error {
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve %s: %w", listener.Addr(), err)
+	}
+	return nil
+}
+
+// ready says why clients cannot be taken now.
+func (g *gateway) ready(r *http.Request) error {
+	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
+	defer cancel()
+	switch {
+	case g.hub.Draining():
+		return errors.New("draining")
+	case !g.listener.Connected():
+		return errors.New("the LISTEN connection is down")
+	}
+	return migrations.Check(ctx, g.pool)
+}
+
+// url is what clients put before /wss/...
+func (g *gateway) url() string {
+	scheme := "wss://"
+	if g.cfg.PlainHTTP {
+		scheme = "ws://"
+	}
+	return scheme + g.sockets.Addr().String()
+}
+
+func (g *gateway) adminURL() string {
+	if g.admin == nil {
+		return "no address"
+	}
+	return "http://" + g.admin.Addr().String()
+}

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// allowed says which of our packages a package may import (docs/architecture.md). db and migrations are plumbing: they
+// know no domain.
+var allowed = map[string][]string{
+	"terasocket/migrations":          {},
+	"terasocket/proto/opentera":      {},
+	"terasocket/proto/generate":      {},
+	"terasocket/proto/event":         {"terasocket/proto/opentera"},
+	"terasocket/db":                  {},
+	"terasocket/db/embedded":         {},
+	"terasocket/db/opentera":         {},
+	"terasocket/db/opentera/gendemo": {},
+	"terasocket/db/dbtest":           {"terasocket/db/embedded", "terasocket/db/opentera"},
+	"terasocket/access":              {"terasocket/proto/event", "terasocket/proto/opentera"},
+	"terasocket/ws":                  {"terasocket/access", "terasocket/proto/event", "terasocket/proto/opentera"},
+	"terasocket/api":                 {"terasocket/ws", "terasocket/access", "terasocket/proto/event", "terasocket/proto/opentera"},
+	"terasocket/cmd/terasocket": {"terasocket/api", "terasocket/ws", "terasocket/access", "terasocket/proto/event",
+		"terasocket/proto/opentera", "terasocket/db", "terasocket/db/embedded", "terasocket/db/opentera", "terasocket/migrations"},
+}
+
+// forbidden are imports from outside that would break a wall.
+var forbidden = map[string]string{
+	"terasocket/ws":          "github.com/jackc/pgx",
+	"terasocket/proto/event": "github.com/jackc/pgx",
+	"terasocket/api":         "github.com/jackc/pgx",
+	"terasocket/db":          "github.com/gorilla/websocket",
+	"terasocket/access":      "github.com/gorilla/websocket",
+}
+
+func TestImportsPointOneWay(t *testing.T) {
+	t.Parallel()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports", "terasocket/...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	decoder := json.NewDecoder(strings.NewReader(string(out)))
+	for {
+		var p struct {
+			ImportPath string
+			Imports    []string
+		}
+		if err := decoder.Decode(&p); errors.Is(err, io.EOF) {
+			return
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		mayImport, isKnown := allowed[p.ImportPath]
+		if !isKnown {
+			t.Errorf("%s is a new package: say here what it may import, and why it is needed in docs/architecture.md", p.ImportPath)
+			continue
+		}
+		for _, imported := range p.Imports {
+			if wall := forbidden[p.ImportPath]; wall != "" && strings.HasPrefix(imported, wall) {
+				t.Errorf("%s must not import %s", p.ImportPath, imported)
+			}
+			if !strings.HasPrefix(imported, "terasocket/") {
+				continue
+			}
+			ok := false
+			for _, a := range mayImport {
+				ok = ok || a == imported
+			}
+			if !ok {
+				t.Errorf("%s must not import %s", p.ImportPath, imported)
+			}
+		}
+	}
+}

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"terasocket/migrations"
+)
+
+type migrateCmd struct {
+	Up      migrateUp      `cmd:"" help:"Apply all that is missing."`
+	Down    migrateDown    `cmd:"" help:"Take the last N migrations back. After the last one nothing of terasocket is left."`
+	Status  migrateStatus  `cmd:"" help:"List the migrations and which are applied."`
+	Version migrateVersion `cmd:"" help:"Print the version of the database."`
+	Force   migrateForce   `cmd:"" help:"Set the version without running anything: the way out when a migration was interrupted."`
+}
+
+// migrateFlags are the flags of all of them.
+type migrateFlags struct {
+	databaseFlags
+	MigrationDatabaseURL string `name:"migration-database-url" placeholder:"URL" help:"A direct connection as the owner of OpenTera's tables, where --database-url goes through PgBouncer or has fewer rights."`
+	JSON                 bool   `name:"json" help:"Print one JSON object."`
+}
+
+func (f migrateFlags) migrator(ctx context.Context) (*migrations.Migrator, error) {
+	url := f.MigrationDatabaseURL
+	if url == "" {
+		var err error
+		if url, err = f.url(); err != nil {
+			return nil, err
+		}
+	}
+	return migrations.New(ctx, url)
+}
+
+// print gives the object with --json, else the text.
+func (f migrateFlags) print(con *console, object any, text string, args ...any) error {
+	if f.JSON {
+		return json.NewEncoder(con.stdout).Encode(object)
+	}
+	_, err := fmt.Fprintf(con.stdout, text+"\n", args...)
+	return err
+}
+
+type migrateUp struct{ migrateFlags }
+
+// Run applies what is missing.
+func (c *migrateUp) Run(ctx context.Context, con *console) error {
+	m, err := c.migrator(ctx)
+	if err != nil {
+		return err
+	}
+	n, err := m.Up(ctx)
+	if err != nil {
+		return err
+	}
+	return c.print(con, map[string]any{"applied": n, "version": migrations.Latest()},
+		"%d applied, the database is at version %d", n, migrations.Latest())
+}
+
+type migrateDown struct {
+	migrateFlags
+	N int `arg:"" help:"How many."`
+}
+
+// Run takes migrations back.
+func (c *migrateDown) Run(ctx context.Context, con *console) error {
+	m, err := c.migrator(ctx)
+	if err != nil {
+		return err
+	}
+	n, err := m.Down(ctx, c.N)
+	if err != nil {
+		return err
+	}
+	v, err := m.Version(ctx)
+	if err != nil {
+		return err
+	}
+	return c.print(con, map[string]any{"taken_back": n, "version": v}, "%d taken back, the database is at version %d", n, v)
+}
+
+type migrateStatus struct{ migrateFlags }
+
+// Run lists the migrations.
+func (c *migrateStatus) Run(ctx context.Context, con *console) error {
+	m, err := c.migrator(ctx)
+	if err != nil {
+		return err
+	}
+	steps, err := m.Status(ctx)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return json.NewEncoder(con.stdout).Encode(steps)
+	}
+	for _, s := range steps {
+		state := "missing"
+		if s.Applied {
+			state = "applied"
+		}
+		if _, err := fmt.Fprintf(con.stdout, "%04d  %-8s  %s\n", s.Version, state, s.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type migrateVersion struct{ migrateFlags }
+
+// Run prints the version.
+func (c *migrateVersion) Run(ctx context.Context, con *console) error {
+	m, err := c.migrator(ctx)
+	if err != nil {
+		return err
+	}
+	v, err := m.Version(ctx)
+	if err != nil {
+		return err
+	}
+	return c.print(con, map[string]any{"version": v, "latest": migrations.Latest()}, "%d (this binary needs %d)", v, migrations.Latest())
+}
+
+type migrateForce struct {
+	migrateFlags
+	V int `arg:"" name:"version" help:"The version that the database really has; 0 for none."`
+}
+
+// Run sets the version.
+func (c *migrateForce) Run(ctx context.Context, con *console) error {
+	m, err := c.migrator(ctx)
+	if err != nil {
+		return err
+	}
+	if err := m.Force(ctx, c.V); err != nil {
+		return err
+	}
+	return c.print(con, map[string]any{"version": c.V}, "the database is now said to be at version %d", c.V)
+}

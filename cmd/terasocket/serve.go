@@ -1,0 +1,69 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"terasocket/ws"
+)
+
+type serveCmd struct {
+	databaseFlags
+	logFlags
+	ListenDatabaseURL string        `name:"listen-database-url" placeholder:"URL" help:"A direct connection for LISTEN, where --database-url goes through PgBouncer."`
+	Listen            string        `name:"listen" default:":4050" help:"Address of sockets and REST."`
+	AdminListen       string        `name:"admin-listen" default:"127.0.0.1:4051" help:"Address of health and metrics; empty for none."`
+	PlainHTTP         bool          `name:"plain-http" help:"No TLS here: a proxy in front terminates it."`
+	TLSCert           string        `name:"tls-cert" placeholder:"FILE" help:"Certificate chain, PEM; read again when it changes."`
+	TLSKey            string        `name:"tls-key" placeholder:"FILE" help:"Its key, PEM."`
+	PublicURL         string        `name:"public-url" placeholder:"URL" help:"What login puts before /wss/...: wss://host:port. Default: from the request."`
+	Encoding          string        `name:"encoding" enum:"protobuf,json" default:"protobuf" help:"Of a socket that asks for none: protobuf, or json for an installation with existing clients."`
+	TrustedProxies    []string      `name:"trusted-proxies" placeholder:"ADDR,..." help:"Addresses or networks whose X-Forwarded-For, X-ExternalServer and X-ExternalPort headers count."`
+	AllowedOrigins    []string      `name:"allowed-origins" placeholder:"ORIGIN,..." help:"Origins that browsers may connect from, as https://host. Default: any."`
+	LogRetention      time.Duration `name:"log-retention" default:"24h" help:"How far back a client can resume."`
+	LogMaxRows        int64         `name:"log-max-rows" default:"1000000" help:"How many events are kept at most."`
+	MaxBacklog        int           `name:"max-backlog" default:"262144" help:"Bytes that may wait for one socket; when there are more it is closed with 1013."`
+	DrainTime         time.Duration `name:"drain-time" default:"10s" help:"Over how long sockets are closed when the gateway stops."`
+}
+
+// Help is printed below the flags.
+func (c *serveCmd) Help() string {
+	return "Close codes: 4000 CMD_CLIENT_DISCONNECT (kicked, do not return); 1012 restart, come back; 1013 too slow, come back and resume; " +
+		"1008, 1009 the client broke the rules; 1011 our fault."
+}
+
+// Run serves until ctx ends.
+func (c *serveCmd) Run(ctx context.Context, con *console) error {
+	if err := c.check(); err != nil {
+		return err
+	}
+	log := c.logger(con.stderr)
+	g, err := openGateway(ctx, c, log)
+	if err != nil {
+		return err
+	}
+	defer g.close()
+	if _, err := fmt.Fprintf(con.stdout, "terasocket %s ready: %s, health and metrics on %s\n", version, g.url(), g.adminURL()); err != nil {
+		return fmt.Errorf("print: %w", err)
+	}
+	return g.run(ctx)
+}
+
+// check finds settings that cannot work together.
+func (c *serveCmd) check() error {
+	switch {
+	case c.PlainHTTP && (c.TLSCert != "" || c.TLSKey != ""):
+		return errors.New("--plain-http and --tls-cert exclude each other")
+	case !c.PlainHTTP && (c.TLSCert == "" || c.TLSKey == ""):
+		return errors.New("TLS needs --tls-cert and --tls-key; behind a proxy that terminates TLS say --plain-http")
+	case c.PublicURL != "" && !strings.HasPrefix(c.PublicURL, "wss://") && !strings.HasPrefix(c.PublicURL, "ws://"):
+		return fmt.Errorf("--public-url is %q: it must be wss://host:port", c.PublicURL)
+	case c.LogRetention <= 0, c.LogMaxRows <= 0, c.MaxBacklog <= 0, c.DrainTime < 0:
+		return errors.New("--log-retention, --log-max-rows and --max-backlog must be positive, --drain-time not negative")
+	}
+	_, err := ws.ParseEncoding(c.Encoding)
+	return err
+}

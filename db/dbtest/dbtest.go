@@ -1,0 +1,73 @@
+package dbtest
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// New returns the URL of a new database, a clone of template. It is dropped at
+// the end of the test, whoever is still connected.
+func New(t testing.TB, template Template) (url string) {
+	t.Helper()
+	if err := shared.start(); err != nil {
+		t.Fatalf("no database to test with: %v", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), adminLimit)
+	defer cancel()
+	name, err := shared.clone(ctx, template)
+	if name != "" {
+		t.Cleanup(func() {
+			if err := shared.drop(name); err != nil {
+				t.Errorf("drop test database: %v", err)
+			}
+		})
+	}
+	if err != nil {
+		t.Fatalf("new test database: %v", err)
+	}
+	return shared.url(name)
+}
+
+// Conn returns a connection that is closed at the end of the test.
+func Conn(t testing.TB, url string) *pgx.Conn {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatalf("connect to test database: %v", err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		conn.Close(ctx)
+	})
+	return conn
+}
+
+// Pool returns a pool of at most 10 connections that is closed at the end of
+// the test. A connection that the test still holds then fails it.
+func Pool(t testing.TB, url string) *pgxpool.Pool {
+	t.Helper()
+	cfg, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		t.Fatalf("test database: %v", err)
+	}
+	cfg.MaxConns = 10
+	pool, err := pgxpool.NewWithConfig(t.Context(), cfg)
+	if err != nil {
+		t.Fatalf("pool on test database: %v", err)
+	}
+	t.Cleanup(func() {
+		closed := make(chan struct{})
+		go func() { pool.Close(); close(closed) }()
+		select {
+		case <-closed:
+		case <-time.After(10 * time.Second):
+			t.Errorf("the test ends with %d connections not released to the pool", pool.Stat().AcquiredConns())
+		}
+	})
+	return pool
+}

@@ -1,0 +1,55 @@
+//go:build unix
+
+package embedded
+
+import (
+	"os"
+	"os/exec"
+	"runtime"
+	"time"
+)
+
+// process is a started program and the goroutine that waits for it. done is
+// closed once it has ended; err may be read then.
+type process struct {
+	cmd  *exec.Cmd
+	done chan struct{}
+	err  error
+}
+
+// start runs cmd. Linux binds PR_SET_PDEATHSIG to the thread that forked, and
+// the Go runtime ends threads as it likes: so the goroutine that starts the
+// process keeps its thread for as long as the process lives.
+func start(cmd *exec.Cmd) (*process, error) {
+	p := &process{cmd: cmd, done: make(chan struct{})}
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with this goroutine
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			p.err = cmd.Wait()
+			close(p.done)
+		}
+	}()
+	if err := <-started; err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// end sends sig and waits for the process to end, at most for limit. It
+// reports whether the process has ended.
+func (p *process) end(sig os.Signal, limit time.Duration) bool {
+	if err := p.cmd.Process.Signal(sig); err != nil {
+		limit = time.Second // it is ending already
+	}
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-p.done:
+		return true
+	case <-timer.C:
+		return false
+	}
+}

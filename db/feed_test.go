@@ -1,0 +1,421 @@
+package db_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"golang.org/x/sync/errgroup"
+
+	"terasocket/db"
+	"terasocket/db/dbtest"
+	"terasocket/migrations"
+)
+
+// bundle is a feed on a database of its own.
+type bundle struct {
+	t       *testing.T
+	url     string
+	pool    *pgxpool.Pool
+	feed    *db.Feed
+	metrics *db.Metrics
+}
+
+func setup(t *testing.T, adjust ...func(*db.ListenerConfig, *db.FeedConfig)) *bundle {
+	t.Helper()
+	t.Parallel()
+	url := dbtest.New(t, dbtest.OpenTera("migrated", migrations.Up))
+	b := &bundle{t: t, url: url, pool: dbtest.Pool(t, url), metrics: db.NewMetrics(prometheus.NewRegistry())}
+	log := slog.New(slog.NewTextHandler(t.Output(), nil))
+	lc := db.ListenerConfig{DatabaseURL: url, RetryMin: 10 * time.Millisecond, Log: log, Metrics: b.metrics}
+	// a minute: what a test hears, it hears by notification or catch-up, not because somebody looked again
+	fc := db.FeedConfig{LookEvery: time.Minute, Log: log, Metrics: b.metrics}
+	for _, f := range adjust {
+		f(&lc, &fc)
+	}
+	listener, err := db.Listen(t.Context(), lc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var g errgroup.Group
+	g.Go(func() error { return listener.Run(ctx) })
+	t.Cleanup(func() {
+		cancel()
+		if err := g.Wait(); err != nil {
+			t.Error(err)
+		}
+	})
+	b.feed, err = db.NewFeed(t.Context(), b.pool, listener, fc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// record writes one row to the event log, as a trigger would.
+const record = `INSERT INTO terasocket.events (topic, type, body, audience) SELECT 'test', 'test', to_jsonb(b), '[]'
+                FROM unnest($1::text[]) b`
+
+func (b *bundle) record(q interface {
+	Query(context.Context, string, ...any) (pgx.Rows, error)
+}, bodies ...string) {
+	b.t.Helper()
+	rows, err := q.Query(b.t.Context(), record, bodies)
+	if err == nil {
+		rows.Close()
+		err = rows.Err()
+	}
+	if err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func (b *bundle) begin() pgx.Tx {
+	b.t.Helper()
+	tx, err := b.pool.Begin(b.t.Context())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(func() { _ = tx.Rollback(context.Background()) })
+	return tx
+}
+
+func (b *bundle) commit(tx pgx.Tx) {
+	b.t.Helper()
+	if err := tx.Commit(b.t.Context()); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// hear reads until last comes and returns all bodies in order.
+func (b *bundle) hear(last string) []string {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.t.Context(), 20*time.Second)
+	defer cancel()
+	var heard []string
+	for {
+		rows, err := b.feed.Next(ctx)
+		if ctx.Err() != nil {
+			b.t.Fatalf("%q did not come; heard %d rows: %.300q", last, len(heard), heard)
+		}
+		if err != nil {
+			b.t.Logf("next: %v", err) // as a dispatcher does: call again
+			time.Sleep(10 * time.Millisecond)
+			continue
+		}
+		for _, r := range rows {
+			heard = append(heard, strings.Trim(r.Body, `"`))
+		}
+		if heard[len(heard)-1] == last {
+			return heard
+		}
+	}
+}
+
+func (b *bundle) mustHear(want ...string) {
+	b.t.Helper()
+	if got := b.hear(want[len(want)-1]); fmt.Sprint(got) != fmt.Sprint(want) {
+		b.t.Errorf("heard %.500q, want %.500q", got, want)
+	}
+}
+
+// killListeners ends the backends that LISTEN and waits until the gateway is connected again.
+func (b *bundle) killListeners() {
+	b.t.Helper()
+	before := testutil.ToFloat64(b.metrics.Reconnects)
+	if _, err := b.pool.Exec(b.t.Context(), `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+		WHERE application_name = 'terasocket listener' AND datname = current_database()`); err != nil {
+		b.t.Fatal(err)
+	}
+	for testutil.ToFloat64(b.metrics.Reconnects) == before {
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+func TestCommitOrderIsTheOrderOfRows(t *testing.T) {
+	b := setup(t)
+	first, second := b.begin(), b.begin()
+	b.record(first, "took its seq first")
+	b.record(second, "committed first")
+	b.commit(second)
+	b.commit(first)
+	b.mustHear("committed first", "took its seq first")
+}
+
+func TestNothingIsLostOrDoubledAcrossALostConnection(t *testing.T) {
+	b := setup(t)
+	open, early := b.begin(), b.begin()
+	b.record(open, "open all the while")
+	b.record(early, "commits while nobody listens")
+	b.record(b.pool, "before")
+	b.mustHear("before")
+	b.record(b.pool, "announced and lost") // its notification may or may not be taken before the kill
+	b.killListeners()
+	b.commit(early)
+	b.record(b.pool, "after")
+	b.commit(open)
+	b.record(b.pool, "end")
+	got := b.hear("end")
+	count := map[string]int{}
+	for _, g := range got {
+		count[g]++
+	}
+	for _, want := range []string{"open all the while", "commits while nobody listens", "announced and lost", "after", "end"} {
+		if count[want] != 1 {
+			t.Errorf("%q came %d times in %q, want once", want, count[want], got)
+		}
+	}
+	if len(got) != 5 {
+		t.Errorf("heard %q, want 5 rows", got)
+	}
+}
+
+// Many writers whose transactions overlap, the listener's backend killed again and again: every row once, and the rows
+// of one object in their order.
+func TestNoRowIsLostUnderLoadAndKills(t *testing.T) {
+	b := setup(t)
+	const writers, perWriter = 6, 120
+	var g errgroup.Group
+	for w := range writers {
+		g.Go(func() error {
+			for i := range perWriter {
+				tx, err := b.pool.Begin(t.Context())
+				if err != nil {
+					return err
+				}
+				if _, err := tx.Exec(t.Context(), record, []string{fmt.Sprintf("%d/%d", w, i)}); err != nil {
+					return err
+				}
+				if i%7 == 0 {
+					time.Sleep(3 * time.Millisecond) // let others overtake
+				}
+				if err := tx.Commit(t.Context()); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range 5 {
+			b.killListeners()
+			time.Sleep(20 * time.Millisecond)
+		}
+	}()
+	next, total := [writers]int{}, 0
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	for total < writers*perWriter {
+		rows, err := b.feed.Next(ctx)
+		if ctx.Err() != nil {
+			t.Fatalf("%d of %d rows came", total, writers*perWriter)
+		}
+		if err != nil {
+			continue
+		}
+		for _, r := range rows {
+			var w, i int
+			if _, err := fmt.Sscanf(r.Body, `"%d/%d"`, &w, &i); err != nil {
+				t.Fatal(err)
+			}
+			if i != next[w] {
+				t.Fatalf("writer %d: row %d came, want %d", w, i, next[w])
+			}
+			next[w]++
+			total++
+		}
+	}
+	if err := g.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	<-done
+	b.record(b.pool, "end")
+	b.mustHear("end")
+}
+
+func TestAForgedNotificationMakesNobodyHearAnything(t *testing.T) {
+	b := setup(t)
+	b.record(b.pool, "once")
+	b.mustHear("once")
+	var xid string
+	var seq int64
+	if err := b.pool.QueryRow(t.Context(), "SELECT xid::text, seq FROM terasocket.events").Scan(&xid, &seq); err != nil {
+		t.Fatal(err)
+	}
+	uncommitted := b.begin()
+	b.record(uncommitted, "rolled back")
+	for _, payload := range []string{
+		"", "{", "null", "[]", `"x"`, "\u00e9", `{"xid": 1}`, `{"xid": "-1", "from": 1, "to": 2}`, strings.Repeat("9", 7900),
+		`{"xid": "1", "from": 2, "to": 1}`, `{"xid": "1", "from": 1, "to": 9223372036854775807}`,
+		`{"xid": "9223372036854775807", "from": 1, "to": 9223372036854775807}`,
+		`{"xid": "18446744073709551615", "from": 1, "to": 2}`,
+		fmt.Sprintf(`{"xid": %q, "from": %d, "to": %d}`, xid, seq, seq), // heard before
+		fmt.Sprintf(`{"xid": %q, "from": 1, "to": 9223372036854775807, "changes": [{"body": "invented"}]}`, xid),
+	} {
+		if _, err := b.pool.Exec(t.Context(), "SELECT pg_notify('terasocket', $1)", payload); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := uncommitted.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b.record(b.pool, "sentinel")
+	b.mustHear("sentinel")
+	if n := testutil.ToFloat64(b.metrics.Malformed); n < 9 {
+		t.Errorf("%v malformed notifications were counted, want at least 9", n)
+	}
+}
+
+func TestRowsThatNoNotificationAnnouncedAreFound(t *testing.T) {
+	b := setup(t, func(_ *db.ListenerConfig, fc *db.FeedConfig) { fc.LookEvery = 50 * time.Millisecond })
+	tx := b.begin()
+	if _, err := tx.Exec(t.Context(), "ALTER TABLE terasocket.events DISABLE TRIGGER notify"); err != nil {
+		t.Fatal(err)
+	}
+	b.record(tx, "silent")
+	if _, err := tx.Exec(t.Context(), "ALTER TABLE terasocket.events ENABLE TRIGGER notify"); err != nil {
+		t.Fatal(err)
+	}
+	b.commit(tx)
+	b.mustHear("silent")
+	if n := testutil.ToFloat64(b.metrics.Unannounced); n != 1 {
+		t.Errorf("%v unannounced rows were counted, want 1", n)
+	}
+	b.record(b.pool, "end")
+	b.mustHear("end")
+}
+
+func TestALargeStatementComesWholeInBatches(t *testing.T) {
+	b := setup(t, func(_ *db.ListenerConfig, fc *db.FeedConfig) { fc.BatchRows = 100 })
+	overlapping := b.begin()
+	b.record(overlapping, "interleaved")
+	bodies := make([]string, 2345)
+	for i := range bodies {
+		bodies[i] = fmt.Sprint(i)
+	}
+	b.record(b.pool, bodies...)
+	b.commit(overlapping)
+	b.record(b.pool, "end")
+	b.mustHear(append(bodies, "interleaved", "end")...)
+}
+
+func TestAFullQueueOfHintsLosesNothing(t *testing.T) {
+	b := setup(t, func(lc *db.ListenerConfig, _ *db.FeedConfig) { lc.QueueSize = 3 })
+	var want []string
+	for i := range 50 {
+		want = append(want, fmt.Sprint(i))
+		b.record(b.pool, want[i])
+	}
+	b.mustHear(want...)
+	if n := testutil.ToFloat64(b.metrics.CatchUps); n == 0 {
+		t.Error("nothing was caught up: the queue was never full, so this test shows nothing")
+	}
+}
+
+func TestMegabyteRowsComeWhole(t *testing.T) {
+	b := setup(t)
+	big := strings.Repeat("é", 1<<19)
+	b.record(b.pool, big)
+	b.record(b.pool, "end")
+	b.mustHear(big, "end")
+}
+
+func TestADatabaseErrorMovesNothing(t *testing.T) {
+	b := setup(t)
+	if _, err := b.pool.Exec(t.Context(), "ALTER TABLE terasocket.events RENAME COLUMN topic TO subject"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.pool.Exec(t.Context(), `INSERT INTO terasocket.events (subject, type, body, audience) VALUES ('t', 't', '"kept"', '[]')`); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.feed.Next(t.Context()); err == nil {
+		t.Fatal("reading a log without its column succeeded")
+	}
+	if _, err := b.pool.Exec(t.Context(), "ALTER TABLE terasocket.events RENAME COLUMN subject TO topic"); err != nil {
+		t.Fatal(err)
+	}
+	b.mustHear("kept")
+}
+
+func TestWhatEndedBeforeTheStartIsHistory(t *testing.T) {
+	t.Parallel()
+	url := dbtest.New(t, dbtest.OpenTera("migrated", migrations.Up))
+	pool := dbtest.Pool(t, url)
+	old := &bundle{t: t, pool: pool}
+	old.record(pool, "history")
+	open := old.begin()
+	old.record(open, "open at the start")
+	metrics := db.NewMetrics(prometheus.NewRegistry())
+	log := slog.New(slog.DiscardHandler)
+	listener, err := db.Listen(t.Context(), db.ListenerConfig{DatabaseURL: url, Log: log, Metrics: metrics})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	stopped := make(chan error, 1)
+	go func() { stopped <- listener.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-stopped })
+	feed, err := db.NewFeed(t.Context(), pool, listener, db.FeedConfig{Log: log, Metrics: metrics})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bundle{t: t, pool: pool, feed: feed}
+	b.commit(open)
+	b.mustHear("open at the start")
+}
+
+func TestListenFailsAtOnceOnABadSetting(t *testing.T) {
+	t.Parallel()
+	metrics := db.NewMetrics(prometheus.NewRegistry())
+	for name, url := range map[string]string{
+		"not a URL":       "postgres://%zz",
+		"nobody there":    "postgres://127.0.0.1:1/x?connect_timeout=1",
+		"no such socket":  "postgres:///x?host=/nonexistent",
+		"unknown setting": "postgres://127.0.0.1/x?sslmode=perhaps",
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := db.Listen(t.Context(), db.ListenerConfig{DatabaseURL: url, Log: slog.New(slog.DiscardHandler), Metrics: metrics}); err == nil {
+				t.Error("no error")
+			}
+		})
+	}
+}
+
+func TestTrim(t *testing.T) {
+	t.Parallel()
+	url := dbtest.New(t, dbtest.OpenTera("migrated", migrations.Up))
+	b := &bundle{t: t, pool: dbtest.Pool(t, url)}
+	bodies := make([]string, 12_000)
+	for i := range bodies {
+		bodies[i] = "x"
+	}
+	b.record(b.pool, bodies...)
+	trim := &db.Trimmer{Pool: b.pool, Retention: time.Hour, MaxRows: 11_000, Log: slog.New(slog.DiscardHandler)}
+	if n, err := trim.Trim(t.Context()); err != nil || n != 1000 {
+		t.Errorf("trimmed %d, %v; want 1000 by number", n, err)
+	}
+	if _, err := b.pool.Exec(t.Context(), "UPDATE terasocket.events SET at = now() - interval '2 hours' WHERE seq <= 11900"); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := trim.Trim(t.Context()); err != nil || n != 10_900 {
+		t.Errorf("trimmed %d, %v; want 10900 by age", n, err)
+	}
+	locked := b.begin()
+	if _, err := locked.Exec(t.Context(), "SELECT pg_advisory_xact_lock(hashtextextended('terasocket trim', 0))"); err != nil {
+		t.Fatal(err)
+	}
+	trim.Retention = 0
+	if n, err := trim.Trim(t.Context()); err != nil || n != 0 {
+		t.Errorf("trimmed %d, %v while another gateway does; want 0", n, err)
+	}
+}

@@ -1,0 +1,194 @@
+package db
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// ListenerConfig says how to listen. Zero values stand for the defaults given.
+type ListenerConfig struct {
+	DatabaseURL string        // a direct connection: LISTEN does not work through a transaction pooler
+	PingEvery   time.Duration // how long to wait for a notification before asking whether the server is there (10 s)
+	PingTimeout time.Duration // how long its answer, or a new connection, may take (5 s)
+	RetryMin    time.Duration // first pause before connecting again (100 ms); it doubles
+	RetryMax    time.Duration // longest pause (5 s); each is shortened by a random part of up to a half
+	QueueSize   int           // hints that may wait for the Feed (10,000); one more and the Feed catches up from the log
+	Log         *slog.Logger
+	Metrics     *Metrics
+}
+
+// Listener receives the notifications of the event log on one connection of its own and queues them for a Feed.
+type Listener struct {
+	cfg  ListenerConfig
+	conn *pgx.Conn // of the goroutine in Run
+
+	mu    sync.Mutex
+	hints []Hint
+	gap   bool          // notifications were missed: the Feed must look at the log
+	awake chan struct{} // holds one: there is something to take
+}
+
+// Listen connects and LISTENs, so that a bad setting fails at start; then Run must be called.
+func Listen(ctx context.Context, cfg ListenerConfig) (*Listener, error) {
+	setDefault(&cfg.PingEvery, 10*time.Second)
+	setDefault(&cfg.PingTimeout, 5*time.Second)
+	setDefault(&cfg.RetryMin, 100*time.Millisecond)
+	setDefault(&cfg.RetryMax, 5*time.Second)
+	setDefault(&cfg.QueueSize, 10_000)
+	l := &Listener{cfg: cfg, awake: make(chan struct{}, 1)}
+	if err := l.connect(ctx); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+func setDefault[T comparable](v *T, value T) {
+	var zero T
+	if *v == zero {
+		*v = value
+	}
+}
+
+// Run receives until ctx ends, connecting again whenever the connection is lost. It returns nil.
+func (l *Listener) Run(ctx context.Context) error {
+	defer l.disconnect()
+	pause := l.cfg.RetryMin
+	for {
+		if l.conn != nil {
+			pause = l.cfg.RetryMin
+			err := l.receive(ctx)
+			l.disconnect()
+			if ctx.Err() != nil {
+				return nil
+			}
+			l.cfg.Log.Warn("listener lost its connection", "err", err)
+		}
+		jittered := pause - time.Duration(rand.Int64N(int64(pause)/2+1))
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(jittered):
+		}
+		pause = min(2*pause, l.cfg.RetryMax)
+		if err := l.connect(ctx); err != nil {
+			if ctx.Err() == nil {
+				l.cfg.Log.Warn("listener cannot connect", "err", err)
+			}
+			continue
+		}
+		l.cfg.Metrics.Reconnects.Inc()
+		l.cfg.Log.Info("listener is back")
+		l.markGap()
+	}
+}
+
+// Close ends the connection of a Listener that does not Run, and never will.
+func (l *Listener) Close() { l.disconnect() }
+
+// Connected says whether the LISTEN connection is up.
+func (l *Listener) Connected() bool { return l.cfg.Metrics.up.Load() }
+
+func (l *Listener) connect(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, l.cfg.PingTimeout)
+	defer cancel()
+	config, err := pgx.ParseConfig(l.cfg.DatabaseURL)
+	if err != nil {
+		return fmt.Errorf("read the listener's database URL: %w", err)
+	}
+	config.RuntimeParams["application_name"] = "terasocket listener"
+	conn, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		return fmt.Errorf("connect the listener: %w", err)
+	}
+	if _, err := conn.Exec(ctx, "LISTEN "+Channel); err != nil {
+		_ = conn.Close(context.WithoutCancel(ctx))
+		return fmt.Errorf("listen: %w", err)
+	}
+	l.conn = conn
+	l.cfg.Metrics.up.Store(true)
+	return nil
+}
+
+func (l *Listener) disconnect() {
+	l.cfg.Metrics.up.Store(false)
+	if l.conn == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = l.conn.Close(ctx)
+	l.conn = nil
+}
+
+// receive waits for notifications until the connection fails.
+func (l *Listener) receive(ctx context.Context) error {
+	for {
+		waitCtx, cancel := context.WithTimeout(ctx, l.cfg.PingEvery)
+		n, err := l.conn.WaitForNotification(waitCtx)
+		isIdle := errors.Is(waitCtx.Err(), context.DeadlineExceeded)
+		cancel()
+		switch {
+		case err == nil:
+			l.hear(n.Payload)
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case isIdle && !l.conn.IsClosed():
+			pingCtx, cancel := context.WithTimeout(ctx, l.cfg.PingTimeout)
+			err := l.conn.Ping(pingCtx)
+			cancel()
+			if err != nil {
+				return fmt.Errorf("ping: %w", err)
+			}
+		default:
+			return fmt.Errorf("wait for a notification: %w", err)
+		}
+	}
+}
+
+// hear queues what a notification says. Its text is not logged: anyone may have written it.
+func (l *Listener) hear(payload string) {
+	l.cfg.Metrics.Notifications.Inc()
+	hint, err := ParseHint(payload)
+	if err != nil {
+		l.cfg.Metrics.Malformed.Inc()
+		l.cfg.Log.Warn("notification ignored: not one of terasocket's", "bytes", len(payload))
+		return
+	}
+	l.mu.Lock()
+	l.hints = merge(l.hints, hint)
+	if len(l.hints) > l.cfg.QueueSize {
+		l.hints, l.gap = nil, true
+	}
+	l.mu.Unlock()
+	l.wake()
+}
+
+func (l *Listener) markGap() {
+	l.mu.Lock()
+	l.gap = true
+	l.mu.Unlock()
+	l.wake()
+}
+
+func (l *Listener) wake() {
+	select {
+	case l.awake <- struct{}{}:
+	default:
+	}
+}
+
+// take returns all waiting hints, and whether notifications were missed.
+func (l *Listener) take() (hints []Hint, gap bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	hints, gap = l.hints, l.gap
+	l.hints, l.gap = nil, false
+	return hints, gap
+}

@@ -1,0 +1,93 @@
+package db
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// Row is one row of terasocket.events. The texts are as PostgreSQL prints them; "" stands for null.
+type Row struct {
+	Seq        int64
+	XID        uint64
+	At         time.Time
+	Topic      string
+	Type       string
+	Op         string
+	ObjectType string
+	ObjectID   int64
+	Body       string
+	Audience   string
+	Former     string
+	FormerBody string
+}
+
+// eventLog reads terasocket.events.
+type eventLog struct {
+	pool *pgxpool.Pool
+}
+
+//go:embed sql/hinted.sql
+var hintedSQL string
+
+//go:embed sql/by_seq.sql
+var bySeqSQL string
+
+//go:embed sql/missed.sql
+var missedSQL string
+
+// hinted reads what the hints point at, at most limit rows, in their order.
+func (l eventLog) hinted(ctx context.Context, hints []Hint, limit int) ([]Row, error) {
+	xids := make([]string, len(hints))
+	first, last := make([]int64, len(hints)), make([]int64, len(hints))
+	for i, h := range hints {
+		xids[i], first[i], last[i] = strconv.FormatUint(h.XID, 10), h.First, h.Last
+	}
+	return l.rows(ctx, hintedSQL, xids, first, last, limit)
+}
+
+// bySeq reads these rows, in the order of seq. One that is not there any more is left out.
+func (l eventLog) bySeq(ctx context.Context, seqs []int64) ([]Row, error) {
+	return l.rows(ctx, bySeqSQL, seqs)
+}
+
+// missed gives the snapshot now and the seqs of all rows that cursor does not see, ascending; with until, only those
+// that until sees.
+func (l eventLog) missed(ctx context.Context, cursor Snapshot, until *Snapshot) (now Snapshot, seqs []int64, err error) {
+	var text string
+	var untilText *string
+	if until != nil {
+		s := until.String()
+		untilText = &s
+	}
+	if err := l.pool.QueryRow(ctx, missedSQL, cursor.String(), untilText).Scan(&text, &seqs); err != nil {
+		return Snapshot{}, nil, fmt.Errorf("look for missed rows: %w", err)
+	}
+	now, err = ParseSnapshot(text)
+	return now, seqs, err
+}
+
+func (l eventLog) snapshot(ctx context.Context) (Snapshot, error) {
+	var text string
+	if err := l.pool.QueryRow(ctx, "SELECT pg_current_snapshot()::text").Scan(&text); err != nil {
+		return Snapshot{}, fmt.Errorf("take a snapshot: %w", err)
+	}
+	return ParseSnapshot(text)
+}
+
+func (l eventLog) rows(ctx context.Context, sql string, args ...any) ([]Row, error) {
+	result, err := l.pool.Query(ctx, sql, args...)
+	if err != nil {
+		return nil, fmt.Errorf("read the event log: %w", err)
+	}
+	rows, err := pgx.CollectRows(result, pgx.RowToStructByPos[Row])
+	if err != nil {
+		return nil, fmt.Errorf("read the event log: %w", err)
+	}
+	return rows, nil
+}

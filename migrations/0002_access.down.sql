@@ -1,0 +1,15 @@
+DROP FUNCTION terasocket.keys(text, jsonb);
+DROP FUNCTION terasocket.session_list_clause(bigint);
+DROP FUNCTION terasocket.visible(text, bigint);
+DROP FUNCTION terasocket.session_clause(bigint, bigint, bigint);
+DROP FUNCTION terasocket.participant_clause(bigint);
+DROP FUNCTION terasocket.test_type_clause(bigint);
+DROP FUNCTION terasocket.session_type_clause(bigint);
+DROP FUNCTION terasocket.service_clause(bigint);
+DROP FUNCTION terasocket.device_clause(bigint);
+DROP FUNCTION terasocket.user_group_clause(bigint);
+DROP FUNCTION terasocket.user_clause(bigint);
+DROP FUNCTION terasocket.recall(text);
+DROP FUNCTION terasocket.audience(text[]);
+DROP FUNCTION terasocket.clauses(text);
+DROP FUNCTION terasocket.holders(text[], boolean);

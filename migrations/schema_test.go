@@ -1,0 +1,85 @@
+package migrations_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"terasocket/db/dbtest"
+	"terasocket/db/opentera"
+	"terasocket/migrations"
+)
+
+// otherSchema is a database in which OpenTera's tables are not in public: the database's default search path leads to them.
+func otherSchema() dbtest.Template {
+	return dbtest.Template{Name: "other_schema", Fill: func(ctx context.Context, url string) error {
+		conn, err := pgx.Connect(ctx, url)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+		if _, err := conn.Exec(ctx, `CREATE SCHEMA "Open Tera"; SET search_path = "Open Tera"`); err != nil {
+			return err
+		}
+		if err := opentera.Load(ctx, conn); err != nil {
+			return err
+		}
+		return migrations.Up(ctx, withSearchPath(url))
+	}}
+}
+
+func withSearchPath(url string) string {
+	separator := "?"
+	if strings.Contains(url, "?") {
+		separator = "&"
+	}
+	return url + separator + `search_path=%22Open%20Tera%22,public`
+}
+
+// OpenTera may live in another schema than public, and be written to by a session with any search path.
+func TestOtherSchema(t *testing.T) {
+	t.Parallel()
+	url := dbtest.New(t, otherSchema())
+	f := &fixture{TB: t, url: url, conn: dbtest.Conn(t, url)}
+	t.Cleanup(f.verify)
+	f.expect(`UPDATE "Open Tera".t_sites SET site_name = 'Elsewhere' WHERE id_site = 1`, "U site 1")
+	f.log()
+	f.exec(`TRUNCATE "Open Tera".t_tests_invitations`)
+	if n := len(f.log()); n == 0 {
+		t.Error("TRUNCATE is not recorded")
+	}
+	token := one[string](f, "SELECT terasocket.create_connect_token('user', $1)", opentera.DemoProjectUserUUID)
+	if id := one[int](f, "SELECT id FROM terasocket.redeem_connect_token('user', $1)", token); id != opentera.DemoProjectUserID {
+		t.Errorf("token is of user %d", id)
+	}
+	if n := one[int](f, `SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace`); n != 0 {
+		t.Errorf("%d relations in public", n)
+	}
+}
+
+// The schema is found by the role's search path too, and a role that does not see OpenTera's tables is told so.
+func TestSearchPathOfTheRole(t *testing.T) {
+	t.Parallel()
+	url := dbtest.New(t, otherSchema())
+	conn := dbtest.Conn(t, url)
+	if err := migrations.Check(t.Context(), conn); err == nil || !strings.Contains(err.Error(), "not an OpenTera database") {
+		t.Errorf("without search path: %v", err)
+	}
+	execOn(t, conn, fmt.Sprintf(`ALTER DATABASE %s SET search_path = "Open Tera"`, conn.Config().Database))
+	m, err := migrations.New(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, err := range []error{second(m.Down(t.Context(), 99)), second(m.Up(t.Context())), migrations.Check(t.Context(), dbtest.Conn(t, url))} {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	f := &fixture{TB: t, url: url, conn: conn}
+	f.expect(`UPDATE "Open Tera".t_sites SET site_name = 'Elsewhere' WHERE id_site = 1`, "U site 1")
+}
+
+func second[T any](_ T, err error) error { return err }

@@ -1,0 +1,70 @@
+package ws
+
+import (
+	"strconv"
+
+	"github.com/gorilla/websocket"
+)
+
+// CloseCode is the status of a close frame that the server sends. Codes and reasons are API: clients branch on the code.
+//
+//	code  reason                 sent when                                                the client
+//	4000  CMD_CLIENT_DISCONNECT  kicked: logged out, disabled or deleted                  does not return by itself
+//	1008  too many frames        it sent too many                                         mends its ways first
+//	1009                         a frame over the limit                                   mends its ways first
+//	1002  (what was wrong)       not a websocket frame                                    mends its ways first
+//	1011  internal error         an event could not be encoded                            returns and resumes
+//	1012  service restart        the gateway stops; spread over the drain time            returns and resumes
+//	1013  too slow, resume       more waits for this socket than the backlog limit        returns and resumes
+//
+// A client without a pong in time is cut without a close frame and sees 1006. To return is to log in again (a connect
+// token is good once) and, to resume, to pass the last seq as since.
+type CloseCode int
+
+// The close codes.
+const (
+	CloseKicked        CloseCode = 4000
+	CloseProtocolError CloseCode = websocket.CloseProtocolError
+	CloseAbnormal      CloseCode = websocket.CloseAbnormalClosure // never sent: the socket broke, or no pong came
+	ClosePolicy        CloseCode = websocket.ClosePolicyViolation
+	CloseTooBig        CloseCode = websocket.CloseMessageTooBig
+	CloseInternal      CloseCode = websocket.CloseInternalServerErr
+	CloseRestart       CloseCode = websocket.CloseServiceRestart
+	CloseSlow          CloseCode = websocket.CloseTryAgainLater
+)
+
+// Reason is the text of the close frame.
+func (c CloseCode) Reason() string {
+	switch c {
+	case CloseKicked:
+		return "CMD_CLIENT_DISCONNECT"
+	case ClosePolicy:
+		return "too many frames"
+	case CloseInternal:
+		return "internal error"
+	case CloseRestart:
+		return "service restart"
+	case CloseSlow:
+		return "too slow, resume"
+	}
+	return ""
+}
+
+// ComeBack tells whether a client that got this code may return at once without having changed anything.
+func (c CloseCode) ComeBack() bool {
+	switch c {
+	case CloseInternal, CloseRestart, CloseSlow, CloseAbnormal:
+		return true
+	}
+	return false
+}
+
+// label is the code in metrics. Clients may close with thousands of codes: those are one.
+func (c CloseCode) label() string {
+	switch c {
+	case websocket.CloseNormalClosure, websocket.CloseGoingAway, websocket.CloseNoStatusReceived,
+		CloseKicked, CloseProtocolError, CloseAbnormal, ClosePolicy, CloseTooBig, CloseInternal, CloseRestart, CloseSlow:
+		return strconv.Itoa(int(c))
+	}
+	return "other"
+}

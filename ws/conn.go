@@ -1,0 +1,163 @@
+package ws
+
+import (
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"terasocket/access"
+	"terasocket/proto/event"
+)
+
+// Conn is one client's socket, from its admission to its end.
+//
+// It is opening until the 101 is written (what is sent meanwhile is held and follows the 101), then open, then closing
+// from the first close frame on, whoever sends it. Its end is told to the hub once, by its reading goroutine.
+//
+// Send and Close may be called at once and never block. The first close code wins; nothing is sent after it.
+type Conn struct {
+	Identity access.Identity
+	Encoding event.Encoding
+
+	// Since is the cursor that the client passed, and Asked whether it did. Nothing is replayed yet: the resume of
+	// issue 5 replays from here, with live frames held meanwhile as they are while opening.
+	Since uint64
+	Asked bool
+
+	*desk
+	id     uint64
+	opened time.Time
+	stamp  uint64 // the hub's mark of the Deliver that found this socket last
+
+	mu    sync.Mutex
+	ws    *websocket.Conn // nil while opening
+	out   *Outbox
+	held  []*websocket.PreparedMessage // while opening
+	bytes int                          // of held
+	code  CloseCode                    // not 0: closing
+	sent  uint64                       // frames with events
+	ping  *time.Timer                  // after open
+
+	data, control bucket // of the reading goroutine
+}
+
+// desk is what all connections of a Handler share.
+type desk struct {
+	Limits
+	hub     *Hub
+	log     *slog.Logger
+	metrics *Metrics
+	lastID  atomic.Uint64
+}
+
+// admit makes the Conn of a principal whose 101 is still to be written.
+func (d *desk) admit(identity access.Identity, encoding event.Encoding) *Conn {
+	return &Conn{desk: d, Identity: identity, Encoding: encoding, id: d.lastID.Add(1), opened: time.Now()}
+}
+
+// open goes live on an upgraded socket, with what was held first. The caller then starts c.read in a goroutine.
+func (c *Conn) open(ws *websocket.Conn, out *Outbox) {
+	out.GoAsync()
+	c.prepareToRead(ws)
+
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ws, c.out = ws, out
+	c.ping = time.AfterFunc(c.nextPing(), c.sendPing)
+	_ = ws.SetReadDeadline(time.Now().Add(c.PongWait))
+	for _, frame := range c.held {
+		c.written(ws.WritePreparedMessage(frame))
+	}
+	c.held = nil
+	if c.code != 0 {
+		c.sayGoodbye()
+	}
+}
+
+// Send writes a frame of that size, or leaves it to the outbox, and reports whether it did. It refuses when the socket
+// is closing, and closes it with CloseSlow when more than the backlog limit waits already.
+func (c *Conn) Send(frame *websocket.PreparedMessage, size int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.mayWrite() {
+		return false
+	}
+	if c.ws == nil {
+		c.held = append(c.held, frame)
+		c.bytes += size
+	} else if !c.written(c.ws.WritePreparedMessage(frame)) {
+		return false
+	}
+	c.sent++
+	return true
+}
+
+func (c *Conn) mayWrite() bool {
+	if c.code == 0 && c.backlog() > c.Backlog {
+		c.metrics.slowCloses.Inc()
+		c.close(CloseSlow)
+	}
+	return c.code == 0
+}
+
+func (c *Conn) backlog() int {
+	if c.ws == nil {
+		return c.bytes
+	}
+	return c.out.Backlog()
+}
+
+// written takes the result of a write and reports whether the socket still works. If it does not, the reader learns it
+// and ends the connection.
+func (c *Conn) written(err error) bool {
+	if err != nil && !errors.Is(err, websocket.ErrCloseSent) {
+		c.out.Abort()
+	}
+	return err == nil
+}
+
+// Close sends a close frame after everything sent before, and reports whether it was the first to close. The socket
+// ends when the client has answered, after Limits.CloseWait at the latest.
+func (c *Conn) Close(code CloseCode) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.code != 0 {
+		return false
+	}
+	c.close(code)
+	return true
+}
+
+func (c *Conn) close(code CloseCode) {
+	c.code = code
+	if c.ws != nil {
+		c.sayGoodbye()
+	}
+}
+
+func (c *Conn) sayGoodbye() {
+	c.ping.Stop()
+	_ = c.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(int(c.code), c.code.Reason()), time.Time{})
+	_ = c.ws.SetReadDeadline(time.Now().Add(c.CloseWait))
+}
+
+// abort cuts the socket without waiting for the client.
+func (c *Conn) abort() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ws != nil {
+		c.out.Abort()
+	}
+}
+
+func (c *Conn) sendPing() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.code == 0 && c.written(c.ws.WriteControl(websocket.PingMessage, nil, time.Time{})) {
+		c.ping.Reset(c.nextPing())
+	}
+}

@@ -1,0 +1,61 @@
+package ws
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+)
+
+// Drain refuses new sockets, closes those there are with CloseRestart, spread evenly over that time so that not all
+// come back at once, and waits until the last has ended. When ctx ends, the rest is closed and cut at once; Drain then
+// returns the error of ctx, still with no socket left.
+func (h *Hub) Drain(ctx context.Context, over time.Duration) error {
+	conns := h.refuse()
+	rand.Shuffle(len(conns), func(i, j int) { conns[i], conns[j] = conns[j], conns[i] })
+
+	began := time.Now()
+	for i, c := range conns {
+		at := time.Duration(float64(over) * (float64(i) + rand.Float64()) / float64(len(conns)))
+		sleep(ctx, at-time.Since(began))
+		c.Close(CloseRestart)
+	}
+	select {
+	case <-h.empty:
+		return nil
+	case <-ctx.Done():
+	}
+	for _, c := range conns {
+		c.abort()
+	}
+	<-h.empty // a socket that still connects takes until handshakeWait
+	return ctx.Err()
+}
+
+func (h *Hub) refuse() []*Conn {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.draining && h.total == 0 {
+		close(h.empty)
+	}
+	h.draining = true
+	conns := make([]*Conn, 0, h.total)
+	for _, sockets := range h.sockets {
+		conns = append(conns, sockets...)
+	}
+	return conns
+}
+
+// sleep returns false when ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	if d <= 0 || ctx.Err() != nil {
+		return ctx.Err() == nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,86 @@
+package ws
+
+import (
+	"container/list"
+	"math"
+	"net/netip"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// FailureLimit bounds how often one address may come with a token that is none. Only failures count, so that a clinic
+// behind one address can come back all at once. The zero value is no limit.
+type FailureLimit struct {
+	PerMinute float64 // how fast attempts come back; 0 = no limit
+	Burst     int     // failures at once; 0 = 10
+	Addresses int     // remembered, the longest without a failure is forgotten first; 0 = 10,000
+}
+
+// failures counts by address, an IPv6 address by its /64, since a client has all of it.
+type failures struct {
+	limit FailureLimit
+
+	mu     sync.Mutex
+	byAddr map[string]*list.Element // of *offender
+	recent *list.List               // last failure first
+}
+
+type offender struct {
+	addr string
+	rate *rate.Limiter
+}
+
+func newFailures(limit FailureLimit) *failures {
+	def(&limit.Burst, 10)
+	def(&limit.Addresses, 10_000)
+	return &failures{limit: limit, byAddr: make(map[string]*list.Element), recent: list.New()}
+}
+
+// tooMany tells whether the address must wait, and how long. "" is a client whose address is not known: it is not
+// limited, since it would share its limit with everybody behind that proxy.
+func (f *failures) tooMany(addr string, now time.Time) (wait time.Duration, yes bool) {
+	if f.limit.PerMinute <= 0 || addr == "" {
+		return 0, false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	e, ok := f.byAddr[network(addr)]
+	if !ok {
+		return 0, false
+	}
+	left := e.Value.(*offender).rate.TokensAt(now)
+	if left >= 1 {
+		return 0, false
+	}
+	return time.Duration(math.Ceil((1-left)*60/f.limit.PerMinute)) * time.Second, true
+}
+
+func (f *failures) add(addr string, now time.Time) {
+	if f.limit.PerMinute <= 0 || addr == "" {
+		return
+	}
+	addr = network(addr)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	e, ok := f.byAddr[addr]
+	if !ok {
+		e = f.recent.PushFront(&offender{addr, rate.NewLimiter(rate.Limit(f.limit.PerMinute/60), f.limit.Burst)})
+		f.byAddr[addr] = e
+	}
+	e.Value.(*offender).rate.AllowN(now, 1)
+	f.recent.MoveToFront(e)
+	for f.recent.Len() > f.limit.Addresses {
+		last := f.recent.Back()
+		delete(f.byAddr, f.recent.Remove(last).(*offender).addr)
+	}
+}
+
+func network(addr string) string {
+	a, err := netip.ParseAddr(addr)
+	if err != nil || !a.Is6() || a.Is4In6() {
+		return addr
+	}
+	return netip.PrefixFrom(a.WithZone(""), 64).Masked().String()
+}

@@ -1,0 +1,198 @@
+package ws
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/gorilla/websocket"
+
+	"terasocket/access"
+	"terasocket/proto/event"
+)
+
+// Door lets a client in for a connect token, which is good once.
+type Door interface {
+	// Redeem says whose token it was. Errors: access.ErrRefused, or that nobody can say now.
+	Redeem(ctx context.Context, kind access.Kind, token string) (access.Identity, error)
+}
+
+// redeemWait bounds the question whose a token is.
+const redeemWait = 5 * time.Second
+
+// retryAfter is what clients are told when the gateway is not ready, in seconds.
+const retryAfter = 5
+
+// Handler makes sockets of handshakes at /wss/user, /wss/participant and /wss/device.
+type Handler struct {
+	Door    Door
+	Hub     *Hub
+	Log     *slog.Logger
+	Metrics *Metrics
+
+	DefaultEncoding event.Encoding               // of a client that asks for none: Protobuf (the zero value) or JSON
+	AllowedOrigins  []string                     // "https://host[:port]" of browsers; empty = any. Who sends no Origin is no browser
+	Failures        FailureLimit                 // zero = no limit
+	Limits          Limits                       // of each connection
+	Ready           func() bool                  // false: clients are told to come later; nil = always true
+	ClientAddr      func(r *http.Request) string // without port, "" = not known; nil = that of the peer
+}
+
+// Routes adds the websocket endpoints to r. No middleware that buffers, compresses or times out may be before them.
+func (h Handler) Routes(r chi.Router) {
+	d := &desk{Limits: h.Limits.withDefaults(), hub: h.Hub, log: h.Log, metrics: h.Metrics}
+	if h.ClientAddr == nil {
+		h.ClientAddr = peerAddr
+	}
+	a := &admission{Handler: h, desk: d, failures: newFailures(h.Failures), upgrader: newUpgrader(new(sync.Pool))}
+	for _, kind := range access.Kinds {
+		r.Get("/wss/"+kind.String(), func(w http.ResponseWriter, r *http.Request) { a.serve(w, r, kind) })
+	}
+}
+
+// admission is a Handler at work.
+type admission struct {
+	Handler
+	desk     *desk
+	failures *failures
+	upgrader *websocket.Upgrader
+}
+
+// serve answers one handshake. The token is redeemed last, so that a handshake that fails otherwise leaves it good.
+func (a *admission) serve(w http.ResponseWriter, r *http.Request, kind access.Kind) {
+	began := time.Now()
+	p, no := a.check(w, r)
+	if no != nil {
+		a.refuse(w, no)
+		return
+	}
+	identity, no := a.redeem(r, kind, p.token)
+	if no != nil {
+		a.refuse(w, no)
+		return
+	}
+	encoding, subprotocol := negotiate(p, elements(r.Header, "Sec-Websocket-Protocol"), a.DefaultEncoding)
+	c := a.desk.admit(identity, encoding)
+	if p.since != nil {
+		c.Since, c.Asked = *p.since, true
+	}
+	if err := a.Hub.Add(c, began); err != nil {
+		no := badToken()
+		if errors.Is(err, ErrDraining) {
+			no = notReady("draining")
+		}
+		a.refuse(w, no)
+		return
+	}
+	a.upgrade(w, r, c, subprotocol)
+}
+
+// check is everything that needs no database.
+func (a *admission) check(w http.ResponseWriter, r *http.Request) (params, *refusal) {
+	if no := checkUpgrade(r); no != nil {
+		return params{}, no
+	}
+	if a.Hub.Draining() {
+		return params{}, notReady("draining")
+	}
+	if a.Ready != nil && !a.Ready() {
+		return params{}, notReady("not_ready")
+	}
+	if !a.originAllowed(r) {
+		return params{}, &refusal{http.StatusForbidden, "origin", "origin not allowed"}
+	}
+	addr := a.ClientAddr(r)
+	if wait, yes := a.failures.tooMany(addr, time.Now()); yes {
+		w.Header().Set("Retry-After", strconv.Itoa(int(wait.Seconds())))
+		return params{}, &refusal{http.StatusTooManyRequests, "too_many", "too many failed attempts"}
+	}
+	p, no := parseParams(r.URL.RawQuery)
+	if no != nil && no.reason == "token" {
+		a.failures.add(addr, time.Now())
+	}
+	return p, no
+}
+
+func (a *admission) redeem(r *http.Request, kind access.Kind, token string) (access.Identity, *refusal) {
+	ctx, cancel := context.WithTimeout(r.Context(), redeemWait)
+	defer cancel()
+	identity, err := a.Door.Redeem(ctx, kind, token)
+	switch {
+	case err == nil:
+		return identity, nil
+	case errors.Is(err, access.ErrRefused):
+		a.failures.add(a.ClientAddr(r), time.Now())
+		return access.Identity{}, badToken()
+	case r.Context().Err() != nil:
+		return access.Identity{}, notReady("gone") // the client is: nobody reads this
+	}
+	a.Log.Error("connect token not redeemed", "op", "redeem", "err", err)
+	return access.Identity{}, notReady("redeem")
+}
+
+// upgrade answers 101 and hands the socket to its reading goroutine. The request's own goroutine, with its large stack
+// and buffers, ends.
+func (a *admission) upgrade(w http.ResponseWriter, r *http.Request, c *Conn, subprotocol string) {
+	var header http.Header
+	if subprotocol != "" {
+		header = http.Header{"Sec-Websocket-Protocol": {subprotocol}}
+	}
+	hijacked := &hijacker{ResponseWriter: w}
+	socket, err := a.upgrader.Upgrade(hijacked, r, header)
+	if err != nil {
+		a.Hub.remove(c)
+		a.Metrics.refused.WithLabelValues("upgrade").Inc()
+		a.Log.Info("handshake failed", "conn", c.id, "principal", c.Identity.Principal.String(), "op", "upgrade", "err", err)
+		if hijacked.out == nil { // the answer is still ours
+			http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
+		}
+		return
+	}
+	a.Log.Info("socket open", "conn", c.id, "principal", c.Identity.Principal.String(),
+		"encoding", encodingName(c.Encoding), "resume", c.Asked)
+	c.open(socket, hijacked.out)
+	go c.read()
+}
+
+func (a *admission) refuse(w http.ResponseWriter, no *refusal) {
+	a.Metrics.refused.WithLabelValues(no.reason).Inc()
+	switch no.status {
+	case http.StatusUpgradeRequired:
+		w.Header().Set("Upgrade", "websocket")
+		w.Header().Set("Connection", "Upgrade")
+	case http.StatusServiceUnavailable:
+		w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
+	}
+	if no.reason == "version" {
+		w.Header().Set("Sec-WebSocket-Version", "13")
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	http.Error(w, no.text, no.status)
+}
+
+func notReady(reason string) *refusal {
+	return &refusal{http.StatusServiceUnavailable, reason, "not ready, try again"}
+}
+
+func (a *admission) originAllowed(r *http.Request) bool {
+	origin := r.Header.Get("Origin")
+	return len(a.AllowedOrigins) == 0 || origin == "" || slices.ContainsFunc(a.AllowedOrigins, func(allowed string) bool {
+		return strings.EqualFold(strings.TrimSuffix(allowed, "/"), origin)
+	})
+}
+
+func peerAddr(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return ""
+	}
+	return host
+}

@@ -1,0 +1,123 @@
+package ws
+
+import (
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"terasocket/access"
+)
+
+// Reasons not to Add a socket.
+var (
+	ErrDraining = errors.New("the hub is draining")
+	ErrKicked   = errors.New("kicked while connecting")
+)
+
+// Hub knows the sockets of each principal. All methods may be called at once.
+//
+// Deliver runs one at a time, so that the order of the calls is the order on every socket. Nothing waits for a client
+// under a lock: Add, Kick and the rest never wait for a Deliver to finish its writes.
+type Hub struct {
+	log     *slog.Logger
+	metrics *Metrics
+
+	delivering sync.Mutex // one Deliver; guards Conn.stamp as well
+	stamp      uint64
+	targets    []*Conn // of this Deliver; kept for its capacity
+
+	mu       sync.RWMutex
+	sockets  map[access.Principal][]*Conn
+	byKind   [len(access.Kinds) + 1]int
+	total    int
+	kicks    kicks
+	draining bool
+	empty    chan struct{} // closed when draining and no socket is left
+}
+
+// NewHub makes a hub without sockets.
+func NewHub(log *slog.Logger, metrics *Metrics) *Hub {
+	return &Hub{log: log, metrics: metrics, sockets: make(map[access.Principal][]*Conn), empty: make(chan struct{})}
+}
+
+// Add makes c receive what is delivered to its principal from now on, though the client has no answer yet: then it
+// misses nothing that happens after its connect. began is when the principal was still unknown; a Kick since then
+// counts for c too. Errors: ErrDraining, ErrKicked. Each Add is followed by one remove, when the socket has ended.
+func (h *Hub) Add(c *Conn, began time.Time) error {
+	p := c.Identity.Principal
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case h.draining:
+		return ErrDraining
+	case h.kicks.since(p, began):
+		return ErrKicked
+	}
+	h.sockets[p] = append(h.sockets[p], c)
+	h.count(p.Kind, 1)
+	return nil
+}
+
+func (h *Hub) remove(c *Conn) {
+	p := c.Identity.Principal
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	sockets := h.sockets[p]
+	i := slices.Index(sockets, c)
+	if i < 0 {
+		return
+	}
+	if len(sockets) == 1 {
+		delete(h.sockets, p)
+	} else {
+		h.sockets[p] = slices.Delete(sockets, i, i+1)
+	}
+	h.count(p.Kind, -1)
+	if h.draining && h.total == 0 {
+		close(h.empty)
+	}
+}
+
+func (h *Hub) count(kind access.Kind, n int) {
+	h.total += n
+	h.byKind[kind] += n
+	h.metrics.connections[kind].Add(float64(n))
+}
+
+// Len is the number of sockets.
+func (h *Hub) Len() int {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.total
+}
+
+// LenOf is the number of sockets of one kind.
+func (h *Hub) LenOf(kind access.Kind) int {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.byKind[kind]
+}
+
+// Kick closes all sockets of p with CloseKicked, those that are still connecting too, and returns how many it closed.
+func (h *Hub) Kick(p access.Principal) int {
+	h.mu.Lock()
+	h.kicks.add(p, time.Now())
+	sockets := slices.Clone(h.sockets[p])
+	h.mu.Unlock()
+	n := 0
+	for _, c := range sockets {
+		if c.Close(CloseKicked) {
+			n++
+		}
+	}
+	return n
+}
+
+// Draining reports whether Drain was called: no socket is added any more.
+func (h *Hub) Draining() bool {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.draining
+}

@@ -1,0 +1,273 @@
+package ws
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/gorilla/websocket"
+	"go.uber.org/goleak"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	"terasocket/access"
+	"terasocket/proto/event"
+	"terasocket/proto/opentera"
+)
+
+func TestMain(m *testing.M) {
+	if addr := os.Getenv(crowdEnv); addr != "" { // the benchmark's clients, in a process of their own
+		os.Exit(crowd(addr))
+	}
+	goleak.VerifyTestMain(m)
+}
+
+type doorFunc func(context.Context, access.Kind, string) (access.Identity, error)
+
+func (f doorFunc) Redeem(ctx context.Context, k access.Kind, token string) (access.Identity, error) {
+	return f(ctx, k, token)
+}
+
+type sourceFunc func(context.Context) ([]event.Event, error)
+
+func (f sourceFunc) Next(ctx context.Context) ([]event.Event, error) { return f(ctx) }
+
+type audienceFunc func(context.Context, []string) ([][]access.Principal, error)
+
+func (f audienceFunc) Audiences(ctx context.Context, keys []string) ([][]access.Principal, error) {
+	return f(ctx, keys)
+}
+
+// tokens is a door where the token "user_7_a" is good once, for user 7.
+type tokens struct {
+	mu   sync.Mutex
+	used map[string]bool
+	asks int
+}
+
+func (d *tokens) Redeem(_ context.Context, kind access.Kind, token string) (access.Identity, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.asks++
+	parts := strings.Split(token, "_")
+	var id int32
+	if len(parts) != 3 || parts[0] != kind.String() || d.used[token] {
+		return access.Identity{}, access.ErrRefused
+	}
+	if _, err := fmt.Sscan(parts[1], &id); err != nil {
+		return access.Identity{}, access.ErrRefused
+	}
+	d.used[token] = true
+	return access.Identity{Principal: access.Principal{Kind: kind, ID: id}}, nil
+}
+
+func (d *tokens) asked() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.asks
+}
+
+func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
+
+// gateway is a Handler that listens on loopback, with an Outbox under every connection.
+type gateway struct {
+	*Hub
+	door    *tokens
+	metrics *Metrics
+	base    string // ws://host:port
+	tls     *tls.Config
+	served  *httptest.Server
+}
+
+func newGateway(t testing.TB, change func(*Handler), listen func(*httptest.Server)) *gateway {
+	t.Helper()
+	m := NewMetrics(nil)
+	g := &gateway{Hub: NewHub(quiet(), m), metrics: m, door: &tokens{used: map[string]bool{}}}
+	h := Handler{Door: g.door, Hub: g.Hub, Log: quiet(), Metrics: m}
+	if change != nil {
+		change(&h)
+	}
+	router := chi.NewRouter()
+	h.Routes(router)
+	g.served = httptest.NewUnstartedServer(router)
+	g.served.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	g.served.Listener = &Listener{Listener: g.served.Listener}
+	if listen != nil {
+		listen(g.served)
+	}
+	if g.served.TLS != nil {
+		g.served.StartTLS()
+		g.tls = g.served.Client().Transport.(*http.Transport).TLSClientConfig
+	} else {
+		g.served.Start()
+	}
+	g.base = "ws" + strings.TrimPrefix(g.served.URL, "http")
+	t.Cleanup(func() {
+		g.served.Close()
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		_ = g.Drain(ctx, 0)
+	})
+	return g
+}
+
+func overTLS(s *httptest.Server) { s.TLS = &tls.Config{NextProtos: []string{"http/1.1"}} }
+
+type client struct {
+	*websocket.Conn
+	t testing.TB
+}
+
+// connect opens a socket; target is "user?id=user_7_a".
+func (g *gateway) connect(t testing.TB, target string) *client {
+	t.Helper()
+	d := websocket.Dialer{TLSClientConfig: g.tls, HandshakeTimeout: 20 * time.Second}
+	ws, answer, err := d.Dial(g.base+"/wss/"+target, nil)
+	if err != nil {
+		status := 0
+		if answer != nil {
+			status = answer.StatusCode
+		}
+		t.Fatalf("connect %s: %v (%d)", target, err, status)
+	}
+	t.Cleanup(func() { ws.Close() })
+	return &client{ws, t}
+}
+
+// frame is what a client got.
+type frame struct {
+	opcode int
+	raw    []byte
+	event  *opentera.TeraEvent
+}
+
+func (f *frame) value() string { // of the DatabaseEvent inside
+	m, err := f.event.GetEvents()[0].UnmarshalNew()
+	if err != nil {
+		return err.Error()
+	}
+	return m.(*opentera.DatabaseEvent).GetObjectValue()
+}
+
+func (c *client) next() *frame {
+	c.t.Helper()
+	_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
+	opcode, raw, err := c.ReadMessage()
+	if err != nil {
+		c.t.Fatalf("next frame: %v", err)
+	}
+	message := new(opentera.TeraMessage)
+	if opcode == websocket.BinaryMessage {
+		err = proto.Unmarshal(raw, message)
+	} else {
+		err = protojson.Unmarshal(raw, message)
+	}
+	if err != nil {
+		c.t.Fatalf("frame %.80q: %v", raw, err)
+	}
+	e := new(opentera.TeraEvent)
+	if err := message.GetMessage().UnmarshalTo(e); err != nil {
+		c.t.Fatal(err)
+	}
+	return &frame{opcode, raw, e}
+}
+
+// want reads events with these object values, and nothing else between them.
+func (c *client) want(values ...string) {
+	c.t.Helper()
+	for _, v := range values {
+		if got := c.next().value(); got != v {
+			c.t.Fatalf("got event %.80q, want %q", got, v)
+		}
+	}
+}
+
+// wantClose reads until the close frame.
+func (c *client) wantClose(code CloseCode) {
+	c.t.Helper()
+	_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
+	for {
+		_, _, err := c.ReadMessage()
+		if err == nil {
+			continue
+		}
+		if !websocket.IsCloseError(err, int(code)) {
+			c.t.Fatalf("ended with %v, want close code %d", err, code)
+		}
+		if text := err.(*websocket.CloseError).Text; code != CloseProtocolError && text != code.Reason() {
+			c.t.Fatalf("reason %q, want %q", text, code.Reason())
+		}
+		return
+	}
+}
+
+func user(id int32) access.Principal { return access.Principal{Kind: access.User, ID: id} }
+func participant(id int32) access.Principal {
+	return access.Principal{Kind: access.Participant, ID: id}
+}
+func device(id int32) access.Principal { return access.Principal{Kind: access.Device, ID: id} }
+
+// change is a DatabaseEvent whose object value is recognised by the clients.
+func change(seq uint64, value string) *event.Event {
+	return &event.Event{Seq: seq, At: time.Now(), Topic: "t", To: "somebody", Message: &opentera.DatabaseEvent{
+		Type: opentera.DatabaseEvent_DB_UPDATE, ObjectType: "site", ObjectValue: value}}
+}
+
+func (g *gateway) deliver(value string, to ...access.Principal) int {
+	return g.Deliver(NewFrames(change(1, value)), to, nil)
+}
+
+func headerKeys(t *testing.T, raw []byte) map[string]any {
+	t.Helper()
+	var m struct {
+		Message struct{ Header map[string]any }
+	}
+	if err := json.Unmarshal(raw, &m); err != nil {
+		t.Fatal(err)
+	}
+	return m.Message.Header
+}
+
+// eventually waits for what nothing signals.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+func ctxFor(t *testing.T, d time.Duration) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}

@@ -1,0 +1,70 @@
+package ws
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"terasocket/access"
+	"terasocket/proto/event"
+)
+
+// Metrics counts what happens to sockets and events. No label names a person. Hub, Handler and Dispatcher need one.
+type Metrics struct {
+	connections [len(access.Kinds) + 1]prometheus.Gauge
+	delivered   [len(access.Kinds) + 1][encodings]prometheus.Counter
+
+	refused        *prometheus.CounterVec // reason
+	closes         *prometheus.CounterVec // code
+	dispatched     *prometheus.CounterVec // type
+	encodeErrors   *prometheus.CounterVec // encoding
+	slowCloses     prometheus.Counter
+	audienceErrors prometheus.Counter
+	sourceErrors   prometheus.Counter
+	commitToWrite  prometheus.Histogram
+}
+
+// NewMetrics registers the metrics; with a nil r they are counted and seen by nobody.
+func NewMetrics(r prometheus.Registerer) *Metrics {
+	vec := func(name, help string, labels ...string) *prometheus.CounterVec {
+		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+		register(r, c)
+		return c
+	}
+	counter := func(name, help string) prometheus.Counter {
+		c := prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+		register(r, c)
+		return c
+	}
+	m := &Metrics{
+		refused:        vec("terasocket_handshakes_refused_total", "Websocket handshakes refused, by reason.", "reason"),
+		closes:         vec("terasocket_closes_total", "Sockets that ended, by close code; 1006 is a broken socket or a missing pong.", "code"),
+		dispatched:     vec("terasocket_events_dispatched_total", "Events handed to the hub, by message type.", "type"),
+		encodeErrors:   vec("terasocket_encode_errors_total", "Events that could not be encoded, by encoding.", "encoding"),
+		slowCloses:     counter("terasocket_slow_closes_total", "Sockets closed because too much waited for them."),
+		audienceErrors: counter("terasocket_audience_errors_total", "Failed audience queries; the events are delivered later."),
+		sourceErrors:   counter("terasocket_source_errors_total", "Failed attempts to get the next events."),
+		commitToWrite: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "terasocket_commit_to_write_seconds",
+			Help:    "Time from the recording of an event to its write to the last of its sockets.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
+		}),
+	}
+	register(r, m.commitToWrite)
+
+	connections := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "terasocket_connections", Help: "Sockets open now, by kind of principal."}, []string{"kind"})
+	register(r, connections)
+	delivered := vec("terasocket_frames_delivered_total", "Frames handed to sockets, by kind and encoding.", "kind", "encoding")
+	for _, kind := range access.Kinds {
+		m.connections[kind] = connections.WithLabelValues(kind.String())
+		for e := range event.Encoding(encodings) {
+			m.delivered[kind][e] = delivered.WithLabelValues(kind.String(), encodingName(e))
+		}
+	}
+	return m
+}
+
+func register(r prometheus.Registerer, c prometheus.Collector) {
+	if r != nil {
+		r.MustRegister(c)
+	}
+}

@@ -1,0 +1,121 @@
+package ws
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"terasocket/proto/event"
+)
+
+// params are the query parameters of a connect.
+type params struct {
+	token    string          // looks like a token
+	encoding *event.Encoding // Protobuf or JSON; nil = not asked for
+	since    *uint64         // nil = not asked for
+}
+
+// refusal is the answer to a handshake that does not become a socket.
+type refusal struct {
+	status int
+	reason string // of the metric
+	text   string
+}
+
+func badToken() *refusal {
+	return &refusal{http.StatusForbidden, "token", "websocket authentication failed"}
+}
+
+// parseParams reads the raw query. Of a repeated parameter the first counts, unknown ones are ignored. What cannot be a
+// token is refused like a token that is not known.
+func parseParams(query string) (params, *refusal) {
+	var p params
+	token, _, err := parameter(query, "id")
+	if err != nil || !looksLikeToken(token) {
+		return params{}, badToken()
+	}
+	p.token = token
+
+	if text, given, err := parameter(query, "encoding"); given {
+		e, badName := ParseEncoding(text)
+		if err != nil || badName != nil {
+			return params{}, &refusal{http.StatusBadRequest, "encoding", "encoding is protobuf or json"}
+		}
+		p.encoding = &e
+	}
+	if text, given, err := parameter(query, "since"); given {
+		seq, parseErr := strconv.ParseUint(text, 10, 64)
+		if err != nil || parseErr != nil {
+			return params{}, &refusal{http.StatusBadRequest, "since", "since is the last seq received, a decimal number, or 0"}
+		}
+		p.since = &seq
+	}
+	return p, nil
+}
+
+// parameter finds the first value of a parameter. net/url would leave out what it cannot read; a since that is left out
+// would lose events.
+func parameter(query, name string) (value string, given bool, err error) {
+	for pair := range strings.SplitSeq(query, "&") {
+		key, value, _ := strings.Cut(pair, "=")
+		if key, err := url.QueryUnescape(key); err != nil || key != name {
+			continue
+		}
+		value, err := url.QueryUnescape(value)
+		return value, true, err
+	}
+	return "", false, nil
+}
+
+func looksLikeToken(s string) bool {
+	if len(s) < 1 || len(s) > 128 {
+		return false
+	}
+	for _, c := range []byte(s) {
+		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_') {
+			return false
+		}
+	}
+	return true
+}
+
+// ParseEncoding reads "protobuf" or "json".
+func ParseEncoding(name string) (event.Encoding, error) {
+	switch name {
+	case "protobuf":
+		return event.Protobuf, nil
+	case "json":
+		return event.JSON, nil
+	}
+	return 0, fmt.Errorf("unknown encoding %.40q: it is protobuf or json", name)
+}
+
+// negotiate settles the encoding, and the offered subprotocol to confirm ("" = none): the query wins over the
+// subprotocols, these over the default. A JSON client that gave a cursor gets cursors.
+func negotiate(p params, offered []string, byDefault event.Encoding) (encoding event.Encoding, subprotocol string) {
+	const prefix = "opentera."
+	encoding = byDefault
+	switch {
+	case p.encoding != nil:
+		encoding = *p.encoding
+		name := prefix + encodingName(encoding)
+		if slices.Contains(offered, name) {
+			subprotocol = name
+		}
+	default:
+		for _, name := range offered {
+			short, ours := strings.CutPrefix(name, prefix)
+			if e, err := ParseEncoding(short); ours && err == nil {
+				encoding, subprotocol = e, name
+				break
+			}
+		}
+	}
+	if encoding == event.JSON && p.since != nil {
+		encoding = event.JSONWithSeq
+	}
+	return encoding, subprotocol
+}

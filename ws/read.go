@@ -1,0 +1,158 @@
+package ws
+
+import (
+	"errors"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// notAllowed is what OpenTera answers to a data frame.
+const notAllowed = "Not allowed to send message"
+
+// prepareToRead says what to do with what a client sends: nothing of it is wanted, all of it shows that it is alive.
+func (c *Conn) prepareToRead(ws *websocket.Conn) {
+	ws.SetReadLimit(c.FrameSize)
+	ws.SetPongHandler(func(string) error {
+		c.alive()
+		c.countControl()
+		return nil
+	})
+	ws.SetPingHandler(func(payload string) error {
+		c.alive()
+		if c.countControl() {
+			_ = ws.WriteControl(websocket.PongMessage, []byte(payload), time.Time{}) // a broken socket ends the reading
+		}
+		return nil
+	})
+	ws.SetCloseHandler(func(code int, _ string) error {
+		c.answerClose(CloseCode(code))
+		return nil
+	})
+}
+
+// read is the reading goroutine. It ends when the client has closed or answered a close frame, when the socket breaks
+// or a deadline passes: PongWait without a frame, CloseWait after a close frame.
+func (c *Conn) read() {
+	err := c.readFrames()
+	c.finish(err)
+	c.hub.remove(c)
+}
+
+func (c *Conn) readFrames() error {
+	for {
+		_, message, err := c.ws.NextReader()
+		if err != nil {
+			return err
+		}
+		c.alive()
+		c.refuseData()
+		if _, err := io.Copy(io.Discard, message); err != nil {
+			return err
+		}
+	}
+}
+
+// alive gives the client another PongWait.
+func (c *Conn) alive() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.code == 0 {
+		_ = c.ws.SetReadDeadline(time.Now().Add(c.PongWait))
+	}
+}
+
+// countControl counts a ping or pong and reports whether it was one too many, and the socket is closing.
+func (c *Conn) countControl() bool {
+	if c.control.take(time.Since(c.opened), c.ControlFrames) {
+		return true
+	}
+	c.Close(ClosePolicy)
+	return false
+}
+
+// refuseData answers a data frame as OpenTera does, if there were not too many.
+func (c *Conn) refuseData() {
+	if !c.data.take(time.Since(c.opened), c.DataFrames) {
+		c.Close(ClosePolicy)
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.mayWrite() {
+		c.written(c.ws.WriteMessage(websocket.TextMessage, []byte(notAllowed)))
+	}
+}
+
+// answerClose returns the client's close frame, unless it answers ours.
+func (c *Conn) answerClose(code CloseCode) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.code != 0 {
+		return
+	}
+	c.code = code
+	c.ping.Stop()
+	_ = c.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(int(code), ""), time.Time{})
+}
+
+// finish closes the socket after reading ended with err, and says so.
+func (c *Conn) finish(err error) {
+	how, code := howItEnded(err)
+
+	c.mu.Lock()
+	c.ping.Stop()
+	if c.code == 0 {
+		c.code = code
+	}
+	code = c.code
+	sent := c.sent
+	c.mu.Unlock()
+
+	switch how {
+	case endedInOrder:
+		_ = c.ws.Close()
+	case endedByRules:
+		// A socket closed with unread bytes is reset, and the client might never see our close frame.
+		_ = c.ws.SetReadDeadline(time.Now().Add(c.CloseWait))
+		_, _ = io.Copy(io.Discard, c.ws.NetConn())
+		_ = c.ws.Close()
+	case endedBroken:
+		c.out.Abort()
+	}
+
+	c.metrics.closes.WithLabelValues(code.label()).Inc()
+	attrs := []any{"conn", c.id, "principal", c.Identity.Principal.String(), "code", int(code),
+		"duration", time.Since(c.opened).Round(time.Millisecond), "frames", sent}
+	if how != endedInOrder {
+		attrs = append(attrs, "err", err)
+	}
+	c.log.Info("socket closed", attrs...)
+}
+
+type ending uint8
+
+const (
+	endedInOrder ending = iota // close frames went both ways
+	endedByRules               // the websocket library sent a close frame: what the client sent was no good
+	endedBroken                // no close frame can be expected any more
+)
+
+// howItEnded reads the reading error; code is that of a socket that nobody had closed before.
+func howItEnded(err error) (ending, CloseCode) {
+	var closed *websocket.CloseError
+	switch {
+	case errors.As(err, &closed):
+		if code := CloseCode(closed.Code); code != CloseAbnormal {
+			return endedInOrder, code
+		}
+		return endedBroken, CloseAbnormal
+	case errors.Is(err, websocket.ErrReadLimit):
+		return endedByRules, CloseTooBig
+	case strings.HasPrefix(err.Error(), "websocket: "): // how the library words what is no websocket frame
+		return endedByRules, CloseProtocolError
+	}
+	return endedBroken, CloseAbnormal
+}
