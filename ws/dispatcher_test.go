@@ -230,14 +230,14 @@ func TestDispatchCutsOff(t *testing.T) {
 
 func TestDispatchOtherKindsAreCutOff(t *testing.T) {
 	dispatch(t, func(t *testing.T, d *dispatching, hub *Hub, connect func(string) *client) {
-		for _, tc := range []struct {
+		for i, tc := range []struct {
 			change *opentera.DatabaseEvent
 			gone   access.Principal
 		}{
 			{&opentera.DatabaseEvent{Type: opentera.DatabaseEvent_DB_DELETE, ObjectType: "device", ObjectValue: `{"id_device":4}`}, device(4)},
 			{&opentera.DatabaseEvent{Type: opentera.DatabaseEvent_DB_UPDATE, ObjectType: "participant", ObjectValue: `{"id_participant":5,"participant_enabled":false}`}, participant(5)},
 		} {
-			d.batches <- []event.Event{{Seq: 1, Message: tc.change}} // seen by nobody: it counts all the same
+			d.batches <- []event.Event{{Seq: uint64(i + 1), Message: tc.change}} // seen by nobody: it counts all the same
 			d.batches <- nil
 			synctest.Wait()
 			if err := hub.Add(&Conn{Identity: access.Identity{Principal: tc.gone}}, time.Now()); !errors.Is(err, ErrKicked) {

@@ -1,0 +1,125 @@
+package ws
+
+import (
+	"fmt"
+	"io"
+	"net/http/httptest"
+	"testing"
+
+	"terasocket/access"
+	"terasocket/proto/event"
+)
+
+// BenchmarkDeliver delivers one event to n sockets over loopback, and waits for the readers before it stops the clock.
+// Both ends are of this process: 9,900 sockets are what 20,000 open files allow.
+func BenchmarkDeliver(b *testing.B) {
+	for name, listen := range map[string]func(*httptest.Server){"plain": func(*httptest.Server) {}, "tls": overTLS} {
+		for _, n := range []int{1, 1000, 9900} {
+			if name == "tls" && n > 1000 {
+				continue
+			}
+			b.Run(fmt.Sprintf("%s/%d", name, n), func(b *testing.B) {
+				g := newGateway(b, nil, listen)
+				to := make([]access.Principal, n)
+				frame, err := change(1, "v").Encode(event.Protobuf)
+				if err != nil {
+					b.Fatal(err)
+				}
+				length := int64(len(frame) + 2)
+				if len(frame) > 125 {
+					length += 2
+				}
+				turns, read := make([]chan struct{}, n), make(chan error, n)
+				for i := range to {
+					to[i] = user(int32(i))
+					c := g.connect(b, fmt.Sprintf("user?id=user_%d_a", i))
+					turns[i] = make(chan struct{}, 1024)
+					go func() {
+						for range turns[i] {
+							_, err := io.CopyN(io.Discard, c.NetConn(), length)
+							read <- err
+						}
+					}()
+				}
+				defer func() {
+					for _, turn := range turns {
+						close(turn)
+					}
+				}()
+				b.ReportAllocs()
+				for b.Loop() {
+					if sent := g.Deliver(NewFrames(change(1, "v")), to, nil); sent != n {
+						b.Fatalf("delivered to %d", sent)
+					}
+					for _, turn := range turns {
+						turn <- struct{}{}
+					}
+					for range n {
+						if err := <-read; err != nil {
+							b.Fatal(err)
+						}
+					}
+				}
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/frame")
+			})
+		}
+	}
+}
+
+// BenchmarkSend is what one recipient costs, with nobody who needs the processor to read it.
+func BenchmarkSend(b *testing.B) {
+	g := newGateway(b, nil, nil)
+	g.connect(b, "user?id=user_1_a")
+	f := NewFrames(change(1, "v"))
+	to := []access.Principal{user(1)}
+	g.mu.RLock()
+	out := g.sockets[user(1)][0].out
+	g.mu.RUnlock()
+	out.tryFunc = func(uintptr) bool { out.tried = len(out.try); return true } // a kernel that takes everything
+	b.ReportAllocs()
+	for b.Loop() {
+		if g.Deliver(f, to, nil) != 1 {
+			b.Fatal("not delivered")
+		}
+	}
+}
+
+// BenchmarkStrangers shows that sockets that may not see an event cost it nothing.
+func BenchmarkStrangers(b *testing.B) {
+	for _, n := range []int{1, 100_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			g := newGateway(b, nil, nil)
+			for i := range n {
+				g.sockets[participant(int32(i))] = []*Conn{{}}
+				g.total++
+			}
+			f, to := NewFrames(change(1, "v")), []access.Principal{user(1), user(2)}
+			b.ReportAllocs()
+			for b.Loop() {
+				g.Deliver(f, to, nil)
+			}
+			clear(g.sockets)
+			g.total = 0
+		})
+	}
+}
+
+// BenchmarkLargeEvent is a 1 MB event, from the event to the last byte read.
+func BenchmarkLargeEvent(b *testing.B) {
+	for name, listen := range map[string]func(*httptest.Server){"plain": func(*httptest.Server) {}, "tls": overTLS} {
+		b.Run(name, func(b *testing.B) {
+			g := newGateway(b, nil, listen)
+			c := g.connect(b, "user?id=user_1_a")
+			value := string(make([]byte, 1<<20))
+			b.SetBytes(1 << 20)
+			for b.Loop() {
+				g.deliver(value, user(1))
+				if _, r, err := c.NextReader(); err != nil {
+					b.Fatal(err)
+				} else if _, err = io.Copy(io.Discard, r); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

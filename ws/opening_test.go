@@ -1,0 +1,147 @@
+package ws
+
+import (
+	"bufio"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"terasocket/access"
+)
+
+// beforeHijack is a request whose 101 is not written before hook has run.
+type beforeHijack struct {
+	http.ResponseWriter
+	hook func() error
+}
+
+func (b beforeHijack) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	if err := b.hook(); err != nil {
+		return nil, nil, err
+	}
+	return http.NewResponseController(b.ResponseWriter).Hijack()
+}
+
+func openingGateway(t *testing.T, hook func(g *gateway) error) *gateway {
+	var g *gateway
+	g = newGateway(t, func(h *Handler) { h.Limits.Backlog = 1000 }, func(s *httptest.Server) {
+		next := s.Config.Handler
+		s.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			next.ServeHTTP(beforeHijack{w, func() error { return hook(g) }}, r)
+		})
+	})
+	return g
+}
+
+func TestOpeningSocketHoldsFrames(t *testing.T) {
+	t.Parallel()
+	g := openingGateway(t, func(g *gateway) error {
+		g.deliver("1", user(7))
+		g.deliver("2", user(7))
+		return nil
+	})
+	c := g.connect(t, "user?id=user_7_a")
+	g.deliver("3", user(7))
+	c.want("1", "2", "3")
+}
+
+func TestOpeningSocketCanBeKicked(t *testing.T) {
+	t.Parallel()
+	g := openingGateway(t, func(g *gateway) error {
+		g.deliver("why", user(7))
+		g.Kick(user(7))
+		g.deliver("after", user(7))
+		return nil
+	})
+	c := g.connect(t, "user?id=user_7_a")
+	c.want("why")
+	c.wantClose(CloseKicked)
+}
+
+func TestOpeningSocketHoldsOnlySoMuch(t *testing.T) {
+	t.Parallel()
+	value := strings.Repeat("x", 2000)
+	g := openingGateway(t, func(g *gateway) error {
+		g.deliver(value, user(7)) // larger than the limit, taken whole
+		g.deliver("lost", user(7))
+		return nil
+	})
+	c := g.connect(t, "user?id=user_7_a")
+	c.want(value)
+	c.wantClose(CloseSlow)
+}
+
+func TestOpeningSocketThatNeverOpens(t *testing.T) {
+	t.Parallel()
+	g := openingGateway(t, func(*gateway) error { return errors.New("no") })
+	if r, _ := g.answer(t, "user?id=user_7_a"); r.StatusCode != 500 || g.Len() != 0 {
+		t.Errorf("%d, %d sockets", r.StatusCode, g.Len())
+	}
+}
+
+func TestOpeningSocketWhileDraining(t *testing.T) {
+	t.Parallel()
+	drained := make(chan error, 1)
+	g := openingGateway(t, func(g *gateway) error {
+		go func() { drained <- g.Drain(t.Context(), 0) }()
+		eventually(t, "draining", g.Draining)
+		return nil
+	})
+	g.connect(t, "user?id=user_7_a").wantClose(CloseRestart)
+	if err := <-drained; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	t.Parallel()
+	registry := prometheus.NewRegistry()
+	m := NewMetrics(registry)
+	m.refused.WithLabelValues("token").Inc()
+	m.closes.WithLabelValues(CloseCode(4711).label()).Inc()
+	m.dispatched.WithLabelValues("DatabaseEvent").Inc()
+	m.connections[access.User].Inc()
+	if problems, err := testutil.GatherAndLint(registry); err != nil || len(problems) != 0 {
+		t.Errorf("%v %v", problems, err)
+	}
+	want := `
+# HELP terasocket_closes_total Sockets that ended, by close code; 1006 is a broken socket or a missing pong.
+# TYPE terasocket_closes_total counter
+terasocket_closes_total{code="other"} 1
+# HELP terasocket_connections Sockets open now, by kind of principal.
+# TYPE terasocket_connections gauge
+terasocket_connections{kind="device"} 0
+terasocket_connections{kind="participant"} 0
+terasocket_connections{kind="user"} 1
+`
+	if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "terasocket_closes_total", "terasocket_connections"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestCloseCodesAreAPI(t *testing.T) {
+	t.Parallel()
+	for code, want := range map[CloseCode]struct {
+		number   int
+		reason   string
+		comeBack bool
+	}{
+		CloseKicked:        {4000, "CMD_CLIENT_DISCONNECT", false},
+		CloseProtocolError: {1002, "", false},
+		ClosePolicy:        {1008, "too many frames", false},
+		CloseTooBig:        {1009, "", false},
+		CloseInternal:      {1011, "internal error", true},
+		CloseRestart:       {1012, "service restart", true},
+		CloseSlow:          {1013, "too slow, resume", true},
+	} {
+		if int(code) != want.number || code.Reason() != want.reason || code.ComeBack() != want.comeBack {
+			t.Errorf("%d %q, come back %v", code, code.Reason(), code.ComeBack())
+		}
+	}
+}
