@@ -26,6 +26,8 @@ type Minter interface {
 type API struct {
 	Credentials Credentials
 	Minter      Minter
+	Services    ServiceDoor
+	Publisher   Publisher
 	Proxies     *Proxies
 	PublicURL   string // --public-url, "" = from the request
 	Log         *slog.Logger
@@ -36,6 +38,7 @@ func (a *API) Routes(r chi.Router) {
 	r.Route("/api", func(r chi.Router) {
 		r.Use(openTeraHeaders)
 		r.Get("/user/login", a.userLogin)
+		r.Post("/service/events", a.publishEvents)
 	})
 }
 

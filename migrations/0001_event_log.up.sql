@@ -1,10 +1,11 @@
 -- The event log. Everything that any client may ever hear is a row of terasocket.events (docs/architecture.md).
--- The migrator runs with search_path = pg_catalog, <schema of OpenTera's tables>, pg_temp; functions keep that path.
+-- OPENTERA stands for the schema of OpenTera's tables: the migrator puts its name there. No function has that schema in its
+-- search_path: who may create functions there could else put one of PostgreSQL's in the shade, and have it run as us.
 
 CREATE TABLE terasocket.events (
     seq          bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     xid          xid8        NOT NULL DEFAULT pg_current_xact_id(),
-    horizon      xid8        NOT NULL DEFAULT pg_snapshot_xmin(pg_current_snapshot()),
+    snapshot     pg_snapshot NOT NULL DEFAULT pg_current_snapshot(),
     at           timestamptz NOT NULL DEFAULT clock_timestamp(),
     topic        text        NOT NULL,
     type         text        NOT NULL,
@@ -21,7 +22,7 @@ CREATE INDEX events_transaction ON terasocket.events (xid, object_type, object_i
 COMMENT ON TABLE  terasocket.events IS 'everything that any client may ever hear; rows are kept for a bounded time';
 COMMENT ON COLUMN terasocket.events.seq IS 'resume cursor; its order is not the order of commits';
 COMMENT ON COLUMN terasocket.events.xid IS 'the transaction that recorded the event';
-COMMENT ON COLUMN terasocket.events.horizon IS 'every transaction below it had ended: who has heard this event may have missed only rows with xid >= horizon';
+COMMENT ON COLUMN terasocket.events.snapshot IS 'who has heard this event has heard every transaction that it sees; of the others it may have missed some, with smaller seqs too';
 COMMENT ON COLUMN terasocket.events.type IS 'full name of the protobuf message';
 COMMENT ON COLUMN terasocket.events.op IS 'C, U or D of a DatabaseEvent';
 COMMENT ON COLUMN terasocket.events.body IS 'object_value of a DatabaseEvent';
@@ -29,7 +30,7 @@ COMMENT ON COLUMN terasocket.events.audience IS 'routing keys of those who recei
 COMMENT ON COLUMN terasocket.events.former IS 'routing keys of those who saw the object before; who is not in audience any more receives former_body as a DB_DELETE';
 
 -- What a transaction that is still running must remember until it commits; empty between transactions.
--- what = 's:3', 'a:3', 'p:7': who held that routing key before the site or project died (array of 'u:...')
+-- what = 's:3', 'a:3', 'p:7': who held that routing key before a site, project, group or service died (array of 'u:...')
 -- what = 'session:12':        the routing keys of that object before this transaction took them away
 -- what = 'settle':            only asks for terasocket.settle() at commit
 CREATE UNLOGGED TABLE terasocket.pending (
@@ -67,7 +68,7 @@ END $$;
 -- When the queue of notifications is nearly full (a listener somewhere is stuck), nothing is sent: a full queue makes
 -- commits fail. The gateways find the rows by their own look at the log.
 CREATE FUNCTION terasocket.notify_events() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     n          bigint;
     first_seq  bigint;

@@ -12,4 +12,4 @@ DROP FUNCTION terasocket.user_clause(bigint);
 DROP FUNCTION terasocket.recall(text);
 DROP FUNCTION terasocket.audience(text[]);
 DROP FUNCTION terasocket.clauses(text);
-DROP FUNCTION terasocket.holders(text[], boolean);
+DROP FUNCTION terasocket.holders(text[], text);

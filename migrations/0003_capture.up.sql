@@ -100,20 +100,20 @@ BEGIN
         IF NOT created THEN
             SELECT coalesce(jsonb_object_agg(c.key, c.name) || jsonb_object_agg(c.key || '_uuid', c.uuid), '{}') INTO added
             FROM  (SELECT 'session_creator_user' AS key, concat_ws(' ', user_firstname, user_lastname) AS name, user_uuid AS uuid
-                   FROM t_users WHERE id_user = (r ->> 'id_creator_user')::bigint AND deleted_at IS NULL
+                   FROM OPENTERA.t_users WHERE id_user = (r ->> 'id_creator_user')::bigint AND deleted_at IS NULL
                    UNION ALL
                    SELECT 'session_creator_device', device_name, device_uuid
-                   FROM t_devices WHERE id_device = (r ->> 'id_creator_device')::bigint AND deleted_at IS NULL
+                   FROM OPENTERA.t_devices WHERE id_device = (r ->> 'id_creator_device')::bigint AND deleted_at IS NULL
                    UNION ALL
                    SELECT 'session_creator_participant', participant_name, participant_uuid
-                   FROM t_participants WHERE id_participant = (r ->> 'id_creator_participant')::bigint AND deleted_at IS NULL
+                   FROM OPENTERA.t_participants WHERE id_participant = (r ->> 'id_creator_participant')::bigint AND deleted_at IS NULL
                    UNION ALL
                    SELECT 'session_creator_service', service_name, service_uuid
-                   FROM t_services WHERE id_service = (r ->> 'id_creator_service')::bigint AND deleted_at IS NULL) c;
+                   FROM OPENTERA.t_services WHERE id_service = (r ->> 'id_creator_service')::bigint AND deleted_at IS NULL) c;
         END IF;
         added := added || jsonb_build_object(
-            'session_assets_count', (SELECT count(*) FROM t_assets WHERE id_session = (r ->> 'id_session')::bigint AND deleted_at IS NULL),
-            'session_tests_count', (SELECT count(*) FROM t_tests WHERE id_session = (r ->> 'id_session')::bigint AND deleted_at IS NULL));
+            'session_assets_count', (SELECT count(*) FROM OPENTERA.t_assets WHERE id_session = (r ->> 'id_session')::bigint AND deleted_at IS NULL),
+            'session_tests_count', (SELECT count(*) FROM OPENTERA.t_tests WHERE id_session = (r ->> 'id_session')::bigint AND deleted_at IS NULL));
     WHEN 'service' THEN
         added := jsonb_build_object('service_roles', '[]'::jsonb, 'service_projects', '[]'::jsonb);
         IF NOT created THEN
@@ -127,20 +127,20 @@ BEGIN
                             || CASE WHEN s.id_site IS NULL THEN '{}'
                                     ELSE jsonb_build_object('id_site', s.id_site, 'site_name', s.site_name) END
                                ORDER BY o.id_service_role), '[]')
-                    FROM   t_services_roles o
-                    LEFT   JOIN t_projects p ON p.id_project = o.id_project
-                    LEFT   JOIN t_sites s    ON s.id_site = o.id_site
+                    FROM   OPENTERA.t_services_roles o
+                    LEFT   JOIN OPENTERA.t_projects p ON p.id_project = o.id_project
+                    LEFT   JOIN OPENTERA.t_sites s    ON s.id_site = o.id_site
                     WHERE  o.id_service = (r ->> 'id_service')::bigint AND o.deleted_at IS NULL),
                 'service_projects', (
                     SELECT coalesce(jsonb_agg(jsonb_build_object('id_project', l.id_project, 'id_service', l.id_service,
                                                                  'id_service_project', l.id_service_project)
                                               ORDER BY l.id_service_project), '[]')
-                    FROM   t_services_projects l
+                    FROM   OPENTERA.t_services_projects l
                     WHERE  l.id_service = (r ->> 'id_service')::bigint AND l.deleted_at IS NULL));
         END IF;
     WHEN 'session_type_site', 'session_type_service', 'session_type_project' THEN
         SELECT jsonb_build_object('session_type_id_service', t.id_service) INTO added
-        FROM   t_sessions_types t WHERE t.id_session_type = (r ->> 'id_session_type')::bigint;
+        FROM   OPENTERA.t_sessions_types t WHERE t.id_session_type = (r ->> 'id_session_type')::bigint;
     ELSE
         NULL;
     END CASE;
@@ -229,7 +229,7 @@ END $$;
 CREATE FUNCTION terasocket.is_seen_through(ot terasocket.object_types, id bigint) RETURNS boolean
 LANGUAGE sql STABLE AS $$
     SELECT CASE ot.object_type
-           WHEN 'participant' THEN EXISTS (SELECT FROM t_tests_invitations i WHERE i.id_participant = is_seen_through.id)
+           WHEN 'participant' THEN EXISTS (SELECT FROM OPENTERA.t_tests_invitations i WHERE i.id_participant = is_seen_through.id)
            ELSE ot.seen_through END
 $$;
 
@@ -246,25 +246,48 @@ BEGIN
     END IF;
 END $$;
 
--- remember_dead: who can be told later that these objects are gone. Called while their links are still there.
+-- remember_dead: who can be told later that these objects are gone. Called while their links are still there. With a
+-- site, project, user group or service roles die too: who held the routing keys of these is remembered by name.
 CREATE FUNCTION terasocket.remember_dead(ot terasocket.object_types, r jsonb) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
     id    bigint := (r ->> ot.id_key)::bigint;
     tags  text[];
 BEGIN
-    IF ot.object_type = 'site' THEN
-        tags := ARRAY['s:' || id, 'a:' || id] || ARRAY(SELECT 'p:' || p.id_project FROM t_projects p WHERE p.id_site = id);
-    ELSIF ot.object_type = 'project' THEN
-        tags := ARRAY['p:' || id];
-    END IF;
+    CASE ot.object_type
+    WHEN 'site' THEN
+        tags := ARRAY['s:' || id, 'a:' || id]
+             || ARRAY(SELECT 'p:' || p.id_project FROM OPENTERA.t_projects p WHERE p.id_site = id AND p.deleted_at IS NULL);
+    WHEN 'project' THEN
+        tags := ARRAY['p:' || id, 's:' || (r ->> 'id_site')];
+    WHEN 'user_group' THEN
+        tags := terasocket.user_group_clause(id);
+    WHEN 'service' THEN
+        tags := terasocket.service_clause(id) || ARRAY(
+            SELECT unnest(ARRAY['p:' || p.id_project, 's:' || p.id_site])
+            FROM   OPENTERA.t_services_roles o JOIN OPENTERA.t_projects p ON p.id_project = o.id_project
+            WHERE  o.id_service = id AND o.deleted_at IS NULL
+            UNION
+            SELECT unnest(ARRAY['s:' || o.id_site, 'a:' || o.id_site])
+            FROM   OPENTERA.t_services_roles o
+            WHERE  o.id_service = id AND o.id_site IS NOT NULL AND o.deleted_at IS NULL
+            UNION
+            SELECT 'p:' || p.id_project
+            FROM   OPENTERA.t_services_roles o JOIN OPENTERA.t_projects p ON p.id_site = o.id_site
+            WHERE  o.id_service = id AND o.deleted_at IS NULL AND o.service_role_name = 'admin');
+    ELSE
+        NULL;
+    END CASE;
     IF tags IS NOT NULL THEN
         INSERT INTO terasocket.pending (what, value)
-        SELECT t.tag, (SELECT coalesce(jsonb_agg(DISTINCT 'u:' || h.id_user), '[]')
-                       FROM terasocket.holders(tags, true) h WHERE h.tag = t.tag)
+        SELECT t.tag, coalesce(jsonb_agg('u:' || h.id_user) FILTER (WHERE h.id_user IS NOT NULL), '[]')
         FROM   unnest(tags) t (tag)
+        LEFT   JOIN terasocket.holders(tags, ot.object_type || ':' || id) h ON h.tag = t.tag
+        WHERE  t.tag <> 'x'
+        GROUP  BY t.tag
         ON CONFLICT DO NOTHING;
-    ELSIF terasocket.is_seen_through(ot, id) THEN
+    END IF;
+    IF ot.object_type NOT IN ('site', 'project') AND terasocket.is_seen_through(ot, id) THEN
         INSERT INTO terasocket.pending (what, value)
         SELECT w.what, terasocket.keys(ot.object_type, r)
         FROM  (VALUES (ot.object_type || ':' || id), (CASE ot.object_type WHEN 'service' THEN 'service:' || (r ->> 'service_uuid') END)) w (what)
@@ -276,7 +299,7 @@ END $$;
 -- ---------------------------------------------------------------- the triggers
 
 CREATE FUNCTION terasocket.capture() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT SET timezone = 'UTC' SET jit = off AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET jit = off AS $$
 DECLARE
     ot      terasocket.object_types;
     hidden  text[];
@@ -301,21 +324,20 @@ BEGIN
         ELSIF TG_OP = 'UPDATE' THEN
             -- rows of which nothing that clients see has changed end here
             ignored := ARRAY(SELECT k FROM unnest(hidden) k WHERE k <> ALL (ot.noticed_keys));
-            WITH o AS MATERIALIZED (
-                SELECT r.j, r.j ->> ot.id_key AS id, r.j - ignored AS seen FROM (SELECT to_jsonb(r) AS j FROM old_rows r OFFSET 0) r
-            ), n AS MATERIALIZED (
-                SELECT r.j, r.j ->> ot.id_key AS id, r.j - ignored AS seen FROM (SELECT to_jsonb(r) AS j FROM new_rows r OFFSET 0) r
-            ), recorded AS (
+            -- (OFFSET 0 keeps PostgreSQL from making the JSON of a row more than once)
+            WITH recorded AS (
                 INSERT INTO terasocket.events (topic, type, op, object_type, object_id, body, audience, former, former_body)
                 SELECT topic, 'opentera.protobuf.DatabaseEvent', c.op, ot.object_type, c.object_id, c.body, c.audience, c.former, c.former_body
-                FROM   o FULL JOIN n ON n.id = o.id, LATERAL terasocket.change(ot, hidden, o.j, n.j) c
-                WHERE  o.seen IS DISTINCT FROM n.seen AND c.op IS NOT NULL
+                FROM   (SELECT r.j, r.j ->> ot.id_key AS id FROM (SELECT to_jsonb(r) AS j FROM old_rows r OFFSET 0) r OFFSET 0) o
+                FULL   JOIN (SELECT r.j, r.j ->> ot.id_key AS id FROM (SELECT to_jsonb(r) AS j FROM new_rows r OFFSET 0) r OFFSET 0) n ON n.id = o.id,
+                       LATERAL terasocket.change(ot, hidden, o.j, n.j) c
+                WHERE  o.j - ignored IS DISTINCT FROM n.j - ignored AND c.op IS NOT NULL
                 RETURNING object_id, body ? 'deleted_at' AS is_dead
             )
             SELECT count(*), array_agg(r.object_id) FILTER (WHERE r.is_dead) INTO written, dead FROM recorded r;
             IF dead IS NOT NULL AND ot.seen_through THEN
                 PERFORM terasocket.remember_dead(ot, to_jsonb(o)) FROM old_rows o
-                WHERE  (to_jsonb(o) ->> ot.id_key)::bigint = ANY (dead);
+                WHERE  (to_jsonb(o) ->> ot.id_key)::bigint IN (SELECT unnest(dead));
             END IF;
         ELSE
             INSERT INTO terasocket.events (topic, type, op, object_type, object_id, body, audience)
@@ -334,8 +356,32 @@ BEGIN
     RETURN NULL;
 END $$;
 
+-- remember_cascade: a physical delete takes what hangs on it away level by level, so that each of these finds nothing
+-- left of what it is seen through. Those that are seen through more than one of the vanishing things are remembered.
+CREATE FUNCTION terasocket.remember_cascade(object_type text, id bigint) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    projects bigint[] := ARRAY(SELECT p.id_project FROM OPENTERA.t_projects p
+                               WHERE  remember_cascade.id = CASE remember_cascade.object_type WHEN 'site' THEN p.id_site WHEN 'project' THEN p.id_project END);
+BEGIN
+    INSERT INTO terasocket.pending (what, value)
+    SELECT 'service:' || k.key, terasocket.keys('service', to_jsonb(s))
+    FROM   OPENTERA.t_services s, unnest(ARRAY[s.id_service::text, s.service_uuid]) k (key)
+    WHERE  s.deleted_at IS NULL
+      AND (EXISTS (SELECT FROM OPENTERA.t_services_projects l WHERE l.id_service = s.id_service AND l.id_project = ANY (projects))
+           OR remember_cascade.object_type = 'site'
+              AND EXISTS (SELECT FROM OPENTERA.t_services_sites l WHERE l.id_service = s.id_service AND l.id_site = remember_cascade.id))
+    ON CONFLICT DO NOTHING;
+    INSERT INTO terasocket.pending (what, value)
+    SELECT 'test_invitation:' || i.id_test_invitation, terasocket.keys('test_invitation', to_jsonb(i))
+    FROM   OPENTERA.t_tests_invitations i
+    WHERE  i.deleted_at IS NULL
+      AND (i.id_project = ANY (projects) OR remember_cascade.object_type = 'session' AND i.id_session = remember_cascade.id)
+    ON CONFLICT DO NOTHING;
+END $$;
+
 CREATE FUNCTION terasocket.remember_deleted() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT SET timezone = 'UTC' SET jit = off AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET jit = off AS $$
 DECLARE
     ot terasocket.object_types;
     state text; message text; context text;
@@ -344,6 +390,9 @@ BEGIN
         SELECT * INTO STRICT ot FROM terasocket.object_types o WHERE o.object_type = TG_ARGV[0];
         IF to_jsonb(OLD) ->> 'deleted_at' IS NULL THEN
             PERFORM terasocket.remember_dead(ot, to_jsonb(OLD));
+            IF ot.object_type IN ('site', 'project', 'session') THEN
+                PERFORM terasocket.remember_cascade(ot.object_type, (to_jsonb(OLD) ->> ot.id_key)::bigint);
+            END IF;
         END IF;
     EXCEPTION WHEN OTHERS THEN
         GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, message = MESSAGE_TEXT, context = PG_EXCEPTION_CONTEXT;
@@ -353,7 +402,7 @@ BEGIN
 END $$;
 
 CREATE FUNCTION terasocket.capture_truncate() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT SET timezone = 'UTC' SET jit = off AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET jit = off AS $$
 DECLARE
     ot terasocket.object_types;
     state text; message text; context text;
@@ -386,41 +435,79 @@ LANGUAGE sql STABLE AS $$
            WHEN 't_services_sites' THEN ARRAY['a:' || (r ->> 'id_site')]
            WHEN 't_services_projects' THEN ARRAY['p:' || (r ->> 'id_project')]
            WHEN 't_sessions_users' THEN ARRAY['u:' || (r ->> 'id_user')]
-           WHEN 't_sessions_participants' THEN terasocket.participant_clause((r ->> 'id_participant')::bigint)
+           WHEN 't_sessions_participants' THEN ARRAY(
+               SELECT 'p:' || p.id_project FROM OPENTERA.t_participants p
+               WHERE  p.id_participant = (r ->> 'id_participant')::bigint
+                 AND (p.deleted_at IS NULL
+                      OR EXISTS (SELECT FROM terasocket.events e   -- dead, but not before this transaction
+                                 WHERE e.xid = pg_current_xact_id_if_assigned() AND e.object_type = 'participant'
+                                   AND e.object_id = p.id_participant AND e.op IS NOT NULL)))
            ELSE ARRAY['s:' || (r ->> 'id_site')] END
+$$;
+
+-- service_clause_before: what service_clause(id) was before a statement that has turned old_links into new_links.
+CREATE FUNCTION terasocket.service_clause_before(table_name text, id bigint, old_links jsonb, new_links jsonb) RETURNS text[]
+LANGUAGE sql STABLE AS $$
+    WITH link AS (
+        SELECT 't_services_projects' AS of, to_jsonb(l) AS j FROM OPENTERA.t_services_projects l WHERE l.id_service = service_clause_before.id
+        UNION ALL
+        SELECT 't_services_sites', to_jsonb(l) FROM OPENTERA.t_services_sites l WHERE l.id_service = service_clause_before.id
+    ), was AS (
+        SELECT l.of, l.j FROM link l
+        WHERE  l.of <> table_name OR NOT EXISTS (SELECT FROM jsonb_array_elements(new_links) n (j) WHERE n.j = l.j)
+        UNION ALL
+        SELECT table_name, o.j FROM jsonb_array_elements(old_links) o (j) WHERE (o.j ->> 'id_service')::bigint = service_clause_before.id
+    )
+    SELECT ARRAY['x'] || ARRAY(
+        SELECT DISTINCT unnest(terasocket.link_tags(w.of, w.j)) FROM was w
+        WHERE  w.j ->> 'deleted_at' IS NULL
+          AND (NOT EXISTS (SELECT FROM was o WHERE o.of <> w.of)
+               OR EXISTS (SELECT FROM was o WHERE o.of <> w.of AND o.j ->> 'deleted_at' IS NULL)) ORDER BY 1)
 $$;
 
 -- capture_link(object_type): who lost the object hears a DB_DELETE, who sees it now a DB_UPDATE. Where the transaction
 -- has already recorded an event of the object, that one is given the new audience by settle() instead.
 CREATE FUNCTION terasocket.capture_link() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT SET timezone = 'UTC' SET jit = off AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET jit = off AS $$
 DECLARE
     ot       terasocket.object_types;
-    lost     jsonb := '[]';   -- [{"id": object, "tags": [...]}, ...]
+    olds     jsonb := '[]';   -- the rows before
+    news     jsonb := '[]';   -- and after
+    lost     jsonb := '[]';   -- [{"id": object, "tags": [...]}, ...] of those alive
     gained   jsonb := '[]';
     object   jsonb;
+    was      jsonb;           -- tags that only old_rows give
+    came     jsonb;           -- tags that only new_rows give
     now_keys jsonb;
     former   jsonb;
+    is_lost  boolean;
     state text; message text; context text;
 BEGIN
     BEGIN
         SELECT * INTO STRICT ot FROM terasocket.object_types o WHERE o.object_type = TG_ARGV[0];
         IF TG_OP IN ('UPDATE', 'DELETE') THEN
-            SELECT coalesce(jsonb_agg(DISTINCT jsonb_build_object('id', l.j -> ot.id_key, 'tags', terasocket.link_tags(TG_TABLE_NAME, l.j))), '[]')
-            INTO   lost
-            FROM   (SELECT to_jsonb(o) AS j FROM old_rows o) l WHERE l.j ->> 'deleted_at' IS NULL;
+            SELECT coalesce(jsonb_agg(to_jsonb(o)), '[]') INTO olds FROM old_rows o;
         END IF;
         IF TG_OP IN ('INSERT', 'UPDATE') THEN
-            SELECT coalesce(jsonb_agg(DISTINCT jsonb_build_object('id', l.j -> ot.id_key, 'tags', terasocket.link_tags(TG_TABLE_NAME, l.j))), '[]')
-            INTO   gained
-            FROM   (SELECT to_jsonb(n) AS j FROM new_rows n) l WHERE l.j ->> 'deleted_at' IS NULL;
+            SELECT coalesce(jsonb_agg(to_jsonb(n)), '[]') INTO news FROM new_rows n;
         END IF;
-        FOR object, former IN
-            EXECUTE format('SELECT to_jsonb(t), d.tags
-                            FROM  (SELECT (e ->> ''id'')::bigint AS id, jsonb_agg(g.tag) FILTER (WHERE was) AS tags
-                                   FROM  (SELECT e, true AS was FROM jsonb_array_elements($1) e WHERE NOT $2 @> jsonb_build_array(e)
+        IF olds = news THEN RETURN NULL; END IF;
+        -- of a service, dead links count too: see service_clause()
+        SELECT coalesce(jsonb_agg(DISTINCT jsonb_build_object('id', l.j -> ot.id_key, 'tags', terasocket.link_tags(TG_TABLE_NAME, l.j),
+                                                              'dead', l.j ->> 'deleted_at' IS NOT NULL)), '[]')
+        INTO   lost
+        FROM   jsonb_array_elements(olds) l (j) WHERE l.j ->> 'deleted_at' IS NULL OR ot.object_type = 'service';
+        SELECT coalesce(jsonb_agg(DISTINCT jsonb_build_object('id', l.j -> ot.id_key, 'tags', terasocket.link_tags(TG_TABLE_NAME, l.j),
+                                                              'dead', l.j ->> 'deleted_at' IS NOT NULL)), '[]')
+        INTO   gained
+        FROM   jsonb_array_elements(news) l (j) WHERE l.j ->> 'deleted_at' IS NULL OR ot.object_type = 'service';
+        FOR object, was, came IN
+            EXECUTE format('SELECT to_jsonb(t), d.was, d.came
+                            FROM  (SELECT (e ->> ''id'')::bigint AS id, jsonb_agg(g.tag) FILTER (WHERE was) AS was,
+                                          jsonb_agg(g.tag) FILTER (WHERE NOT was) AS came
+                                   FROM  ((SELECT e, true AS was FROM jsonb_array_elements($1) e EXCEPT SELECT e, true FROM jsonb_array_elements($2) e)
                                           UNION ALL
-                                          SELECT e, false FROM jsonb_array_elements($2) e WHERE NOT $1 @> jsonb_build_array(e)) x,
+                                          (SELECT e, false FROM jsonb_array_elements($2) e EXCEPT SELECT e, false FROM jsonb_array_elements($1) e)) x,
                                           jsonb_array_elements_text(e -> ''tags'') g (tag)
                                    GROUP  BY 1) d
                             JOIN   %I.%I t ON t.%I = d.id
@@ -428,8 +515,14 @@ BEGIN
             USING lost, gained
         LOOP
             now_keys := terasocket.keys(ot.object_type, object);
-            IF former IS NOT NULL THEN
-                former := jsonb_set(now_keys, '{0}', (now_keys -> 0) || former);
+            IF ot.object_type = 'service' THEN
+                former := jsonb_build_array(terasocket.service_clause_before(TG_TABLE_NAME, (object ->> ot.id_key)::bigint, olds, news));
+            ELSE
+                former := jsonb_set(now_keys, '{0}', (now_keys -> 0) - ARRAY(SELECT jsonb_array_elements_text(came)) || coalesce(was, '[]'));
+            END IF;
+            former := coalesce(terasocket.recall(ot.object_type || ':' || (object ->> ot.id_key)), former);
+            is_lost := NOT ((now_keys -> 0) @> (former -> 0) AND coalesce((now_keys -> 1) @> (former -> 1), true));
+            IF is_lost THEN
                 INSERT INTO terasocket.pending (what, value) VALUES (ot.object_type || ':' || (object ->> ot.id_key), former)
                 ON CONFLICT DO NOTHING;
             END IF;
@@ -437,9 +530,9 @@ BEGIN
             SELECT 'module.TeraServer.DatabaseModule.events.' || ot.object_type, 'opentera.protobuf.DatabaseEvent', 'U',
                    ot.object_type, (object ->> ot.id_key)::bigint,
                    terasocket.visible_body(ot, terasocket.hidden(ot, object), object, false), now_keys,
-                   former, CASE WHEN former IS NOT NULL THEN terasocket.deleted_body(ot, object) END
+                   former, CASE WHEN is_lost THEN terasocket.deleted_body(ot, object) END
             WHERE  NOT EXISTS (SELECT FROM terasocket.events e WHERE e.xid = pg_current_xact_id()
-                               AND e.object_type = ot.object_type AND e.object_id = (object ->> ot.id_key)::bigint);
+                               AND e.object_type = ot.object_type AND e.object_id = (object ->> ot.id_key)::bigint AND e.op IS NOT NULL);
         END LOOP;
         PERFORM terasocket.note_statement();
     EXCEPTION WHEN OTHERS THEN
@@ -451,7 +544,7 @@ END $$;
 
 -- note_rights: roles, groups and memberships raise no event, but what the same transaction has recorded is settled.
 CREATE FUNCTION terasocket.note_rights() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     state text; message text; context text;
 BEGIN
@@ -470,19 +563,22 @@ END $$;
 --                      any more is told by the last one
 --   dead at the end:   its events go to those who saw it before the transaction; if it moved on the way, they are told
 --                      only that it is gone
--- Sites and projects that died are replaced by the users who held them.
+-- Where sites, projects, groups and services died, the users who held the routing keys by them are told by name.
 CREATE FUNCTION terasocket.settle() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT SET timezone = 'UTC' SET jit = off AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET jit = off AS $$
 DECLARE
+    some_died boolean;
     state text; message text; context text;
 BEGIN
     BEGIN
-        IF NOT EXISTS (SELECT FROM terasocket.pending p WHERE p.xid = NEW.xid)
+        -- the first row of pending settles for all; its own row is the cheapest to find gone
+        IF NOT EXISTS (SELECT FROM terasocket.pending p WHERE p.xid = NEW.xid AND p.what = NEW.what)
            OR current_setting('terasocket.not_settled', true) = NEW.xid::text THEN
             RETURN NULL;
         END IF;
         -- objects are looked at as they are now, not as they were
         DELETE FROM terasocket.pending p WHERE p.xid = NEW.xid AND p.what !~ '^[sap]:';
+        some_died := EXISTS (SELECT FROM terasocket.pending p WHERE p.xid = NEW.xid);
         WITH event AS (
             SELECT e.seq, e.object_type, e.op,
                    row_number() OVER newest = 1 AS is_last,
@@ -492,17 +588,18 @@ BEGIN
                    CASE WHEN first_value(e.op) OVER oldest = 'C' THEN '[[]]'
                         ELSE first_value(coalesce(e.former, e.audience)) OVER oldest END AS seen_before
             FROM   terasocket.events e
-            WHERE  e.xid = NEW.xid AND e.object_type IS NOT NULL
+            WHERE  e.xid = NEW.xid AND e.op IS NOT NULL
             WINDOW newest AS (PARTITION BY e.object_type, e.object_id ORDER BY e.seq DESC),
                    oldest AS (PARTITION BY e.object_type, e.object_id ORDER BY e.seq)
         ), routed AS (
             SELECT e.seq, e.object_type, e.last_body,
                    CASE WHEN NOT e.is_dead THEN terasocket.keys(e.object_type, e.last_body)
                         WHEN e.has_moved AND e.op <> 'D' THEN '[[]]'
-                        ELSE terasocket.without_dead(e.seen_before, NEW.xid) END AS audience,
+                        ELSE e.told END AS audience,
                    CASE WHEN e.is_last AND e.op <> 'D' AND (e.has_moved OR NOT e.is_dead)
-                        THEN nullif(terasocket.without_dead(e.seen_before, NEW.xid), '[[]]') END AS former
-            FROM   event e
+                        THEN nullif(e.told, '[[]]') END AS former
+            FROM  (SELECT e.*, CASE WHEN some_died THEN terasocket.without_dead(e.seen_before, NEW.xid) ELSE e.seen_before END AS told
+                   FROM event e) e
         ), settled AS (
             SELECT r.seq, r.audience, nullif(r.former, r.audience) AS former,
                    CASE WHEN r.former <> r.audience THEN terasocket.deleted_body(ot, r.last_body) END AS former_body
@@ -521,7 +618,7 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- without_dead: the same routing keys, and beside each site or project that died in this transaction the users who held it.
+-- without_dead: the same routing keys, and beside each tag whose holders died out in this transaction the users who held it.
 CREATE FUNCTION terasocket.without_dead(keys jsonb, xid xid8) RETURNS jsonb
 LANGUAGE sql STABLE AS $$
     SELECT coalesce(jsonb_agg(c.clause || coalesce(
@@ -539,46 +636,50 @@ CREATE CONSTRAINT TRIGGER settle AFTER INSERT ON terasocket.pending
 
 -- attach(): puts the triggers on every table that this OpenTera has. Can be called again after an OpenTera upgrade.
 CREATE FUNCTION terasocket.attach() RETURNS void
-LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    ot    terasocket.object_types;
-    link  record;
-    op    record;
+    ot         terasocket.object_types;
+    link       record;
+    op         record;
+    on_table   regclass;
 BEGIN
     PERFORM terasocket.detach();
     FOR ot IN SELECT * FROM terasocket.object_types LOOP
-        CONTINUE WHEN to_regclass(ot.table_name) IS NULL;
+        on_table := to_regclass('OPENTERA.' || ot.table_name);
+        CONTINUE WHEN on_table IS NULL;
         FOR op IN SELECT * FROM (VALUES
                 ('insert', 'INSERT', 'NEW TABLE AS new_rows'),
                 ('update', 'UPDATE', 'OLD TABLE AS old_rows NEW TABLE AS new_rows'),
                 ('delete', 'DELETE', 'OLD TABLE AS old_rows')) o (name, event, tables) LOOP
-            EXECUTE format('CREATE TRIGGER %I AFTER %s ON %I REFERENCING %s FOR EACH STATEMENT EXECUTE FUNCTION terasocket.capture(%L)',
-                           'terasocket_' || op.name, op.event, ot.table_name, op.tables, ot.object_type);
+            EXECUTE format('CREATE TRIGGER %I AFTER %s ON %s REFERENCING %s FOR EACH STATEMENT EXECUTE FUNCTION terasocket.capture(%L)',
+                           'terasocket_' || op.name, op.event, on_table, op.tables, ot.object_type);
         END LOOP;
-        EXECUTE format('CREATE TRIGGER terasocket_truncate BEFORE TRUNCATE ON %I FOR EACH STATEMENT EXECUTE FUNCTION terasocket.capture_truncate(%L)',
-                       ot.table_name, ot.object_type);
+        EXECUTE format('CREATE TRIGGER terasocket_truncate BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION terasocket.capture_truncate(%L)',
+                       on_table, ot.object_type);
         IF ot.seen_through THEN
-            EXECUTE format('CREATE TRIGGER terasocket_remember BEFORE DELETE ON %I FOR EACH ROW EXECUTE FUNCTION terasocket.remember_deleted(%L)',
-                           ot.table_name, ot.object_type);
+            EXECUTE format('CREATE TRIGGER terasocket_remember BEFORE DELETE ON %s FOR EACH ROW EXECUTE FUNCTION terasocket.remember_deleted(%L)',
+                           on_table, ot.object_type);
         END IF;
     END LOOP;
     FOR link IN SELECT * FROM (VALUES
             ('t_devices_sites', 'device'), ('t_services_projects', 'service'), ('t_services_sites', 'service'),
             ('t_sessions_users', 'session'), ('t_sessions_participants', 'session'),
             ('t_sessions_types_sites', 'session_type'), ('t_tests_types_sites', 'test_type')) l (table_name, object_type) LOOP
-        CONTINUE WHEN to_regclass(link.table_name) IS NULL;
+        on_table := to_regclass('OPENTERA.' || link.table_name);
+        CONTINUE WHEN on_table IS NULL;
         FOR op IN SELECT * FROM (VALUES
                 ('insert', 'INSERT', 'NEW TABLE AS new_rows'),
                 ('update', 'UPDATE', 'OLD TABLE AS old_rows NEW TABLE AS new_rows'),
                 ('delete', 'DELETE', 'OLD TABLE AS old_rows')) o (name, event, tables) LOOP
-            EXECUTE format('CREATE TRIGGER %I AFTER %s ON %I REFERENCING %s FOR EACH STATEMENT EXECUTE FUNCTION terasocket.capture_link(%L)',
-                           'terasocket_link_' || op.name, op.event, link.table_name, op.tables, link.object_type);
+            EXECUTE format('CREATE TRIGGER %I AFTER %s ON %s REFERENCING %s FOR EACH STATEMENT EXECUTE FUNCTION terasocket.capture_link(%L)',
+                           'terasocket_link_' || op.name, op.event, on_table, op.tables, link.object_type);
         END LOOP;
     END LOOP;
     FOR link IN SELECT * FROM unnest('{t_users_users_groups,t_services_access,t_services_roles,t_sessions_devices}'::text[]) l (table_name) LOOP
-        CONTINUE WHEN to_regclass(link.table_name) IS NULL;
-        EXECUTE format('CREATE TRIGGER terasocket_rights AFTER INSERT OR UPDATE OR DELETE ON %I FOR EACH STATEMENT EXECUTE FUNCTION terasocket.note_rights()',
-                       link.table_name);
+        on_table := to_regclass('OPENTERA.' || link.table_name);
+        CONTINUE WHEN on_table IS NULL;
+        EXECUTE format('CREATE TRIGGER terasocket_rights AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH STATEMENT EXECUTE FUNCTION terasocket.note_rights()',
+                       on_table);
     END LOOP;
     -- OpenTera has no index on any foreign key. These are the ones that the rules walk along.
     FOR link IN SELECT * FROM (VALUES
@@ -586,19 +687,21 @@ BEGIN
             ('t_services_access', 'id_user_group'), ('t_services_access', 'id_service_role'),
             ('t_services_roles', 'id_project'), ('t_services_roles', 'id_site'), ('t_services_roles', 'id_service'),
             ('t_services_projects', 'id_service'), ('t_services_sites', 'id_service'),
-            ('t_devices_sites', 'id_device'), ('t_sessions_types_sites', 'id_session_type'), ('t_tests_types_sites', 'id_test_type'),
+            ('t_devices_sites', 'id_device'), ('t_devices_participants', 'id_device'), ('t_devices_participants', 'id_participant'),
+            ('t_sessions_types_sites', 'id_session_type'), ('t_tests_types_sites', 'id_test_type'),
             ('t_sessions_users', 'id_session'), ('t_sessions_participants', 'id_session'), ('t_sessions_devices', 'id_session'),
             ('t_assets', 'id_session'), ('t_tests', 'id_session'), ('t_tests_invitations', 'id_participant')) i (table_name, column_name) LOOP
-        IF EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass(link.table_name) AND attname = link.column_name AND NOT attisdropped) THEN
-            EXECUTE format('CREATE INDEX IF NOT EXISTS %I ON %I (%I)',
-                           'terasocket_' || link.table_name || '_' || link.column_name, link.table_name, link.column_name);
+        on_table := to_regclass('OPENTERA.' || link.table_name);
+        IF EXISTS (SELECT FROM pg_attribute WHERE attrelid = on_table AND attname = link.column_name AND NOT attisdropped) THEN
+            EXECUTE format('CREATE INDEX IF NOT EXISTS %I ON %s (%I)',
+                           'terasocket_' || link.table_name || '_' || link.column_name, on_table, link.column_name);
         END IF;
     END LOOP;
 END $$;
 
 -- detach(): takes all of it away again.
 CREATE FUNCTION terasocket.detach() RETURNS void
-LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     t record;
 BEGIN

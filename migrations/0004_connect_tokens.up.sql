@@ -16,13 +16,13 @@ BEGIN
     CASE principal.kind
     WHEN 'user' THEN
         RETURN QUERY SELECT u.id_user, concat_ws(' ', u.user_firstname, u.user_lastname)
-        FROM t_users u WHERE u.user_uuid = principal.uuid AND u.user_enabled AND u.deleted_at IS NULL;
+        FROM OPENTERA.t_users u WHERE u.user_uuid = principal.uuid AND u.user_enabled AND u.deleted_at IS NULL;
     WHEN 'participant' THEN
         RETURN QUERY SELECT p.id_participant, p.participant_name::text
-        FROM t_participants p WHERE p.participant_uuid = principal.uuid AND p.participant_enabled AND p.deleted_at IS NULL;
+        FROM OPENTERA.t_participants p WHERE p.participant_uuid = principal.uuid AND p.participant_enabled AND p.deleted_at IS NULL;
     WHEN 'device' THEN
         RETURN QUERY SELECT d.id_device, d.device_name::text
-        FROM t_devices d WHERE d.device_uuid = principal.uuid AND d.device_enabled AND d.deleted_at IS NULL;
+        FROM OPENTERA.t_devices d WHERE d.device_uuid = principal.uuid AND d.device_enabled AND d.deleted_at IS NULL;
     ELSE
         RAISE invalid_parameter_value USING MESSAGE = format('kind is %L: it must be user, participant or device', principal.kind);
     END CASE;
@@ -31,7 +31,7 @@ END $$;
 -- create_connect_token: a new token, base64url of 32 random bytes.
 -- Whoever may execute it may connect as anybody: grant it with care.
 CREATE FUNCTION terasocket.create_connect_token(kind text, uuid text) RETURNS text
-LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     -- PostgreSQL's strong random source is in reach only through UUIDs of 122 random bits: three make up 256
     secret  bytea := sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()));
@@ -51,7 +51,7 @@ END $$;
 -- kind, or of a principal that may not connect any more.
 CREATE FUNCTION terasocket.redeem_connect_token(kind text, token text)
 RETURNS TABLE (id integer, uuid text, name text)
-LANGUAGE sql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     WITH redeemed AS (
         DELETE FROM terasocket.connect_tokens t
         WHERE  t.hash = sha256(convert_to(redeem_connect_token.token, 'UTF8'))

@@ -65,11 +65,11 @@ func (k kind) softDeleted() string {
 }
 
 // only runs a statement, and returns the only event of k that it records.
-func (f *fixture) only(k kind, op, sql string) event {
+func (f *fixture) only(k kind, op, sql string) recorded {
 	f.Helper()
 	f.log()
 	f.exec(sql)
-	events := slices.DeleteFunc(f.log(), func(e event) bool { return e.ObjectType != k.objectType })
+	events := slices.DeleteFunc(f.log(), func(e recorded) bool { return e.ObjectType != k.objectType })
 	if len(events) != 1 || events[0].String() != k.event(op) {
 		f.Fatalf("%s: recorded %v, want %s", sql, events, k.event(op))
 	}

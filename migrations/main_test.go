@@ -15,7 +15,15 @@ import (
 	"terasocket/migrations"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(dbtest.Suite(m)) }
+func TestMain(m *testing.M) {
+	// golang-migrate leaves the goroutines that read ahead when a migration fails; the command ends then
+	goleak.VerifyTestMain(dbtest.Suite(m),
+		goleak.IgnoreAnyFunction("github.com/golang-migrate/migrate/v4.(*Migrate).readUp"),
+		goleak.IgnoreAnyFunction("github.com/golang-migrate/migrate/v4.(*Migrate).readUp.func2"),
+		goleak.IgnoreAnyFunction("github.com/golang-migrate/migrate/v4.(*Migrate).read"),
+		goleak.IgnoreAnyFunction("github.com/golang-migrate/migrate/v4.(*Migrate).readDown"),
+		goleak.IgnoreAnyFunction("github.com/golang-migrate/migrate/v4.(*Migration).Buffer"))
+}
 
 // fixture is a migrated OpenTera database of a test, with the demo installation, and a connection of OpenTera's role.
 type fixture struct {
@@ -26,8 +34,8 @@ type fixture struct {
 	isBroken bool  // the test provokes capture errors
 }
 
-// event is a row of the event log.
-type event struct {
+// recorded is a row of the event log.
+type recorded struct {
 	Seq        int64
 	Op         string
 	ObjectType string
@@ -42,7 +50,7 @@ type event struct {
 type object = map[string]any
 
 // String is what a test compares: operation, type and id.
-func (e event) String() string {
+func (e recorded) String() string {
 	if e.ID == nil {
 		return fmt.Sprintf("%s %s -", e.Op, e.ObjectType)
 	}
@@ -109,14 +117,14 @@ func oneOn[T any](t testing.TB, conn *pgx.Conn, sql string, args ...any) T {
 }
 
 // log returns the events recorded since the last call, in order.
-func (f *fixture) log() []event {
+func (f *fixture) log() []recorded {
 	f.Helper()
 	rows, err := f.conn.Query(f.Context(), `SELECT seq, coalesce(op, ''), coalesce(object_type, ''), object_id, topic, body, audience::text,
 		coalesce(former::text, ''), former_body FROM terasocket.events WHERE seq > $1 ORDER BY seq`, f.seen)
 	if err != nil {
 		f.Fatalf("read the event log: %v", err)
 	}
-	events, err := pgx.CollectRows(rows, pgx.RowToStructByPos[event])
+	events, err := pgx.CollectRows(rows, pgx.RowToStructByPos[recorded])
 	if err != nil {
 		f.Fatalf("read the event log: %v", err)
 	}
@@ -127,7 +135,7 @@ func (f *fixture) log() []event {
 }
 
 // expect runs statements and compares the events that they record.
-func (f *fixture) expect(sql string, want ...string) []event {
+func (f *fixture) expect(sql string, want ...string) []recorded {
 	f.Helper()
 	f.log()
 	f.exec(sql)
@@ -143,7 +151,7 @@ func (f *fixture) expect(sql string, want ...string) []event {
 }
 
 // expectOne is expect for statements that must record one event.
-func (f *fixture) expectOne(sql, want string) event {
+func (f *fixture) expectOne(sql, want string) recorded {
 	f.Helper()
 	events := f.expect(sql, want)
 	if len(events) != 1 {
@@ -164,7 +172,7 @@ func (f *fixture) seenBy(keys string) []int32 {
 }
 
 // hears returns who receives the body of e, and who receives its DB_DELETE instead.
-func (f *fixture) hears(e event) (body, gone []int32) {
+func (f *fixture) hears(e recorded) (body, gone []int32) {
 	f.Helper()
 	body = f.seenBy(e.Audience)
 	for _, id := range f.seenBy(e.Former) {

@@ -1,17 +1,21 @@
 package migrations
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/golang-migrate/migrate/v4"
 	"github.com/golang-migrate/migrate/v4/database"
 	driver "github.com/golang-migrate/migrate/v4/database/pgx/v5"
-	"github.com/golang-migrate/migrate/v4/source/iofs"
+	"github.com/golang-migrate/migrate/v4/source"
+	bindata "github.com/golang-migrate/migrate/v4/source/go_bindata"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
@@ -31,6 +35,7 @@ type Migrator struct {
 	LockTimeout time.Duration // DefaultLockTimeout, unless changed before the first call
 
 	config *pgx.ConnConfig
+	schema string // of OpenTera's tables, quoted where needed
 }
 
 // New connects to databaseURL (as the owner of OpenTera's tables, directly rather than through a transaction pooler) and
@@ -57,11 +62,13 @@ func New(ctx context.Context, databaseURL string) (*Migrator, error) {
 		return nil, ErrNotOpenTera
 	case isReplica:
 		return nil, ErrReplica
+	case strings.Contains(schema, "'"):
+		return nil, fmt.Errorf("OpenTera's tables are in the schema %s: terasocket cannot work with a quote in its name", schema)
 	}
-	config.RuntimeParams["search_path"] = "pg_catalog, " + schema + ", pg_temp"
+	config.RuntimeParams["search_path"] = "pg_catalog, pg_temp"
 	config.RuntimeParams["statement_timeout"] = "0"
 	config.RuntimeParams["client_min_messages"] = "warning"
-	return &Migrator{LockTimeout: DefaultLockTimeout, config: config}, nil
+	return &Migrator{LockTimeout: DefaultLockTimeout, config: config, schema: schema}, nil
 }
 
 // Up applies every migration that is missing and returns how many there were. One that fails leaves nothing behind.
@@ -183,7 +190,7 @@ func (m *Migrator) run(ctx context.Context, do func(*migrate.Migrate) error) err
 	if err := m.exec(ctx, "CREATE SCHEMA IF NOT EXISTS terasocket"); err != nil {
 		return err
 	}
-	source, err := iofs.New(files, ".")
+	files, err := m.source()
 	if err != nil {
 		return fmt.Errorf("read the embedded migrations: %w", err)
 	}
@@ -192,7 +199,7 @@ func (m *Migrator) run(ctx context.Context, do func(*migrate.Migrate) error) err
 	if err != nil {
 		return m.explain(errors.Join(err, db.Close()))
 	}
-	mg, err := migrate.NewWithInstance("iofs", source, "pgx5", target)
+	mg, err := migrate.NewWithInstance("embedded", files, "pgx5", target)
 	if err != nil {
 		return fmt.Errorf("prepare migration: %w", err)
 	}
@@ -208,6 +215,18 @@ func (m *Migrator) run(ctx context.Context, do func(*migrate.Migrate) error) err
 		closeErr = nil
 	}
 	return m.explain(errors.Join(err, sourceErr, closeErr))
+}
+
+// source gives the migrations with the name of OpenTera's schema in them.
+func (m *Migrator) source() (source.Driver, error) {
+	names, err := fs.Glob(files, "*.sql")
+	if err != nil {
+		return nil, err
+	}
+	return bindata.WithInstance(bindata.Resource(names, func(name string) ([]byte, error) {
+		file, err := files.ReadFile(name)
+		return bytes.ReplaceAll(file, []byte("OPENTERA."), []byte(m.schema+".")), err
+	}))
 }
 
 // undirty sets the version back to the last migration that is whole.

@@ -23,8 +23,8 @@ type Conn struct {
 	Identity access.Identity
 	Encoding event.Encoding
 
-	// Since is the cursor that the client passed, and Asked whether it did. Nothing is replayed yet: the resume of
-	// issue 5 replays from here, with live frames held meanwhile as they are while opening.
+	// Since is the cursor that the client passed, and Asked whether it did. From 1 on, the log is replayed from there:
+	// see resumer.
 	Since uint64
 	Asked bool
 
@@ -36,11 +36,16 @@ type Conn struct {
 	mu    sync.Mutex
 	ws    *websocket.Conn // nil while opening
 	out   *Outbox
-	held  []*websocket.PreparedMessage // while opening
-	bytes int                          // of held
-	code  CloseCode                    // not 0: closing
-	sent  uint64                       // frames with events
-	ping  *time.Timer                  // after open
+	held  []heldFrame // while opening or resuming
+	bytes int         // of held
+	code  CloseCode   // not 0: closing
+	sent  uint64      // frames with events
+	ping  *time.Timer // after open
+
+	resuming bool            // the log is replayed to it: live frames are held
+	skip     map[uint64]bool // after that: seqs that the replay has sent and the dispatcher may still bring
+	gone     func()          // of the resumer: ends it
+	replayed chan struct{}   // closed when the resumer has ended; nil: there is none
 
 	data, control bucket // of the reading goroutine
 }
@@ -48,10 +53,11 @@ type Conn struct {
 // desk is what all connections of a Handler share.
 type desk struct {
 	Limits
-	hub     *Hub
-	log     *slog.Logger
-	metrics *Metrics
-	lastID  atomic.Uint64
+	hub      *Hub
+	presence Presence // nil: none
+	log      *slog.Logger
+	metrics  *Metrics
+	lastID   atomic.Uint64
 }
 
 // admit makes the Conn of a principal whose 101 is still to be written.
@@ -69,10 +75,12 @@ func (c *Conn) open(ws *websocket.Conn, out *Outbox) {
 	c.ws, c.out = ws, out
 	c.ping = time.AfterFunc(c.nextPing(), c.sendPing)
 	_ = ws.SetReadDeadline(time.Now().Add(c.PongWait))
-	for _, frame := range c.held {
-		c.written(ws.WritePreparedMessage(frame))
+	if !c.resuming {
+		for _, h := range c.held {
+			c.written(ws.WritePreparedMessage(h.frame))
+		}
+		c.held, c.bytes = nil, 0
 	}
-	c.held = nil
 	if c.code != 0 {
 		c.sayGoodbye()
 	}
@@ -80,14 +88,20 @@ func (c *Conn) open(ws *websocket.Conn, out *Outbox) {
 
 // Send writes a frame of that size, or leaves it to the outbox, and reports whether it did. It refuses when the socket
 // is closing, and closes it with CloseSlow when more than the backlog limit waits already.
-func (c *Conn) Send(frame *websocket.PreparedMessage, size int) bool {
+func (c *Conn) Send(frame *websocket.PreparedMessage, size int) bool { return c.send(frame, size, 0) }
+
+// send is Send of the event seq.
+func (c *Conn) send(frame *websocket.PreparedMessage, size int, seq uint64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.mayWrite() {
 		return false
 	}
-	if c.ws == nil {
-		c.held = append(c.held, frame)
+	if c.isReplayed(seq) {
+		return true
+	}
+	if c.ws == nil || c.resuming {
+		c.held = append(c.held, heldFrame{frame, seq})
 		c.bytes += size
 	} else if !c.written(c.ws.WritePreparedMessage(frame)) {
 		return false
@@ -108,7 +122,7 @@ func (c *Conn) backlog() int {
 	if c.ws == nil {
 		return c.bytes
 	}
-	return c.out.Backlog()
+	return c.bytes + c.out.Backlog()
 }
 
 // written takes the result of a write and reports whether the socket still works. If it does not, the reader learns it

@@ -8,9 +8,19 @@ import (
 	"terasocket/proto/opentera"
 )
 
-// cutOff kicks the user, participant or device that an event says is deleted or disabled. It comes after the delivery,
-// so that a client that may see itself learns why.
+// cutOff kicks the user, participant or device that an event says is deleted or disabled, or that a command names. It
+// comes after the delivery, so that a client that may see itself learns why.
 func (d *Dispatcher) cutOff(e *event.Event) {
+	if command, ok := e.Message.(*opentera.ServerCommand); ok {
+		kind, err := access.ParseKind(e.ObjectType)
+		if err != nil || command.GetType() != opentera.ServerCommand_CMD_CLIENT_DISCONNECT {
+			d.Log.Error("command not understood", "event", e.Seq, "op", command.GetType().String(), "err", err)
+			return
+		}
+		p := access.Principal{Kind: kind, ID: int32(e.ObjectID)}
+		d.Log.Info("kicked: commanded", "principal", p.String(), "event", e.Seq, "sockets", d.Hub.Kick(p))
+		return
+	}
 	change, ok := e.Message.(*opentera.DatabaseEvent)
 	if !ok || e.NotTo != "" {
 		return

@@ -22,7 +22,8 @@
 //
 // What runs, and what ends it:
 //
-//	reading goroutine   one per connection, from the 101 to the end of the socket; Hub.Drain waits for all of them
+//	reading goroutine   one per connection, from the 101 to the end of the socket; Hub.Drain waits for all of them.
+//	                    It tells Presence of both, so that after Drain nothing is untold
 //	flusher             while something waits for a socket; ends with the last byte, a write error, or Listener.Linger after the close
 //	ping timer          one per connection, no goroutine; stopped by the first close frame or the end
 //	Dispatcher.Run      until its context ends

@@ -38,21 +38,26 @@ type Handler struct {
 	Log     *slog.Logger
 	Metrics *Metrics
 
+	// History and Audience serve clients that resume (since); without History they are refused with 400.
+	History  History
+	Audience Audience
+
 	DefaultEncoding event.Encoding               // of a client that asks for none: Protobuf (the zero value) or JSON
 	AllowedOrigins  []string                     // "https://host[:port]" of browsers; empty = any. Who sends no Origin is no browser
 	Failures        FailureLimit                 // zero = no limit
 	Limits          Limits                       // of each connection
+	Presence        Presence                     // nil = nobody wants to know
 	Ready           func() bool                  // false: clients are told to come later; nil = always true
 	ClientAddr      func(r *http.Request) string // without port, "" = not known; nil = that of the peer
 }
 
 // Routes adds the websocket endpoints to r. No middleware that buffers, compresses or times out may be before them.
 func (h Handler) Routes(r chi.Router) {
-	d := &desk{Limits: h.Limits.withDefaults(), hub: h.Hub, log: h.Log, metrics: h.Metrics}
+	d := &desk{Limits: h.Limits.withDefaults(), hub: h.Hub, presence: h.Presence, log: h.Log, metrics: h.Metrics}
 	if h.ClientAddr == nil {
 		h.ClientAddr = peerAddr
 	}
-	a := &admission{Handler: h, desk: d, failures: newFailures(h.Failures), upgrader: newUpgrader(new(sync.Pool))}
+	a := &admission{Handler: h, desk: d, resumer: newResumer(h.History, h.Audience), failures: newFailures(h.Failures), upgrader: newUpgrader(new(sync.Pool))}
 	for _, kind := range access.Kinds {
 		r.Get("/wss/"+kind.String(), func(w http.ResponseWriter, r *http.Request) { a.serve(w, r, kind) })
 	}
@@ -62,6 +67,7 @@ func (h Handler) Routes(r chi.Router) {
 type admission struct {
 	Handler
 	desk     *desk
+	resumer  *resumer
 	failures *failures
 	upgrader *websocket.Upgrader
 }
@@ -83,6 +89,7 @@ func (a *admission) serve(w http.ResponseWriter, r *http.Request, kind access.Ki
 	c := a.desk.admit(identity, encoding)
 	if p.since != nil {
 		c.Since, c.Asked = *p.since, true
+		c.resuming = c.Since > 0
 	}
 	if err := a.Hub.Add(c, began); err != nil {
 		no := badToken()
@@ -115,6 +122,9 @@ func (a *admission) check(w http.ResponseWriter, r *http.Request) (params, *refu
 		return params{}, &refusal{http.StatusTooManyRequests, "too_many", "too many failed attempts"}
 	}
 	p, no := parseParams(r.URL.RawQuery)
+	if no == nil && p.since != nil && *p.since > 0 && a.History == nil {
+		no = &refusal{http.StatusBadRequest, "since", "this gateway cannot resume: pass since=0"}
+	}
 	if no != nil && no.reason == "token" {
 		a.failures.add(addr, time.Now())
 	}
@@ -159,7 +169,13 @@ func (a *admission) upgrade(w http.ResponseWriter, r *http.Request, c *Conn, sub
 	a.Log.Info("socket open", "conn", c.id, "principal", c.Identity.Principal.String(),
 		"encoding", encodingName(c.Encoding), "resume", c.Asked)
 	c.open(socket, hijacked.out)
-	go c.read()
+	if c.resuming {
+		var ctx context.Context
+		ctx, c.gone = context.WithCancel(context.Background())
+		c.replayed = make(chan struct{})
+		go func() { defer close(c.replayed); a.resumer.run(ctx, c) }() // c.read ends it, and waits
+	}
+	go c.read(clientName(r.Header), a.ClientAddr(r))
 }
 
 func (a *admission) refuse(w http.ResponseWriter, no *refusal) {

@@ -94,7 +94,7 @@ func newGateway(t testing.TB, change func(*Handler), listen func(*httptest.Serve
 	t.Helper()
 	m := NewMetrics(nil)
 	g := &gateway{Hub: NewHub(quiet(), m), metrics: m, door: &tokens{used: map[string]bool{}}}
-	h := Handler{Door: g.door, Hub: g.Hub, Log: quiet(), Metrics: m}
+	h := Handler{Door: g.door, Hub: g.Hub, Log: quiet(), Metrics: m, History: pages{}, Audience: everyone{}}
 	if change != nil {
 		change(&h)
 	}

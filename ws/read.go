@@ -35,9 +35,14 @@ func (c *Conn) prepareToRead(ws *websocket.Conn) {
 
 // read is the reading goroutine. It ends when the client has closed or answered a close frame, when the socket breaks
 // or a deadline passes: PongWait without a frame, CloseWait after a close frame.
-func (c *Conn) read() {
+func (c *Conn) read(clientName, addr string) {
+	left := c.arrive(clientName, addr)
 	err := c.readFrames()
-	c.finish(err)
+	left(c.finish(err) == CloseKicked)
+	if c.replayed != nil {
+		c.gone()
+		<-c.replayed
+	}
 	c.hub.remove(c)
 }
 
@@ -98,8 +103,8 @@ func (c *Conn) answerClose(code CloseCode) {
 	_ = c.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(int(code), ""), time.Time{})
 }
 
-// finish closes the socket after reading ended with err, and says so.
-func (c *Conn) finish(err error) {
+// finish closes the socket after reading ended with err, says so, and returns the code that it ended with.
+func (c *Conn) finish(err error) CloseCode {
 	how, code := howItEnded(err)
 
 	c.mu.Lock()
@@ -130,6 +135,7 @@ func (c *Conn) finish(err error) {
 		attrs = append(attrs, "err", err)
 	}
 	c.log.Info("socket closed", attrs...)
+	return code
 }
 
 type ending uint8

@@ -53,9 +53,10 @@ func loadCertificate(certFile, keyFile string, log *slog.Logger) (*certificate, 
 // config serves the certificate: TLS 1.2 and later, HTTP/1.1 only (websockets need it).
 func (c *certificate) config() *tls.Config {
 	return &tls.Config{
-		MinVersion:     tls.VersionTLS12,
-		NextProtos:     []string{"http/1.1"},
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.get(), nil },
+		MinVersion:                  tls.VersionTLS12,
+		NextProtos:                  []string{"http/1.1"},
+		GetCertificate:              func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.get(), nil },
+		DynamicRecordSizingDisabled: true, // an event is one record and one write
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -141,6 +142,7 @@ func TestSettingsComeFromFlagsThenEnvironmentThenFiles(t *testing.T) {
 func TestMigrateCommands(t *testing.T) {
 	t.Parallel()
 	env := map[string]string{"DATABASE_URL": dbtest.New(t, dbtest.OpenTera("bare"))}
+	left := fmt.Sprint(migrations.Latest() - 1) // after the first "down"
 	for _, step := range []struct {
 		args []string
 		code int
@@ -155,8 +157,8 @@ func TestMigrateCommands(t *testing.T) {
 		{[]string{"migrate", "down", "0"}, 1, "must be 1 or more"},
 		{[]string{"migrate", "force", "99"}, 1, "there is no version 99"},
 		{[]string{"migrate", "force", "1"}, 0, "said to be at version 1"},
-		{[]string{"migrate", "force", "3"}, 0, "said to be at version 3"},
-		{[]string{"migrate", "down", "99", "--json"}, 0, `{"taken_back":3,"version":0}`},
+		{[]string{"migrate", "force", left}, 0, "said to be at version " + left},
+		{[]string{"migrate", "down", "99", "--json"}, 0, `{"taken_back":` + left + `,"version":0}`},
 		{[]string{"migrate", "down", "1"}, 0, "0 taken back"},
 	} {
 		got := command(t.Context(), env, step.args...)

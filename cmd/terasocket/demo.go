@@ -57,6 +57,7 @@ func (c *demoCmd) Run(ctx context.Context, con *console) (err error) {
 	serve := &serveCmd{
 		databaseFlags: databaseFlags{databaseURL}, Listen: c.Listen, TLSCert: cert, TLSKey: key, Encoding: "protobuf",
 		LogRetention: 24 * time.Hour, LogMaxRows: 1_000_000, MaxBacklog: 256 << 10,
+		PresenceLease: 10 * time.Second, PresenceGrace: 5 * time.Second,
 	}
 	log := slog.New(slog.NewTextHandler(con.stderr, &slog.HandlerOptions{Level: c.Level}))
 	g, err := openGateway(ctx, serve, log)

@@ -132,9 +132,11 @@ func (l *listening) listen(socket *websocket.Conn) {
 		now := time.Now()
 		what := "?"
 		if e, err := parseFrame(frame); err == nil {
-			if d, ok := e.message.(*opentera.DatabaseEvent); ok {
-				what = d.GetType().String() + " " + d.GetObjectType()
+			d, ok := e.message.(*opentera.DatabaseEvent)
+			if !ok {
+				continue // who comes online is not part of the scenes
 			}
+			what = d.GetType().String() + " " + d.GetObjectType()
 		}
 		l.mu.Lock()
 		l.heard = append(l.heard, hearing{what, now})

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"terasocket/proto/opentera"
+	_ "terasocket/proto/terasocket" // our own messages, for UnmarshalNew
 )
 
 // received is one event as a client got it in a protobuf frame.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -20,6 +21,7 @@ import (
 	"terasocket/api"
 	"terasocket/db"
 	"terasocket/migrations"
+	"terasocket/presence"
 	"terasocket/ws"
 )
 
@@ -30,6 +32,7 @@ type gateway struct {
 	pool       *pgxpool.Pool
 	listener   *db.Listener
 	hub        *ws.Hub
+	presence   *presence.Registry
 	dispatcher *ws.Dispatcher
 	tokens     *access.Tokens
 	trimmer    *db.Trimmer
@@ -94,9 +97,10 @@ func openGateway(ctx context.Context, cfg *serveCmd, log *slog.Logger) (_ *gatew
 		return nil, err
 	}
 	g.hub = ws.NewHub(log, wsMetrics)
+	rules, decoder := &access.Rules{Pool: g.pool}, newDecoder(log, registry)
 	g.dispatcher = &ws.Dispatcher{
-		Source:   newSource(feed, log, registry),
-		Audience: &access.Rules{Pool: g.pool},
+		Source:   &source{decoder, feed},
+		Audience: rules,
 		Hub:      g.hub,
 		Log:      log,
 		Metrics:  wsMetrics,
@@ -104,28 +108,53 @@ func openGateway(ctx context.Context, cfg *serveCmd, log *slog.Logger) (_ *gatew
 	g.tokens = &access.Tokens{Pool: g.pool}
 	g.trimmer = &db.Trimmer{Pool: g.pool, Retention: cfg.LogRetention, MaxRows: cfg.LogMaxRows, Every: trimEvery, Log: log}
 
+	g.presence = presence.New(presence.Config{
+		Pool:  g.pool,
+		Name:  gatewayName(cfg.Listen),
+		Lease: cfg.PresenceLease,
+		Grace: cfg.PresenceGrace,
+		Log:   log,
+	})
+
 	router := chi.NewRouter()
 	ws.Handler{
 		Door:            g.tokens,
 		Hub:             g.hub,
 		Log:             log,
 		Metrics:         wsMetrics,
+		History:         &history{decoder, &db.History{Pool: g.pool}},
+		Audience:        rules,
 		DefaultEncoding: encoding,
 		AllowedOrigins:  cfg.AllowedOrigins,
 		Failures:        failureLimit,
 		Limits:          ws.Limits{Backlog: cfg.MaxBacklog},
+		Presence:        g.presence,
 		ClientAddr:      proxies.ClientAddr,
 	}.Routes(router)
 	(&api.API{
 		Credentials: &access.Logins{Pool: g.pool, Passwords: access.NewPasswords()},
 		Minter:      g.tokens,
+		Services:    &access.Services{Pool: g.pool},
+		Publisher:   &access.Publisher{Pool: g.pool},
 		Proxies:     proxies,
 		PublicURL:   cfg.PublicURL,
 		Log:         log,
 	}).Routes(router)
 	g.server = newServer(router, log)
 	g.adminSrv = newServer((&api.Admin{Ready: g.ready, Metrics: registry}).Handler(), log)
-	return g, g.bind()
+	if err := g.bind(); err != nil {
+		return nil, err
+	}
+	return g, g.presence.Register(ctx)
+}
+
+// gatewayName is what operators see of a gateway in terasocket.gateways.
+func gatewayName(listen string) string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return fmt.Sprintf("%s %s (%d)", host, listen, os.Getpid())
 }
 
 func newServer(handler http.Handler, log *slog.Logger) *http.Server {
@@ -189,6 +218,7 @@ func (g *gateway) run(ctx context.Context) error {
 	group, running := errgroup.WithContext(running)
 	group.Go(func() error { return g.listener.Run(running) })
 	group.Go(func() error { return g.dispatcher.Run(running) })
+	group.Go(func() error { return g.presence.Run(running) })
 	group.Go(func() error { return g.tokens.RunSweep(running, g.log) })
 	group.Go(func() error { return g.trimmer.Run(running) })
 	group.Go(func() error { return serveHTTP(g.server, g.sockets) })
@@ -206,6 +236,9 @@ func (g *gateway) run(ctx context.Context) error {
 		defer cancel()
 		if err := g.hub.Drain(limit, g.cfg.DrainTime); err != nil {
 			g.log.Warn("sockets cut off", "err", err)
+		}
+		if err := g.presence.Handover(limit); err != nil {
+			g.log.Warn("presence not handed over: the lease runs out by itself", "err", err)
 		}
 		return errors.Join(g.server.Shutdown(limit), g.adminSrv.Shutdown(limit))
 	})

@@ -22,9 +22,10 @@ var allowed = map[string][]string{
 	"terasocket/db/opentera/gendemo": {},
 	"terasocket/db/dbtest":           {"terasocket/db/embedded", "terasocket/db/opentera"},
 	"terasocket/access":              {"terasocket/proto/event", "terasocket/proto/opentera"},
-	"terasocket/ws":                  {"terasocket/access", "terasocket/proto/event", "terasocket/proto/opentera"},
+	"terasocket/ws":                  {"terasocket/access", "terasocket/proto/event", "terasocket/proto/opentera", "terasocket/proto/terasocket"},
 	"terasocket/api":                 {"terasocket/ws", "terasocket/access", "terasocket/proto/event", "terasocket/proto/opentera"},
-	"terasocket/cmd/terasocket": {"terasocket/api", "terasocket/ws", "terasocket/access", "terasocket/proto/event",
+	"terasocket/presence":            {"terasocket/access"},
+	"terasocket/cmd/terasocket": {"terasocket/api", "terasocket/ws", "terasocket/presence", "terasocket/access", "terasocket/proto/event",
 		"terasocket/proto/opentera", "terasocket/db", "terasocket/db/embedded", "terasocket/db/opentera", "terasocket/migrations"},
 }
 
@@ -35,6 +36,7 @@ var forbidden = map[string]string{
 	"terasocket/api":         "github.com/jackc/pgx",
 	"terasocket/db":          "github.com/gorilla/websocket",
 	"terasocket/access":      "github.com/gorilla/websocket",
+	"terasocket/presence":    "github.com/gorilla/websocket",
 }
 
 func TestImportsPointOneWay(t *testing.T) {

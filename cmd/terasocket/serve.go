@@ -26,6 +26,8 @@ type serveCmd struct {
 	LogRetention      time.Duration `name:"log-retention" default:"24h" help:"How far back a client can resume."`
 	LogMaxRows        int64         `name:"log-max-rows" default:"1000000" help:"How many events are kept at most."`
 	MaxBacklog        int           `name:"max-backlog" default:"262144" help:"Bytes that may wait for one socket; when there are more it is closed with 1013."`
+	PresenceLease     time.Duration `name:"presence-lease" default:"10s" help:"Without a word for so long, other gateways take this one for dead and announce its clients offline."`
+	PresenceGrace     time.Duration `name:"presence-grace" default:"5s" help:"How long a client may be away before it is announced offline; 0 for not at all."`
 	DrainTime         time.Duration `name:"drain-time" default:"10s" help:"Over how long sockets are closed when the gateway stops."`
 }
 
@@ -63,6 +65,8 @@ func (c *serveCmd) check() error {
 		return fmt.Errorf("--public-url is %q: it must be wss://host:port", c.PublicURL)
 	case c.LogRetention <= 0, c.LogMaxRows <= 0, c.MaxBacklog <= 0, c.DrainTime < 0:
 		return errors.New("--log-retention, --log-max-rows and --max-backlog must be positive, --drain-time not negative")
+	case c.PresenceLease < time.Second, c.PresenceGrace < 0:
+		return errors.New("--presence-lease must be 1s or more, --presence-grace not negative")
 	}
 	_, err := ws.ParseEncoding(c.Encoding)
 	return err

@@ -27,6 +27,10 @@ type Event struct {
 	// nobody is excluded.
 	To, NotTo string
 
+	// ObjectType and ObjectID are whom or what the row is about, where it says so: "user", 7.
+	ObjectType string
+	ObjectID   int64
+
 	// Message is the event itself, such as a *opentera.DatabaseEvent. It is
 	// never nil in what Decode returns.
 	Message proto.Message

@@ -34,6 +34,8 @@ func newMessage(name string) proto.Message {
 		return new(opentera.StopSessionEvent)
 	case "opentera.protobuf.ArchiveEvent":
 		return new(opentera.ArchiveEvent)
+	case "opentera.protobuf.ServerCommand": // for the gateways, no socket hears it
+		return new(opentera.ServerCommand)
 	}
 	return nil
 }

@@ -20,8 +20,8 @@ type Record struct {
 	Type string
 
 	Op         string // of a DatabaseEvent: "C" create, "U" update, "D" delete; otherwise ""
-	ObjectType string // of a DatabaseEvent: one of ObjectTypes; otherwise ignored
-	ObjectID   int64  // primary key of the object; ignored here
+	ObjectType string // of a DatabaseEvent: one of ObjectTypes; of a ServerCommand: "user", "participant" or "device"
+	ObjectID   int64  // primary key of the object
 
 	// Body of a DatabaseEvent is its object_value: the JSON text of one object,
 	// handed on byte for byte. Body of any other type is the ProtoJSON of the
@@ -64,7 +64,7 @@ func decode(r Record) ([]Event, error) {
 		return nil, errors.New("topic is not valid UTF-8")
 	}
 
-	e := Event{Seq: uint64(r.Seq), At: r.At, Topic: r.Topic, To: r.Audience}
+	e := Event{Seq: uint64(r.Seq), At: r.At, Topic: r.Topic, To: r.Audience, ObjectType: r.ObjectType, ObjectID: r.ObjectID}
 	if r.Type != databaseEvent {
 		if r.Op != "" || r.Former != "" {
 			return nil, fmt.Errorf("op or former audience on %.80q", r.Type)

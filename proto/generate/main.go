@@ -1,5 +1,5 @@
-// Command generate compiles the .proto files of proto/opentera and writes the
-// generated Go beside them. It needs no protoc: protocompile reads the files,
+// Command generate compiles the .proto files of proto/opentera and
+// proto/terasocket and writes the generated Go beside them. It needs no protoc: protocompile reads the files,
 // and the protoc-gen-go that go.mod pins writes the code.
 //
 //	go run ./proto/generate          write *.pb.go
@@ -26,7 +26,7 @@ import (
 )
 
 func main() {
-	dir := flag.String("dir", "proto", "folder that holds opentera/*.proto")
+	dir := flag.String("dir", "proto", "folder that holds opentera/*.proto and terasocket/*.proto")
 	check := flag.Bool("check", false, "write nothing, fail if generated code is not current")
 	flag.Parse()
 
@@ -38,7 +38,23 @@ func main() {
 	}
 }
 
-// run generates the code for dir/opentera/*.proto and writes it, or with check
+// folders hold .proto files.
+var folders = [...]string{"opentera", "terasocket"}
+
+// inFolders lists the files of dir/<folder>/ that match, folder by folder in alphabetical order.
+func inFolders(dir, pattern string) ([]string, error) {
+	var all []string
+	for _, folder := range folders {
+		paths, err := filepath.Glob(filepath.Join(dir, folder, pattern))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, paths...)
+	}
+	return all, nil
+}
+
+// run generates the code for the .proto files and writes it, or with check
 // compares it with what is there.
 func run(ctx context.Context, dir string, check bool) error {
 	request, err := compile(ctx, dir)
@@ -49,7 +65,7 @@ func run(ctx context.Context, dir string, check bool) error {
 	if err != nil {
 		return err
 	}
-	old, err := filepath.Glob(filepath.Join(dir, "opentera", "*.pb.go"))
+	old, err := inFolders(dir, "*.pb.go")
 	if err != nil {
 		return err
 	}
@@ -62,7 +78,7 @@ func run(ctx context.Context, dir string, check bool) error {
 				return err
 			}
 		} else if got, err := os.ReadFile(path); err != nil || string(got) != f.GetContent() {
-			stale = append(stale, fmt.Errorf("%s is not current: run go generate ./proto/opentera", path))
+			stale = append(stale, fmt.Errorf("%s is not current: run go generate ./proto/...", path))
 		}
 	}
 	for _, path := range old { // its .proto is gone
@@ -77,19 +93,19 @@ func run(ctx context.Context, dir string, check bool) error {
 	return errors.Join(stale...)
 }
 
-// compile reads dir/opentera/*.proto, in alphabetical order, into the request
-// that protoc would send to a generator.
+// compile reads the .proto files into the request that protoc would send to a
+// generator.
 func compile(ctx context.Context, dir string) (*pluginpb.CodeGeneratorRequest, error) {
-	paths, err := filepath.Glob(filepath.Join(dir, "opentera", "*.proto"))
+	paths, err := inFolders(dir, "*.proto")
 	if err != nil {
 		return nil, err
 	}
 	if len(paths) == 0 {
-		return nil, fmt.Errorf("no .proto file in %s", filepath.Join(dir, "opentera"))
+		return nil, fmt.Errorf("no .proto file in the folders of %s", dir)
 	}
 	var names []string
 	for _, path := range paths {
-		names = append(names, "opentera/"+filepath.Base(path))
+		names = append(names, filepath.Base(filepath.Dir(path))+"/"+filepath.Base(path))
 	}
 
 	compiler := protocompile.Compiler{

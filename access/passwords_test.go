@@ -1,0 +1,156 @@
+package access_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/bcrypt"
+
+	"terasocket/access"
+	"terasocket/db/dbtest"
+	"terasocket/db/opentera"
+	"terasocket/migrations"
+)
+
+// passwords is shared: making one costs a comparison, which takes seconds under -race.
+var passwords = sync.OnceValue(access.NewPasswords)
+
+func hashOf(t testing.TB, password string) string {
+	t.Helper()
+	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(hash)
+}
+
+func TestPasswords(t *testing.T) {
+	t.Parallel()
+	p := passwords()
+	hash := hashOf(t, "sésame")
+	ident := func(name string) string { return "$" + name + hash[strings.Index(hash[1:], "$")+1:] }
+	long := strings.Repeat("x", 72)
+	for _, c := range []struct {
+		hash, password string
+		want           bool
+	}{
+		{hash, "sesame", false}, {hash, "sésame ", false}, {hash, "", false}, {hash, "sésame\x00", false}, {hash, hash, false},
+		{hash, "sésame", true}, {ident("2a"), "sésame", true}, {ident("2b"), "sésame", true}, {ident("2y"), "sésame", true},
+		{ident("2b"), "sesame", false}, {hash[:59], "sésame", false}, {hash[:59] + "\x00", "sésame", false},
+		// only the first 72 bytes count, as in passlib
+		{hashOf(t, long), long, true}, {hashOf(t, long), long + "y", true}, {hashOf(t, long), long + strings.Repeat("y", 1000), true},
+		{hashOf(t, long), long[:71], false}, {hashOf(t, long), long[:71] + "yy", false},
+		{hashOf(t, ""), "", true}, {hashOf(t, ""), "x", false},
+		{opentera.DemoPasswordQuickHash, opentera.DemoPassword, true},
+	} {
+		if got, err := p.Match(t.Context(), c.hash, c.password); got != c.want || err != nil {
+			t.Errorf("%.10s %.20q: %t, %v; want %t", c.hash, c.password, got, err, c.want)
+		}
+	}
+}
+
+// A hash that is none matches nothing, and the time does not tell.
+func TestPasswordsWithoutAHash(t *testing.T) {
+	t.Parallel()
+	p := passwords()
+	for _, g := range []string{"", "$1$" + hashOf(t, "x")[3:]} {
+		start := time.Now()
+		if got, err := p.Match(t.Context(), g, "nobody's password"); got || err != nil {
+			t.Errorf("%q: %t, %v", g, got, err)
+		}
+		// twelve rounds take more than this on any machine, and four take less: only the lower bound is sure
+		if took := time.Since(start); took < 20*time.Millisecond {
+			t.Errorf("%q is answered after %v: it must take as long as a password", g, took)
+		}
+	}
+}
+
+// Comparisons wait for each other; too many are turned away, and who gives up leaves the queue.
+// Not parallel: it fills the queue that the other tests share.
+func TestPasswordsAreBusy(t *testing.T) {
+	p := passwords()
+	ctx, cancel := context.WithCancel(t.Context())
+	type answer struct {
+		matches bool
+		err     error
+	}
+	const all = 60
+	answers := make(chan answer, all)
+	slow := strings.Replace(opentera.DemoPasswordQuickHash, "$2b$04$", "$2b$12$", 1) // a hash of nothing, which takes its time
+	for range all {
+		go func() {
+			matches, err := p.Match(ctx, slow, "x")
+			answers <- answer{matches, err}
+		}()
+	}
+	busy, gaveUp, wrong := 0, 0, 0
+	for range all {
+		a := <-answers
+		switch {
+		case errors.Is(a.err, access.ErrBusy):
+			if busy++; busy == all/2 {
+				cancel()
+			}
+		case errors.Is(a.err, context.Canceled):
+			gaveUp++
+		case a.err == nil && !a.matches:
+			wrong++
+		default:
+			t.Errorf("%+v", a)
+		}
+	}
+	if busy < all/2 || gaveUp == 0 || wrong == 0 {
+		t.Errorf("%d busy, %d gave up, %d compared", busy, gaveUp, wrong)
+	}
+	cancel()
+	if got, err := p.Match(t.Context(), opentera.DemoPasswordQuickHash, opentera.DemoPassword); !got || err != nil {
+		t.Errorf("after the storm: %t, %v", got, err)
+	}
+}
+
+func TestLogins(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Pool(t, dbtest.New(t, dbtest.OpenTera("quick", migrations.Up, dbtest.QuickPasswords)))
+	logins := &access.Logins{Pool: pool, Passwords: passwords()}
+	for _, c := range []struct{ name, username, password string }{
+		{"unknown", "nobody.there", opentera.DemoPassword},
+		{"wrong password", opentera.DemoProjectUser, "terasocket-Demo"},
+		{"empty password", opentera.DemoProjectUser, ""},
+		{"the hash for a password", opentera.DemoProjectUser, opentera.DemoPasswordQuickHash},
+		{"disabled", opentera.DemoDisabled, opentera.DemoPassword},
+		{"deleted", opentera.DemoDeleted, opentera.DemoPassword},
+	} {
+		login, err := logins.User(t.Context(), c.username, c.password)
+		if err == nil || err.Error() != access.ErrUnauthorized.Error() || !errors.Is(err, access.ErrUnauthorized) || login != (access.Login{}) {
+			t.Errorf("%s: %+v, %v", c.name, login, err)
+		}
+	}
+	user := func(id int32, uuid string) access.Identity {
+		return access.Identity{Principal: access.Principal{Kind: access.User, ID: id}, UUID: uuid}
+	}
+	for username, want := range map[string]access.Login{
+		opentera.DemoSuperadmin:   {Identity: user(opentera.DemoSuperadminID, opentera.DemoSuperadminUUID)},
+		opentera.DemoProjectUser:  {Identity: user(opentera.DemoProjectUserID, opentera.DemoProjectUserUUID)},
+		opentera.DemoNoRole:       {Identity: user(opentera.DemoNoRoleID, opentera.DemoNoRoleUUID)},
+		opentera.DemoForcedChange: {Identity: user(opentera.DemoForcedChangeID, opentera.DemoForcedChangeUUID), MustChangePassword: true},
+		opentera.DemoOTP:          {Identity: user(opentera.DemoOTPID, opentera.DemoOTPUUID), Needs2FA: true},
+	} {
+		got, err := logins.User(t.Context(), username, opentera.DemoPassword)
+		if got.Name == "" {
+			t.Errorf("%s has no name", username)
+		}
+		if got.Name = ""; got != want || err != nil {
+			t.Errorf("%s: %+v, %v; want %+v", username, got, err, want)
+		}
+	}
+
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := logins.User(cancelled, opentera.DemoProjectUser, opentera.DemoPassword); !errors.Is(err, context.Canceled) || errors.Is(err, access.ErrUnauthorized) {
+		t.Errorf("cancelled: %v", err)
+	}
+}

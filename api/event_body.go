@@ -1,0 +1,98 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	"terasocket/access"
+	"terasocket/proto/opentera"
+)
+
+// typeURL is what stands before the full name of a message in OpenTera's Any.
+const typeURL = "type.googleapis.com/"
+
+// bodyError says what is wrong with the body of a publishing call. It never holds a part of the body but names of types.
+type bodyError struct {
+	problem string
+	index   int // of the event, from 0; -1: the whole
+}
+
+func (e *bodyError) Error() string { return e.problem }
+
+// parsers read a body by its Content-Type. Their errors are *bodyError.
+var parsers = map[string]func([]byte) ([]access.Publication, error){
+	"application/x-protobuf": parseProtobuf,
+	"application/json":       parseJSON,
+}
+
+func parseProtobuf(body []byte) ([]access.Publication, error) {
+	var event opentera.TeraEvent
+	if err := proto.Unmarshal(body, &event); err != nil {
+		return nil, &bodyError{"the body is no serialized TeraEvent", -1}
+	}
+	return publications(event.GetHeader().GetTopic(), event.GetEvents())
+}
+
+func parseJSON(body []byte) ([]access.Publication, error) {
+	var event struct {
+		Header json.RawMessage   `json:"header"`
+		Events []json.RawMessage `json:"events"`
+	}
+	decoder := json.NewDecoder(bytes.NewReader(body))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&event); err != nil {
+		return nil, &bodyError{"the body is not the JSON of a TeraEvent, an object with header and events", -1}
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return nil, &bodyError{"something follows the TeraEvent", -1}
+	}
+	var header opentera.TeraEvent_Header
+	if len(event.Header) > 0 && protojson.Unmarshal(event.Header, &header) != nil {
+		return nil, &bodyError{"header is not the JSON of a TeraEvent's", -1}
+	}
+	if err := checkCount(len(event.Events)); err != nil {
+		return nil, err
+	}
+	events := make([]*anypb.Any, len(event.Events))
+	for i, text := range event.Events {
+		events[i] = new(anypb.Any)
+		if protojson.Unmarshal(text, events[i]) != nil {
+			return nil, &bodyError{`event is not the JSON of a message of OpenTera with its "@type"`, i}
+		}
+	}
+	return publications(header.GetTopic(), events)
+}
+
+func checkCount(n int) error {
+	if n < 1 || n > maxEvents {
+		return &bodyError{fmt.Sprintf("events has %d of them: it must have 1 to %d", n, maxEvents), -1}
+	}
+	return nil
+}
+
+// publications takes each message out of its Any. What is in it, the database checks.
+func publications(topic string, events []*anypb.Any) ([]access.Publication, error) {
+	if topic == "" {
+		return nil, &bodyError{"header has no topic", -1}
+	}
+	if err := checkCount(len(events)); err != nil {
+		return nil, err
+	}
+	all := make([]access.Publication, len(events))
+	for i, e := range events {
+		name, ok := strings.CutPrefix(e.GetTypeUrl(), typeURL)
+		if !ok || name == "" {
+			return nil, &bodyError{"event has no type that begins with " + typeURL, i}
+		}
+		all[i] = access.Publication{Topic: topic, Type: name, Event: e.GetValue()}
+	}
+	return all, nil
+}

@@ -1,0 +1,132 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+	"time"
+
+	"terasocket/access"
+)
+
+// ServiceDoor knows services by their tokens.
+// Errors: access.ErrUnauthorized, or the database's.
+type ServiceDoor interface {
+	Service(ctx context.Context, token string) (access.Service, error)
+}
+
+// Publisher publishes events, all or none, and returns their numbers in order.
+// Errors: an *access.PublishError, or the database's.
+type Publisher interface {
+	Publish(ctx context.Context, events []access.Publication) ([]uint64, error)
+}
+
+// Limits of one call.
+const (
+	maxEvents       = 1000
+	maxEventsBody   = 16 << 20
+	eventsBodyTime  = 30 * time.Second // for the body to arrive
+	publishDeadline = 30 * time.Second
+)
+
+// publishEvents answers POST /api/service/events of a service: Authorization: OpenTera <token>, or ?token=<token>. The
+// body is a TeraEvent with 1 to 1,000 events, serialized (application/x-protobuf) or as ProtoJSON (application/json);
+// its header.topic says where they go. Each event becomes one frame for those who may see it, in order; all or none.
+//
+//	200 {"seqs": [101, 102]}: their numbers in the log; 0 where the user manager had nobody to announce
+//	400 {"message": "event has no sessionUuid", "index": 0}: what is wrong, and with which event where it is one of them
+//	401 Unauthorized: no token, a bad or expired one, a service that is disabled or deleted; Invalid Token: the header
+//	    has no blank in it
+//	413 body over 16 MiB, or an event over terasocket.max_event_bytes
+//	415 another Content-Type
+//	503 no database
+func (a *API) publishEvents(w http.ResponseWriter, r *http.Request) {
+	service, ok := a.service(w, r)
+	if !ok {
+		return
+	}
+	contentType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	parse := parsers[contentType]
+	if err != nil || parse == nil {
+		a.refuse(w, http.StatusUnsupportedMediaType, "Content-Type must be application/x-protobuf or application/json", -1)
+		return
+	}
+	// not every ResponseWriter has deadlines; without one the client may take its time
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(eventsBodyTime))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxEventsBody))
+	var tooBig *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooBig):
+		a.refuse(w, http.StatusRequestEntityTooLarge, "the body is over 16 MiB", -1)
+		return
+	case err != nil:
+		a.refuse(w, http.StatusBadRequest, "the body did not arrive", -1)
+		return
+	}
+	events, err := parse(body)
+	var wrong *bodyError
+	if errors.As(err, &wrong) {
+		a.refuse(w, http.StatusBadRequest, wrong.problem, wrong.index)
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), publishDeadline)
+	defer cancel()
+	seqs, err := a.Publisher.Publish(ctx, events)
+	var refused *access.PublishError
+	switch {
+	case errors.As(err, &refused) && refused.IsTooBig:
+		a.refuse(w, http.StatusRequestEntityTooLarge, refused.Problem, refused.Index)
+	case errors.As(err, &refused):
+		a.refuse(w, http.StatusBadRequest, refused.Problem, refused.Index)
+	case err != nil:
+		a.unavailable(w, "publish", err)
+	default:
+		a.Log.Debug("published", "op", "publish", "principal", service.String(), "events", len(seqs))
+		a.answer(w, http.StatusOK, map[string]any{"seqs": seqs})
+	}
+}
+
+// refuse answers what is wrong; index is the event that it is about, or -1.
+func (a *API) refuse(w http.ResponseWriter, status int, message string, index int) {
+	answer := map[string]any{"message": message}
+	if index >= 0 {
+		answer["index"] = index
+	}
+	a.answer(w, status, answer)
+}
+
+// service says which service calls. Where none that may is found, the answer is written (OpenTera's texts).
+func (a *API) service(w http.ResponseWriter, r *http.Request) (access.Service, bool) {
+	token := r.URL.Query().Get("token")
+	if header := r.Header.Get("Authorization"); header != "" {
+		scheme, rest, hasBlank := strings.Cut(strings.TrimSpace(header), " ")
+		if !hasBlank {
+			plain(w, http.StatusUnauthorized, "Invalid Token")
+			return access.Service{}, false
+		}
+		if scheme == "OpenTera" {
+			token = strings.TrimSpace(rest)
+		}
+	}
+	service, err := a.Services.Service(r.Context(), token)
+	switch {
+	case errors.Is(err, access.ErrUnauthorized):
+		a.Log.Info("service refused", "op", "service token", "addr", a.Proxies.ClientAddr(r))
+		unauthorized(w)
+		return access.Service{}, false
+	case err != nil:
+		a.unavailable(w, "service token", err)
+		return access.Service{}, false
+	}
+	return service, true
+}
+
+// plain is how OpenTera answers with a text.
+func plain(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = w.Write([]byte(text))
+}

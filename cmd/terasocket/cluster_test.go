@@ -1,0 +1,355 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/sync/errgroup"
+
+	"terasocket/access"
+	"terasocket/api"
+	"terasocket/db/dbtest"
+	"terasocket/db/opentera"
+	pb "terasocket/proto/opentera"
+)
+
+const (
+	clusterLease = 2 * time.Second
+	clusterGrace = 3 * time.Second
+)
+
+// serveCluster starts three gateways on one database, in which the statement has run before. Participants are named "p7"
+// in it, and may all connect.
+func serveCluster(t *testing.T, statement string) (pool *pgxpool.Pool, gateways [3]*served) {
+	t.Helper()
+	url := dbtest.New(t, migrated())
+	psql(t, url, `UPDATE t_participants SET participant_name = 'p' || id_participant, participant_enabled = true, deleted_at = NULL`)
+	psql(t, url, statement)
+	for i := range gateways {
+		gateways[i] = serve(t, url, "--presence-lease", clusterLease.String(), "--presence-grace", clusterGrace.String())
+	}
+	return dbtest.Pool(t, url), gateways
+}
+
+// connect connects a participant with a token of the database.
+func (s *served) connect(pool *pgxpool.Pool, id int) *socket {
+	s.t.Helper()
+	var token string
+	err := pool.QueryRow(s.t.Context(), `SELECT terasocket.create_connect_token('participant', participant_uuid)
+		FROM t_participants WHERE id_participant = $1`, id).Scan(&token)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return dial(s.t, api.WebsocketURL(s.url, access.Participant, token))
+}
+
+// presence reads the next frame, which must hold a presence event, and gives its type and name.
+func (s *socket) presence() string {
+	s.t.Helper()
+	what, err := s.readPresence()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return what
+}
+
+func (s *socket) readPresence() (string, error) {
+	_ = s.conn.SetReadDeadline(time.Now().Add(60 * time.Second))
+	_, data, err := s.conn.ReadMessage()
+	if err != nil {
+		return "", err
+	}
+	e, err := parseFrame(data)
+	if err != nil {
+		return "", err
+	}
+	switch m := e.message.(type) {
+	case *pb.UserEvent:
+		return m.GetType().String() + " " + m.GetUserFullname(), nil
+	case *pb.ParticipantEvent:
+		return m.GetType().String() + " " + m.GetParticipantName(), nil
+	case *pb.DeviceEvent:
+		return m.GetType().String() + " " + m.GetDeviceName(), nil
+	}
+	return "", fmt.Errorf("heard %s", e)
+}
+
+// mustPresence reads presence events and compares them. Nothing else may come between them.
+func (s *socket) mustPresence(want ...string) {
+	s.t.Helper()
+	for _, w := range want {
+		if got := s.presence(); got != w {
+			s.t.Fatalf("heard %q, want %q", got, w)
+		}
+	}
+}
+
+// mustEnd reads the close frame. Nothing may come before it.
+func (s *socket) mustEnd(code int) {
+	s.t.Helper()
+	_ = s.conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+	_, data, err := s.conn.ReadMessage()
+	if !websocket.IsCloseError(err, code) {
+		s.t.Fatalf("got %q %v, want close code %d", data, err, code)
+	}
+}
+
+// kick does what a service does.
+func kick(t *testing.T, pool *pgxpool.Pool, id int) {
+	t.Helper()
+	_, err := pool.Exec(t.Context(), `SELECT terasocket.publish('module.TeraServer.TwistedModule.events.' || participant_uuid,
+		'{"@type": "type.googleapis.com/opentera.protobuf.ServerCommand", "type": "CMD_CLIENT_DISCONNECT"}'::jsonb)
+		FROM t_participants WHERE id_participant = $1`, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestPresenceAcrossGateways(t *testing.T) {
+	t.Parallel()
+	pool, g := serveCluster(t, "")
+	admin := g[0].login(opentera.DemoSuperadmin, "")
+	if own := admin.presence(); !strings.HasPrefix(own, "USER_CONNECTED ") {
+		t.Errorf("a client's first event: %s", own)
+	}
+	first := g[2].connect(pool, 1)
+	first.mustPresence("PARTICIPANT_CONNECTED p1")
+	admin.mustPresence("PARTICIPANT_CONNECTED p1")
+
+	second := g[1].connect(pool, 1) // heard by nobody, and so is the end of the first
+	sockets := func(want int) {
+		t.Helper()
+		var n int
+		for end := time.Now().Add(20 * time.Second); n != want; time.Sleep(10 * time.Millisecond) {
+			if err := pool.QueryRow(t.Context(), "SELECT count(*) FROM terasocket.connections").Scan(&n); err != nil || time.Now().After(end) {
+				t.Fatalf("%d sockets, want %d: %v", n, want, err)
+			}
+		}
+	}
+	sockets(3)
+	_ = first.conn.Close()
+	sockets(2)
+	sentinel := g[1].connect(pool, 3)
+	admin.mustPresence("PARTICIPANT_CONNECTED p3")
+	sentinel.mustPresence("PARTICIPANT_CONNECTED p3")
+
+	// a kick is heard at once, on whichever gateway the socket is; another one that went away waits for its grace
+	_ = sentinel.conn.Close()
+	sockets(2)
+	kick(t, pool, 1)
+	second.mustEnd(4000)
+	admin.mustPresence("PARTICIPANT_DISCONNECTED p1", "PARTICIPANT_DISCONNECTED p3")
+
+	// flapping is heard by nobody
+	flapping := g[0].connect(pool, 4)
+	admin.mustPresence("PARTICIPANT_CONNECTED p4")
+	for i := range 5 {
+		_ = flapping.conn.Close()
+		flapping = g[i%3].connect(pool, 4)
+	}
+	g[1].connect(pool, 5)
+	admin.mustPresence("PARTICIPANT_CONNECTED p5")
+}
+
+func TestOneGatewayOfThreeIsKilled(t *testing.T) {
+	t.Parallel()
+	pool, g := serveCluster(t, "")
+	began := time.Now()
+	admin, paul := g[0].login(opentera.DemoSuperadmin, ""), g[1].login(opentera.DemoProjectAdmin, "")
+	var want []string
+	others := map[int]*socket{}
+	for id := 1; id <= 10; id++ {
+		g[2].connect(pool, id)
+		want = append(want, fmt.Sprintf("PARTICIPANT_DISCONNECTED p%d", id))
+		others[100+id] = g[1].connect(pool, 100+id)
+		others[100+id].mustPresence(fmt.Sprintf("PARTICIPANT_CONNECTED p%d", 100+id))
+	}
+	others[2] = g[1].connect(pool, 2) // is there twice
+	for n := 0; n < 20; {             // all are there
+		if strings.HasPrefix(admin.presence(), "PARTICIPANT_CONNECTED") {
+			n++
+		}
+	}
+	time.Sleep(time.Until(began.Add(clusterLease))) // who has just started calls nobody dead
+
+	killed := time.Now()
+	if err := g[2].process.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	back := g[0].connect(pool, 3) // comes back at once
+	want = slices.DeleteFunc(want, func(w string) bool { return strings.HasSuffix(w, " p2") || strings.HasSuffix(w, " p3") })
+	var heard []string
+	for range want {
+		heard = append(heard, admin.presence())
+	}
+	took := time.Since(killed)
+	slices.Sort(heard)
+	slices.Sort(want)
+	if !slices.Equal(heard, want) {
+		t.Errorf("after the kill the superadmin heard %q, want %q", heard, want)
+	}
+	if limit := clusterLease + 1*time.Second; took > limit+time.Second { // the lease, the next sweep, and a busy machine
+		t.Errorf("announced after %v, want within %v", took, limit)
+	}
+	t.Logf("announced %v after the kill, with a lease of %v", took.Round(time.Millisecond), clusterLease)
+
+	// nothing more comes: the sentinel is next, and those on the other gateways have heard nothing at all
+	kick(t, pool, 3)
+	admin.mustPresence("PARTICIPANT_DISCONNECTED p3")
+	back.mustEnd(4000)
+	for id, s := range others {
+		kick(t, pool, id)
+		s.mustEnd(4000)
+		admin.mustPresence(fmt.Sprintf("PARTICIPANT_DISCONNECTED p%d", id))
+	}
+
+	// a gateway that stops hands over: its clients come back elsewhere and nobody hears of it; its row is gone
+	stays := g[1].connect(pool, 20)
+	stays.mustPresence("PARTICIPANT_CONNECTED p20")
+	admin.mustPresence("PARTICIPANT_CONNECTED p20")
+	if err := g[1].process.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	stays.mustEnd(websocket.CloseServiceRestart)
+	for ended := false; !ended; {
+		_, err := paul.readPresence()
+		var closed *websocket.CloseError
+		if ended = errors.As(err, &closed); !ended && err != nil {
+			t.Fatal(err)
+		}
+	}
+	g[0].login(opentera.DemoProjectAdmin, "")
+	g[0].connect(pool, 20)
+	if err := <-g[1].exited; err != nil {
+		t.Errorf("exit: %v", err)
+	}
+	var gateways int
+	if err := pool.QueryRow(t.Context(), "SELECT count(*) FROM terasocket.gateways").Scan(&gateways); err != nil || gateways != 1 {
+		t.Errorf("%d gateways are left, %v", gateways, err)
+	}
+	g[0].connect(pool, 21)
+	admin.mustPresence("PARTICIPANT_CONNECTED p21")
+}
+
+func TestAThousandConnectAtOnce(t *testing.T) {
+	t.Parallel()
+	const crowd = 1000
+	pool, g := serveCluster(t, fmt.Sprintf(`INSERT INTO t_participants (id_participant, participant_uuid, participant_name, id_project,
+			participant_enabled, participant_token_enabled, participant_login_enabled, version_id)
+		SELECT 100000 + i, gen_random_uuid()::text, 'crowd ' || i, 1, true, false, false, 1 FROM generate_series(1, %d) i`, crowd))
+	observers := map[string]*socket{"superadmin": g[0].login(opentera.DemoSuperadmin, ""), "project admin": g[1].login(opentera.DemoProjectAdmin, ""),
+		"superadmin elsewhere": g[2].login(opentera.DemoSuperadmin, "")}
+	outsider := g[2].login(opentera.DemoOtherProjectAdmin, "")
+	tokens, err := pgx.CollectRows(must(pool.Query(t.Context(), `SELECT terasocket.create_connect_token('participant', participant_uuid)
+		FROM t_participants WHERE id_participant > 100000 ORDER BY id_participant`)), pgx.RowTo[string])
+	if err != nil || len(tokens) != crowd {
+		t.Fatal(len(tokens), err)
+	}
+	transactions := func() (n int) {
+		time.Sleep(1500 * time.Millisecond) // backends report once a second
+		if err := pool.QueryRow(t.Context(), "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()").Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	before := transactions()
+	began := time.Now()
+
+	var group errgroup.Group
+	group.SetLimit(64)
+	var watching errgroup.Group
+	for who, s := range observers {
+		watching.Go(func() error { return s.hearCrowd(who, crowd) })
+	}
+	var mu sync.Mutex
+	clients := make([]*websocket.Conn, 0, crowd)
+	for i, token := range tokens {
+		group.Go(func() error {
+			url := api.WebsocketURL(g[i%len(g)].url, access.Participant, token)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			conn, _, err := (&websocket.Dialer{TLSClientConfig: insecure}).DialContext(ctx, url, nil)
+			if err != nil {
+				return fmt.Errorf("dial: %w", err)
+			}
+			mu.Lock()
+			clients = append(clients, conn)
+			mu.Unlock()
+			own, err := (&socket{t, conn}).readPresence()
+			if err == nil && own != fmt.Sprintf("PARTICIPANT_CONNECTED crowd %d", i+1) {
+				err = fmt.Errorf("crowd %d heard %q, not itself", i+1, own)
+			}
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		t.Error(err)
+	}
+	if err := watching.Wait(); err != nil {
+		t.Error(err)
+	}
+	took := time.Since(began)
+	n := transactions() - before
+	t.Logf("%d connected in %v: %d transactions", crowd, took.Round(time.Millisecond), n)
+	if n > 8*crowd {
+		t.Errorf("%d transactions for %d clients", n, crowd)
+	}
+	for _, conn := range clients {
+		_ = conn.Close()
+	}
+	// who may see none of them has heard none of them
+	if _, err := pool.Exec(t.Context(), "UPDATE t_users SET user_firstname = 'Sentinel' WHERE user_username = $1", opentera.DemoOtherProjectAdmin); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		_, data, err := outsider.conn.ReadMessage()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(data), "Sentinel") {
+			break
+		}
+		if strings.Contains(string(data), "crowd") {
+			t.Fatalf("an outsider heard %q", data)
+		}
+	}
+}
+
+// hearCrowd reads until everyone of the crowd was announced, once.
+func (s *socket) hearCrowd(who string, crowd int) error {
+	heard := map[string]bool{}
+	for len(heard) < crowd {
+		what, err := s.readPresence()
+		if err != nil {
+			return fmt.Errorf("%s: after %d of %d: %w", who, len(heard), crowd, err)
+		}
+		if !strings.HasPrefix(what, "PARTICIPANT_CONNECTED crowd") {
+			if strings.HasPrefix(what, "PARTICIPANT") {
+				return fmt.Errorf("%s heard %q", who, what)
+			}
+			continue
+		}
+		if heard[what] {
+			return fmt.Errorf("%s heard %q twice", who, what)
+		}
+		heard[what] = true
+	}
+	return nil
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}

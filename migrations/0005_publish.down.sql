@@ -1,0 +1,14 @@
+DROP FUNCTION terasocket.publish(text, text, bytea);
+DROP FUNCTION terasocket.publish(text, jsonb);
+DROP FUNCTION terasocket.publish_checked(text, text, jsonb);
+DROP FUNCTION terasocket.kick(text);
+DROP FUNCTION terasocket.record_message(text, text, jsonb, jsonb);
+DROP FUNCTION terasocket.owner_tags(text, text[]);
+DROP FUNCTION terasocket.message_keys(text, jsonb);
+DROP FUNCTION terasocket.varint(bytea, integer);
+DROP FUNCTION terasocket.decoded(text, bytea);
+DROP FUNCTION terasocket.checked(text, jsonb);
+DROP FUNCTION terasocket.is_uuid(text);
+DROP FUNCTION terasocket.check_call(text, text, integer);
+DROP FUNCTION terasocket.refuse(text, text, text);
+DROP TABLE terasocket.message_fields;

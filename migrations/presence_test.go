@@ -1,0 +1,464 @@
+package migrations_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"terasocket/db/dbtest"
+)
+
+// registered gives a database with gateways.
+func registered(t *testing.T, n int) (f *fixture, gateways []string) {
+	f = setup(t)
+	for i := range n {
+		gateways = append(gateways, one[string](f, "SELECT terasocket.gateway_register($1, '1 hour')::text", fmt.Sprint("gateway ", i)))
+	}
+	return f, gateways
+}
+
+// announced returns the presence events since the last call: "USER_CONNECTED Paul Project".
+func (f *fixture) announced() []string {
+	f.Helper()
+	rows, err := f.conn.Query(f.Context(), `SELECT seq, body->>'type' || ' ' || coalesce(body->>'userFullname', body->>'participantName', body->>'deviceName')
+		FROM terasocket.events WHERE seq > $1 AND topic = 'module.TeraServer.UserManagerModule.events' ORDER BY seq`, f.seen)
+	if err != nil {
+		f.Fatal(err)
+	}
+	events := []string{}
+	var what string
+	if _, err := pgx.ForEachRow(rows, []any{&f.seen, &what}, func() error { events = append(events, what); return nil }); err != nil {
+		f.Fatal(err)
+	}
+	return events
+}
+
+func (f *fixture) mustAnnounce(what string, want ...string) {
+	f.Helper()
+	if want == nil {
+		want = []string{}
+	}
+	mustEqual(f, what, f.announced(), want)
+}
+
+func (f *fixture) connect(gateway, kind string, id int) int64 {
+	f.Helper()
+	return one[int64](f, "SELECT terasocket.connected($1::text::uuid, $2, $3::text::integer, 'test', '10.0.0.1')", gateway, kind, fmt.Sprint(id))
+}
+
+func (f *fixture) disconnect(connection int64, grace string) {
+	f.Helper()
+	f.exec(fmt.Sprintf("SELECT terasocket.disconnected(%d, '%s')", connection, grace))
+}
+
+func (f *fixture) sweep() int {
+	f.Helper()
+	return one[int](f, "SELECT terasocket.presence_sweep()")
+}
+
+// names of people of the demo installation
+func (f *fixture) name(kind string, id int) string {
+	f.Helper()
+	column := "user_firstname || ' ' || user_lastname"
+	if kind != "user" {
+		column = kind + "_name"
+	}
+	return one[string](f, fmt.Sprintf("SELECT (%s)::text FROM t_%ss WHERE id_%s = %d", column, kind, kind, id))
+}
+
+func (f *fixture) uuid(kind string, id int) string {
+	f.Helper()
+	return one[string](f, fmt.Sprintf("SELECT %s_uuid::text FROM t_%ss WHERE id_%s = %d", kind, kind, kind, id))
+}
+
+func TestOnlineIsTheFirstSocketAndOfflineTheEndOfTheLast(t *testing.T) {
+	t.Parallel()
+	f, g := registered(t, 2)
+	paul, one1, phone := f.name("user", 9), f.name("participant", 1), f.name("device", 1)
+	a := f.connect(g[0], "user", 9)
+	f.mustAnnounce("the first", "USER_CONNECTED "+paul)
+	b := f.connect(g[1], "user", 9)
+	f.disconnect(a, "0")
+	f.disconnect(a, "0")
+	f.mustAnnounce("a second, and the end of the first")
+	f.disconnect(b, "0")
+	f.mustAnnounce("the end of the last", "USER_DISCONNECTED "+paul)
+	f.disconnect(b, "0")
+	f.mustAnnounce("once more")
+
+	p, d := f.connect(g[0], "participant", 1), f.connect(g[0], "device", 1)
+	f.disconnect(p, "0")
+	f.disconnect(d, "0")
+	f.mustAnnounce("the other kinds", "PARTICIPANT_CONNECTED "+one1, "DEVICE_CONNECTED "+phone, "PARTICIPANT_DISCONNECTED "+one1, "DEVICE_DISCONNECTED "+phone)
+	mustEqual(t, "rows left", one[int](f, "SELECT (SELECT count(*) FROM terasocket.presence) + (SELECT count(*) FROM terasocket.connections)"), 0)
+
+	fields := one[string](f, "SELECT body::text FROM terasocket.events WHERE body->>'type' = 'PARTICIPANT_CONNECTED'")
+	var participant map[string]string
+	if err := json.Unmarshal([]byte(fields), &participant); err != nil || len(participant) != 5 ||
+		participant["participantProjectName"] == "" || participant["participantSiteName"] == "" || participant["participantUuid"] != f.uuid("participant", 1) {
+		t.Errorf("fields of a ParticipantEvent: %s", fields)
+	}
+}
+
+func TestGrace(t *testing.T) {
+	t.Parallel()
+	f, g := registered(t, 1)
+	paul := f.name("user", 9)
+	for range 20 { // a client that flaps
+		f.disconnect(f.connect(g[0], "user", 9), "1 hour")
+	}
+	f.sweep()
+	f.mustAnnounce("flapping", "USER_CONNECTED "+paul)
+	mustEqual(t, "online in the grace", one[bool](f, "SELECT online_since IS NOT NULL AND offline_at IS NOT NULL FROM terasocket.presence"), true)
+	f.exec("UPDATE terasocket.online SET offline_at = now() - interval '1 second'")
+	mustEqual(t, "swept", f.sweep(), 1)
+	mustEqual(t, "swept again", f.sweep(), 0)
+	f.mustAnnounce("the grace is over", "USER_DISCONNECTED "+paul)
+
+	// back in time
+	f.disconnect(f.connect(g[0], "user", 9), "1 hour")
+	c := f.connect(g[0], "user", 9)
+	mustEqual(t, "nothing is pending", one[bool](f, "SELECT offline_at IS NULL FROM terasocket.presence"), true)
+	// leaving on purpose
+	f.disconnect(c, "0")
+	f.mustAnnounce("a kick", "USER_CONNECTED "+paul, "USER_DISCONNECTED "+paul)
+
+	// kicked within the grace
+	f.disconnect(f.connect(g[0], "user", 9), "1 hour")
+	f.disconnect(f.connect(g[0], "user", 10), "1 hour")
+	f.exec("SELECT terasocket.kick($1)", f.uuid("user", 9))
+	f.sweep()
+	f.announced()
+	mustEqual(t, "who is left in the grace", one[int](f, "SELECT principal FROM terasocket.online"), 10)
+	f.exec("SELECT terasocket.kick($1)", f.uuid("user", 11)) // of somebody who is not there
+
+	// who was kicked and came back has a grace again
+	f.disconnect(f.connect(g[0], "user", 9), "1 hour")
+	mustEqual(t, "swept", f.sweep(), 0)
+	f.mustAnnounce("after the kick", "USER_CONNECTED "+paul)
+
+	// a client closes its socket and logs out at the same moment
+	service := &fixture{TB: t, url: f.url, conn: dbtest.Conn(t, f.url)}
+	c = f.connect(g[0], "user", 9)
+	service.exec("BEGIN")
+	service.exec("SELECT terasocket.kick($1)", f.uuid("user", 9))
+	f.disconnect(c, "1 hour")
+	mustEqual(t, "before the kick has happened", f.sweep(), 0)
+	service.exec("COMMIT")
+	mustEqual(t, "after it", f.sweep(), 1)
+	f.mustAnnounce("closed and kicked", "USER_DISCONNECTED "+paul)
+
+	f.exec("UPDATE terasocket.kicked SET at = now() - interval '2 minutes'")
+	f.sweep()
+	mustEqual(t, "kicks that are remembered", one[int](f, "SELECT count(*) FROM terasocket.kicked"), 0)
+}
+
+// Several sessions connect and disconnect the same few people at once, with and without grace, while others sweep. What the
+// log says of each alternates, begins with CONNECTED, and ends with DISCONNECTED, since nobody is left.
+func TestPresenceAlternates(t *testing.T) {
+	t.Parallel()
+	f, g := registered(t, 3)
+	const sessions, rounds = 4, 80
+	var wg sync.WaitGroup
+	for s := range sessions {
+		conn := dbtest.Conn(t, f.url)
+		random := rand.New(rand.NewPCG(uint64(s), 1))
+		do := func(sql string, args ...any) {
+			if _, err := conn.Exec(t.Context(), sql, args...); err != nil {
+				t.Errorf("%s: %v", sql, err)
+			}
+		}
+		wg.Go(func() {
+			open := map[int64]bool{}
+			for i := range rounds {
+				gateway := g[random.IntN(len(g))]
+				switch k := random.IntN(10); {
+				case k < 3: // some at once, in any order
+					var sockets []int64
+					var kinds []string
+					var ids []int32
+					for n := range 1 + random.IntN(2) {
+						socket := int64(s*100000 + i*10 + n)
+						sockets, kinds, ids = append(sockets, socket), append(kinds, []string{"user", "participant"}[random.IntN(2)]), append(ids, int32(1+random.IntN(2)))
+						open[socket] = true
+					}
+					do("SELECT terasocket.connected_many($1::text::uuid, $2, $3, $4, $3, $3)", gateway, sockets, kinds, ids)
+					do("SELECT terasocket.connected_many($1::text::uuid, $2, $3, $4, $3, $3)", gateway, sockets, kinds, ids) // the answer was lost
+				case k < 8:
+					var sockets []int64
+					for socket := range open {
+						if k < 7 || len(sockets) < 3 {
+							sockets = append(sockets, socket)
+						}
+					}
+					for _, other := range g {
+						do("SELECT terasocket.disconnected_many($1::text::uuid, $2, $3::text::interval)", other, sockets, []string{"0", "2 ms"}[random.IntN(2)])
+					}
+					for _, socket := range sockets {
+						delete(open, socket)
+					}
+				default:
+					do("SELECT terasocket.presence_sweep()")
+				}
+			}
+			var rest []int64
+			for socket := range open {
+				rest = append(rest, socket)
+			}
+			for _, gateway := range g {
+				do("SELECT terasocket.disconnected_many($1::text::uuid, $2, '0')", gateway, rest)
+			}
+		})
+	}
+	wg.Wait()
+	f.exec("SELECT pg_sleep(0.01)")
+	f.sweep()
+	last := map[string]string{}
+	n := 0
+	for _, e := range f.announced() {
+		what, who, _ := strings.Cut(e, " ")
+		kind, state, _ := strings.Cut(what, "_")
+		who = kind + who
+		if state == last[who] || last[who] == "" && state != "CONNECTED" {
+			t.Errorf("%s %s after %q", who, state, last[who])
+		}
+		last[who] = state
+		n++
+	}
+	for who, state := range last {
+		if state != "DISCONNECTED" {
+			t.Errorf("%s is left %s", who, state)
+		}
+	}
+	if len(last) != 4 || n < 40 {
+		t.Errorf("%d events of %d people: that shows little", n, len(last))
+	}
+	mustEqual(t, "rows left", one[int](f, "SELECT (SELECT count(*) FROM terasocket.presence) + (SELECT count(*) FROM terasocket.connections)"), 0)
+}
+
+func TestADeadGatewayIsSweptOnce(t *testing.T) {
+	t.Parallel()
+	f, g := registered(t, 2)
+	const people = 120 // all participants
+	f.exec("SELECT terasocket.connected($1::text::uuid, 'participant', id_participant, '', '') FROM t_participants", g[0])
+	f.connect(g[1], "participant", 2) // has come back elsewhere
+	f.disconnect(f.connect(g[0], "user", 9), "1 hour")
+	f.announced()
+	f.exec("UPDATE terasocket.gateways SET lease_until = now() - interval '1 second' WHERE id = $1::text::uuid", g[0])
+	mustEqual(t, "without the dead", one[int](f, "SELECT terasocket.presence_sweep(false)"), 0)
+	mustEqual(t, "before the sweep it could have come back", one[bool](f, "SELECT lease_until > '-infinity' FROM terasocket.gateways WHERE id = $1::text::uuid", g[0]), true)
+
+	var wg sync.WaitGroup
+	for range 6 {
+		conn := dbtest.Conn(t, f.url)
+		wg.Go(func() {
+			for range 5 {
+				if _, err := conn.Exec(t.Context(), "SELECT terasocket.presence_sweep()"); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	heard := map[string]int{}
+	for _, e := range f.announced() {
+		heard[e]++
+	}
+	participants := one[int](f, "SELECT count(*) FROM t_participants")
+	if len(heard) != participants-1 {
+		t.Errorf("%d are announced, want %d: all but the one who is elsewhere", len(heard), participants-1)
+	}
+	for e, n := range heard {
+		if n != 1 || !strings.HasPrefix(e, "PARTICIPANT_DISCONNECTED") {
+			t.Errorf("%s: %d times", e, n)
+		}
+	}
+	mustEqual(t, "gateways left", one[int](f, "SELECT count(*) FROM terasocket.gateways"), 1)
+
+	// it was only paused: it may not go on as if nothing had happened
+	mustEqual(t, "beat of the dead", one[bool](f, "SELECT terasocket.gateway_beat($1::text::uuid, '1 hour')", g[0]), false)
+	if _, err := f.conn.Exec(t.Context(), "SELECT terasocket.connected($1::text::uuid, 'user', 1, '', '')", g[0]); err == nil || !strings.Contains(err.Error(), "23503") {
+		t.Errorf("a socket of the dead: %v", err)
+	}
+	mustEqual(t, "leave with sockets", one[bool](f, "SELECT terasocket.gateway_leave($1::text::uuid)", g[1]), false)
+	f.exec("SELECT terasocket.disconnected(id, '0') FROM terasocket.connections")
+	mustEqual(t, "leave", one[bool](f, "SELECT terasocket.gateway_leave($1::text::uuid)", g[1]), true)
+	if participants < people {
+		t.Errorf("%d participants only", participants)
+	}
+}
+
+// A sweep is in parts; the gateway cannot come back between two of them.
+func TestALargeSweepIsInParts(t *testing.T) {
+	t.Parallel()
+	f, g := registered(t, 1)
+	manyParticipants(f, 1200)
+	f.exec("SELECT terasocket.connected($1::text::uuid, 'participant', id_participant, '', '') FROM t_participants WHERE id_participant >= 100000", g[0])
+	f.announced()
+	f.exec("UPDATE terasocket.gateways SET lease_until = now() - interval '1 second'")
+	mustEqual(t, "the first part", f.sweep(), 500)
+	mustEqual(t, "beat between two parts", one[bool](f, "SELECT terasocket.gateway_beat($1::text::uuid, '1 hour')", g[0]), false)
+	for f.sweep() > 0 {
+	}
+	mustEqual(t, "announced", len(f.announced()), 1200)
+	mustEqual(t, "left", one[int](f, "SELECT (SELECT count(*) FROM terasocket.gateways) + (SELECT count(*) FROM terasocket.connections)"), 0)
+}
+
+// A service that holds its transaction open delays nobody's coming and going.
+func TestServicesAndGatewaysDoNotWaitForEachOther(t *testing.T) {
+	t.Parallel()
+	f, g := registered(t, 1)
+	service := &fixture{TB: t, url: f.url, conn: dbtest.Conn(t, f.url)}
+	f.exec("SET statement_timeout = '5s'")
+	service.exec("SET statement_timeout = '5s'")
+	f.disconnect(f.connect(g[0], "user", 10), "1 hour")
+	service.exec("BEGIN")
+	service.exec(fmt.Sprintf(`SELECT terasocket.publish('module.TeraServer.UserManagerModule.messages', '{"@type": "type.googleapis.com/opentera.protobuf.JoinSessionEvent",
+		"sessionUuid": "%[1]s", "sessionUsers": ["%[1]s", "%[2]s"]}')`, f.uuid("user", 9), f.uuid("user", 10)))
+	f.disconnect(f.connect(g[0], "user", 9), "0")
+	f.connect(g[0], "user", 10)
+	f.sweep()
+	service.exec("ROLLBACK")
+
+	f.exec("BEGIN")
+	f.connect(g[0], "user", 9)
+	service.exec("SELECT terasocket.kick($1)", f.uuid("user", 9))
+	f.exec("COMMIT")
+}
+
+// tell sends a message to the user manager as a service does.
+func (f *fixture) tell(kind, fields string) {
+	f.Helper()
+	f.exec(`SELECT terasocket.publish('module.TeraServer.UserManagerModule.messages', $1::jsonb)`,
+		fmt.Sprintf(`{"@type": "type.googleapis.com/opentera.protobuf.%s", %s}`, kind, fields))
+}
+
+// busy says who is busy with which session, by its first digit.
+func (f *fixture) busy() string {
+	f.Helper()
+	return one[string](f, "SELECT coalesce(string_agg(kind || principal || '=' || left(busy, 1), ' ' ORDER BY kind, principal), '') FROM terasocket.presence WHERE busy IS NOT NULL")
+}
+
+func TestBusy(t *testing.T) {
+	t.Parallel()
+	f, g := registered(t, 1)
+	const first, second = "1aaaaaaa-0000-4000-8000-000000000000", "2AAAAAAA-0000-4000-8000-000000000000"
+	u9, u10, p1, d1 := f.uuid("user", 9), f.uuid("user", 10), f.uuid("participant", 1), f.uuid("device", 1)
+	user9, user10, part1, dev1 := f.name("user", 9), f.name("user", 10), f.name("participant", 1), f.name("device", 1)
+	const nobody = "ffffffff-0000-4000-8000-000000000000"
+
+	// users, then participants, then devices, each kind as listed; nobody knows the unknown one; who is listed twice joins twice
+	f.tell("JoinSessionEvent", fmt.Sprintf(`"sessionUuid": %q, "sessionDevices": [%q], "sessionParticipants": [%q, %q], "sessionUsers": [%q, %q, %q]`,
+		first, d1, nobody, strings.ToUpper(p1), u10, u9, u10))
+	f.mustAnnounce("join", "USER_JOINED_SESSION "+user10, "USER_JOINED_SESSION "+user9, "USER_JOINED_SESSION "+user10,
+		"PARTICIPANT_JOINED_SESSION "+part1, "DEVICE_JOINED_SESSION "+dev1)
+	mustEqual(t, "busy", f.busy(), "device1=1 participant1=1 user9=1 user10=1")
+
+	// an invitation to another session is announced, and replaces nothing
+	f.tell("JoinSessionEvent", fmt.Sprintf(`"sessionUuid": %q, "sessionUsers": [%q], "sessionParticipants": [%q]`, second, u9, f.uuid("participant", 2)))
+	f.mustAnnounce("join while busy", "USER_JOINED_SESSION "+user9, "PARTICIPANT_JOINED_SESSION "+f.name("participant", 2))
+	mustEqual(t, "busy", f.busy(), "device1=1 participant1=1 participant2=2 user9=1 user10=1")
+
+	// leaving a session that one is not in is announced, and changes nothing
+	f.tell("LeaveSessionEvent", fmt.Sprintf(`"sessionUuid": %q, "leavingUsers": [%q], "leavingDevices": [%q]`, second, u9, f.uuid("device", 2)))
+	f.mustAnnounce("leave of another session", "USER_LEFT_SESSION "+user9, "DEVICE_LEFT_SESSION "+f.name("device", 2))
+	mustEqual(t, "busy", f.busy(), "device1=1 participant1=1 participant2=2 user9=1 user10=1")
+	f.tell("LeaveSessionEvent", fmt.Sprintf(`"sessionUuid": %q, "leavingUsers": [%q]`, strings.ToUpper(first), u9))
+	f.mustAnnounce("leave", "USER_LEFT_SESSION "+user9)
+	mustEqual(t, "busy", f.busy(), "device1=1 participant1=1 participant2=2 user10=1")
+
+	f.tell("JoinSessionReplyEvent", fmt.Sprintf(`"sessionUuid": %q, "userUuid": %q, "joinReply": "REPLY_ACCEPTED"`, first, u10))
+	f.mustAnnounce("accepted")
+	f.tell("JoinSessionReplyEvent", fmt.Sprintf(`"sessionUuid": %q, "userUuid": %q, "joinReply": "REPLY_BUSY"`, first, u10))
+	f.mustAnnounce("refused", "USER_LEFT_SESSION "+user10)
+	f.tell("JoinSessionReplyEvent", fmt.Sprintf(`"sessionUuid": %q, "participantUuid": %q`, second, p1)) // REPLY_UNKNOWN of another session
+	f.mustAnnounce("unknown reply", "PARTICIPANT_LEFT_SESSION "+part1)
+	mustEqual(t, "busy", f.busy(), "device1=1 participant1=1 participant2=2")
+
+	// offline keeps busy
+	f.disconnect(f.connect(g[0], "participant", 1), "0")
+	f.mustAnnounce("on and off", "PARTICIPANT_CONNECTED "+part1, "PARTICIPANT_DISCONNECTED "+part1)
+	mustEqual(t, "busy", f.busy(), "device1=1 participant1=1 participant2=2")
+	mustEqual(t, "online", one[int](f, "SELECT count(*) FROM terasocket.presence WHERE online_since IS NOT NULL"), 0)
+
+	f.tell("StopSessionEvent", fmt.Sprintf(`"sessionUuid": %q`, first))
+	f.mustAnnounce("stop", "PARTICIPANT_LEFT_SESSION "+part1, "DEVICE_LEFT_SESSION "+dev1)
+	f.tell("StopSessionEvent", fmt.Sprintf(`"sessionUuid": %q`, first))
+	f.mustAnnounce("stop again")
+	mustEqual(t, "busy", f.busy(), "participant2=2")
+
+	// what is rolled back never was
+	f.exec("BEGIN")
+	f.tell("StopSessionEvent", fmt.Sprintf(`"sessionUuid": %q`, second))
+	f.exec("ROLLBACK")
+	f.seen = one[int64](f, "SELECT max(seq) FROM terasocket.events")
+	mustEqual(t, "busy", f.busy(), "participant2=2")
+
+	_, err := f.conn.Exec(t.Context(), `SELECT terasocket.publish('module.TeraServer.UserManagerModule.messages', $1::jsonb)`,
+		fmt.Sprintf(`{"@type": "type.googleapis.com/opentera.protobuf.UserEvent", "userUuid": %q, "type": "USER_CONNECTED"}`, u9))
+	if err == nil || !strings.Contains(err.Error(), "22023") {
+		t.Errorf("a service that announces people: %v", err)
+	}
+}
+
+// Several services move the same people at once: nothing fails, and nobody is left in a session that was stopped.
+func TestBusyAtOnce(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	uuids := one[[]string](f, "SELECT array_agg(participant_uuid::text) FROM t_participants WHERE id_participant <= 12")
+	var wg sync.WaitGroup
+	for s := range 4 {
+		service := &fixture{TB: t, url: f.url, conn: dbtest.Conn(t, f.url)}
+		random := rand.New(rand.NewPCG(uint64(s), 2))
+		wg.Go(func() {
+			for i := range 30 {
+				list, _ := json.Marshal(func() (some []string) {
+					for range 6 {
+						some = append(some, uuids[random.IntN(len(uuids))])
+					}
+					return some
+				}())
+				session := fmt.Sprintf("%d%07d-0000-4000-8000-000000000000", s, i)
+				for kind, fields := range map[string]string{"JoinSessionEvent": `"sessionParticipants"`, "LeaveSessionEvent": `"leavingParticipants"`} {
+					service.quietly(kind, fmt.Sprintf(`"sessionUuid": %q, %s: %s`, session, fields, list))
+				}
+				service.quietly("StopSessionEvent", fmt.Sprintf(`"sessionUuid": %q`, session))
+			}
+		})
+	}
+	wg.Wait()
+	mustEqual(t, "busy", f.busy(), "")
+}
+
+// quietly is tell for goroutines.
+func (f *fixture) quietly(kind, fields string) {
+	_, err := f.conn.Exec(f.Context(), `SELECT terasocket.publish('module.TeraServer.UserManagerModule.messages', $1::jsonb)`,
+		fmt.Sprintf(`{"@type": "type.googleapis.com/opentera.protobuf.%s", %s}`, kind, fields))
+	if err != nil {
+		f.Errorf("%s: %v", kind, err)
+	}
+}
+
+func TestDeviceStatus(t *testing.T) {
+	t.Parallel()
+	f, g := registered(t, 1)
+	status := func() bool {
+		return one[bool](f, `SELECT terasocket.device_status(1, '{"battery": "ü"}', 1732325000.5)`)
+	}
+	mustEqual(t, "of a device that is offline", status(), false)
+	f.mustAnnounce("offline")
+	c := f.connect(g[0], "device", 1)
+	mustEqual(t, "of a device that is online", status(), true)
+	f.mustAnnounce("status", "DEVICE_CONNECTED "+f.name("device", 1), "DEVICE_STATUS_CHANGED "+f.name("device", 1))
+	mustEqual(t, "event", one[string](f, "SELECT body->>'deviceStatus' FROM terasocket.events ORDER BY seq DESC LIMIT 1"),
+		`{"status": "{\"battery\": \"ü\"}", "timestamp": 1732325000.5}`)
+	mustEqual(t, "kept", one[string](f, "SELECT status || status_at FROM terasocket.presence"), `{"battery": "ü"}1732325000.5`)
+	f.disconnect(c, "0")
+	f.connect(g[0], "device", 1)
+	mustEqual(t, "forgotten", one[bool](f, "SELECT status IS NULL FROM terasocket.presence"), true)
+}

@@ -1,0 +1,151 @@
+package presence
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/sync/errgroup"
+
+	"terasocket/access"
+)
+
+// Config says how a gateway keeps presence.
+type Config struct {
+	Pool  *pgxpool.Pool
+	Name  string        // of the gateway, for operators: the table terasocket.gateways shows it
+	Lease time.Duration // without a word for so long, others take this gateway for dead; 10 s
+	Grace time.Duration // how long a client may be away before it is announced offline; 0 = not at all
+	Sweep time.Duration // how often to look for who is to be taken offline; 1 s
+	Log   *slog.Logger
+}
+
+// Registry holds the sockets of this gateway. Register it first, then Run it; Connected may be called from the beginning.
+type Registry struct {
+	Config
+
+	wake    chan struct{} // something is in the queue; holds one
+	writing sync.Mutex    // one flush at a time
+	beating sync.Mutex    // one beat at a time
+
+	mu      sync.Mutex
+	gateway string // as registered; "" = not
+	last    int64  // number of the newest socket
+	sockets map[*socket]struct{}
+	queue   []*socket // what the database does not know yet
+	batch   int       // how many of them with one statement
+	held    span      // the lease, by our own clock
+}
+
+// socket is one that is open, or was and the database does not know that it is no more.
+type socket struct {
+	number     int64 // in this gateway
+	who        access.Principal
+	clientName string
+	addr       string
+
+	// guarded by Registry.mu
+	tried     bool // the database may know that it is open
+	told      bool // and does
+	gone      bool // it has ended
+	onPurpose bool
+	queued    bool // it is in the queue, or in the hands of the writer
+}
+
+// open says whether the database must be told that s is open; ended, that it is not any more.
+func (s *socket) open() bool  { return !s.gone && !s.told }
+func (s *socket) ended() bool { return s.gone && s.tried }
+
+// New makes a registry without sockets.
+func New(c Config) *Registry {
+	if c.Lease <= 0 {
+		c.Lease = 10 * time.Second
+	}
+	if c.Sweep <= 0 {
+		c.Sweep = time.Second
+	}
+	return &Registry{Config: c, wake: make(chan struct{}, 1), sockets: make(map[*socket]struct{}), batch: maxBatch}
+}
+
+// Connected notes an open socket (ws.Presence). The caller calls left once, when it has ended; onPurpose: the client was
+// kicked or logged out, so there is no grace. Neither waits.
+func (r *Registry) Connected(who access.Principal, clientName, addr string) (left func(onPurpose bool)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.last++
+	s := &socket{number: r.last, who: who, clientName: clientName, addr: addr}
+	r.sockets[s] = struct{}{}
+	r.enqueue(s)
+	return func(onPurpose bool) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		s.gone, s.onPurpose = true, onPurpose
+		delete(r.sockets, s)
+		r.enqueue(s)
+	}
+}
+
+// enqueue is called with r.mu held.
+func (r *Registry) enqueue(s *socket) {
+	if s.queued || !s.open() && !s.ended() {
+		return
+	}
+	s.queued = true
+	r.queue = append(r.queue, s)
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run tells the database, renews the lease and sweeps, until ctx ends. It returns nil: what fails is logged and tried
+// again.
+func (r *Registry) Run(ctx context.Context) error {
+	var group errgroup.Group
+	group.Go(func() error { r.write(ctx); return nil })
+	group.Go(func() error { every(ctx, r.Lease/3, r.beat); return nil })
+	group.Go(func() error { every(ctx, r.Sweep, r.sweep); return nil })
+	return group.Wait()
+}
+
+func every(ctx context.Context, d time.Duration, do func(context.Context)) {
+	tick := time.NewTicker(d)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			do(ctx)
+		}
+	}
+}
+
+// Handover tells the database of every socket that has ended, and gives the lease back when none is left: others need not
+// wait for it to run out. Call it after the last socket has ended. Error: that of ctx, or why the lease stays; it then
+// runs out by itself.
+func (r *Registry) Handover(ctx context.Context) error {
+	for {
+		left, err := r.flush(ctx)
+		switch {
+		case err == nil && left == 0:
+			return r.leave(ctx)
+		case err != nil && !sleep(ctx, firstPause):
+			return err
+		}
+	}
+}
+
+// sleep returns false when ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,204 @@
+package presence
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+)
+
+func TestOneSocket(t *testing.T) {
+	t.Parallel()
+	c := setup(t)
+	r := c.gateway(func(g *Config) { g.Grace = time.Hour })
+	c.run(r)
+	left := r.Connected(user(9), "a client", "10.1.2.3")
+	c.eventually("connected", func() bool { return c.events("USER_CONNECTED") == 1 })
+	if c.count("SELECT count(*) FROM terasocket.connections WHERE kind = 'user' AND principal = 9 AND client_name = 'a client' AND address = '10.1.2.3'") != 1 {
+		t.Error("the connection is not recorded as it is")
+	}
+	left(false)
+	c.eventually("ended", func() bool { return c.sockets() == 0 })
+	if c.online() != 1 || c.events("USER_DISCONNECTED") != 0 {
+		t.Error("no grace for a socket that broke")
+	}
+	left = r.Connected(user(9), "", "")
+	c.eventually("back", func() bool { return c.sockets() == 1 })
+	left(true)
+	c.eventually("kicked", func() bool { return c.events("USER_DISCONNECTED") == 1 })
+	if c.events("USER_CONNECTED") != 1 {
+		t.Error("coming back within the grace was announced")
+	}
+}
+
+func TestGraceThatEnds(t *testing.T) {
+	t.Parallel()
+	c := setup(t)
+	r := c.gateway(func(g *Config) { g.Grace = 50 * time.Millisecond })
+	c.run(r)
+	left := r.Connected(user(9), "", "")
+	c.eventually("connected", func() bool { return c.sockets() == 1 })
+	left(false)
+	c.eventually("offline", func() bool { return c.events("USER_DISCONNECTED") == 1 })
+}
+
+// A socket that ends before the database has heard of it leaves nothing behind.
+func TestEndedBeforeItWasTold(t *testing.T) {
+	t.Parallel()
+	c := setup(t)
+	r := c.gateway(nil)
+	for range 100 {
+		r.Connected(user(9), "", "")(false)
+	}
+	last := r.Connected(user(10), "", "")
+	c.run(r)
+	c.eventually("told", func() bool { return c.sockets() == 1 })
+	if n := c.events("USER_CONNECTED"); n != 1 || len(r.sockets) != 1 {
+		t.Errorf("%d events, %d sockets", n, len(r.sockets))
+	}
+	last(true)
+	c.eventually("gone", func() bool { return c.online() == 0 })
+}
+
+// 1,000 at once cost statements proportional to 1,000 at the most, and everyone is announced once.
+func TestAThousandAtOnce(t *testing.T) {
+	t.Parallel()
+	c := setup(t)
+	c.exec(`INSERT INTO t_participants (id_participant, participant_uuid, participant_name, id_project, participant_enabled, version_id,
+			participant_token_enabled, participant_login_enabled)
+		SELECT 100000 + i, gen_random_uuid()::text, 'p' || i, 1, true, 1, false, false FROM generate_series(1, 1000) i`)
+	r := c.gateway(func(g *Config) { g.Sweep = time.Hour })
+	c.statements.Store(0)
+	c.run(r)
+	lefts := make([]func(bool), 1000)
+	began := time.Now()
+	var wg sync.WaitGroup
+	for i := range lefts {
+		wg.Go(func() { lefts[i] = r.Connected(participant(int32(100001+i)), "", "") })
+	}
+	wg.Wait()
+	c.eventually("all are connected", func() bool { return c.online() == 1000 })
+	t.Logf("connected: %d statements, %v", c.statements.Load(), time.Since(began).Round(time.Millisecond))
+	for _, left := range lefts {
+		left(false)
+	}
+	c.eventually("all have gone", func() bool { return c.online() == 0 })
+	if c.events("PARTICIPANT_CONNECTED") != 1000 || c.events("PARTICIPANT_DISCONNECTED") != 1000 {
+		t.Errorf("%d connected, %d disconnected", c.events("PARTICIPANT_CONNECTED"), c.events("PARTICIPANT_DISCONNECTED"))
+	}
+	if n := c.statements.Load(); n > 1000 {
+		t.Errorf("%d statements for 1,000 sockets that came and went", n)
+	}
+}
+
+// One socket that the database will not take does not hold up the others.
+func TestOneThatIsRefused(t *testing.T) {
+	t.Parallel()
+	c := setup(t)
+	r := c.gateway(nil)
+	r.Connected(user(1), "not \xff a text", "")
+	for i := range int32(20) {
+		r.Connected(participant(i+1), "", "")
+	}
+	c.run(r)
+	c.eventually("the others are recorded", func() bool { return c.sockets() == 20 })
+}
+
+// While the database is away, sockets come and go; when it is back, what is true then is told, and no socket was told twice.
+func TestDatabaseOutage(t *testing.T) {
+	t.Parallel()
+	c := setup(t)
+	r := c.gateway(nil)
+	c.run(r)
+	staying, going := r.Connected(user(9), "", ""), r.Connected(user(10), "", "")
+	c.eventually("two are online", func() bool { return c.online() == 2 })
+
+	c.exec("ALTER FUNCTION terasocket.connected_many RENAME TO away; ALTER FUNCTION terasocket.disconnected_many RENAME TO away2")
+	kick := "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+	c.exec(kick)
+	going(false)
+	r.Connected(user(11), "", "")
+	r.Connected(user(12), "", "")(false) // came and went
+	second := r.Connected(user(9), "", "")
+	for range 5 {
+		c.exec(kick)
+		time.Sleep(20 * time.Millisecond)
+	}
+	if c.sockets() != 2 {
+		t.Errorf("%d sockets are recorded in the outage", c.sockets())
+	}
+	c.exec("ALTER FUNCTION terasocket.away RENAME TO connected_many; ALTER FUNCTION terasocket.away2 RENAME TO disconnected_many")
+	c.eventually("told", func() bool {
+		return c.events("USER_CONNECTED") == 3 && c.events("USER_DISCONNECTED") == 1 && c.sockets() == 3
+	})
+	staying(true)
+	second(true)
+	c.eventually("user 9 is gone", func() bool { return c.events("USER_DISCONNECTED") == 2 })
+	if n := c.events("USER_CONNECTED"); n != 3 {
+		t.Errorf("%d connected", n)
+	}
+}
+
+// A statement whose answer is lost is said again.
+func TestLostAnswer(t *testing.T) {
+	t.Parallel()
+	c := setup(t)
+	r := c.gateway(nil)
+	left := r.Connected(user(9), "", "")
+	gateway, batch := r.take()
+	if err := r.tell(t.Context(), gateway, batch); err != nil {
+		t.Fatal(err)
+	}
+	lose := func() { // as if the answer had not come
+		r.mu.Lock()
+		batch[0].told = false
+		r.mu.Unlock()
+		r.putBack(batch, errors.New("lost"))
+	}
+	lose()
+	if _, err := r.flush(t.Context()); err != nil || c.sockets() != 1 || c.events("USER_CONNECTED") != 1 {
+		t.Errorf("%v, %d sockets", err, c.sockets())
+	}
+	batch[0].told = false
+	left(false) // ended, and nobody knows whether it was recorded
+	if _, err := r.flush(t.Context()); err != nil || c.sockets() != 0 || c.online() != 0 {
+		t.Errorf("%v, %d sockets", err, c.sockets())
+	}
+}
+
+func TestHandover(t *testing.T) {
+	t.Parallel()
+	c := setup(t)
+	r := c.gateway(func(g *Config) { g.Grace = time.Hour })
+	c.run(r)
+	lefts := []func(bool){r.Connected(user(9), "", ""), r.Connected(user(10), "", "")}
+	c.eventually("two are online", func() bool { return c.sockets() == 2 })
+	for _, left := range lefts {
+		left(false)
+	}
+	if err := r.Handover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if c.sockets() != 0 || c.online() != 2 || c.count("SELECT count(*) FROM terasocket.gateways") != 0 {
+		t.Error("not handed over: ", c.sockets(), c.online())
+	}
+	r.beat(t.Context())
+	if n := c.count("SELECT count(*) FROM terasocket.gateways"); n != 0 {
+		t.Error("registered again after the handover")
+	}
+
+	// without a database it gives up in time
+	r = c.gateway(nil)
+	left := r.Connected(user(9), "", "")
+	if _, err := r.flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	left(false)
+	r.Pool.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if err := r.Handover(ctx); err == nil {
+		t.Error("handed over without a database")
+	}
+}

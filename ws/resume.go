@@ -1,0 +1,172 @@
+package ws
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"terasocket/access"
+	"terasocket/proto/event"
+	"terasocket/proto/terasocket"
+)
+
+// resumer replays the log to clients that come back. While it does, what is delivered live to such a socket is held, and
+// follows: nothing is missing between the two, and what the replay has sent is not sent again.
+//
+// A client hears what it may see by its rights now. Some of it, it may have heard before: at least once, in order.
+type resumer struct {
+	history  History
+	audience Audience
+	turns    chan struct{} // so many replay at a time: a thousand that come back at once must not starve the live ones
+}
+
+const (
+	replaysAtOnce = 4
+	pageWait      = 30 * time.Second // for a page of the log, and for its audience
+	paceWait      = 5 * time.Millisecond
+)
+
+func newResumer(history History, audience Audience) *resumer {
+	return &resumer{history: history, audience: audience, turns: make(chan struct{}, replaysAtOnce)}
+}
+
+// run replays to c and then lets the live events through. It ends when it is done, or c is closing: ctx ends with c.
+func (r *resumer) run(ctx context.Context, c *Conn) {
+	select {
+	case r.turns <- struct{}{}:
+		defer func() { <-r.turns }()
+	case <-ctx.Done():
+		return
+	}
+	sent := map[uint64]bool{}
+	err := r.replay(ctx, c, sent)
+	var trimmed *TrimmedError
+	switch {
+	case err == nil:
+	case errors.As(err, &trimmed):
+		// what can be told is told: from where on the log is whole
+		err = c.sendReplayed(ctx, &event.Event{Seq: c.Since, At: time.Now(), Message: &terasocket.ReplayIncomplete{OldestSeq: trimmed.Oldest}})
+		c.log.Warn("cannot resume: the log does not reach back that far", "conn", c.id, "principal", c.Identity.Principal.String(), "event", c.Since)
+	}
+	if err != nil {
+		if ctx.Err() == nil {
+			c.log.Error("cannot resume", "conn", c.id, "principal", c.Identity.Principal.String(), "err", err)
+			c.Close(CloseInternal) // it comes back and tries again
+		}
+		return
+	}
+	c.goLive(sent)
+}
+
+func (r *resumer) replay(ctx context.Context, c *Conn, sent map[uint64]bool) error {
+	var behind uint64
+	for {
+		page, audiences, err := r.page(ctx, c.Since, behind)
+		if err != nil {
+			return err
+		}
+		for i := range page.Events {
+			e := &page.Events[i]
+			if !slices.Contains(audiences[e.To], c.Identity.Principal) || slices.Contains(audiences[e.NotTo], c.Identity.Principal) {
+				continue
+			}
+			if err := c.sendReplayed(ctx, e); err != nil {
+				return err
+			}
+			sent[e.Seq] = true
+		}
+		if page.IsLast {
+			return nil
+		}
+		behind = page.Last
+	}
+}
+
+func (r *resumer) page(ctx context.Context, cursor, behind uint64) (Page, map[string][]access.Principal, error) {
+	ctx, cancel := context.WithTimeout(ctx, pageWait)
+	defer cancel()
+	page, err := r.history.After(ctx, cursor, behind)
+	if err != nil {
+		return Page{}, nil, err
+	}
+	keys := routingKeys(page.Events)
+	answer, err := r.audience.Audiences(ctx, keys)
+	if err != nil {
+		return Page{}, nil, err
+	}
+	audiences := make(map[string][]access.Principal, len(keys))
+	for i, key := range keys {
+		audiences[key] = answer[i]
+	}
+	return page, audiences, nil
+}
+
+// heldFrame waits until the socket is open and has been replayed to.
+type heldFrame struct {
+	frame *websocket.PreparedMessage
+	seq   uint64
+}
+
+// errClosing says that nothing can be sent any more.
+var errClosing = errors.New("socket closing")
+
+// sendReplayed writes an event to a socket that is resuming, and waits while too much is waiting for it.
+func (c *Conn) sendReplayed(ctx context.Context, e *event.Event) error {
+	frames := NewFrames(e)
+	frame, err := frames.in(c.Encoding)
+	if err != nil {
+		return err
+	}
+	for c.isCrowded() {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(paceWait):
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.code != 0 || !c.written(c.ws.WritePreparedMessage(frame)) {
+		return errClosing
+	}
+	c.sent++
+	return nil
+}
+
+// isCrowded says whether a replay should wait for the socket. What a replay leaves free is for the live events.
+func (c *Conn) isCrowded() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.code == 0 && c.out.Backlog() > c.Backlog/2
+}
+
+// goLive lets through what was held meanwhile, but for what the replay has sent, and all that follows. The dispatcher may
+// still be behind the replay: what it delivers late is skipped too, up to the first event that the replay had not sent,
+// since events come in the order of their commits.
+func (c *Conn) goLive(sent map[uint64]bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.resuming, c.skip = false, sent
+	for _, h := range c.held {
+		if c.code == 0 && !sent[h.seq] {
+			c.written(c.ws.WritePreparedMessage(h.frame))
+			c.skip = nil
+		}
+	}
+	c.held, c.bytes = nil, 0
+}
+
+// isReplayed says whether the replay has sent this event.
+func (c *Conn) isReplayed(seq uint64) bool {
+	if c.skip == nil {
+		return false
+	}
+	if c.skip[seq] {
+		return true
+	}
+	c.skip = nil
+	return false
+}

@@ -1,0 +1,160 @@
+package ws
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"terasocket/access"
+	"terasocket/proto/event"
+	"terasocket/proto/opentera"
+	"terasocket/proto/terasocket"
+)
+
+// pages is a log of pages; asking for one may do something first.
+type pages struct {
+	all  [][]event.Event
+	err  error
+	then func(page int)
+}
+
+func (p pages) After(_ context.Context, _, behind uint64) (Page, error) {
+	if p.err != nil {
+		return Page{}, p.err
+	}
+	if len(p.all) == 0 {
+		return Page{IsLast: true}, nil
+	}
+	i := int(behind) / 100 // seqs of page i are 100*i+1 to 100*i+99, its last one 100*(i+1)
+	if p.then != nil {
+		p.then(i)
+	}
+	return Page{Events: p.all[i], Last: uint64(i+1) * 100, IsLast: i == len(p.all)-1}, nil
+}
+
+// everyone answers that user 7 holds every key but "others" and "nobody".
+type everyone struct{ err error }
+
+func (e everyone) Audiences(_ context.Context, keys []string) ([][]access.Principal, error) {
+	answer := make([][]access.Principal, len(keys))
+	for i, key := range keys {
+		answer[i] = []access.Principal{user(7), device(3)}
+		if key == "others" {
+			answer[i] = []access.Principal{user(8)}
+		}
+	}
+	return answer, e.err
+}
+
+func logged(seq uint64, to, notTo string) event.Event {
+	e := *change(seq, fmt.Sprint(seq))
+	e.To, e.NotTo = to, notTo
+	return e
+}
+
+func TestResumeReplaysThenGoesLive(t *testing.T) {
+	t.Parallel()
+	var g *gateway
+	log := pages{all: [][]event.Event{
+		{logged(1, "others", ""), logged(2, "mine", ""), logged(3, "mine", "mine"), logged(4, "", "")},
+		{logged(101, "mine", "others"), logged(102, "others", "mine")},
+		{logged(201, "mine", ""), logged(202, "mine", "")},
+	}}
+	log.then = func(page int) {
+		switch page {
+		case 0: // live while the replay reads: held
+			g.Deliver(NewFrames(change(202, "202")), []access.Principal{user(7)}, nil)
+		case 2:
+			g.Deliver(NewFrames(change(303, "live, held")), []access.Principal{user(7)}, nil)
+		}
+	}
+	g = newGateway(t, func(h *Handler) { h.History = log }, nil)
+	c := g.connect(t, "user?id=user_7_a&since=50")
+	c.want("2", "101", "201", "202", "live, held")
+	g.Deliver(NewFrames(change(304, "live")), []access.Principal{user(7)}, nil)
+	c.want("live")
+}
+
+func TestResumeSkipsWhatTheDispatcherBringsLate(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t, func(h *Handler) {
+		h.History = pages{all: [][]event.Event{{logged(1, "mine", ""), logged(2, "mine", ""), logged(3, "mine", "")}}}
+	}, nil)
+	c := g.connect(t, "user?id=user_7_a&since=50")
+	c.want("1", "2", "3")
+	for _, late := range []uint64{2, 3, 4, 5} {
+		g.Deliver(NewFrames(change(late, fmt.Sprint(late))), []access.Principal{user(7)}, nil)
+	}
+	c.want("4", "5")
+}
+
+func TestResumeIsToldWhenTheLogIsTrimmed(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t, func(h *Handler) { h.History = pages{err: &TrimmedError{Oldest: 42}} }, nil)
+	c := g.connect(t, "user?id=user_7_a&since=5")
+	f := c.next()
+	var incomplete terasocket.ReplayIncomplete
+	if err := f.event.GetEvents()[0].UnmarshalTo(&incomplete); err != nil || incomplete.GetOldestSeq() != 42 || f.event.GetHeader().GetSeq() != 5 {
+		t.Errorf("first comes %v (%v), header %v", f.event.GetEvents(), err, f.event.GetHeader())
+	}
+	g.Deliver(NewFrames(change(43, "live")), []access.Principal{user(7)}, nil)
+	c.want("live")
+}
+
+func TestResumeThatFailsClosesWith1011(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*Handler){
+		"log": func(h *Handler) { h.History = pages{err: errors.New("down")} },
+		"audience": func(h *Handler) {
+			h.History, h.Audience = pages{all: [][]event.Event{{logged(1, "mine", "")}}}, everyone{errors.New("down")}
+		},
+		"encoding": func(h *Handler) {
+			broken := logged(1, "mine", "")
+			broken.Message = (*opentera.DatabaseEvent)(nil)
+			h.History = pages{all: [][]event.Event{{broken}}}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := newGateway(t, change, nil)
+			g.connect(t, "user?id=user_7_a&since=5").wantClose(CloseInternal)
+		})
+	}
+}
+
+func TestResumeWithoutALogIsRefused(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t, func(h *Handler) { h.History = nil }, nil)
+	_, answer, err := websocket.DefaultDialer.Dial(g.base+"/wss/user?id=user_7_a&since=5", nil)
+	if err == nil || answer == nil || answer.StatusCode != 400 {
+		t.Errorf("%v %v, want 400", err, answer)
+	}
+	g.connect(t, "user?id=user_7_a&since=0") // the token is still good
+}
+
+// A client that leaves in the middle, or never reads, ends its replay: nothing is left of it (goleak), and others go on.
+func TestResumeOfAClientThatLeaves(t *testing.T) {
+	t.Parallel()
+	var big []event.Event
+	for i := range 90 {
+		e := logged(uint64(i+1), "mine", "")
+		e.Message.(*opentera.DatabaseEvent).ObjectValue = fmt.Sprintf(`{"v": "%0100000d"}`, i)
+		big = append(big, e)
+	}
+	g := newGateway(t, func(h *Handler) { h.History = pages{all: [][]event.Event{big}} }, nil)
+	for i := range replaysAtOnce + 1 {
+		c := g.connect(t, fmt.Sprintf("user?id=user_7_%d&since=5", i)) // reads nothing
+		time.AfterFunc(100*time.Millisecond, func() { _ = c.Close() })
+	}
+	deadline := time.Now().Add(10 * time.Second)
+	for g.Len() > 0 && time.Now().Before(deadline) {
+		time.Sleep(10 * time.Millisecond)
+	}
+	if g.Len() > 0 {
+		t.Errorf("%d sockets are left", g.Len())
+	}
+}
