@@ -258,7 +258,7 @@ BEGIN
     RETURN NULL;
 END $$;
 CREATE TRIGGER end_grace AFTER INSERT ON terasocket.events
-    FOR EACH ROW WHEN (NEW.type = 'opentera.protobuf.ServerCommand') EXECUTE FUNCTION terasocket.end_grace();
+    FOR EACH ROW WHEN (NEW.type = 'opentera.protobuf.ServerCommand' AND NEW.object_type IS NOT NULL AND NEW.object_id IS NOT NULL) EXECUTE FUNCTION terasocket.end_grace();
 
 -- manage: what a service tells the user manager. Moves people in and out of sessions, and announces it: for each UUID
 -- that the message lists, every time, users before participants before devices; a UUID of nobody is passed over.

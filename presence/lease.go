@@ -23,18 +23,22 @@ func (s span) renewed(now time.Time, lease time.Duration) span {
 	return s
 }
 
+// promise is for how long a beat is good in the database: others need until their next sweep, and for that itself, to
+// announce the clients of a dead gateway within the lease.
+func (r *Registry) promise() time.Duration { return r.Lease - 2*min(r.Sweep, r.Lease/10) }
+
 // Register takes a lease for this gateway. All sockets there are will be told of under it.
 func (r *Registry) Register(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, statementWait)
 	defer cancel()
 	now := time.Now()
 	var gateway string
-	if err := r.Pool.QueryRow(ctx, "SELECT terasocket.gateway_register($1, $2)::text", r.Name, r.Lease).Scan(&gateway); err != nil {
+	if err := r.Pool.QueryRow(ctx, "SELECT terasocket.gateway_register($1, $2)::text", r.Name, r.promise()).Scan(&gateway); err != nil {
 		return fmt.Errorf("register the gateway: %w", err)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.gateway, r.held = gateway, span{now, now.Add(r.Lease)}
+	r.gateway, r.held = gateway, span{now, now.Add(r.promise())}
 	for s := range r.sockets {
 		s.tried, s.told = false, false
 		r.enqueue(s)
@@ -54,7 +58,7 @@ func (r *Registry) beat(ctx context.Context) {
 	defer cancel()
 	now := time.Now()
 	var kept bool
-	err := r.Pool.QueryRow(limit, "SELECT terasocket.gateway_beat($1::text::uuid, $2)", gateway, r.Lease).Scan(&kept)
+	err := r.Pool.QueryRow(limit, "SELECT terasocket.gateway_beat($1::text::uuid, $2)", gateway, r.promise()).Scan(&kept)
 	if err == nil && !kept {
 		r.Log.Warn("the lease was lost: others took this gateway for dead; all its sockets are announced again", "op", "lease")
 		if err = r.Register(ctx); err == nil {
@@ -69,7 +73,7 @@ func (r *Registry) beat(ctx context.Context) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.held = r.held.renewed(now, r.Lease)
+	r.held = r.held.renewed(now, r.promise())
 }
 
 // sweep takes offline who is to be, in the whole cluster.

@@ -16,9 +16,9 @@ import (
 type Config struct {
 	Pool  *pgxpool.Pool
 	Name  string        // of the gateway, for operators: the table terasocket.gateways shows it
-	Lease time.Duration // without a word for so long, others take this gateway for dead; 10 s
+	Lease time.Duration // the clients of a gateway that dies are announced offline within this time; 10 s
 	Grace time.Duration // how long a client may be away before it is announced offline; 0 = not at all
-	Sweep time.Duration // how often to look for who is to be taken offline; 1 s
+	Sweep time.Duration // how often to look for who is to be taken offline; 1 s, or a tenth of Lease when that is less
 	Log   *slog.Logger
 }
 
@@ -64,7 +64,7 @@ func New(c Config) *Registry {
 		c.Lease = 10 * time.Second
 	}
 	if c.Sweep <= 0 {
-		c.Sweep = time.Second
+		c.Sweep = min(time.Second, c.Lease/10)
 	}
 	return &Registry{Config: c, wake: make(chan struct{}, 1), sockets: make(map[*socket]struct{}), batch: maxBatch}
 }

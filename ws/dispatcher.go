@@ -104,7 +104,12 @@ func (d *Dispatcher) audiences(ctx context.Context, batch []event.Event) (map[st
 func (d *Dispatcher) ask(ctx context.Context, keys []string) (map[string][]access.Principal, error) {
 	ctx, cancel := context.WithTimeout(ctx, audienceWait)
 	defer cancel()
-	answer, err := d.Audience.Audiences(ctx, keys)
+	return askFor(ctx, d.Audience, keys)
+}
+
+// askFor gives the audience of each key.
+func askFor(ctx context.Context, audience Audience, keys []string) (map[string][]access.Principal, error) {
+	answer, err := audience.Audiences(ctx, keys)
 	if err != nil {
 		return nil, err
 	}

@@ -69,9 +69,9 @@ func TestPresenceIsToldOfEachSocket(t *testing.T) {
 	mustNote("user:7 left")
 
 	g.connect(t, "device?id=device_1_a")
-	mustNote("device:1  127.0.0.1")
+	mustNote("device:1 Go-http-client/1.1 127.0.0.1")
 	kicked := g.connect(t, "participant?id=participant_2_a")
-	mustNote("participant:2  127.0.0.1")
+	mustNote("participant:2 Go-http-client/1.1 127.0.0.1")
 	g.Kick(participant(2))
 	kicked.wantClose(CloseKicked)
 	mustNote("participant:2 kicked")
@@ -79,7 +79,7 @@ func TestPresenceIsToldOfEachSocket(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_ = g.Drain(ctx, 0) // when it returns, all is told
-	want := "user:7 agent 127.0.0.1, user:7 left, device:1  127.0.0.1, participant:2  127.0.0.1, participant:2 kicked, device:1 left"
+	want := "user:7 agent 127.0.0.1, user:7 left, device:1 Go-http-client/1.1 127.0.0.1, participant:2 Go-http-client/1.1 127.0.0.1, participant:2 kicked, device:1 left"
 	if p.String() != want {
 		t.Errorf("told %q\nwant %q", p, want)
 	}

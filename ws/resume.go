@@ -92,16 +92,8 @@ func (r *resumer) page(ctx context.Context, cursor, behind uint64) (Page, map[st
 	if err != nil {
 		return Page{}, nil, err
 	}
-	keys := routingKeys(page.Events)
-	answer, err := r.audience.Audiences(ctx, keys)
-	if err != nil {
-		return Page{}, nil, err
-	}
-	audiences := make(map[string][]access.Principal, len(keys))
-	for i, key := range keys {
-		audiences[key] = answer[i]
-	}
-	return page, audiences, nil
+	audiences, err := askFor(ctx, r.audience, routingKeys(page.Events))
+	return page, audiences, err
 }
 
 // heldFrame waits until the socket is open and has been replayed to.

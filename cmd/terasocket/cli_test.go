@@ -64,6 +64,7 @@ func TestServeRefusesWithOneClearSentence(t *testing.T) {
 		"bad proxies":      {[]string{"--plain-http", "--trusted-proxies", "nginx", "--database-url", dbtest.New(t, migrated())}, "neither an address nor a network"},
 		"missing cert":     {[]string{"--tls-cert", "/nonexistent", "--tls-key", "/nonexistent", "--database-url", dbtest.New(t, migrated())}, "read the TLS certificate"},
 		"address in use":   {[]string{"--plain-http", "--listen", "256.0.0.1:1", "--database-url", dbtest.New(t, migrated())}, "--listen"},
+		"short lease":      {[]string{"--plain-http", "--presence-lease", "10ms", "--database-url", behind}, "--presence-lease must be 1s or more"},
 		"negative backlog": {[]string{"--plain-http", "--max-backlog=-1", "--database-url", behind}, "must be positive"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -198,8 +198,8 @@ func TestOneGatewayOfThreeIsKilled(t *testing.T) {
 	if !slices.Equal(heard, want) {
 		t.Errorf("after the kill the superadmin heard %q, want %q", heard, want)
 	}
-	if limit := clusterLease + 1*time.Second; took > limit+time.Second { // the lease, the next sweep, and a busy machine
-		t.Errorf("announced after %v, want within %v", took, limit)
+	if took > clusterLease+2*time.Second { // beyond the lease: a busy machine, under the race detector
+		t.Errorf("announced after %v, want within %v", took, clusterLease)
 	}
 	t.Logf("announced %v after the kill, with a lease of %v", took.Round(time.Millisecond), clusterLease)
 

@@ -14,6 +14,7 @@ import (
 var allowed = map[string][]string{
 	"terasocket/migrations":          {},
 	"terasocket/proto/opentera":      {},
+	"terasocket/proto/terasocket":    {},
 	"terasocket/proto/generate":      {},
 	"terasocket/proto/event":         {"terasocket/proto/opentera"},
 	"terasocket/db":                  {},
@@ -26,7 +27,7 @@ var allowed = map[string][]string{
 	"terasocket/api":                 {"terasocket/ws", "terasocket/access", "terasocket/proto/event", "terasocket/proto/opentera"},
 	"terasocket/presence":            {"terasocket/access"},
 	"terasocket/cmd/terasocket": {"terasocket/api", "terasocket/ws", "terasocket/presence", "terasocket/access", "terasocket/proto/event",
-		"terasocket/proto/opentera", "terasocket/db", "terasocket/db/embedded", "terasocket/db/opentera", "terasocket/migrations"},
+		"terasocket/proto/opentera", "terasocket/proto/terasocket", "terasocket/db", "terasocket/db/embedded", "terasocket/db/opentera", "terasocket/migrations"},
 }
 
 // forbidden are imports from outside that would break a wall.

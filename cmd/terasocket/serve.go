@@ -26,7 +26,7 @@ type serveCmd struct {
 	LogRetention      time.Duration `name:"log-retention" default:"24h" help:"How far back a client can resume."`
 	LogMaxRows        int64         `name:"log-max-rows" default:"1000000" help:"How many events are kept at most."`
 	MaxBacklog        int           `name:"max-backlog" default:"262144" help:"Bytes that may wait for one socket; when there are more it is closed with 1013."`
-	PresenceLease     time.Duration `name:"presence-lease" default:"10s" help:"Without a word for so long, other gateways take this one for dead and announce its clients offline."`
+	PresenceLease     time.Duration `name:"presence-lease" default:"10s" help:"When this gateway dies without a word, others announce its clients offline within this time."`
 	PresenceGrace     time.Duration `name:"presence-grace" default:"5s" help:"How long a client may be away before it is announced offline; 0 for not at all."`
 	DrainTime         time.Duration `name:"drain-time" default:"10s" help:"Over how long sockets are closed when the gateway stops."`
 }
