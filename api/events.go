@@ -55,8 +55,10 @@ func (a *API) publishEvents(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	// not every ResponseWriter has deadlines; without one the client may take its time
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(eventsBodyTime))
+	deadline := http.NewResponseController(w)
+	_ = deadline.SetReadDeadline(time.Now().Add(eventsBodyTime))
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxEventsBody))
+	_ = deadline.SetReadDeadline(time.Time{}) // it would end the request while the database is at it
 	var tooBig *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooBig):

@@ -65,40 +65,82 @@ SELECT kind, principal, o.online_since, o.offline_at, b.session_uuid AS busy, o.
 FROM   terasocket.online o FULL JOIN terasocket.busy b USING (kind, principal);
 COMMENT ON VIEW terasocket.presence IS 'a row for everyone that is online (online_since is not null) or busy';
 
--- presence_event: records a USER_, PARTICIPANT_ or DEVICE_ event (type without that prefix) with OpenTera's fields.
-CREATE FUNCTION terasocket.presence_event(kind text, principal integer, type text, status text DEFAULT '') RETURNS bigint
-LANGUAGE plpgsql AS $$
-DECLARE
-    message jsonb;
-    name    text;
+-- presence_message: a USER_, PARTICIPANT_ or DEVICE_ event (type without that prefix) with OpenTera's fields. No message
+-- for one that is deleted for good: there is nobody left who could see it.
+CREATE FUNCTION terasocket.presence_message(kind text, principal integer, type text, status text DEFAULT '',
+    OUT name text, OUT message jsonb)
+LANGUAGE plpgsql STABLE AS $$
 BEGIN
-    CASE presence_event.kind
+    CASE presence_message.kind
     WHEN 'user' THEN
-        SELECT jsonb_build_object('userUuid', u.user_uuid, 'type', 'USER_' || presence_event.type,
+        SELECT jsonb_build_object('userUuid', u.user_uuid, 'type', 'USER_' || presence_message.type,
                                   'userFullname', concat_ws(' ', u.user_firstname, u.user_lastname))
-        INTO   message FROM OPENTERA.t_users u WHERE u.id_user = presence_event.principal;
+        INTO   message FROM OPENTERA.t_users u WHERE u.id_user = presence_message.principal;
         name := 'opentera.protobuf.UserEvent';
     WHEN 'participant' THEN
-        SELECT jsonb_build_object('participantUuid', p.participant_uuid, 'type', 'PARTICIPANT_' || presence_event.type,
+        SELECT jsonb_build_object('participantUuid', p.participant_uuid, 'type', 'PARTICIPANT_' || presence_message.type,
                                   'participantName', p.participant_name, 'participantProjectName', coalesce(o.project_name, ''),
                                   'participantSiteName', coalesce(s.site_name, ''))
         INTO   message
         FROM   OPENTERA.t_participants p
         LEFT   JOIN OPENTERA.t_projects o ON o.id_project = p.id_project
         LEFT   JOIN OPENTERA.t_sites s    ON s.id_site = o.id_site
-        WHERE  p.id_participant = presence_event.principal;
+        WHERE  p.id_participant = presence_message.principal;
         name := 'opentera.protobuf.ParticipantEvent';
     WHEN 'device' THEN
-        SELECT jsonb_build_object('deviceUuid', d.device_uuid, 'type', 'DEVICE_' || presence_event.type, 'deviceName', d.device_name,
-                                  'deviceStatus', presence_event.status)
-        INTO   message FROM OPENTERA.t_devices d WHERE d.id_device = presence_event.principal;
+        SELECT jsonb_build_object('deviceUuid', d.device_uuid, 'type', 'DEVICE_' || presence_message.type, 'deviceName', d.device_name,
+                                  'deviceStatus', presence_message.status)
+        INTO   message FROM OPENTERA.t_devices d WHERE d.id_device = presence_message.principal;
         name := 'opentera.protobuf.DeviceEvent';
     END CASE;
-    IF message IS NULL THEN
-        RETURN NULL;   -- deleted for good: there is nobody left who could see it
-    END IF;
-    RETURN terasocket.record_message('module.TeraServer.UserManagerModule.events', name, message, terasocket.message_keys(name, message));
 END $$;
+
+-- presence_event: records it.
+CREATE FUNCTION terasocket.presence_event(kind text, principal integer, type text, status text DEFAULT '') RETURNS bigint
+LANGUAGE plpgsql AS $$
+DECLARE
+    m record;
+BEGIN
+    SELECT * INTO m FROM terasocket.presence_message(presence_event.kind, presence_event.principal, presence_event.type, presence_event.status);
+    IF m.message IS NULL THEN
+        RETURN NULL;
+    END IF;
+    RETURN terasocket.record_message('module.TeraServer.UserManagerModule.events', m.name, m.message, terasocket.message_keys(m.name, m.message));
+END $$;
+
+-- presence_snapshot: the presence of everyone that this principal may see, as the messages that would announce it
+-- (CONNECTED, then JOINED_SESSION, then STATUS_CHANGED; users, participants, devices), with the snapshot that it was read
+-- in: a transaction that the snapshot sees is reflected, another is not. One row.
+CREATE FUNCTION terasocket.presence_snapshot(viewer_kind text, viewer integer, OUT snapshot text, OUT seq bigint, OUT names text[], OUT messages text[])
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off AS $$
+DECLARE
+    place smallint := array_position('{user,participant,device}', viewer_kind);
+BEGIN
+    WITH state AS (
+        SELECT row_number() OVER (ORDER BY array_position('{user,participant,device}', p.kind), p.principal, e.ord) AS ord, m.name, m.message
+        FROM   terasocket.presence p,
+               LATERAL (SELECT 1 AS ord, 'CONNECTED' AS type, '' AS status WHERE p.online_since IS NOT NULL
+                        UNION ALL SELECT 2, 'JOINED_SESSION', '' WHERE p.busy IS NOT NULL
+                        UNION ALL SELECT 3, 'STATUS_CHANGED', terasocket.status_text(p.status, p.status_at) WHERE p.status IS NOT NULL) e,
+               LATERAL terasocket.presence_message(p.kind, p.principal, e.type, e.status) m
+        WHERE  m.message IS NOT NULL
+    ), seen AS (
+        SELECT a.ord
+        FROM   terasocket.audience(ARRAY(SELECT terasocket.message_keys(s.name, s.message)::text FROM state s ORDER BY s.ord)) a
+        WHERE  a.kind = place AND viewer = ANY (a.ids)
+    )
+    SELECT coalesce(array_agg(s.name ORDER BY s.ord), '{}'), coalesce(array_agg(s.message::text ORDER BY s.ord), '{}')
+    INTO   names, messages
+    FROM   state s WHERE s.ord IN (SELECT seen.ord FROM seen);
+    snapshot := pg_current_snapshot();
+    seq := coalesce((SELECT max(e.seq) FROM terasocket.events e), 0);
+END $$;
+
+-- status_text: device_status of a DeviceEvent: the status is JSON text inside JSON text, as in OpenTera.
+CREATE FUNCTION terasocket.status_text(status text, status_at numeric) RETURNS text
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT jsonb_build_object('status', status, 'timestamp', status_at)::text
+$$;
 
 -- gateway_register, gateway_beat, gateway_leave: the lease of a gateway. beat is false when others have given it up for
 -- dead: it must register again, and all its sockets with it. leave is false while it still has sockets here; the lease
@@ -344,7 +386,7 @@ BEGIN
         RETURN false;
     END IF;
     PERFORM terasocket.presence_event('device', device_status.id_device, 'STATUS_CHANGED',
-        jsonb_build_object('status', device_status.status, 'timestamp', device_status.status_at)::text);
+        terasocket.status_text(device_status.status, device_status.status_at));
     RETURN true;
 END $$;
 

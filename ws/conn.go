@@ -28,6 +28,9 @@ type Conn struct {
 	Since uint64
 	Asked bool
 
+	// Snapshot is whether the client asked for the presence of everyone first.
+	Snapshot bool
+
 	*desk
 	id     uint64
 	opened time.Time
@@ -42,10 +45,13 @@ type Conn struct {
 	sent  uint64      // frames with events
 	ping  *time.Timer // after open
 
-	resuming bool            // the log is replayed to it: live frames are held
-	skip     map[uint64]bool // after that: seqs that the replay has sent and the dispatcher may still bring
-	gone     func()          // of the resumer: ends it
-	replayed chan struct{}   // closed when the resumer has ended; nil: there is none
+	resuming bool          // it is being brought up to date: live frames are held
+	gone     func()        // of the resumer: ends it
+	replayed chan struct{} // closed when the resumer has ended; nil: there is none
+
+	// what it was told before it went live and the dispatcher may still bring; nil: nothing
+	replayedSeqs map[uint64]bool
+	reflected    func(xid uint64) bool
 
 	data, control bucket // of the reading goroutine
 }
@@ -88,21 +94,20 @@ func (c *Conn) open(ws *websocket.Conn, out *Outbox) {
 
 // Send writes a frame of that size, or leaves it to the outbox, and reports whether it did. It refuses when the socket
 // is closing, and closes it with CloseSlow when more than the backlog limit waits already.
-func (c *Conn) Send(frame *websocket.PreparedMessage, size int) bool { return c.send(frame, size, 0) }
+func (c *Conn) Send(frame *websocket.PreparedMessage, size int) bool { return c.send(frame, size, nil) }
 
-// send is Send of the event seq.
-func (c *Conn) send(frame *websocket.PreparedMessage, size int, seq uint64) bool {
+// send is Send of this event.
+func (c *Conn) send(frame *websocket.PreparedMessage, size int, e *event.Event) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.mayWrite() {
 		return false
 	}
-	if c.isReplayed(seq) {
-		return true
-	}
 	if c.ws == nil || c.resuming {
-		c.held = append(c.held, heldFrame{frame, seq})
+		c.held = append(c.held, heldFrame{frame, e})
 		c.bytes += size
+	} else if c.wasTold(e) {
+		return true
 	} else if !c.written(c.ws.WritePreparedMessage(frame)) {
 		return false
 	}

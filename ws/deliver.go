@@ -24,7 +24,7 @@ func (h *Hub) Deliver(f *Frames, recipients, except []access.Principal) int {
 			c.Close(CloseInternal)
 			continue
 		}
-		if c.send(frame, f.size[c.Encoding], f.event.Seq) {
+		if c.send(frame, f.size[c.Encoding], f.event) {
 			delivered[c.Identity.Kind][c.Encoding]++
 			n++
 		}

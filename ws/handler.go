@@ -38,9 +38,11 @@ type Handler struct {
 	Log     *slog.Logger
 	Metrics *Metrics
 
-	// History and Audience serve clients that resume (since); without History they are refused with 400.
+	// History and Audience serve clients that resume (since), Roster those that ask for a snapshot; without them, these are
+	// refused with 400.
 	History  History
 	Audience Audience
+	Roster   Roster
 
 	DefaultEncoding event.Encoding               // of a client that asks for none: Protobuf (the zero value) or JSON
 	AllowedOrigins  []string                     // "https://host[:port]" of browsers; empty = any. Who sends no Origin is no browser
@@ -57,7 +59,7 @@ func (h Handler) Routes(r chi.Router) {
 	if h.ClientAddr == nil {
 		h.ClientAddr = peerAddr
 	}
-	a := &admission{Handler: h, desk: d, resumer: newResumer(h.History, h.Audience), failures: newFailures(h.Failures), upgrader: newUpgrader(new(sync.Pool))}
+	a := &admission{Handler: h, desk: d, resumer: newResumer(h.History, h.Audience, h.Roster), failures: newFailures(h.Failures), upgrader: newUpgrader(new(sync.Pool))}
 	for _, kind := range access.Kinds {
 		r.Get("/wss/"+kind.String(), func(w http.ResponseWriter, r *http.Request) { a.serve(w, r, kind) })
 	}
@@ -89,8 +91,9 @@ func (a *admission) serve(w http.ResponseWriter, r *http.Request, kind access.Ki
 	c := a.desk.admit(identity, encoding)
 	if p.since != nil {
 		c.Since, c.Asked = *p.since, true
-		c.resuming = c.Since > 0
 	}
+	c.Snapshot = p.snapshot
+	c.resuming = c.Since > 0 || c.Snapshot
 	if err := a.Hub.Add(c, began); err != nil {
 		no := badToken()
 		if errors.Is(err, ErrDraining) {
@@ -124,6 +127,9 @@ func (a *admission) check(w http.ResponseWriter, r *http.Request) (params, *refu
 	p, no := parseParams(r.URL.RawQuery)
 	if no == nil && p.since != nil && *p.since > 0 && a.History == nil {
 		no = &refusal{http.StatusBadRequest, "since", "this gateway cannot resume: pass since=0"}
+	}
+	if no == nil && p.snapshot && a.Roster == nil {
+		no = &refusal{http.StatusBadRequest, "snapshot", "this gateway has no presence: leave snapshot out"}
 	}
 	if no != nil && no.reason == "token" {
 		a.failures.add(addr, time.Now())

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 
+	"terasocket/access"
 	"terasocket/proto/event"
+	"terasocket/proto/opentera"
 )
 
 // History gives what happened while a client was away.
@@ -29,4 +31,20 @@ type TrimmedError struct {
 
 func (e *TrimmedError) Error() string {
 	return fmt.Sprintf("the log does not reach back that far: its oldest event is %d", e.Oldest)
+}
+
+// Roster gives who is online, busy and in which state.
+type Roster interface {
+	// Presence gives what this principal may see of it, as the events that would announce it, and a test for which
+	// transactions it reflects: an event of one that it does not came after it.
+	Presence(ctx context.Context, viewer access.Principal) (events []event.Event, reflects func(xid uint64) bool, err error)
+}
+
+// isPresence says whether an event announces what a Roster gives.
+func isPresence(e *event.Event) bool {
+	switch e.Message.(type) {
+	case *opentera.UserEvent, *opentera.ParticipantEvent, *opentera.DeviceEvent:
+		return true
+	}
+	return false
 }

@@ -16,6 +16,7 @@ type params struct {
 	token    string          // looks like a token
 	encoding *event.Encoding // Protobuf or JSON; nil = not asked for
 	since    *uint64         // nil = not asked for
+	snapshot bool
 }
 
 // refusal is the answer to a handshake that does not become a socket.
@@ -52,6 +53,12 @@ func parseParams(query string) (params, *refusal) {
 			return params{}, &refusal{http.StatusBadRequest, "since", "since is the last seq received, a decimal number, or 0"}
 		}
 		p.since = &seq
+	}
+	if text, given, err := parameter(query, "snapshot"); given {
+		if err != nil || text != "1" && text != "0" {
+			return params{}, &refusal{http.StatusBadRequest, "snapshot", "snapshot is 1 or 0"}
+		}
+		p.snapshot = text == "1"
 	}
 	return p, nil
 }

@@ -13,13 +13,15 @@ import (
 	"terasocket/proto/terasocket"
 )
 
-// resumer replays the log to clients that come back. While it does, what is delivered live to such a socket is held, and
-// follows: nothing is missing between the two, and what the replay has sent is not sent again.
+// resumer brings a client up to date before it goes live: it replays the log to one that comes back (since), and tells the
+// presence of everyone to one that asks (snapshot). While it does, what is delivered live to such a socket is held, and
+// follows: nothing is missing between the two, and what was told is not told again.
 //
-// A client hears what it may see by its rights now. Some of it, it may have heard before: at least once, in order.
+// A client hears what it may see by its rights now. Some of a replay it may have heard before: at least once, in order.
 type resumer struct {
 	history  History
 	audience Audience
+	roster   Roster
 	turns    chan struct{} // so many replay at a time: a thousand that come back at once must not starve the live ones
 }
 
@@ -29,11 +31,12 @@ const (
 	paceWait      = 5 * time.Millisecond
 )
 
-func newResumer(history History, audience Audience) *resumer {
-	return &resumer{history: history, audience: audience, turns: make(chan struct{}, replaysAtOnce)}
+func newResumer(history History, audience Audience, roster Roster) *resumer {
+	return &resumer{history: history, audience: audience, roster: roster, turns: make(chan struct{}, replaysAtOnce)}
 }
 
-// run replays to c and then lets the live events through. It ends when it is done, or c is closing: ctx ends with c.
+// run brings c up to date and then lets the live events through. It ends when it is done, or c is closing: ctx ends with
+// c.
 func (r *resumer) run(ctx context.Context, c *Conn) {
 	select {
 	case r.turns <- struct{}{}:
@@ -42,7 +45,10 @@ func (r *resumer) run(ctx context.Context, c *Conn) {
 		return
 	}
 	sent := map[uint64]bool{}
-	err := r.replay(ctx, c, sent)
+	var err error
+	if c.Since > 0 {
+		err = r.replay(ctx, c, sent)
+	}
 	var trimmed *TrimmedError
 	switch {
 	case err == nil:
@@ -51,14 +57,34 @@ func (r *resumer) run(ctx context.Context, c *Conn) {
 		err = c.sendReplayed(ctx, &event.Event{Seq: c.Since, At: time.Now(), Message: &terasocket.ReplayIncomplete{OldestSeq: trimmed.Oldest}})
 		c.log.Warn("cannot resume: the log does not reach back that far", "conn", c.id, "principal", c.Identity.Principal.String(), "event", c.Since)
 	}
+	var reflected func(uint64) bool
+	if err == nil && c.Snapshot {
+		reflected, err = r.snapshot(ctx, c)
+	}
 	if err != nil {
 		if ctx.Err() == nil {
-			c.log.Error("cannot resume", "conn", c.id, "principal", c.Identity.Principal.String(), "err", err)
+			c.log.Error("cannot bring a socket up to date", "conn", c.id, "principal", c.Identity.Principal.String(), "err", err)
 			c.Close(CloseInternal) // it comes back and tries again
 		}
 		return
 	}
-	c.goLive(sent)
+	c.goLive(sent, reflected)
+}
+
+// snapshot tells the presence of everyone that c may see, and returns which transactions that reflects.
+func (r *resumer) snapshot(ctx context.Context, c *Conn) (reflected func(xid uint64) bool, err error) {
+	askCtx, cancel := context.WithTimeout(ctx, pageWait)
+	defer cancel()
+	events, reflected, err := r.roster.Presence(askCtx, c.Identity.Principal)
+	if err != nil {
+		return nil, err
+	}
+	for i := range events {
+		if err := c.sendReplayed(ctx, &events[i]); err != nil {
+			return nil, err
+		}
+	}
+	return reflected, nil
 }
 
 func (r *resumer) replay(ctx context.Context, c *Conn, sent map[uint64]bool) error {
@@ -96,10 +122,10 @@ func (r *resumer) page(ctx context.Context, cursor, behind uint64) (Page, map[st
 	return page, audiences, err
 }
 
-// heldFrame waits until the socket is open and has been replayed to.
+// heldFrame waits until the socket is open and up to date.
 type heldFrame struct {
 	frame *websocket.PreparedMessage
-	seq   uint64
+	event *event.Event
 }
 
 // errClosing says that nothing can be sent any more.
@@ -135,30 +161,38 @@ func (c *Conn) isCrowded() bool {
 	return c.code == 0 && c.out.Backlog() > c.Backlog/2
 }
 
-// goLive lets through what was held meanwhile, but for what the replay has sent, and all that follows. The dispatcher may
-// still be behind the replay: what it delivers late is skipped too, up to the first event that the replay had not sent,
-// since events come in the order of their commits.
-func (c *Conn) goLive(sent map[uint64]bool) {
+// goLive lets through what was held meanwhile, but for what the client was told, and all that follows. The dispatcher may
+// still be behind: what it delivers late is skipped too, up to the first event that was not told, since events come in
+// the order of their commits.
+func (c *Conn) goLive(sent map[uint64]bool, reflected func(xid uint64) bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.resuming, c.skip = false, sent
-	for _, h := range c.held {
-		if c.code == 0 && !sent[h.seq] {
+	held := c.held
+	c.held, c.bytes, c.resuming = nil, 0, false
+	c.replayedSeqs, c.reflected = sent, reflected
+	for _, h := range held {
+		if c.code == 0 && !c.wasTold(h.event) {
 			c.written(c.ws.WritePreparedMessage(h.frame))
-			c.skip = nil
 		}
 	}
-	c.held, c.bytes = nil, 0
 }
 
-// isReplayed says whether the replay has sent this event.
-func (c *Conn) isReplayed(seq uint64) bool {
-	if c.skip == nil {
+// wasTold says whether the client heard this event before it went live: from the replay, or as a part of the snapshot.
+func (c *Conn) wasTold(e *event.Event) bool {
+	if e == nil {
 		return false
 	}
-	if c.skip[seq] {
-		return true
+	if c.replayedSeqs != nil {
+		if c.replayedSeqs[e.Seq] {
+			return true
+		}
+		c.replayedSeqs = nil
 	}
-	c.skip = nil
+	if c.reflected != nil && isPresence(e) {
+		if c.reflected(e.XID) {
+			return true
+		}
+		c.reflected = nil
+	}
 	return false
 }

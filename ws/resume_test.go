@@ -158,3 +158,82 @@ func TestResumeOfAClientThatLeaves(t *testing.T) {
 		t.Errorf("%d sockets are left", g.Len())
 	}
 }
+
+// rosterFunc gives the presence of others.
+type rosterFunc func(viewer access.Principal) ([]event.Event, func(uint64) bool, error)
+
+func (f rosterFunc) Presence(_ context.Context, viewer access.Principal) ([]event.Event, func(uint64) bool, error) {
+	return f(viewer)
+}
+
+func arrival(seq, xid uint64, name string) event.Event {
+	return event.Event{Seq: seq, XID: xid, At: time.Now(), To: "mine", Message: &opentera.UserEvent{UserUuid: name, Type: opentera.UserEvent_USER_CONNECTED}}
+}
+
+// wantPresence reads events about these users, and nothing else between them.
+func (c *client) wantPresence(names ...string) {
+	c.t.Helper()
+	for _, name := range names {
+		var e opentera.UserEvent
+		if err := c.next().event.GetEvents()[0].UnmarshalTo(&e); err != nil || e.GetUserUuid() != name {
+			c.t.Fatalf("got %q (%v), want %q", e.GetUserUuid(), err, name)
+		}
+	}
+}
+
+func TestSnapshotComesFirstAndOnce(t *testing.T) {
+	t.Parallel()
+	var g *gateway
+	live := func(e event.Event) { g.Deliver(NewFrames(&e), []access.Principal{user(7), device(3)}, nil) }
+	g = newGateway(t, func(h *Handler) {
+		h.Roster = rosterFunc(func(viewer access.Principal) ([]event.Event, func(uint64) bool, error) {
+			if viewer != user(7) {
+				t.Errorf("asked for %v", viewer)
+			}
+			live(arrival(8, 80, "held, in the snapshot"))
+			live(arrival(11, 110, "held, after the snapshot"))
+			return []event.Event{arrival(9, 0, "a"), arrival(9, 0, "b")}, func(xid uint64) bool { return xid < 100 }, nil
+		})
+	}, nil)
+	plain := g.connect(t, "device?id=device_3_a")
+	c := g.connect(t, "user?id=user_7_a&snapshot=1")
+	c.wantPresence("a", "b", "held, after the snapshot")
+	live(arrival(12, 120, "live"))
+	c.wantPresence("live")
+	plain.wantPresence("held, in the snapshot", "held, after the snapshot", "live")
+}
+
+func TestSnapshotSkipsWhatTheDispatcherBringsLate(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t, func(h *Handler) {
+		h.Roster = rosterFunc(func(access.Principal) ([]event.Event, func(uint64) bool, error) {
+			return []event.Event{arrival(9, 0, "a")}, func(xid uint64) bool { return xid < 100 }, nil
+		})
+	}, nil)
+	c := g.connect(t, "user?id=user_7_a&snapshot=1")
+	c.wantPresence("a")
+	for _, e := range []event.Event{arrival(8, 80, "late"), arrival(11, 110, "new"), arrival(12, 90, "newer")} {
+		g.Deliver(NewFrames(&e), []access.Principal{user(7)}, nil)
+	}
+	c.wantPresence("new", "newer")
+}
+
+func TestSnapshotThatFailsClosesWith1011(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t, func(h *Handler) {
+		h.Roster = rosterFunc(func(access.Principal) ([]event.Event, func(uint64) bool, error) { return nil, nil, errors.New("down") })
+	}, nil)
+	g.connect(t, "user?id=user_7_a&snapshot=1").wantClose(CloseInternal)
+}
+
+func TestSnapshotWithoutPresenceIsRefused(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t, nil, nil)
+	for _, query := range []string{"&snapshot=1", "&snapshot=yes", "&snapshot=", "&snapshot=%zz"} {
+		_, answer, err := websocket.DefaultDialer.Dial(g.base+"/wss/user?id=user_7_a"+query, nil)
+		if err == nil || answer == nil || answer.StatusCode != 400 {
+			t.Errorf("%s: %v %v, want 400", query, err, answer)
+		}
+	}
+	g.connect(t, "user?id=user_7_a&snapshot=0") // the token is still good
+}

@@ -124,6 +124,7 @@ func openGateway(ctx context.Context, cfg *serveCmd, log *slog.Logger) (_ *gatew
 		Metrics:         wsMetrics,
 		History:         &history{decoder, &db.History{Pool: g.pool}},
 		Audience:        rules,
+		Roster:          &roster{&presence.Roster{Pool: g.pool}},
 		DefaultEncoding: encoding,
 		AllowedOrigins:  cfg.AllowedOrigins,
 		Failures:        failureLimit,

@@ -46,7 +46,7 @@ func TestDecodeDatabaseEvent(t *testing.T) {
 			r := participantUpdate()
 			r.Op, r.ObjectType = op, objectType
 			wantEvents(t, r, event.Event{
-				Seq: 42, At: at, Topic: r.Topic, To: r.Audience, ObjectType: objectType, ObjectID: 5,
+				Seq: 42, XID: r.XID, At: at, Topic: r.Topic, To: r.Audience, ObjectType: objectType, ObjectID: 5,
 				Message: &opentera.DatabaseEvent{Type: want, ObjectType: objectType, ObjectValue: r.Body},
 			})
 		}
@@ -62,7 +62,7 @@ func TestDecodeFormerAudienceHearsDelete(t *testing.T) {
 			r.Former, r.FormerBody = `{"project": 1}`, `{"id_participant": 5, "participant_uuid": "p5"}`
 			first := decode(t, r)[0]
 			wantEvents(t, r, first, event.Event{
-				Seq: 42, At: at, Topic: r.Topic, To: r.Former, NotTo: audience, ObjectType: "participant", ObjectID: 5,
+				Seq: 42, XID: r.XID, At: at, Topic: r.Topic, To: r.Former, NotTo: audience, ObjectType: "participant", ObjectID: 5,
 				Message: &opentera.DatabaseEvent{
 					Type: opentera.DatabaseEvent_DB_DELETE, ObjectType: "participant", ObjectValue: r.FormerBody,
 				},
@@ -105,7 +105,7 @@ func TestDecodeMessages(t *testing.T) {
 		} {
 			r := userEvent(body)
 			r.Type = "opentera.protobuf." + name
-			wantEvents(t, r, event.Event{Seq: 43, At: at, Topic: r.Topic, To: r.Audience, Message: tc.want})
+			wantEvents(t, r, event.Event{Seq: 43, XID: r.XID, At: at, Topic: r.Topic, To: r.Audience, Message: tc.want})
 		}
 	}
 	wantEvents(t, userEvent(`{}`), event.Event{

@@ -19,6 +19,7 @@ import (
 // Event is one message for one audience.
 type Event struct {
 	Seq   uint64    // number in the event log, from 1: the client's resume cursor
+	XID   uint64    // transaction that recorded it
 	At    time.Time // when it was recorded, to the microsecond
 	Topic string    // OpenTera's topic, valid UTF-8
 

@@ -64,7 +64,7 @@ func decode(r Record) ([]Event, error) {
 		return nil, errors.New("topic is not valid UTF-8")
 	}
 
-	e := Event{Seq: uint64(r.Seq), At: r.At, Topic: r.Topic, To: r.Audience, ObjectType: r.ObjectType, ObjectID: r.ObjectID}
+	e := Event{Seq: uint64(r.Seq), XID: r.XID, At: r.At, Topic: r.Topic, To: r.Audience, ObjectType: r.ObjectType, ObjectID: r.ObjectID}
 	if r.Type != databaseEvent {
 		if r.Op != "" || r.Former != "" {
 			return nil, fmt.Errorf("op or former audience on %.80q", r.Type)

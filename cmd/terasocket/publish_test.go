@@ -1,0 +1,429 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/gorilla/websocket"
+	"github.com/jackc/pgx/v5"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	"terasocket/db/dbtest"
+	"terasocket/db/opentera"
+	pb "terasocket/proto/opentera"
+)
+
+// ear is a socket of somebody that reads either encoding.
+type ear struct {
+	*socket
+	name, uuid string
+}
+
+// listen connects a user, participant or device. A text in query begins with &.
+func (s *served) listen(conn *pgx.Conn, kind, uuid, query string) *ear {
+	s.t.Helper()
+	var token string
+	if err := conn.QueryRow(s.t.Context(), "SELECT terasocket.create_connect_token($1, $2)", kind, uuid).Scan(&token); err != nil {
+		s.t.Fatal(err)
+	}
+	return &ear{dial(s.t, s.url+"/wss/"+kind+"?id="+token+query), kind + query, uuid}
+}
+
+// next is the next event that is neither somebody's coming or going nor a change of an entity: topic, type and ProtoJSON
+// without white space; or "closed" with code and reason.
+func (e *ear) next() string {
+	e.t.Helper()
+	for {
+		_ = e.conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+		kind, data, err := e.conn.ReadMessage()
+		var closed *websocket.CloseError
+		if errors.As(err, &closed) {
+			return fmt.Sprintf("closed %d %s", closed.Code, closed.Text)
+		} else if err != nil {
+			e.t.Fatalf("%s: read: %v", e.name, err)
+		}
+		topic, message := e.parse(kind, data)
+		if _, isChange := message.(*pb.DatabaseEvent); isChange {
+			continue
+		}
+		text, err := protojson.Marshal(message)
+		if err != nil {
+			e.t.Fatal(err)
+		}
+		if bytes.Contains(text, []byte("_CONNECTED")) || bytes.Contains(text, []byte("_DISCONNECTED")) {
+			continue
+		}
+		var compact bytes.Buffer
+		if err := json.Compact(&compact, text); err != nil {
+			e.t.Fatal(err)
+		}
+		return fmt.Sprintf("%s %s %s", topic, message.ProtoReflect().Descriptor().Name(), &compact)
+	}
+}
+
+func (e *ear) parse(kind int, data []byte) (topic string, message proto.Message) {
+	e.t.Helper()
+	if isJSON := strings.Contains(e.name, "json"); isJSON != (kind == websocket.TextMessage) {
+		e.t.Fatalf("%s: a frame of kind %d", e.name, kind)
+	}
+	if kind == websocket.BinaryMessage {
+		r, err := parseFrame(data)
+		if err != nil {
+			e.t.Fatal(err)
+		}
+		return r.Topic, r.message
+	}
+	var frame pb.TeraMessage
+	var event pb.TeraEvent
+	err := protojson.Unmarshal(data, &frame)
+	if err == nil {
+		err = frame.GetMessage().UnmarshalTo(&event)
+	}
+	if err != nil || len(event.GetEvents()) != 1 {
+		e.t.Fatalf("%s: %v: %s", e.name, err, data)
+	}
+	if message, err = event.GetEvents()[0].UnmarshalNew(); err != nil {
+		e.t.Fatal(err)
+	}
+	return event.GetHeader().GetTopic(), message
+}
+
+const (
+	managerTopic = "module.TeraServer.UserManagerModule.events"
+	archiveTopic = "service.FileTransferService.events"
+	kickTopic    = "module.TeraServer.TwistedModule.events."
+)
+
+func typedJSON(name, fields string) string {
+	return fmt.Sprintf(`{"@type": "type.googleapis.com/opentera.protobuf.%s", %s}`, name, fields)
+}
+
+func publishSQL(topic, event string) string {
+	return fmt.Sprintf("SELECT terasocket.publish('%s', '%s');", topic, event)
+}
+
+// stage is a gateway and sockets of every kind side by side, in both encodings.
+type stage struct {
+	*testing.T
+	conn                                             *pgx.Conn
+	url                                              string
+	gateway                                          *served
+	ursula, admin, lucie, tablet, nora, rene, sensor *ear
+	sentinels                                        int
+}
+
+func newStage(t *testing.T) *stage {
+	t.Helper()
+	s := &stage{T: t, url: dbtest.New(t, migrated())}
+	psql(t, s.url, fmt.Sprintf(`INSERT INTO t_devices_participants VALUES (9000, %d, %d, 1, NULL)`, opentera.DemoDeviceID, opentera.DemoParticipantID))
+	s.gateway = serve(t, s.url)
+	conn := dbtest.Conn(t, s.url)
+	s.conn = conn
+	s.ursula = s.gateway.listen(conn, "user", opentera.DemoProjectUserUUID, "")                     // of project 1
+	s.admin = s.gateway.listen(conn, "user", opentera.DemoSuperadminUUID, "&encoding=json")         //
+	s.nora = s.gateway.listen(conn, "user", opentera.DemoNoRoleUUID, "&encoding=json&since=0")      // of nothing
+	s.lucie = s.gateway.listen(conn, "participant", opentera.DemoParticipantUUID, "&encoding=json") // of project 1
+	s.rene = s.gateway.listen(conn, "participant", opentera.DemoOtherParticipantUUID, "")           // of project 4
+	s.tablet = s.gateway.listen(conn, "device", opentera.DemoDeviceUUID, "")                        // of site 1, linked to lucie
+	s.sensor = s.gateway.listen(conn, "device", opentera.DemoOtherDeviceUUID, "&encoding=json")     // of site 2
+	return s
+}
+
+func (s *stage) all() []*ear {
+	return []*ear{s.nora, s.rene, s.sensor, s.ursula, s.admin, s.lucie, s.tablet}
+}
+
+// mustReach reads what each socket hears up to a sentinel: nothing but these events, for those of to; nothing, for
+// everybody else.
+func (s *stage) mustReach(what string, to []*ear, events ...string) {
+	s.Helper()
+	s.sentinels++
+	var sql, sentinel strings.Builder
+	fmt.Fprintf(&sentinel, "sentinel %d", s.sentinels)
+	for _, e := range s.all() {
+		sql.WriteString(publishSQL(archiveTopic, typedJSON("ArchiveEvent", fmt.Sprintf(`"archiveUuid": "%s", "ownerUuid": "%s", "archiveUrl": "%s"`, e.uuid, e.uuid, &sentinel))))
+	}
+	if _, err := s.conn.Exec(s.Context(), sql.String()); err != nil {
+		s.Fatal(err)
+	}
+	for _, mayHear := range []bool{false, true} { // who must not, first
+		for _, e := range s.all() {
+			if slices.Contains(to, e) != mayHear {
+				continue
+			}
+			var heard, want []string
+			for {
+				next := e.next()
+				if strings.Contains(next, sentinel.String()) {
+					break
+				}
+				heard = append(heard, next)
+			}
+			if mayHear {
+				want = events
+			}
+			if !slices.Equal(heard, want) {
+				s.Errorf("%s: %s hears %q, must hear %q", what, e.name, heard, want)
+			}
+		}
+	}
+}
+
+func TestPublishedToSockets(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	direct := func(kind, uuid string) string { return "websocket." + kind + "." + uuid + ".events" }
+	// a session of project 1: lucie and the tablet are members, ursula is not
+	psql(t, s.url, `INSERT INTO t_sessions (id_session, session_uuid, id_session_type, session_name, session_start_datetime, session_duration, session_status, version_id)
+			SELECT 9000, '0badcafe-0000-4000-8000-000000009000', min(id_session_type), 'x', now(), 0, 0, 1 FROM t_sessions_types;
+		INSERT INTO t_sessions_participants (id_session_participant, id_session, id_participant, version_id) VALUES (9000, 9000, 1, 1);
+		INSERT INTO t_sessions_devices (id_session_device, id_session, id_device, version_id) VALUES (9000, 9000, 1, 1)`)
+	const session, other = `"sessionUuid":"0badcafe-0000-4000-8000-000000009000"`, `"sessionUuid":"0badcafe-0000-4000-8000-000000009999"`
+	lists := fmt.Sprintf(`"sessionParticipants":["%s"],"sessionUsers":["%s"],"sessionDevices":["%s"]`, s.rene.uuid, s.nora.uuid, s.sensor.uuid)
+	participant := fmt.Sprintf(`"participantUuid":"%s","type":"PARTICIPANT_JOINED_SESSION","participantName":"É \"1\""`, s.lucie.uuid)
+	for _, test := range []struct {
+		topic, name, fields string
+		to                  []*ear
+	}{
+		{managerTopic, "UserEvent", fmt.Sprintf(`"userUuid":"%s","type":"USER_JOINED_SESSION"`, s.ursula.uuid), []*ear{s.ursula, s.admin}},
+		{managerTopic, "UserEvent", fmt.Sprintf(`"userUuid":"%s","type":"USER_LEFT_SESSION"`, s.nora.uuid), []*ear{s.nora, s.admin}},
+		{managerTopic, "ParticipantEvent", participant, []*ear{s.ursula, s.admin, s.lucie, s.tablet}},
+		{managerTopic, "DeviceEvent", fmt.Sprintf(`"deviceUuid":"%s","type":"DEVICE_STATUS_CHANGED"`, s.tablet.uuid), []*ear{s.ursula, s.admin, s.lucie, s.tablet}},
+		{managerTopic, "DeviceEvent", fmt.Sprintf(`"deviceUuid":"%s","type":"DEVICE_LEFT_SESSION"`, s.sensor.uuid), []*ear{s.admin, s.sensor}},
+		{managerTopic, "JoinSessionEvent", session + "," + lists, []*ear{s.nora, s.rene, s.sensor}},
+		{managerTopic, "LeaveSessionEvent", session, []*ear{s.lucie, s.tablet}},
+		{managerTopic, "LeaveSessionEvent", other, nil},
+		{managerTopic, "JoinSessionReplyEvent", session + fmt.Sprintf(`,"participantUuid":"%s","joinReply":"REPLY_ACCEPTED"`, s.lucie.uuid), []*ear{s.tablet}},
+		{managerTopic, "JoinSessionReplyEvent", other, nil},
+		{managerTopic, "StopSessionEvent", session, []*ear{s.lucie, s.tablet, s.ursula, s.admin}},
+		{managerTopic, "StopSessionEvent", other, nil},
+		{archiveTopic, "ArchiveEvent", fmt.Sprintf(`"archiveUuid":"%[1]s","ownerUuid":"%[1]s","status":"STATUS_COMPLETED"`, s.rene.uuid), []*ear{s.rene}},
+		// directly: to that one, and only if the rules let it
+		{direct("user", s.ursula.uuid), "StopSessionEvent", session, []*ear{s.ursula}},
+		{direct("user", s.nora.uuid), "StopSessionEvent", session, nil},
+		{direct("participant", s.lucie.uuid), "JoinSessionEvent", session + fmt.Sprintf(`,"sessionParticipants":["%s","%s"]`, s.lucie.uuid, s.rene.uuid), []*ear{s.lucie}},
+		{direct("participant", s.rene.uuid), "ParticipantEvent", participant, nil},
+		{direct("device", s.tablet.uuid), "ParticipantEvent", participant, []*ear{s.tablet}},
+		{direct("device", s.sensor.uuid), "LeaveSessionEvent", session, nil},
+	} {
+		event := typedJSON(test.name, test.fields)
+		psql(t, s.url, "BEGIN;"+publishSQL(test.topic, event)+"ROLLBACK;"+publishSQL(test.topic, event))
+		// the same in its serialized form, in the transaction of somebody who changes his mind about another
+		var any anypb.Any
+		if err := protojson.Unmarshal([]byte(event), &any); err != nil {
+			t.Fatal(err)
+		}
+		tx, err := s.conn.Begin(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = tx.Exec(t.Context(), "SELECT terasocket.publish($1, $2, $3::bytea)", test.topic, "opentera.protobuf."+test.name, any.GetValue())
+		if err := errors.Join(err, tx.Commit(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+		once := fmt.Sprintf("%s %s {%s}", test.topic, test.name, test.fields)
+		s.mustReach(test.topic+" "+event, test.to, once, once)
+	}
+}
+
+// post calls POST /api/service/events and returns status and answer.
+func (s *stage) post(header, contentType, body string) (int, string) {
+	s.Helper()
+	request, err := http.NewRequestWithContext(s.Context(), http.MethodPost, strings.Replace(s.gateway.url, "wss://", "https://", 1)+"/api/service/events", strings.NewReader(body))
+	if err != nil {
+		s.Fatal(err)
+	}
+	request.Header.Set("Content-Type", contentType)
+	request.Header.Set("Authorization", header)
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: insecure}}
+	defer client.CloseIdleConnections()
+	response, err := client.Do(request)
+	if err != nil {
+		s.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	answer, err := io.ReadAll(response.Body)
+	if err != nil {
+		s.Fatal(err)
+	}
+	return response.StatusCode, strings.TrimSpace(string(answer))
+}
+
+func TestPublishedByHTTP(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	var key string
+	if err := s.conn.QueryRow(t.Context(), "SELECT terasocket.service_token_key()").Scan(&key); err != nil {
+		t.Fatal(err)
+	}
+	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{"service_uuid": opentera.DemoVideoRehabServiceUUID, "exp": time.Now().Add(time.Hour).Unix()}).SignedString([]byte(key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	archive := func(owner string) string {
+		return fmt.Sprintf(`{"@type": "type.googleapis.com/opentera.protobuf.ArchiveEvent", "archiveUuid": "%[1]s", "ownerUuid": "%[1]s"}`, owner)
+	}
+	body := func(events ...string) string {
+		return `{"header": {"topic": "` + archiveTopic + `"}, "events": [` + strings.Join(events, ",") + `]}`
+	}
+	heard := func(owner string) string {
+		return fmt.Sprintf(`%s ArchiveEvent {"archiveUuid":"%[2]s","ownerUuid":"%[2]s"}`, archiveTopic, owner)
+	}
+	status, answer := s.post("OpenTera "+token, "application/json", body(archive(s.lucie.uuid), archive(s.lucie.uuid)))
+	var seqs struct{ Seqs []uint64 }
+	if err := json.Unmarshal([]byte(answer), &seqs); err != nil || status != 200 || len(seqs.Seqs) != 2 || seqs.Seqs[1] <= seqs.Seqs[0] {
+		t.Errorf("%d %s", status, answer)
+	}
+	s.mustReach("json", []*ear{s.lucie}, heard(s.lucie.uuid), heard(s.lucie.uuid))
+
+	var event pb.TeraEvent
+	if err := protojson.Unmarshal([]byte(body(archive(s.tablet.uuid))), &event); err != nil {
+		t.Fatal(err)
+	}
+	binary, err := proto.Marshal(&event)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status, answer := s.post("OpenTera "+token, "application/x-protobuf", string(binary)); status != 200 {
+		t.Errorf("%d %s", status, answer)
+	}
+	s.mustReach("protobuf", []*ear{s.tablet}, heard(s.tablet.uuid))
+
+	// all or nothing
+	status, answer = s.post("OpenTera "+token, "application/json", body(archive(s.lucie.uuid), archive("x")))
+	if status != 400 || answer != `{"index":1,"message":"event has a ownerUuid that is not a UUID"}` {
+		t.Errorf("%d %s", status, answer)
+	}
+	for header, want := range map[string]string{"OpenTera " + token + "x": "Unauthorized", "OpenTera": "Invalid Token"} {
+		if status, answer := s.post(header, "application/json", body(archive(s.lucie.uuid))); status != 401 || answer != want {
+			t.Errorf("%d %s, want %s", status, answer, want)
+		}
+	}
+	psql(t, s.url, fmt.Sprintf("UPDATE t_services SET service_enabled = false WHERE id_service = %d", opentera.DemoVideoRehabServiceID))
+	if status, answer := s.post("OpenTera "+token, "application/json", body(archive(s.lucie.uuid))); status != 401 || answer != "Unauthorized" {
+		t.Errorf("a disabled service: %d %s", status, answer)
+	}
+	s.mustReach("refused", nil)
+	if err := errors.Join(s.gateway.process.Process.Signal(syscall.SIGTERM), <-s.gateway.exited); err != nil {
+		t.Error(err)
+	}
+	if log := s.gateway.log.String(); strings.Contains(log, key) || strings.Contains(log, token) {
+		t.Error("key or token in the log")
+	}
+}
+
+const kicked = "closed 4000 CMD_CLIENT_DISCONNECT"
+
+// cutOffTime is how long after the commit a socket may stay open: a second, and what the race detector costs on a machine
+// that runs other tests at the same time.
+const cutOffTime = 3 * time.Second
+
+func TestKickByPublishing(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	again := s.gateway.listen(s.conn, "user", s.ursula.uuid, "&encoding=json")
+	kick := func(e *ear) string {
+		return publishSQL(kickTopic+e.uuid, typedJSON("ServerCommand", `"type": "CMD_CLIENT_DISCONNECT"`))
+	}
+	psql(t, s.url, "BEGIN;"+kick(s.nora)+"ROLLBACK")
+	psql(t, s.url, publishSQL(archiveTopic, typedJSON("ArchiveEvent", fmt.Sprintf(`"archiveUuid": "%[1]s", "ownerUuid": "%[1]s"`, s.lucie.uuid)))+kick(s.ursula)+kick(s.lucie)+kick(s.tablet))
+	start := time.Now()
+	if last := s.lucie.next(); !strings.Contains(last, "ArchiveEvent") {
+		t.Errorf("what was published before the kick: %s", last)
+	}
+	for _, e := range []*ear{s.ursula, again, s.lucie, s.tablet} {
+		if got := e.next(); got != kicked {
+			t.Errorf("%s: %s", e.name, got)
+		}
+	}
+	if took := time.Since(start); took > cutOffTime {
+		t.Errorf("took %v", took)
+	}
+	psql(t, s.url, publishSQL(archiveTopic, typedJSON("ArchiveEvent", fmt.Sprintf(`"archiveUuid": "%[1]s", "ownerUuid": "%[1]s"`, s.nora.uuid))))
+	if got := s.nora.next(); !strings.Contains(got, "ArchiveEvent") {
+		t.Errorf("kicked by a transaction that was rolled back: %s", got)
+	}
+}
+
+// Whoever is disabled or deleted is cut off, after those who may see it have heard it.
+func TestForcedDisconnects(t *testing.T) {
+	t.Parallel()
+	url := dbtest.New(t, migrated())
+	uuid := func(n int) string { return fmt.Sprintf("0badcafe-0000-4000-8000-%012d", n) }
+	var rows strings.Builder
+	fmt.Fprint(&rows, "INSERT INTO t_projects (id_project, id_site, project_name, project_enabled, version_id) VALUES (9000, 1, 'x', true, 1), (9001, 1, 'y', true, 1);")
+	for n := 9000; n < 9010; n++ {
+		fmt.Fprintf(&rows, `INSERT INTO t_users (id_user, user_username, user_uuid, user_firstname, user_lastname, user_password, user_enabled, user_profile, user_superadmin,
+				user_2fa_enabled, user_2fa_otp_enabled, user_2fa_email_enabled, user_force_password_change, version_id)
+				VALUES (%[1]d, 'u%[1]d', '%[2]s', '', '', '', true, '', false, false, false, false, false, 1);
+			INSERT INTO t_participants (id_participant, participant_uuid, participant_name, participant_token_enabled, participant_enabled, participant_login_enabled, id_project, version_id)
+				VALUES (%[1]d, '%[3]s', 'p', false, true, false, 9000 + (%[1]d / 9008), 1);
+			INSERT INTO t_devices (id_device, device_uuid, device_name, id_device_type, device_enabled, device_onlineable, version_id)
+				SELECT %[1]d, '%[4]s', 'd', min(id_device_type), true, true, 1 FROM t_devices_types;`, n, uuid(n), uuid(n+100), uuid(n+200))
+	}
+	psql(t, url, rows.String())
+	gateway := serve(t, url)
+	conn := dbtest.Conn(t, url)
+	admin := gateway.listen(conn, "user", opentera.DemoSuperadminUUID, "")
+	for _, test := range []struct {
+		change    string
+		kind      string
+		n         []int
+		announced pb.DatabaseEvent_EventType
+	}{
+		{"UPDATE t_users SET user_enabled = false WHERE id_user = 9000", "user", []int{9000}, pb.DatabaseEvent_DB_UPDATE},
+		{"UPDATE t_users SET deleted_at = now() WHERE id_user = 9001", "user", []int{9001}, pb.DatabaseEvent_DB_UPDATE},
+		{"DELETE FROM t_users WHERE id_user = 9002", "user", []int{9002}, pb.DatabaseEvent_DB_DELETE},
+		{"BEGIN; UPDATE t_users SET user_firstname = 'x' WHERE id_user = 9003; UPDATE t_users SET user_enabled = false WHERE id_user = 9003; COMMIT", "user", []int{9003}, pb.DatabaseEvent_DB_UPDATE},
+		{"UPDATE t_participants SET participant_enabled = false WHERE id_participant = 9000", "participant", []int{9100}, pb.DatabaseEvent_DB_UPDATE},
+		{"UPDATE t_participants SET deleted_at = now() WHERE id_participant = 9001", "participant", []int{9101}, pb.DatabaseEvent_DB_UPDATE},
+		{"DELETE FROM t_participants WHERE id_participant = 9002", "participant", []int{9102}, pb.DatabaseEvent_DB_DELETE},
+		{"UPDATE t_devices SET device_enabled = false WHERE id_device = 9000", "device", []int{9200}, pb.DatabaseEvent_DB_UPDATE},
+		{"UPDATE t_devices SET deleted_at = now() WHERE id_device = 9001", "device", []int{9201}, pb.DatabaseEvent_DB_UPDATE},
+		{"DELETE FROM t_devices WHERE id_device = 9002", "device", []int{9202}, pb.DatabaseEvent_DB_DELETE},
+		// OpenTera disables the participants of a project that it disables
+		{"BEGIN; UPDATE t_projects SET project_enabled = false WHERE id_project = 9000; UPDATE t_participants SET participant_enabled = false WHERE id_project = 9000; COMMIT", "participant", []int{9103, 9104}, pb.DatabaseEvent_DB_UPDATE},
+		{"DELETE FROM t_projects WHERE id_project = 9001", "participant", []int{9108, 9109}, pb.DatabaseEvent_DB_DELETE},
+	} {
+		var gone []*ear
+		for _, n := range test.n {
+			gone = append(gone, gateway.listen(conn, test.kind, uuid(n), "&encoding=json"))
+		}
+		neighbour := gateway.listen(conn, test.kind, map[string]string{"user": opentera.DemoNoRoleUUID, "participant": opentera.DemoParticipantUUID, "device": opentera.DemoDeviceUUID}[test.kind], "")
+		psql(t, url, test.change)
+		start := time.Now()
+		for _, e := range gone {
+			if got := e.next(); got != kicked {
+				t.Errorf("%s: %s", test.change, got)
+			}
+		}
+		if took := time.Since(start); took > cutOffTime {
+			t.Errorf("%s: took %v", test.change, took)
+		}
+		// what the admin has been written before
+		for {
+			kind, data := admin.frame()
+			_, message := admin.parse(kind, data)
+			if d, ok := message.(*pb.DatabaseEvent); ok && d.GetObjectType() == test.kind && d.GetType() == test.announced {
+				break
+			}
+		}
+		psql(t, url, publishSQL(archiveTopic, typedJSON("ArchiveEvent", fmt.Sprintf(`"archiveUuid": "%[1]s", "ownerUuid": "%[1]s"`, neighbour.uuid))))
+		if got := neighbour.next(); !strings.Contains(got, "ArchiveEvent") {
+			t.Errorf("%s: the neighbour hears %s", test.change, got)
+		}
+		_ = neighbour.conn.Close()
+	}
+}

@@ -1,0 +1,193 @@
+package main
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"terasocket/db/dbtest"
+	"terasocket/db/opentera"
+	pb "terasocket/proto/opentera"
+)
+
+// presenceFrame reads the next frame, which must be about presence: who, and what.
+func (s *socket) presenceFrame() string {
+	s.t.Helper()
+	_ = s.conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+	_, data, err := s.conn.ReadMessage()
+	if err != nil {
+		s.t.Fatalf("read: %v", err)
+	}
+	e, err := parseFrame(data)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	switch m := e.message.(type) {
+	case *pb.UserEvent:
+		return m.GetUserUuid() + " " + m.GetType().String()
+	case *pb.ParticipantEvent:
+		return m.GetParticipantUuid() + " " + m.GetType().String()
+	case *pb.DeviceEvent:
+		return m.GetDeviceUuid() + " " + m.GetType().String() + " " + m.GetDeviceStatus()
+	}
+	return fmt.Sprintf("%T", e.message)
+}
+
+func TestSnapshotOnConnect(t *testing.T) {
+	t.Parallel()
+	url := dbtest.New(t, migrated())
+	pool := dbtest.Pool(t, url)
+	gateway := serve(t, url, "--presence-grace", "0")
+	connect := func(kind, uuid, query string) *socket {
+		t.Helper()
+		got := command(t.Context(), map[string]string{"DATABASE_URL": url}, "token", "--public-url", gateway.url, kind, uuid)
+		if got.code != 0 {
+			t.Fatal(got.stderr)
+		}
+		return dial(t, got.stdout[:len(got.stdout)-1]+query)
+	}
+	// who is there: of site 1 and of site 2
+	lucie := connect("participant", opentera.DemoParticipantUUID, "")
+	connect("participant", opentera.DemoOtherParticipantUUID, "")
+	device := connect("device", opentera.DemoDeviceUUID, "")
+	for _, s := range []*socket{lucie, device} { // once they hear themselves, they are known to be online
+		for range 1 {
+			s.presenceFrame()
+		}
+	}
+	waitOnline(t, url, 3)
+	if _, err := pool.Exec(t.Context(), "SELECT terasocket.device_status(1, '{\"battery\": 7}', 12.5)"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pool.Exec(t.Context(), `SELECT terasocket.publish('module.TeraServer.UserManagerModule.messages', jsonb_build_object(
+		'@type', 'type.googleapis.com/opentera.protobuf.JoinSessionEvent', 'sessionUuid', session_uuid, 'sessionParticipants', jsonb_build_array($1::text)))
+		FROM t_sessions WHERE id_session = 1`, opentera.DemoParticipantUUID); err != nil {
+		t.Fatal(err)
+	}
+
+	paul := connect("user", opentera.DemoProjectAdminUUID, "&snapshot=1")
+	got := map[string]int{}
+	for len(got) < 5 {
+		got[paul.presenceFrame()]++
+	}
+	for _, want := range []string{
+		opentera.DemoProjectAdminUUID + " USER_CONNECTED", // itself: in the snapshot or live, once
+		opentera.DemoParticipantUUID + " PARTICIPANT_CONNECTED",
+		opentera.DemoParticipantUUID + " PARTICIPANT_JOINED_SESSION",
+		opentera.DemoDeviceUUID + " DEVICE_CONNECTED ",
+		opentera.DemoDeviceUUID + ` DEVICE_STATUS_CHANGED {"status": "{\"battery\": 7}", "timestamp": 12.5}`,
+	} {
+		if got[want] != 1 {
+			t.Errorf("%q came %d times in %v", want, got[want], got)
+		}
+	}
+	// nothing of the snapshot comes again, and what changes now does
+	_ = lucie.conn.Close()
+	if next := paul.presenceFrame(); next != opentera.DemoParticipantUUID+" PARTICIPANT_DISCONNECTED" {
+		t.Errorf("then came %q", next)
+	}
+}
+
+// Clients come and go while others connect with a snapshot: each of these ends up with what the database knows.
+func TestNoGapBetweenSnapshotAndLive(t *testing.T) {
+	t.Parallel()
+	url := dbtest.New(t, migrated())
+	pool := dbtest.Pool(t, url)
+	gateway := serve(t, url)
+	if _, err := pool.Exec(t.Context(), "INSERT INTO terasocket.gateways (name, lease_until) VALUES ('test', 'infinity')"); err != nil {
+		t.Fatal(err)
+	}
+	const people = 24 // participants 1 to 24 are in project 1
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		open := map[int]int64{}
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			who := i*7%people + 1
+			var err error
+			if id, isOpen := open[who]; isOpen {
+				_, err = pool.Exec(t.Context(), "SELECT terasocket.disconnected($1, '0')", id)
+				delete(open, who)
+			} else {
+				var id int64
+				err = pool.QueryRow(t.Context(), "SELECT terasocket.connected(id, 'participant', $1, '', '') FROM terasocket.gateways WHERE name = 'test'", who).Scan(&id)
+				open[who] = id
+			}
+			if err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	}()
+	sockets := make([]*socket, 8)
+	for i := range sockets {
+		sockets[i] = gateway.login(opentera.DemoProjectAdmin, "&snapshot=1")
+		time.Sleep(20 * time.Millisecond)
+	}
+	time.Sleep(200 * time.Millisecond)
+	close(stop)
+	<-done
+	want := map[string]bool{}
+	rows, err := pool.Query(t.Context(), "SELECT participant_uuid FROM terasocket.online JOIN t_participants ON id_participant = principal WHERE kind = 'participant'")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for rows.Next() {
+		var uuid string
+		if err := rows.Scan(&uuid); err != nil {
+			t.Fatal(err)
+		}
+		want[uuid] = true
+	}
+	// a sentinel for everybody: the name of the user himself
+	psql(t, url, "UPDATE t_users SET user_lastname = 'Sentinel' WHERE user_username = 'paul.project'")
+	for i, s := range sockets {
+		online := map[string]bool{}
+		for {
+			frame := s.presenceFrame()
+			if frame == "*opentera.DatabaseEvent" {
+				break
+			}
+			var uuid, what string
+			if _, err := fmt.Sscan(frame, &uuid, &what); err != nil {
+				t.Fatal(err)
+			}
+			switch what {
+			case "PARTICIPANT_CONNECTED":
+				if online[uuid] {
+					t.Errorf("socket %d: %s came online twice", i, uuid)
+				}
+				online[uuid] = true
+			case "PARTICIPANT_DISCONNECTED":
+				if !online[uuid] {
+					t.Errorf("socket %d: %s went offline and was not online", i, uuid)
+				}
+				delete(online, uuid)
+			}
+		}
+		if fmt.Sprint(online) != fmt.Sprint(want) {
+			t.Errorf("socket %d ends with %d online, want %d", i, len(online), len(want))
+		}
+	}
+}
+
+func waitOnline(t *testing.T, url string, n int) {
+	t.Helper()
+	conn := dbtest.Conn(t, url)
+	for range 500 {
+		var online int
+		if err := conn.QueryRow(t.Context(), "SELECT count(*) FROM terasocket.online").Scan(&online); err != nil {
+			t.Fatal(err)
+		}
+		if online == n {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatalf("there are not %d online", n)
+}
