@@ -1,0 +1,72 @@
+package main
+
+import (
+	"bufio"
+	"net/http"
+	"strings"
+	"testing"
+
+	"terasocket/db/dbtest"
+	"terasocket/db/opentera"
+	pb "terasocket/proto/opentera"
+)
+
+// metric reads a counter without labels.
+func (s *served) metric(name string) string {
+	s.t.Helper()
+	response, err := http.Get(s.admin + "/metrics")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	lines := bufio.NewScanner(response.Body)
+	for lines.Scan() {
+		if value, ok := strings.CutPrefix(lines.Text(), name+" "); ok {
+			return value
+		}
+	}
+	s.t.Fatalf("there is no metric %s", name)
+	return ""
+}
+
+// Rows that are no events, written by whoever may write to the log, are refused and counted; the rows beside them, in the
+// same statement too, are heard.
+func TestRubbishInTheLogCostsNoNeighbour(t *testing.T) {
+	t.Parallel()
+	url := dbtest.New(t, migrated())
+	gateway := serve(t, url)
+	paul := gateway.login(opentera.DemoProjectAdmin, "")
+	psql(t, url, `INSERT INTO terasocket.events (topic, type, op, object_type, object_id, body, audience, former, former_body) VALUES
+		('t', 'opentera.protobuf.DatabaseEvent', 'U', 'robot', 1, '{}', '[["u:7"]]', NULL, NULL),
+		('t', 'opentera.protobuf.DatabaseEvent', NULL, 'site', 1, '{}', '[["u:7"]]', NULL, NULL),
+		('t', 'opentera.protobuf.DatabaseEvent', 'U', 'site', 1, '[]', '[["u:7"]]', NULL, NULL),
+		('t', 'opentera.protobuf.Nothing', NULL, NULL, NULL, '{}', '[["u:7"]]', NULL, NULL),
+		('t', 'opentera.protobuf.UserEvent', NULL, NULL, NULL, '{"type": "NO_SUCH"}', '[["u:7"]]', NULL, NULL),
+		('t', 'opentera.protobuf.DatabaseEvent', 'U', 'site', 1, '{"n": 1}', '{"not": "keys"}', NULL, NULL),
+		('t', 'opentera.protobuf.DatabaseEvent', 'U', 'site', 1, '{"n": 2}', '[[null, 7, {}, "u:", "u:x", "z:7", "u:99999999999999"], "u:7"]', NULL, NULL),
+		('t', 'opentera.protobuf.DatabaseEvent', 'U', 'site', 1, '{"n": 3}', '[]', NULL, NULL),
+		('t', 'opentera.protobuf.DatabaseEvent', 'U', 'site', 1, '{"n": "good"}', '[["u:7"]]', NULL, NULL)`)
+	paul.mustHear(pb.DatabaseEvent_DB_UPDATE, "site", `"good"`)
+	psql(t, url, "UPDATE t_participants SET participant_name = 'neighbour' WHERE id_participant = 1")
+	paul.mustHear(pb.DatabaseEvent_DB_UPDATE, "participant", "neighbour")
+	if n := gateway.metric("terasocket_events_refused_total"); n != "5" {
+		t.Errorf("%s rows were refused, want 5", n)
+	}
+}
+
+func TestAProjectWithoutASite(t *testing.T) {
+	t.Parallel()
+	url := dbtest.New(t, migrated())
+	gateway := serve(t, url)
+	paul := gateway.login(opentera.DemoProjectAdmin, "")
+	claire := gateway.login(opentera.DemoSiteAdmin, "")
+	louis := gateway.login(opentera.DemoOtherSiteAdmin, "")
+	psql(t, url, `ALTER TABLE t_projects ALTER COLUMN id_site DROP NOT NULL; UPDATE t_projects SET id_site = NULL WHERE id_project = 1`)
+	paul.mustHear(pb.DatabaseEvent_DB_UPDATE, "project", `"id_site": null`)
+	claire.mustHear(pb.DatabaseEvent_DB_DELETE, "project", `"id_project": 1`) // was hers through the site
+	psql(t, url, `UPDATE t_participants SET participant_name = 'of nowhere' WHERE id_participant = 1`)
+	paul.mustHear(pb.DatabaseEvent_DB_UPDATE, "participant", "of nowhere")
+	psql(t, url, `UPDATE t_users SET user_lastname = 'Sentinel' WHERE user_username IN ('claire.site', 'louis.site')`)
+	claire.mustHear(pb.DatabaseEvent_DB_UPDATE, "user", "Sentinel")
+	louis.mustHear(pb.DatabaseEvent_DB_UPDATE, "user", "Sentinel")
+}
