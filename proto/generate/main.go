@@ -78,7 +78,7 @@ func run(ctx context.Context, dir string, check bool) error {
 				return err
 			}
 		} else if got, err := os.ReadFile(path); err != nil || string(got) != f.GetContent() {
-			stale = append(stale, fmt.Errorf("%s is not current: run go generate ./proto/...", path))
+			stale = append(stale, fmt.Errorf("%s is not current: go generate ./proto/... makes it so", path))
 		}
 	}
 	for _, path := range old { // its .proto is gone
