@@ -69,7 +69,9 @@ func BenchmarkDeliver(b *testing.B) {
 // BenchmarkSend is what one recipient costs, with nobody who needs the processor to read it.
 func BenchmarkSend(b *testing.B) {
 	g := newGateway(b, nil, nil)
-	g.connect(b, "user?id=user_1_a")
+	c := g.connect(b, "user?id=user_1_a")
+	g.deliver("open", user(1))
+	c.want("open") // the server knows too that it is open
 	f := NewFrames(change(1, "v"))
 	to := []access.Principal{user(1)}
 	g.mu.RLock()
