@@ -24,13 +24,17 @@ type Minter interface {
 
 // API answers /api/... All fields are needed.
 type API struct {
-	Credentials Credentials
-	Minter      Minter
-	Services    ServiceDoor
-	Publisher   Publisher
-	Proxies     *Proxies
-	PublicURL   string // --public-url, "" = from the request
-	Log         *slog.Logger
+	Credentials  Credentials
+	Minter       Minter
+	Services     ServiceDoor
+	Publisher    Publisher
+	Online       OnlineLister
+	Devices      DeviceDoor
+	DeviceStatus DeviceStatus
+	Disconnector Disconnector
+	Proxies      *Proxies
+	PublicURL    string // --public-url, "" = from the request
+	Log          *slog.Logger
 }
 
 // Routes adds the endpoints to r.
@@ -38,7 +42,13 @@ func (a *API) Routes(r chi.Router) {
 	r.Route("/api", func(r chi.Router) {
 		r.Use(openTeraHeaders)
 		r.Get("/user/login", a.userLogin)
+		r.Get("/user/users/online", a.usersOnline)
+		r.Get("/user/participants/online", a.participantsOnline)
+		r.Get("/user/devices/online", a.devicesOnline)
+		r.Get("/user/disconnect", a.userDisconnect)
+		r.Post("/device/status", a.deviceStatus)
 		r.Post("/service/events", a.publishEvents)
+		r.Get("/service/disconnect", a.serviceDisconnect)
 	})
 }
 

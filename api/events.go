@@ -106,7 +106,7 @@ func (a *API) service(w http.ResponseWriter, r *http.Request) (access.Service, b
 	if header := r.Header.Get("Authorization"); header != "" {
 		scheme, rest, hasBlank := strings.Cut(strings.TrimSpace(header), " ")
 		if !hasBlank {
-			plain(w, http.StatusUnauthorized, "Invalid Token")
+			a.answer(w, http.StatusUnauthorized, "Invalid Token")
 			return access.Service{}, false
 		}
 		if scheme == "OpenTera" {
@@ -117,18 +117,11 @@ func (a *API) service(w http.ResponseWriter, r *http.Request) (access.Service, b
 	switch {
 	case errors.Is(err, access.ErrUnauthorized):
 		a.Log.Info("service refused", "op", "service token", "addr", a.Proxies.ClientAddr(r))
-		unauthorized(w)
+		a.answer(w, http.StatusUnauthorized, "Unauthorized")
 		return access.Service{}, false
 	case err != nil:
 		a.unavailable(w, "service token", err)
 		return access.Service{}, false
 	}
 	return service, true
-}
-
-// plain is how OpenTera answers with a text.
-func plain(w http.ResponseWriter, status int, text string) {
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.WriteHeader(status)
-	_, _ = w.Write([]byte(text))
 }

@@ -66,7 +66,9 @@ func (a *API) userLogin(w http.ResponseWriter, r *http.Request) {
 
 // unauthorized is OpenTera's 401: no WWW-Authenticate, so that browsers do not prompt.
 func unauthorized(w http.ResponseWriter) {
-	plain(w, http.StatusUnauthorized, "Unauthorized")
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(http.StatusUnauthorized)
+	_, _ = w.Write([]byte("Unauthorized"))
 }
 
 func (a *API) unavailable(w http.ResponseWriter, op string, err error) {

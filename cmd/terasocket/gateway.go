@@ -132,14 +132,19 @@ func openGateway(ctx context.Context, cfg *serveCmd, log *slog.Logger) (_ *gatew
 		Presence:        g.presence,
 		ClientAddr:      proxies.ClientAddr,
 	}.Routes(router)
+	devices := &access.Devices{Pool: g.pool}
 	(&api.API{
-		Credentials: &access.Logins{Pool: g.pool, Passwords: access.NewPasswords()},
-		Minter:      g.tokens,
-		Services:    &access.Services{Pool: g.pool},
-		Publisher:   &access.Publisher{Pool: g.pool},
-		Proxies:     proxies,
-		PublicURL:   cfg.PublicURL,
-		Log:         log,
+		Credentials:  &access.Logins{Pool: g.pool, Passwords: access.NewPasswords()},
+		Minter:       g.tokens,
+		Services:     &access.Services{Pool: g.pool},
+		Publisher:    &access.Publisher{Pool: g.pool},
+		Online:       &access.Online{Pool: g.pool},
+		Devices:      devices,
+		DeviceStatus: devices,
+		Disconnector: &access.Disconnector{Pool: g.pool},
+		Proxies:      proxies,
+		PublicURL:    cfg.PublicURL,
+		Log:          log,
 	}).Routes(router)
 	g.server = newServer(router, log)
 	g.adminSrv = newServer((&api.Admin{Ready: g.ready, Metrics: registry}).Handler(), log)

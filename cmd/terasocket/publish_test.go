@@ -306,13 +306,13 @@ func TestPublishedByHTTP(t *testing.T) {
 	if status != 400 || answer != `{"index":1,"message":"event has a ownerUuid that is not a UUID"}` {
 		t.Errorf("%d %s", status, answer)
 	}
-	for header, want := range map[string]string{"OpenTera " + token + "x": "Unauthorized", "OpenTera": "Invalid Token"} {
+	for header, want := range map[string]string{"OpenTera " + token + "x": `"Unauthorized"`, "OpenTera": `"Invalid Token"`} {
 		if status, answer := s.post(header, "application/json", body(archive(s.lucie.uuid))); status != 401 || answer != want {
 			t.Errorf("%d %s, want %s", status, answer, want)
 		}
 	}
 	psql(t, s.url, fmt.Sprintf("UPDATE t_services SET service_enabled = false WHERE id_service = %d", opentera.DemoVideoRehabServiceID))
-	if status, answer := s.post("OpenTera "+token, "application/json", body(archive(s.lucie.uuid))); status != 401 || answer != "Unauthorized" {
+	if status, answer := s.post("OpenTera "+token, "application/json", body(archive(s.lucie.uuid))); status != 401 || answer != `"Unauthorized"` {
 		t.Errorf("a disabled service: %d %s", status, answer)
 	}
 	s.mustReach("refused", nil)

@@ -1,0 +1,77 @@
+package access
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// ErrDisabled is returned for the good token of a device that is disabled.
+var ErrDisabled = errors.New("disabled device")
+
+// Devices knows devices by the static tokens that OpenTera gives them (HS256 with the server setting TokenEncryptionKey,
+// claim device_uuid), and keeps what they tell of themselves.
+type Devices struct {
+	Pool *pgxpool.Pool
+}
+
+//go:embed sql/device_by_token.sql
+var deviceByTokenSQL string
+
+//go:embed sql/device_status.sql
+var deviceStatusSQL string
+
+// deviceClaims are those of a static token.
+type deviceClaims struct {
+	DeviceUUID string `json:"device_uuid"`
+	jwt.RegisteredClaims
+}
+
+// maxDeviceToken is far more than a static token takes.
+const maxDeviceToken = 4 << 10
+
+// Device says whose token it is.
+// Errors: ErrUnauthorized for one that no device has, of another key or algorithm, of another device, or of a device that
+// is deleted; ErrDisabled; or the database's.
+func (d *Devices) Device(ctx context.Context, token string) (Identity, error) {
+	if !isText(token) || len(token) > maxDeviceToken {
+		return Identity{}, ErrUnauthorized
+	}
+	device := Identity{Principal: Principal{Kind: Device}}
+	var isEnabled bool
+	var key *string
+	err := d.Pool.QueryRow(ctx, deviceByTokenSQL, token).Scan(&device.ID, &device.UUID, &device.Name, &isEnabled, &key)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return Identity{}, ErrUnauthorized
+	case err != nil:
+		return Identity{}, fmt.Errorf("look the device up: %w", err)
+	case key == nil || *key == "": // an empty key would sign for anybody
+		return Identity{}, errors.New("the server setting TokenEncryptionKey is missing")
+	}
+	var claims deviceClaims
+	if _, err := jwt.ParseWithClaims(token, &claims, func(*jwt.Token) (any, error) { return []byte(*key), nil },
+		jwt.WithValidMethods([]string{"HS256"})); err != nil || claims.DeviceUUID != device.UUID {
+		return Identity{}, ErrUnauthorized
+	}
+	if !isEnabled {
+		return Identity{}, ErrDisabled
+	}
+	return device, nil
+}
+
+// SetStatus keeps what a device tells of itself, JSON text, while it is online, and announces it to those who may see the
+// device. at is the device's own number. isOnline is false when nothing was kept. Errors: the database's.
+func (d *Devices) SetStatus(ctx context.Context, id int32, status string, at float64) (isOnline bool, err error) {
+	number := strconv.FormatFloat(at, 'f', -1, 64) // PostgreSQL would round a float to 15 digits
+	if err := d.Pool.QueryRow(ctx, deviceStatusSQL, id, status, number).Scan(&isOnline); err != nil {
+		return false, fmt.Errorf("set device status: %w", err)
+	}
+	return isOnline, nil
+}
