@@ -130,7 +130,7 @@ func TestPresenceByREST(t *testing.T) {
 	}
 	get("/api/service/disconnect?id_user=13", bearer(service), `403 "Forbidden"`)
 	get("/api/service/disconnect?id_device=1", bearer(service), `200 "Success"`)
-	get("/api/service/disconnect?id_device=1", bearer("x"), `401 Unauthorized`)
+	get("/api/service/disconnect?id_device=1", bearer("x"), `401 "Unauthorized"`)
 	for _, e := range []*ear{lucie, ursula, tablet} {
 		got := e.next()
 		for strings.Contains(got, "DEVICE_STATUS_CHANGED") { // the tablet hears its own
