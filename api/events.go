@@ -54,11 +54,7 @@ func (a *API) publishEvents(w http.ResponseWriter, r *http.Request) {
 		a.refuse(w, http.StatusUnsupportedMediaType, "Content-Type must be application/x-protobuf or application/json", -1)
 		return
 	}
-	// not every ResponseWriter has deadlines; without one the client may take its time
-	deadline := http.NewResponseController(w)
-	_ = deadline.SetReadDeadline(time.Now().Add(eventsBodyTime))
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxEventsBody))
-	_ = deadline.SetReadDeadline(time.Time{}) // it would end the request while the database is at it
+	body, err := readBody(w, r, maxEventsBody, eventsBodyTime)
 	var tooBig *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooBig):
@@ -89,6 +85,15 @@ func (a *API) publishEvents(w http.ResponseWriter, r *http.Request) {
 		a.Log.Debug("published", "op", "publish", "principal", service.String(), "events", len(seqs))
 		a.answer(w, http.StatusOK, map[string]any{"seqs": seqs})
 	}
+}
+
+// readBody reads at most limit bytes within that time; one more is an *http.MaxBytesError.
+func readBody(w http.ResponseWriter, r *http.Request, limit int64, within time.Duration) ([]byte, error) {
+	// not every ResponseWriter has deadlines; without one the client may take its time
+	deadline := http.NewResponseController(w)
+	_ = deadline.SetReadDeadline(time.Now().Add(within))
+	defer func() { _ = deadline.SetReadDeadline(time.Time{}) }() // it would end the request while the database is at it
+	return io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 }
 
 // refuse answers what is wrong; index is the event that it is about, or -1.

@@ -18,25 +18,12 @@ import (
 func (a *API) userLogin(w http.ResponseWriter, r *http.Request) {
 	withWebsocket, ok := boolean(r, "with_websocket", "with_websockets")
 	if !ok {
-		a.answer(w, http.StatusBadRequest, map[string]any{
-			"errors":  map[string]string{"with_websocket": "must be true or false"},
-			"message": "Input payload validation failed",
-		})
+		a.badArgument(w, "with_websocket", mustBeBoolean)
 		return
 	}
-	username, password, ok := r.BasicAuth()
-	if !ok {
-		unauthorized(w)
-		return
-	}
-	login, err := a.Credentials.User(r.Context(), username, password)
+	login, ok := a.basic(w, r, "user login")
 	switch {
-	case errors.Is(err, access.ErrUnauthorized):
-		a.Log.Info("login refused", "op", "user login", "addr", a.Proxies.ClientAddr(r))
-		unauthorized(w)
-		return
-	case err != nil:
-		a.unavailable(w, "user login", err)
+	case !ok:
 		return
 	case login.MustChangePassword:
 		a.answer(w, http.StatusOK, map[string]string{"message": "Password change required for this user.",
@@ -62,6 +49,26 @@ func (a *API) userLogin(w http.ResponseWriter, r *http.Request) {
 	}
 	a.Log.Info("login", "op", "user login", "principal", login.Principal.String(), "addr", a.Proxies.ClientAddr(r))
 	a.answer(w, http.StatusOK, answer)
+}
+
+// basic checks a user's name and password, from HTTP Basic. Where they are not good, the answer is written.
+func (a *API) basic(w http.ResponseWriter, r *http.Request, op string) (access.Login, bool) {
+	username, password, ok := r.BasicAuth()
+	if !ok {
+		unauthorized(w)
+		return access.Login{}, false
+	}
+	login, err := a.Credentials.User(r.Context(), username, password)
+	switch {
+	case errors.Is(err, access.ErrUnauthorized):
+		a.Log.Info("user refused", "op", op, "addr", a.Proxies.ClientAddr(r))
+		unauthorized(w)
+		return access.Login{}, false
+	case err != nil:
+		a.unavailable(w, op, err)
+		return access.Login{}, false
+	}
+	return login, true
 }
 
 // unauthorized is OpenTera's 401: no WWW-Authenticate, so that browsers do not prompt.

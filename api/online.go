@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"errors"
 	"net/http"
 
 	"terasocket/access"
@@ -83,18 +82,9 @@ func (a *API) devicesOnline(w http.ResponseWriter, r *http.Request) {
 //	401 {"message": "Unauthorized - ..."}: the password is right but must be changed first, or is not enough (2FA)
 //	503 too many logins at once, or no database
 func (a *API) user(w http.ResponseWriter, r *http.Request) (access.Login, bool) {
-	username, password, ok := r.BasicAuth()
-	if !ok {
-		unauthorized(w)
-		return access.Login{}, false
-	}
-	login, err := a.Credentials.User(r.Context(), username, password)
+	login, ok := a.basic(w, r, "user")
 	switch {
-	case errors.Is(err, access.ErrUnauthorized):
-		a.Log.Info("user refused", "op", "user", "addr", a.Proxies.ClientAddr(r))
-		unauthorized(w)
-	case err != nil:
-		a.unavailable(w, "user", err)
+	case !ok:
 	case login.MustChangePassword:
 		a.refuse(w, http.StatusUnauthorized, "Unauthorized - User must login first to change password", -1)
 	case login.Needs2FA:

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -46,11 +45,7 @@ func (a *API) deviceStatus(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	// not every ResponseWriter has deadlines; without one the client may take its time
-	deadline := http.NewResponseController(w)
-	_ = deadline.SetReadDeadline(time.Now().Add(statusBodyTime))
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxStatusBody))
-	_ = deadline.SetReadDeadline(time.Time{})
+	body, err := readBody(w, r, maxStatusBody, statusBodyTime)
 	var tooBig *http.MaxBytesError
 	if errors.As(err, &tooBig) {
 		a.answer(w, http.StatusRequestEntityTooLarge, "The body is over 64 KiB.")

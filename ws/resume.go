@@ -49,10 +49,7 @@ func (r *resumer) run(ctx context.Context, c *Conn) {
 	if c.Since > 0 {
 		err = r.replay(ctx, c, sent)
 	}
-	var trimmed *TrimmedError
-	switch {
-	case err == nil:
-	case errors.As(err, &trimmed):
+	if trimmed := (*TrimmedError)(nil); errors.As(err, &trimmed) {
 		// what can be told is told: from where on the log is whole
 		err = c.sendReplayed(ctx, &event.Event{Seq: c.Since, At: time.Now(), Message: &terasocket.ReplayIncomplete{OldestSeq: trimmed.Oldest}})
 		c.log.Warn("cannot resume: the log does not reach back that far", "conn", c.id, "principal", c.Identity.Principal.String(), "event", c.Since)
