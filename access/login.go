@@ -10,9 +10,6 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// ErrUnauthorized is the one answer to an unknown username, a wrong password and a disabled account.
-var ErrUnauthorized = errors.New("unauthorized")
-
 // Login is what a user's credentials open (OpenTera's Login and authentication).
 type Login struct {
 	Identity

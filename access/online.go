@@ -152,3 +152,6 @@ func (d *Disconnector) disconnect(ctx context.Context, caller string, callerID i
 	}
 	return ErrForbidden
 }
+
+// IsConnected says whether the principal has an open socket on a gateway whose lease is good.
+func (o *Online) IsConnected(ctx context.Context, p Principal) (bool, error) { return false, errTODO }

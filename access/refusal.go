@@ -1,0 +1,43 @@
+package access
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"terasocket/proto/opentera"
+)
+
+// ErrUnauthorized is the one answer to an unknown username, a wrong password, a bad token and a disabled account.
+var ErrUnauthorized = errors.New("unauthorized")
+
+// Refusal is why credentials open nothing. errors.Is(err, ErrUnauthorized) holds: whoever asks is told only that, the
+// audit is told Status.
+type Refusal struct {
+	Status opentera.LoginEvent_LoginStatus
+	Who    Identity // zero: the credentials name nobody
+}
+
+func (r *Refusal) Error() string { return "unauthorized: " + r.Status.String() }
+
+// Is makes every Refusal an ErrUnauthorized.
+func (r *Refusal) Is(target error) bool { return target == ErrUnauthorized }
+
+// TooMany says that there were too many failures, and how long to wait. The audit is told MAX_ATTEMPTS_REACHED.
+type TooMany struct {
+	Wait time.Duration
+	Who  Identity // zero: the credentials name nobody
+}
+
+func (t *TooMany) Error() string {
+	return fmt.Sprintf("too many failed attempts: wait %v", t.Wait.Round(time.Second))
+}
+
+// The statuses, in fewer letters.
+const (
+	wrongPassword   = opentera.LoginEvent_LOGIN_STATUS_FAILED_WITH_WRONG_PASSWORD
+	wrongUsername   = opentera.LoginEvent_LOGIN_STATUS_FAILED_WITH_WRONG_USERNAME
+	invalidToken    = opentera.LoginEvent_LOGIN_STATUS_FAILED_WITH_INVALID_TOKEN
+	expiredToken    = opentera.LoginEvent_LOGIN_STATUS_FAILED_WITH_EXPIRED_TOKEN
+	disabledAccount = opentera.LoginEvent_LOGIN_STATUS_FAILED_WITH_DISABLED_ACCOUNT
+)
