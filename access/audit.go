@@ -2,8 +2,12 @@ package access
 
 import (
 	"context"
+	"fmt"
+	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"google.golang.org/protobuf/encoding/protojson"
 
 	"terasocket/proto/opentera"
 )
@@ -15,7 +19,7 @@ type Audit struct {
 
 // LoginRecord is one of them: a LoginEvent. Never put a secret into it.
 type LoginRecord struct {
-	Status        opentera.LoginEvent_LoginStatus
+	Status        opentera.LoginEvent_LoginStatus // UNKNOWN: no login, a logout for example
 	Type          opentera.LoginEvent_LoginType
 	Who           Identity // zero: nobody, or a service
 	ServiceUUID   string
@@ -28,5 +32,60 @@ type LoginRecord struct {
 	Message       string
 }
 
-// Record writes it. Errors: the database's.
-func (a *Audit) Record(ctx context.Context, r LoginRecord) error { return errTODO }
+// Record writes it, to OpenTera's topic log.error for a refusal, else log.info. Errors: the database's.
+func (a *Audit) Record(ctx context.Context, r LoginRecord) error {
+	topic, level := "log.info", opentera.LogEvent_LOGLEVEL_INFO
+	if r.Status > opentera.LoginEvent_LOGIN_STATUS_SUCCESS {
+		topic, level = "log.error", opentera.LogEvent_LOGLEVEL_ERROR
+	}
+	e := &opentera.LoginEvent{
+		LogHeader: &opentera.LogEvent{
+			Level:     level,
+			Timestamp: float64(time.Now().UnixMicro()) / 1e6,
+			Sender:    "terasocket",
+			Message:   printable(r.Message),
+		},
+		LoginType:      r.Type,
+		LoginStatus:    r.Status,
+		ClientName:     printable(r.ClientName),
+		ClientVersion:  printable(r.ClientVersion),
+		ClientIp:       printable(r.ClientIP),
+		OsName:         printable(r.OSName),
+		OsVersion:      printable(r.OSVersion),
+		ServiceUuid:    printable(r.ServiceUUID),
+		ServerEndpoint: printable(r.Endpoint),
+	}
+	switch uuid := printable(r.Who.UUID); r.Who.Kind {
+	case User:
+		e.UserUuid = uuid
+	case Participant:
+		e.ParticipantUuid = uuid
+	case Device:
+		e.DeviceUuid = uuid
+	}
+	body, err := protojson.Marshal(e)
+	if err != nil {
+		return fmt.Errorf("record login: %w", err)
+	}
+	if _, err := a.Pool.Exec(ctx, "SELECT terasocket.record_message($1, 'opentera.protobuf.LoginEvent', $2::jsonb, '[[]]')", topic, string(body)); err != nil {
+		return fmt.Errorf("record login: %w", err)
+	}
+	return nil
+}
+
+// printable is what of a client's text can be stored: whatever it sends, it is recorded.
+func printable(text string) string {
+	text = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(text, "?"))
+	const most = 200
+	for i := range text {
+		if i > most {
+			return strings.ToValidUTF8(text[:most], "")
+		}
+	}
+	return text
+}

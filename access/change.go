@@ -3,17 +3,77 @@ package access
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
 )
 
 // Why a password is not changed.
 var (
 	ErrSamePassword = errors.New("new password same as old password")
 	ErrNotRequired  = errors.New("user not required to change password")
+	ErrWeakPassword = errors.New("the password is too weak") // PasswordWeaknesses says why
 )
 
-// ChangePassword replaces the password of a user that must change it.
-// Errors: ErrNotRequired, ErrSamePassword, ErrBusy, or the database's.
-func (u *Users) ChangePassword(ctx context.Context, id int32, password string) error { return errTODO }
+// ChangePassword replaces the password of a user that must change it, and ends its second steps. The work is bounded like
+// that of ByPassword. Errors: ErrNotRequired, ErrWeakPassword, ErrSamePassword, ErrBusy, or the database's.
+func (u *Users) ChangePassword(ctx context.Context, id int32, password string) error {
+	if len(PasswordWeaknesses(password)) > 0 {
+		return ErrWeakPassword
+	}
+	var old *string
+	if err := u.Pool.QueryRow(ctx, "SELECT max(password) FROM terasocket.user_account(by_id => $1) WHERE is_enabled AND must_change", id).Scan(&old); err != nil {
+		return fmt.Errorf("look the user up: %w", err)
+	}
+	if old == nil {
+		return ErrNotRequired
+	}
+	var hash string
+	err := u.Passwords.inTurn(ctx, func() (err error) {
+		if compare(*old, password) {
+			return ErrSamePassword
+		}
+		hash, err = hashed(password)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	var isChanged bool
+	if err := u.Pool.QueryRow(ctx, "SELECT terasocket.change_password($1, $2, $3)", id, *old, hash).Scan(&isChanged); err != nil {
+		return fmt.Errorf("change password: %w", err)
+	}
+	if !isChanged { // somebody else has, in between
+		return ErrNotRequired
+	}
+	return nil
+}
+
+// passwordSpecials are the special characters that OpenTera takes for such.
+const passwordSpecials = " !#$%&'()*+,-./[\\]^_`{|}~\""
 
 // PasswordWeaknesses says what a password lacks, by OpenTera's rules; empty: nothing.
-func PasswordWeaknesses(password string) []string { return nil }
+func PasswordWeaknesses(password string) (weaknesses []string) {
+	const (
+		digits = "0123456789"
+		lower  = "abcdefghijklmnopqrstuvwxyz"
+		upper  = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	)
+	if utf8.RuneCountInString(password) < 10 {
+		weaknesses = append(weaknesses, "Password must be at least 10 characters long")
+	}
+	for _, need := range [...]struct{ characters, text string }{
+		{digits, "Password must have at least one digit"},
+		{upper, "Password must have at least one upper case letter"},
+		{lower, "Password must have at least one lower case letter"},
+		{passwordSpecials, "Password must have at least one special character"},
+	} {
+		if !strings.ContainsAny(password, need.characters) {
+			weaknesses = append(weaknesses, need.text)
+		}
+	}
+	if strings.Contains(password, "\x00") || !utf8.ValidString(password) {
+		weaknesses = append(weaknesses, "Password has a character that cannot be used")
+	}
+	return weaknesses
+}

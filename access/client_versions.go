@@ -2,6 +2,9 @@ package access
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 )
@@ -22,7 +25,31 @@ type ClientVersions struct {
 	Pool *pgxpool.Pool
 }
 
-// Client gives the one of this name, nil when it is unknown. Errors: the database's.
+// Client gives the one of this name, nil when it is unknown. Errors: a setting that is not OpenTera's JSON, or the
+// database's.
 func (c *ClientVersions) Client(ctx context.Context, name string) (*ClientVersion, error) {
-	return nil, errTODO
+	var setting *string
+	if err := c.Pool.QueryRow(ctx, "SELECT terasocket.server_setting('ServerVersions')").Scan(&setting); err != nil {
+		return nil, fmt.Errorf("read client versions: %w", err)
+	}
+	if setting == nil {
+		return nil, nil
+	}
+	return clientVersion(*setting, name)
+}
+
+// clientVersion finds a client in the text of the setting.
+func clientVersion(setting, name string) (*ClientVersion, error) {
+	var versions struct {
+		Clients []ClientVersion `json:"clients"`
+	}
+	if json.Unmarshal([]byte(setting), &versions) != nil {
+		return nil, errors.New("the server setting ServerVersions is not the JSON that OpenTera writes")
+	}
+	for i := range versions.Clients {
+		if versions.Clients[i].Name == name {
+			return &versions.Clients[i], nil
+		}
+	}
+	return nil, nil
 }

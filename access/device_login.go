@@ -1,6 +1,12 @@
 package access
 
-import "context"
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+)
 
 // DeviceInfo is what a device is told when it logs in.
 type DeviceInfo struct {
@@ -34,18 +40,47 @@ type DeviceParticipant struct {
 	UUID string `json:"participant_uuid"`
 }
 
-// ByUUID finds the device that a verified certificate names. Errors: *Refusal when there is none, ErrDisabled, or the database's.
+// ByUUID finds the device that a verified certificate names.
+// Errors: *Refusal when there is none; ErrDisabled, with the device; or the database's.
 func (d *Devices) ByUUID(ctx context.Context, uuid string) (Identity, error) {
-	return Identity{}, errTODO
+	if !isText(uuid) || len(uuid) > 36 {
+		return Identity{}, &Refusal{Status: invalidToken}
+	}
+	device := Identity{Principal: Principal{Kind: Device}}
+	var isEnabled bool
+	err := d.Pool.QueryRow(ctx, "SELECT id, uuid, name, is_enabled FROM terasocket.device_by_uuid($1)", uuid).
+		Scan(&device.ID, &device.UUID, &device.Name, &isEnabled)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return Identity{}, &Refusal{Status: invalidToken}
+	case err != nil:
+		return Identity{}, fmt.Errorf("look the device up: %w", err)
+	case !isEnabled:
+		return device, ErrDisabled
+	}
+	return device, nil
 }
 
-// Info gives what the device is told.
+// Info gives what the device is told. Errors: *Refusal when it is gone or disabled, or the database's.
 func (d *Devices) Info(ctx context.Context, id int32) (DeviceInfo, error) {
-	return DeviceInfo{}, errTODO
+	var info *DeviceInfo
+	if err := d.Pool.QueryRow(ctx, "SELECT terasocket.device_login($1)", id).Scan(&info); err != nil {
+		return DeviceInfo{}, fmt.Errorf("look the device up: %w", err)
+	}
+	if info == nil {
+		return DeviceInfo{}, &Refusal{Status: disabledAccount}
+	}
+	info.IsOnlineable = info.Device.IsOnlineable
+	return *info, nil
 }
 
-// Stamp sets device_lastonline.
-func (d *Devices) Stamp(ctx context.Context, id int32) error { return errTODO }
+// Stamp sets device_lastonline. Errors: the database's.
+func (d *Devices) Stamp(ctx context.Context, id int32) error {
+	return stamp(ctx, d.Pool, Principal{Device, id})
+}
 
-// Logout closes the device's sockets, on whichever gateway, and ends its connect tokens.
-func (d *Devices) Logout(ctx context.Context, id Identity) error { return errTODO }
+// Logout closes the device's sockets, on whichever gateway, and ends its connect tokens. Its token stays.
+// Errors: the database's.
+func (d *Devices) Logout(ctx context.Context, id Identity) error {
+	return logout(ctx, d.Pool, id, "", "")
+}

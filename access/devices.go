@@ -33,15 +33,12 @@ type deviceClaims struct {
 	jwt.RegisteredClaims
 }
 
-// maxDeviceToken is far more than a static token takes.
-const maxDeviceToken = 4 << 10
-
 // Device says whose token it is.
-// Errors: ErrUnauthorized for one that no device has, of another key or algorithm, of another device, or of a device that
-// is deleted; ErrDisabled; or the database's.
+// Errors: *Refusal for one that no device has, of another key or algorithm, of another device, or of a device that is
+// deleted; ErrDisabled, with the device; or the database's.
 func (d *Devices) Device(ctx context.Context, token string) (Identity, error) {
-	if !isText(token) || len(token) > maxDeviceToken {
-		return Identity{}, ErrUnauthorized
+	if !isText(token) || len(token) > maxToken {
+		return Identity{}, &Refusal{Status: invalidToken}
 	}
 	device := Identity{Principal: Principal{Kind: Device}}
 	var isEnabled bool
@@ -49,19 +46,18 @@ func (d *Devices) Device(ctx context.Context, token string) (Identity, error) {
 	err := d.Pool.QueryRow(ctx, deviceByTokenSQL, token).Scan(&device.ID, &device.UUID, &device.Name, &isEnabled, &key)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
-		return Identity{}, ErrUnauthorized
+		return Identity{}, &Refusal{Status: invalidToken}
 	case err != nil:
 		return Identity{}, fmt.Errorf("look the device up: %w", err)
 	case key == nil || *key == "": // an empty key would sign for anybody
 		return Identity{}, errors.New("the server setting TokenEncryptionKey is missing")
 	}
 	var claims deviceClaims
-	if _, err := jwt.ParseWithClaims(token, &claims, func(*jwt.Token) (any, error) { return []byte(*key), nil },
-		jwt.WithValidMethods([]string{"HS256"})); err != nil || claims.DeviceUUID != device.UUID {
-		return Identity{}, ErrUnauthorized
+	if err := parse(token, &claims, []string{*key}); err != nil || claims.DeviceUUID != device.UUID {
+		return Identity{}, &Refusal{Status: invalidToken}
 	}
 	if !isEnabled {
-		return Identity{}, ErrDisabled
+		return device, ErrDisabled
 	}
 	return device, nil
 }

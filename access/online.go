@@ -153,5 +153,11 @@ func (d *Disconnector) disconnect(ctx context.Context, caller string, callerID i
 	return ErrForbidden
 }
 
-// IsConnected says whether the principal has an open socket on a gateway whose lease is good.
-func (o *Online) IsConnected(ctx context.Context, p Principal) (bool, error) { return false, errTODO }
+// IsConnected says whether the principal has an open socket on a gateway whose lease is good. Who is online only for the
+// grace, or by a gateway that has crashed, is not: nobody is locked out for longer than a lease. Errors: the database's.
+func (o *Online) IsConnected(ctx context.Context, p Principal) (isConnected bool, err error) {
+	if err := o.Pool.QueryRow(ctx, "SELECT terasocket.is_connected($1, $2)", p.Kind.String(), p.ID).Scan(&isConnected); err != nil {
+		return false, fmt.Errorf("look for sockets: %w", err)
+	}
+	return isConnected, nil
+}

@@ -2,8 +2,13 @@ package access
 
 import (
 	"context"
+	_ "embed"
+	"errors"
+	"fmt"
 	"time"
 
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -24,29 +29,150 @@ type Participants struct {
 	Now       func() time.Time // nil: time.Now
 }
 
-// ByPassword checks a username and a password. Errors: as Users.ByPassword.
+//go:embed sql/participant_attempt.sql
+var participantAttemptSQL string
+
+//go:embed sql/participant_account.sql
+var participantAccountSQL string
+
+//go:embed sql/participant_token.sql
+var participantTokenSQL string
+
+// participantClaims are those of a participant's tokens, OpenTera's. Name is not in a static one.
+type participantClaims struct {
+	jwt.RegisteredClaims
+	UUID string `json:"participant_uuid"`
+	ID   int32  `json:"id_participant"`
+	Name string `json:"user_fullname"` // as OpenTera calls it
+}
+
+// ByPassword checks a username and a password. Failures are counted as those of users are. Usernames are not unique in the
+// database: the first participant counts. Nothing is stamped. Errors: as Users.ByPassword.
 func (p *Participants) ByPassword(ctx context.Context, username, password string) (ParticipantLogin, error) {
-	return ParticipantLogin{}, errTODO
+	login := ParticipantLogin{IsFull: true}
+	err := guess(ctx, p.Pool, p.Passwords, Participant, username, password, func(ctx context.Context, who []byte, username *string) (a attempt, err error) {
+		err = p.Pool.QueryRow(ctx, participantAttemptSQL, who, username).Scan(&a.number, &a.seconds, &a.id, &a.who.UUID, &a.who.Name, &a.hash, &a.mayEnter,
+			&login.ProjectID, &login.BaseToken)
+		if a.id != nil {
+			login.Identity = Identity{Principal: Principal{Kind: Participant, ID: *a.id}, UUID: a.who.UUID, Name: a.who.Name}
+		}
+		return a, err
+	})
+	if err != nil {
+		return ParticipantLogin{}, err
+	}
+	return login, nil
 }
 
-// ByToken says whose static or dynamic token it is. Errors: *Refusal, or the database's.
+// ByToken says whose token it is: a static one, which the participant's row holds, or a dynamic one, which we have signed.
+// Errors: *Refusal, or the database's.
 func (p *Participants) ByToken(ctx context.Context, token string) (ParticipantLogin, error) {
-	return ParticipantLogin{}, errTODO
+	if !isToken(token) {
+		return ParticipantLogin{}, &Refusal{Status: invalidToken}
+	}
+	login, err := p.byStatic(ctx, token)
+	if !errors.Is(err, pgx.ErrNoRows) {
+		return login, err
+	}
+	var claims participantClaims
+	err = checkDynamic(ctx, p.Pool, "participant", token, &claims, p.Now)
+	if refused := (*Refusal)(nil); errors.As(err, &refused) && refused.Status == expiredToken {
+		refused.Who = Identity{Principal: Principal{Kind: Participant, ID: claims.ID}, UUID: claims.UUID, Name: claims.Name}
+	}
+	if err != nil {
+		return ParticipantLogin{}, err
+	}
+	if claims.UUID == "" {
+		return ParticipantLogin{}, &Refusal{Status: invalidToken}
+	}
+	row, err := p.row(ctx, &claims.UUID, nil)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return ParticipantLogin{}, &Refusal{Status: invalidToken}
+	case err != nil:
+		return ParticipantLogin{}, err
+	case !row.isEnabled:
+		return ParticipantLogin{}, &Refusal{Status: disabledAccount, Who: row.login.Identity}
+	}
+	row.login.IsFull, row.login.IsDynamic = true, true
+	return row.login, nil
 }
 
-// Token signs a dynamic one.
+// byStatic checks a static token: HS256 with the server setting ParticipantTokenEncryptionKey, claim participant_uuid.
+// Errors: pgx.ErrNoRows when no participant has it, *Refusal, or the database's.
+func (p *Participants) byStatic(ctx context.Context, token string) (ParticipantLogin, error) {
+	row, err := p.row(ctx, nil, &token)
+	if err != nil {
+		return ParticipantLogin{}, err
+	}
+	if row.key == nil || *row.key == "" { // an empty key would sign for anybody
+		return ParticipantLogin{}, errors.New("the server setting ParticipantTokenEncryptionKey is missing")
+	}
+	var claims participantClaims
+	var options []jwt.ParserOption
+	if p.Now != nil {
+		options = append(options, jwt.WithTimeFunc(p.Now))
+	}
+	err = parse(token, &claims, []string{*row.key}, options...)
+	switch {
+	case errors.Is(err, jwt.ErrTokenExpired):
+		return ParticipantLogin{}, &Refusal{Status: expiredToken, Who: row.login.Identity}
+	case err != nil, claims.UUID != row.login.UUID:
+		return ParticipantLogin{}, &Refusal{Status: invalidToken}
+	case !row.isEnabled || !row.hasToken:
+		return ParticipantLogin{}, &Refusal{Status: disabledAccount, Who: row.login.Identity}
+	}
+	return row.login, nil
+}
+
+// participantRow is a participant that is not deleted.
+type participantRow struct {
+	login     ParticipantLogin
+	isEnabled bool
+	hasToken  bool    // its static token is good
+	key       *string // of static tokens
+}
+
+func (p *Participants) row(ctx context.Context, uuid, token *string) (participantRow, error) {
+	row := participantRow{login: ParticipantLogin{Identity: Identity{Principal: Principal{Kind: Participant}}}}
+	err := p.Pool.QueryRow(ctx, participantAccountSQL, uuid, token).Scan(&row.login.ID, &row.login.UUID, &row.login.Name, &row.isEnabled, &row.hasToken,
+		&row.login.ProjectID, &row.login.BaseToken, &row.key)
+	if err != nil {
+		return participantRow{}, fmt.Errorf("look the participant up: %w", err)
+	}
+	return row, nil
+}
+
+// Token signs a dynamic one. Errors: *Refusal when the participant is gone or disabled, or the database's.
 func (p *Participants) Token(ctx context.Context, id int32, lifetime time.Duration) (string, error) {
-	return "", errTODO
+	var key, jti string
+	var claims participantClaims
+	err := p.Pool.QueryRow(ctx, participantTokenSQL, id).Scan(&key, &jti, &claims.UUID, &claims.Name)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return "", &Refusal{Status: disabledAccount}
+	}
+	if err != nil {
+		return "", fmt.Errorf("make participant token: %w", err)
+	}
+	claims.ID, claims.RegisteredClaims = id, validity(p.Now, jti, lifetime)
+	return sign(key, &claims)
 }
 
-// Logout closes its sockets, and ends its connect tokens and this dynamic token ("": none; a static one stays).
-func (p *Participants) Logout(ctx context.Context, id Identity, token string) error { return errTODO }
+// Logout closes the participant's sockets, on whichever gateway, and ends its connect tokens and this dynamic token ("":
+// none; a static one stays). Errors: the database's.
+func (p *Participants) Logout(ctx context.Context, id Identity, token string) error {
+	return logout(ctx, p.Pool, id, "participant", token)
+}
 
-// Disable ends a dynamic token before its time.
-func (p *Participants) Disable(ctx context.Context, token string) error { return errTODO }
+// Disable ends a dynamic token before its time; a static one stays. Errors: as Users.Disable.
+func (p *Participants) Disable(ctx context.Context, token string) error {
+	return disable(ctx, p.Pool, "participant", token)
+}
 
-// Stamp sets participant_lastonline.
-func (p *Participants) Stamp(ctx context.Context, id int32) error { return errTODO }
+// Stamp sets participant_lastonline. Errors: the database's.
+func (p *Participants) Stamp(ctx context.Context, id int32) error {
+	return stamp(ctx, p.Pool, Principal{Participant, id})
+}
 
 // SessionType is one of a participant's or a device's projects, as the login shows it.
 type SessionType struct {
@@ -57,7 +183,10 @@ type SessionType struct {
 	Name      string `json:"session_type_name"`
 }
 
-// SessionTypes lists those of the participant's project; never nil.
-func (p *Participants) SessionTypes(ctx context.Context, id int32) ([]SessionType, error) {
-	return nil, errTODO
+// SessionTypes lists those of the participant's project; never nil. Errors: the database's.
+func (p *Participants) SessionTypes(ctx context.Context, id int32) (types []SessionType, err error) {
+	if err := p.Pool.QueryRow(ctx, "SELECT terasocket.participant_session_types($1)", id).Scan(&types); err != nil {
+		return nil, fmt.Errorf("list session types: %w", err)
+	}
+	return types, nil
 }

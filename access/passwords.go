@@ -3,6 +3,8 @@ package access
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 
 	"golang.org/x/crypto/bcrypt"
 )
@@ -10,8 +12,8 @@ import (
 // ErrBusy says that so many passwords are waiting to be checked that another must come back later.
 var ErrBusy = errors.New("too many logins at once")
 
-// Passwords compares passwords with bcrypt hashes, one at a time: a comparison takes about 200 ms of a core, and a storm
-// of logins must leave the cores to the sockets.
+// Passwords compares passwords with bcrypt hashes, and makes such hashes, one at a time: either takes about 200 ms of a
+// core, and a storm of logins must leave the cores to the sockets.
 type Passwords struct {
 	turn  chan struct{} // holds the one that is comparing
 	queue chan struct{} // holds it and all that wait
@@ -20,8 +22,10 @@ type Passwords struct {
 // passwordQueue is how many may wait: a few seconds' worth.
 const passwordQueue = 16
 
-// dummyHash is what the password of an unknown user is compared with: cost 12, passlib's default that OpenTera uses, of 32
-// random bytes that nobody kept.
+// passwordCost is passlib's default that OpenTera uses.
+const passwordCost = 12
+
+// dummyHash is what the password of an unknown user is compared with: cost 12, of 32 random bytes that nobody kept.
 const dummyHash = "$2a$12$qdGfseejBqw6Rd0aYEF8NeocOYqqUkmuf3MV4BTi40duXtvRJvYOa"
 
 // NewPasswords makes one; a gateway needs no more.
@@ -32,24 +36,51 @@ func NewPasswords() *Passwords {
 // Match says whether password belongs to hash, a bcrypt hash of any ident ($2a$, $2b$, $2y$) as passlib writes it; only
 // its first 72 bytes count. A hash that is empty or none of bcrypt's matches nothing and takes as long.
 // Errors: ErrBusy, or ctx's while waiting.
-func (p *Passwords) Match(ctx context.Context, hash, password string) (bool, error) {
+func (p *Passwords) Match(ctx context.Context, hash, password string) (matches bool, err error) {
+	err = p.inTurn(ctx, func() error {
+		matches = compare(hash, password)
+		return nil
+	})
+	return matches, err
+}
+
+// inTurn runs do, which compares or hashes, when nobody else does. Errors: ErrBusy, ctx's while waiting, or those of do.
+func (p *Passwords) inTurn(ctx context.Context, do func() error) error {
 	select {
 	case p.queue <- struct{}{}:
 		defer func() { <-p.queue }()
 	default:
-		return false, ErrBusy
+		return ErrBusy
 	}
 	select {
 	case p.turn <- struct{}{}:
 		defer func() { <-p.turn }()
 	case <-ctx.Done():
-		return false, ctx.Err()
+		return ctx.Err()
 	}
-	given := []byte(password)[:min(len(password), 72)]
-	against := []byte(hash)
-	if _, err := bcrypt.Cost(against); err != nil {
-		_ = bcrypt.CompareHashAndPassword([]byte(dummyHash), given)
-		return false, nil
-	}
-	return bcrypt.CompareHashAndPassword(against, given) == nil, nil
+	return do()
 }
+
+// compare is for whoever has the turn.
+func compare(hash, password string) bool {
+	against := []byte(hash)
+	_, err := bcrypt.Cost(against)
+	// A zero byte ends a password in bcrypt, so passlib takes none with one.
+	if err != nil || strings.Contains(password, "\x00") {
+		_ = bcrypt.CompareHashAndPassword([]byte(dummyHash), significant(password))
+		return false
+	}
+	return bcrypt.CompareHashAndPassword(against, significant(password)) == nil
+}
+
+// hashed is for whoever has the turn: a hash as passlib writes it.
+func hashed(password string) (string, error) {
+	hash, err := bcrypt.GenerateFromPassword(significant(password), passwordCost)
+	if err != nil {
+		return "", fmt.Errorf("hash password: %w", err)
+	}
+	return "$2b$" + strings.TrimPrefix(string(hash), "$2a$"), nil
+}
+
+// significant is what of a password counts.
+func significant(password string) []byte { return []byte(password)[:min(len(password), 72)] }

@@ -33,6 +33,8 @@ func (t *TooMany) Error() string {
 	return fmt.Sprintf("too many failed attempts: wait %v", t.Wait.Round(time.Second))
 }
 
+type loginStatus = opentera.LoginEvent_LoginStatus
+
 // The statuses, in fewer letters.
 const (
 	wrongPassword   = opentera.LoginEvent_LOGIN_STATUS_FAILED_WITH_WRONG_PASSWORD

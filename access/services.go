@@ -22,7 +22,7 @@ type Service struct {
 func (s Service) String() string { return fmt.Sprintf("service:%d", s.ID) }
 
 // Services checks the tokens that services sign for themselves: HS256 with the key that terasocket.service_token_key()
-// keeps, claim service_uuid, exp honoured where it is given (OpenTera's sheet services, section 3).
+// gives, or one before it that has not retired; claim service_uuid, exp honoured where it is given (OpenTera's sheet services, section 3).
 type Services struct {
 	Pool *pgxpool.Pool
 }
@@ -36,15 +36,12 @@ type claims struct {
 	jwt.RegisteredClaims
 }
 
-// maxServiceToken is far more than a token with these claims takes.
-const maxServiceToken = 4 << 10
-
 // Service says whose token it is. Key and service are asked for anew each time: a key that was replaced and a service
 // that was disabled count at once.
 // Errors: ErrUnauthorized for a token that is none, of another key or algorithm, expired, or of a service that does not
 // exist, is disabled or deleted: the caller cannot tell which. Else the database's.
 func (s *Services) Service(ctx context.Context, token string) (Service, error) {
-	if token == "" || len(token) > maxServiceToken {
+	if token == "" || len(token) > maxToken {
 		return Service{}, ErrUnauthorized
 	}
 	var service Service
@@ -56,9 +53,9 @@ func (s *Services) Service(ctx context.Context, token string) (Service, error) {
 		if uuid == "" || len(uuid) > 36 || strings.Contains(uuid, "\x00") {
 			return nil, ErrUnauthorized
 		}
-		var key string
-		key, service, isKnown, databaseErr = s.lookUp(ctx, uuid)
-		return []byte(key), databaseErr
+		var keys jwt.VerificationKeySet
+		keys, service, isKnown, databaseErr = s.lookUp(ctx, uuid)
+		return keys, databaseErr
 	}, jwt.WithValidMethods([]string{"HS256"}))
 	switch {
 	case databaseErr != nil:
@@ -69,18 +66,22 @@ func (s *Services) Service(ctx context.Context, token string) (Service, error) {
 	return service, nil
 }
 
-// lookUp gives the key of all tokens and the service with this UUID, if it may call us.
-func (s *Services) lookUp(ctx context.Context, uuid string) (key string, service Service, isKnown bool, err error) {
+// lookUp gives the keys of all tokens and the service with this UUID, if it may call us.
+func (s *Services) lookUp(ctx context.Context, uuid string) (keys jwt.VerificationKeySet, service Service, isKnown bool, err error) {
+	var texts []string
 	var id *int32
 	var serviceKey *string
-	if err = s.Pool.QueryRow(ctx, serviceSQL, uuid).Scan(&key, &id, &serviceKey); err != nil {
-		return "", Service{}, false, err
+	if err = s.Pool.QueryRow(ctx, serviceSQL, uuid).Scan(&texts, &id, &serviceKey); err != nil {
+		return keys, Service{}, false, err
 	}
-	if len(key) < 32 { // whoever has tampered with the table: an empty key would let anybody in
-		return "", Service{}, false, errors.New("the signing key of service tokens is too short")
+	for _, key := range texts {
+		if len(key) < 32 { // whoever has tampered with the table: an empty key would let anybody in
+			return keys, Service{}, false, errors.New("a signing key of service tokens is too short")
+		}
+		keys.Keys = append(keys.Keys, []byte(key))
 	}
 	if id == nil {
-		return key, Service{}, false, nil
+		return keys, Service{}, false, nil
 	}
-	return key, Service{ID: *id, UUID: uuid, Key: *serviceKey}, true, nil
+	return keys, Service{ID: *id, UUID: uuid, Key: *serviceKey}, true, nil
 }

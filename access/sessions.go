@@ -1,14 +1,50 @@
 package access
 
-import "context"
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+)
 
-// StartSession begins the second step of a login: a random secret, good for 15 minutes.
-func (u *Users) StartSession(ctx context.Context, id int32) (string, error) { return "", errTODO }
-
-// BySession says whose second step it is. Errors: *Refusal, or the database's.
-func (u *Users) BySession(ctx context.Context, secret string) (Account, error) {
-	return Account{}, errTODO
+// StartSession begins the second step of a login, and gives its secret: 32 random bytes as base64url, kept as their
+// SHA-256 and good for 15 minutes, on every gateway. Errors: the database's.
+func (u *Users) StartSession(ctx context.Context, id int32) (string, error) {
+	random := make([]byte, 32)
+	_, _ = rand.Read(random) // never fails
+	secret := base64.RawURLEncoding.EncodeToString(random)
+	if _, err := u.Pool.Exec(ctx, "SELECT terasocket.start_login_session($1, $2)", sessionHash(secret), id); err != nil {
+		return "", fmt.Errorf("start login session: %w", err)
+	}
+	return secret, nil
 }
 
-// EndSession ends it; one that is over already is none's loss.
-func (u *Users) EndSession(ctx context.Context, secret string) error { return errTODO }
+// BySession says whose second step it is. Errors: *Refusal when it is unknown or over, or the user is gone or disabled;
+// or the database's.
+func (u *Users) BySession(ctx context.Context, secret string) (Account, error) {
+	if secret == "" {
+		return Account{}, &Refusal{Status: invalidToken}
+	}
+	var id *int32
+	if err := u.Pool.QueryRow(ctx, "SELECT terasocket.login_session_user($1)", sessionHash(secret)).Scan(&id); err != nil {
+		return Account{}, fmt.Errorf("look login session up: %w", err)
+	}
+	if id == nil {
+		return Account{}, &Refusal{Status: invalidToken}
+	}
+	return u.account(ctx, invalidToken, nil, id)
+}
+
+// EndSession ends it; one that is over already does no harm. Errors: the database's.
+func (u *Users) EndSession(ctx context.Context, secret string) error {
+	if _, err := u.Pool.Exec(ctx, "SELECT terasocket.end_login_session($1)", sessionHash(secret)); err != nil {
+		return fmt.Errorf("end login session: %w", err)
+	}
+	return nil
+}
+
+func sessionHash(secret string) []byte {
+	hash := sha256.Sum256([]byte(secret))
+	return hash[:]
+}

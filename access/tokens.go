@@ -56,13 +56,13 @@ func (t *Tokens) Redeem(ctx context.Context, kind Kind, token string) (Identity,
 	return id, nil
 }
 
-// Sweep deletes expired tokens and returns how many there were.
-func (t *Tokens) Sweep(ctx context.Context) (int64, error) {
-	tag, err := t.Pool.Exec(ctx, "DELETE FROM terasocket.connect_tokens WHERE expires_at <= now()")
-	if err != nil {
-		return 0, fmt.Errorf("sweep connect tokens: %w", err)
+// Sweep deletes what has expired of connect tokens, disabled tokens, failed attempts, second steps and signing keys, and
+// returns how much it was; 0 while another gateway does.
+func (t *Tokens) Sweep(ctx context.Context) (n int64, err error) {
+	if err := t.Pool.QueryRow(ctx, "SELECT terasocket.sweep_door()").Scan(&n); err != nil {
+		return 0, fmt.Errorf("sweep expired tokens: %w", err)
 	}
-	return tag.RowsAffected(), nil
+	return n, nil
 }
 
 // RunSweep sweeps every minute until ctx ends. It returns nil: an error is logged, the next round tries again.
@@ -75,7 +75,7 @@ func (t *Tokens) RunSweep(ctx context.Context, log *slog.Logger) error {
 			return nil
 		case <-tick.C:
 			if _, err := t.Sweep(ctx); err != nil && ctx.Err() == nil {
-				log.Warn("expired connect tokens not swept", "err", err)
+				log.Warn("expired tokens not swept", "op", "sweep", "err", err)
 			}
 		}
 	}

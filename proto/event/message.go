@@ -13,8 +13,10 @@ import (
 	"terasocket/proto/opentera"
 )
 
+const loginEvent = "opentera.protobuf.LoginEvent"
+
 // newMessage returns an empty message of the given full name, nil when it is
-// not one that sockets may hear. A DatabaseEvent is one too, but its rows have a
+// not one that the log holds. A DatabaseEvent is one too, but its rows have a
 // form of their own: see newDatabaseEvent.
 func newMessage(name string) proto.Message {
 	switch name {
@@ -36,6 +38,8 @@ func newMessage(name string) proto.Message {
 		return new(opentera.ArchiveEvent)
 	case "opentera.protobuf.ServerCommand": // for the gateways, no socket hears it
 		return new(opentera.ServerCommand)
+	case loginEvent: // for whoever audits, no socket hears it
+		return new(opentera.LoginEvent)
 	}
 	return nil
 }

@@ -74,6 +74,9 @@ func decode(r Record) ([]Event, error) {
 			return nil, err
 		}
 		e.Message = message
+		if r.Type == loginEvent {
+			e.To = "" // nobody, whatever the row says
+		}
 		return []Event{e}, nil
 	}
 

@@ -1,0 +1,79 @@
+package access
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// databaseWait bounds what the database may take while a login holds the turn of Passwords: everybody else waits for it.
+const databaseWait = 3 * time.Second
+
+// attempt is one at a username's password, and whom the username belongs to. It is counted when it is taken, before the
+// comparison: of any number at once, on any number of gateways, no more are compared than the limit allows.
+type attempt struct {
+	number   *int32  // null: there was none left
+	seconds  float64 // then to wait
+	id       *int32  // null: nobody has this username
+	who      Identity
+	hash     string
+	mayEnter bool
+}
+
+// guess compares the password with that of whoever has this username; take does the query, of a hash of the name and the name.
+// Who does not exist costs the same: a query and a comparison, and is counted the same.
+// Errors: *Refusal, *TooMany, ErrBusy, or the database's.
+func guess(ctx context.Context, pool *pgxpool.Pool, passwords *Passwords, kind Kind, username, password string,
+	take func(ctx context.Context, who []byte, username *string) (attempt, error)) error {
+	who, name := usernameHash(username), &username
+	if !isText(username) || len(username) > maxUsername {
+		name = nil
+	}
+	return passwords.inTurn(ctx, func() error {
+		querying, cancel := context.WithTimeout(ctx, databaseWait)
+		defer cancel()
+		a, err := take(querying, who, name)
+		if err != nil {
+			return fmt.Errorf("look the %s up: %w", kind, err)
+		}
+		a.who.Kind = kind
+		if a.id == nil {
+			a.who = Identity{}
+		} else {
+			a.who.ID = *a.id
+		}
+		if a.number == nil {
+			return &TooMany{Wait: seconds(a.seconds), Who: a.who}
+		}
+		matches := compare(a.hash, password)
+		switch {
+		case a.id == nil:
+			return &Refusal{Status: wrongUsername}
+		case !matches:
+			return &Refusal{Status: wrongPassword, Who: a.who}
+		case !a.mayEnter:
+			return &Refusal{Status: disabledAccount, Who: a.who}
+		}
+		// The attempt is given back before the next one's turn, even when the client has gone.
+		returning, cancel := context.WithTimeout(context.WithoutCancel(ctx), databaseWait)
+		defer cancel()
+		if _, err := pool.Exec(returning, "SELECT terasocket.forget_attempts($1, $2)", kind.String(), who); err != nil {
+			return fmt.Errorf("forget failed attempts: %w", err)
+		}
+		return nil
+	})
+}
+
+// maxUsername is far more than the columns take.
+const maxUsername = 200
+
+func usernameHash(username string) []byte {
+	hash := sha256.Sum256([]byte(username))
+	return hash[:]
+}
+
+// seconds of the database as a wait that is not over too soon.
+func seconds(s float64) time.Duration { return max(time.Duration(s*float64(time.Second)), time.Second) }

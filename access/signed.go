@@ -1,0 +1,155 @@
+package access
+
+import (
+	"context"
+	"crypto/sha256"
+	_ "embed"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// Dynamic tokens: HS256 JWTs that we sign with a key of ours, good until they expire or are disabled (OpenTera's sheet
+// login, section 7).
+
+// issuer is OpenTera's, in every token that a server makes.
+const issuer = "TeraServer"
+
+// maxToken is far more than any token takes.
+const maxToken = 4 << 10
+
+//go:embed sql/token_check.sql
+var tokenCheckSQL string
+
+// isToken says whether text can be a JWT at all. Nothing else reaches the database or a parser: Go's base64 skips line
+// feeds, with which one token would have many spellings, and a disabled one could come back under another.
+func isToken(text string) bool {
+	if len(text) > maxToken || strings.Count(text, ".") != 2 {
+		return false
+	}
+	for i := range len(text) {
+		c := text[i]
+		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_' || c == '.') {
+			return false
+		}
+	}
+	return true
+}
+
+// sign makes a token. Its header is exactly OpenTera's: no key id.
+func sign(key string, claims jwt.Claims) (string, error) {
+	if len(key) < 32 { // whoever has tampered with the table
+		return "", errors.New("the signing key is too short")
+	}
+	return jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString([]byte(key))
+}
+
+// parse verifies a token by any of the keys, and reads its claims. An empty key, or none, verifies nothing.
+func parse(token string, claims jwt.Claims, keys []string, options ...jwt.ParserOption) error {
+	good := jwt.VerificationKeySet{}
+	for _, key := range keys {
+		if key != "" {
+			good.Keys = append(good.Keys, []byte(key))
+		}
+	}
+	// strict: the last character of a signature has bits to spare, which would be another spelling
+	options = append(options, jwt.WithValidMethods([]string{"HS256"}), jwt.WithStrictDecoding())
+	_, err := jwt.ParseWithClaims(token, claims, func(*jwt.Token) (any, error) { return good, nil }, options...)
+	return err
+}
+
+// checkDynamic checks a token that must be signed by us for that name, and reads its claims. Errors: *Refusal, with the claims
+// read where it is only expired; or the database's.
+func checkDynamic(ctx context.Context, pool *pgxpool.Pool, name, token string, claims jwt.Claims, now func() time.Time) error {
+	if !isToken(token) {
+		return &Refusal{Status: invalidToken}
+	}
+	var isDisabled bool
+	var keys []string
+	if err := pool.QueryRow(ctx, tokenCheckSQL, name, tokenHash(token)).Scan(&isDisabled, &keys); err != nil {
+		return fmt.Errorf("check token: %w", err)
+	}
+	if isDisabled {
+		return &Refusal{Status: invalidToken}
+	}
+	options := []jwt.ParserOption{jwt.WithExpirationRequired()}
+	if now != nil {
+		options = append(options, jwt.WithTimeFunc(now))
+	}
+	switch err := parse(token, claims, keys, options...); {
+	case errors.Is(err, jwt.ErrTokenExpired):
+		return &Refusal{Status: expiredToken}
+	case err != nil:
+		return &Refusal{Status: invalidToken}
+	}
+	return nil
+}
+
+// ending is what it takes to disable a token: hash is nil for one that we have not signed for that name, which nothing can be done
+// with anyway. Errors: the database's.
+func ending(ctx context.Context, pool *pgxpool.Pool, name, token string) (hash []byte, expires *time.Time, err error) {
+	if !isToken(token) {
+		return nil, nil, nil
+	}
+	var isDisabled bool
+	var keys []string
+	if err := pool.QueryRow(ctx, tokenCheckSQL, name, tokenHash(token)).Scan(&isDisabled, &keys); err != nil {
+		return nil, nil, fmt.Errorf("check token: %w", err)
+	}
+	var claims jwt.RegisteredClaims
+	if parse(token, &claims, keys, jwt.WithoutClaimsValidation()) != nil || claims.ExpiresAt == nil {
+		return nil, nil, nil
+	}
+	return tokenHash(token), &claims.ExpiresAt.Time, nil
+}
+
+// disable ends a token before its time. Errors: *Refusal when it was disabled before, or the database's.
+func disable(ctx context.Context, pool *pgxpool.Pool, name, token string) error {
+	hash, expires, err := ending(ctx, pool, name, token)
+	if err != nil || hash == nil {
+		return err
+	}
+	var isFirst bool
+	if err := pool.QueryRow(ctx, "SELECT terasocket.disable_token($1, $2)", hash, expires).Scan(&isFirst); err != nil {
+		return fmt.Errorf("disable token: %w", err)
+	}
+	if !isFirst {
+		return &Refusal{Status: invalidToken}
+	}
+	return nil
+}
+
+// logout ends what would let a principal in again without credentials, and closes its sockets on whichever gateway. name
+// is that of the token's key, "" for no token.
+func logout(ctx context.Context, pool *pgxpool.Pool, id Identity, name, token string) error {
+	var hash []byte
+	var expires *time.Time
+	var err error
+	if name != "" && token != "" {
+		if hash, expires, err = ending(ctx, pool, name, token); err != nil {
+			return err
+		}
+	}
+	if _, err := pool.Exec(ctx, "SELECT terasocket.logout($1, $2, $3, $4, $5)", id.Kind.String(), id.ID, id.UUID, hash, expires); err != nil {
+		return fmt.Errorf("log out: %w", err)
+	}
+	return nil
+}
+
+func tokenHash(token string) []byte {
+	hash := sha256.Sum256([]byte(token))
+	return hash[:]
+}
+
+// validity gives the claims of a new token that say when and by whom.
+func validity(now func() time.Time, jti string, lifetime time.Duration) jwt.RegisteredClaims {
+	if now == nil {
+		now = time.Now
+	}
+	at := now()
+	return jwt.RegisteredClaims{Issuer: issuer, ID: jti, IssuedAt: jwt.NewNumericDate(at), ExpiresAt: jwt.NewNumericDate(at.Add(lifetime))}
+}
