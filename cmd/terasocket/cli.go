@@ -19,6 +19,7 @@ type cli struct {
 	Demo    demoCmd    `cmd:"" help:"Show the job on a throw-away PostgreSQL, then keep serving it."`
 	Tail    tailCmd    `cmd:"" help:"Connect as a client and print one event a line."`
 	Token   tokenCmd   `cmd:"" help:"Print a websocket URL that works once within 60 s."`
+	Keys    keysCmd    `cmd:"" help:"List the keys that sign tokens, or make a new one."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
 

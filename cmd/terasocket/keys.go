@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"terasocket/access"
+	"terasocket/db"
+	"terasocket/migrations"
+)
+
+type keysCmd struct {
+	List   keysList   `cmd:"" help:"List the keys that sign and verify tokens: names and ages, never a key."`
+	Rotate keysRotate `cmd:"" help:"Make a new key, which signs from now on."`
+}
+
+type keysFlags struct {
+	databaseFlags
+	JSON bool `name:"json" help:"Print JSON."`
+}
+
+// open gives a pool on a migrated database.
+func (f keysFlags) open(ctx context.Context) (*pgxpool.Pool, error) {
+	url, err := f.url()
+	if err != nil {
+		return nil, err
+	}
+	pool, err := db.Open(ctx, url)
+	if err != nil {
+		return nil, err
+	}
+	if err := migrations.Check(ctx, pool); err != nil {
+		pool.Close()
+		return nil, err
+	}
+	return pool, nil
+}
+
+type keysList struct{ keysFlags }
+
+// listedKey is a key as JSON.
+type listedKey struct {
+	Name      string     `json:"name"`
+	IsSigning bool       `json:"is_signing"`
+	CreatedAt time.Time  `json:"created_at"`
+	RetiresAt *time.Time `json:"retires_at"` // null: it signs
+}
+
+// Run prints one line a key.
+func (c *keysList) Run(ctx context.Context, con *console) error {
+	pool, err := c.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	keys, err := (&access.Keys{Pool: pool}).List(ctx)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		listed := make([]listedKey, 0, len(keys))
+		for _, k := range keys {
+			listed = append(listed, listedKey{k.Name, k.RetiresAt == nil, k.CreatedAt, k.RetiresAt})
+		}
+		return json.NewEncoder(con.stdout).Encode(listed)
+	}
+	for _, k := range keys {
+		state := "signs"
+		if k.RetiresAt != nil {
+			state = "verifies until " + k.RetiresAt.UTC().Format(time.RFC3339)
+		}
+		if _, err := fmt.Fprintf(con.stdout, "%-11s  made %s (%s ago)  %s\n", k.Name, k.CreatedAt.UTC().Format(time.RFC3339),
+			time.Since(k.CreatedAt).Round(time.Second), state); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type keysRotate struct {
+	keysFlags
+	Name    string        `arg:"" enum:"user,participant,service" help:"Whose tokens: user, participant or service."`
+	Overlap time.Duration `name:"overlap" default:"1h" help:"How long the keys before it still verify. 0: every token signed with them is refused at once."`
+}
+
+// Run rotates.
+func (c *keysRotate) Run(ctx context.Context, con *console) error {
+	pool, err := c.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	if err := (&access.Keys{Pool: pool}).Rotate(ctx, c.Name, c.Overlap); err != nil {
+		return err
+	}
+	if c.JSON {
+		return json.NewEncoder(con.stdout).Encode(map[string]any{"name": c.Name, "overlap_seconds": c.Overlap.Seconds()})
+	}
+	_, err = fmt.Fprintf(con.stdout, "a new key signs %s tokens; those before it verify for another %s\n", c.Name, c.Overlap)
+	return err
+}
