@@ -16,6 +16,7 @@ import (
 // Account is what a user's credentials open.
 type Account struct {
 	Identity
+	Username           string
 	MustChangePassword bool // it may do nothing else first
 	Needs2FA           bool // user_2fa_enabled: the password alone opens nothing
 	HasOTP             bool // user_2fa_otp_enabled and a secret
@@ -54,6 +55,7 @@ func (u *Users) ByPassword(ctx context.Context, username, password string) (Acco
 	if err != nil {
 		return Account{}, err
 	}
+	account.Username = username
 	if err := stamp(ctx, u.Pool, account.Principal); err != nil {
 		return Account{}, err
 	}
@@ -81,7 +83,7 @@ func (u *Users) ByToken(ctx context.Context, token string) (Account, error) {
 func (u *Users) account(ctx context.Context, status loginStatus, uuid *string, id *int32) (Account, error) {
 	account := Account{Identity: Identity{Principal: Principal{Kind: User}}}
 	var isEnabled bool
-	err := u.Pool.QueryRow(ctx, userAccountSQL, uuid, id).Scan(&account.ID, &account.UUID, &account.Name, &isEnabled,
+	err := u.Pool.QueryRow(ctx, userAccountSQL, uuid, id).Scan(&account.ID, &account.UUID, &account.Name, &account.Username, &isEnabled,
 		&account.MustChangePassword, &account.Needs2FA, &account.HasOTP)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):

@@ -1,8 +1,8 @@
 package api
 
 import (
-	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net/http"
 
@@ -11,25 +11,16 @@ import (
 	"terasocket/access"
 )
 
-// Credentials checks a user's name and password.
-// Errors: access.ErrUnauthorized, access.ErrBusy, or the database's.
-type Credentials interface {
-	User(ctx context.Context, username, password string) (access.Login, error)
-}
-
-// Minter makes connect tokens.
-type Minter interface {
-	Create(ctx context.Context, kind access.Kind, uuid string) (string, error)
-}
-
 // API answers /api/... All fields are needed.
 type API struct {
-	Credentials  Credentials
-	Minter       Minter
-	Services     ServiceDoor
+	Door         *Door
+	Users        Users
+	Devices      Devices
+	Services     Services
+	Addresses    Addresses
+	Audit        Audit
 	Publisher    Publisher
 	Online       OnlineLister
-	Devices      DeviceDoor
 	DeviceStatus DeviceStatus
 	Disconnector Disconnector
 	Proxies      *Proxies
@@ -41,14 +32,34 @@ type API struct {
 func (a *API) Routes(r chi.Router) {
 	r.Route("/api", func(r chi.Router) {
 		r.Use(openTeraHeaders)
-		r.Get("/user/login", a.userLogin)
-		r.Get("/user/users/online", a.usersOnline)
-		r.Get("/user/participants/online", a.participantsOnline)
-		r.Get("/user/devices/online", a.devicesOnline)
-		r.Get("/user/disconnect", a.userDisconnect)
-		r.Post("/device/status", a.deviceStatus)
-		r.Post("/service/events", a.publishEvents)
-		r.Get("/service/disconnect", a.serviceDisconnect)
+		r.Route("/user", func(r chi.Router) {
+			r.Get("/login", a.userLogin)
+			r.Get("/login/2fa", a.userSecondFactor)
+			r.Post("/login/2fa", a.userSecondFactor)
+			r.Get("/login/setup_2fa", a.userOfferOTP)
+			r.Post("/login/setup_2fa", a.userSetUpOTP)
+			r.Post("/login/change_password", a.userChangePassword)
+			r.Get("/logout", a.userLogout)
+			r.Get("/refresh_token", a.userRefresh)
+			r.Get("/users/online", a.usersOnline)
+			r.Get("/participants/online", a.participantsOnline)
+			r.Get("/devices/online", a.devicesOnline)
+			r.Get("/disconnect", a.userDisconnect)
+		})
+		r.Route("/participant", func(r chi.Router) {
+			r.Get("/login", a.participantLogin)
+			r.Get("/logout", a.participantLogout)
+			r.Get("/refresh_token", a.participantRefresh)
+		})
+		r.Route("/device", func(r chi.Router) {
+			r.Get("/login", a.deviceLogin)
+			r.Get("/logout", a.deviceLogout)
+			r.Post("/status", a.deviceStatus)
+		})
+		r.Route("/service", func(r chi.Router) {
+			r.Post("/events", a.publishEvents)
+			r.Get("/disconnect", a.serviceDisconnect)
+		})
 	})
 }
 
@@ -65,10 +76,22 @@ func openTeraHeaders(next http.Handler) http.Handler {
 	})
 }
 
+// answer writes JSON.
 func (a *API) answer(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	if err := json.NewEncoder(w).Encode(body); err != nil {
 		a.Log.Debug("answer not written", "err", err)
 	}
+}
+
+// unavailable answers what nobody could say now.
+func (a *API) unavailable(w http.ResponseWriter, op string, err error) {
+	if errors.Is(err, access.ErrBusy) {
+		a.Log.Warn("too many logins at once", "op", op)
+	} else {
+		a.Log.Error("request failed", "op", op, "err", err)
+	}
+	w.Header().Set("Retry-After", "5")
+	a.answer(w, http.StatusServiceUnavailable, "Service unavailable, please try again.")
 }

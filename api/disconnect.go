@@ -24,23 +24,23 @@ type Disconnector interface {
 //	400 "Invalid request": no argument; "Use Logout instead to disconnect current user"; or an id that is no number
 //	403 "Forbidden": not among those that the caller may disconnect
 func (a *API) userDisconnect(w http.ResponseWriter, r *http.Request) {
-	caller, ok := a.user(w, r)
+	caller, ok := a.user(w, r, "disconnect")
 	if !ok {
 		return
 	}
 	if target, ok := a.target(w, r); ok {
-		a.disconnected(w, target, caller.Principal.String(), a.Disconnector.ForUser(r.Context(), caller.ID, target))
+		a.disconnected(w, r, target, caller.Principal.String(), a.Disconnector.ForUser(r.Context(), caller.ID, target))
 	}
 }
 
 // serviceDisconnect answers GET /api/service/disconnect of a service (see service): as userDisconnect.
 func (a *API) serviceDisconnect(w http.ResponseWriter, r *http.Request) {
-	caller, ok := a.service(w, r)
+	caller, ok := a.service(w, r, "disconnect")
 	if !ok {
 		return
 	}
 	if target, ok := a.target(w, r); ok {
-		a.disconnected(w, target, caller.String(), a.Disconnector.ForService(r.Context(), caller.ID, target))
+		a.disconnected(w, r, target, caller.String(), a.Disconnector.ForService(r.Context(), caller.ID, target))
 	}
 }
 
@@ -52,7 +52,7 @@ func (a *API) target(w http.ResponseWriter, r *http.Request) (access.Target, boo
 		a.badArgument(w, wrong, "must be a whole number")
 		return access.Target{}, false
 	case target == access.Target{}:
-		a.answer(w, http.StatusBadRequest, "Invalid request")
+		a.say(w, r, http.StatusBadRequest, "Invalid request")
 		return access.Target{}, false
 	}
 	return target, true
@@ -83,16 +83,16 @@ func parseTarget(query url.Values) (target access.Target, wrong string) {
 }
 
 // disconnected answers how it went.
-func (a *API) disconnected(w http.ResponseWriter, target access.Target, caller string, err error) {
+func (a *API) disconnected(w http.ResponseWriter, r *http.Request, target access.Target, caller string, err error) {
 	switch {
 	case errors.Is(err, access.ErrSelf):
-		a.answer(w, http.StatusBadRequest, "Use Logout instead to disconnect current user")
+		a.say(w, r, http.StatusBadRequest, "Use Logout instead to disconnect current user")
 	case errors.Is(err, access.ErrForbidden):
-		a.answer(w, http.StatusForbidden, "Forbidden")
+		a.say(w, r, http.StatusForbidden, "Forbidden")
 	case err != nil:
 		a.unavailable(w, "disconnect", err)
 	default:
 		a.Log.Info("disconnect", "op", "disconnect", "principal", caller, "kind", target.Kind.String(), "id", target.ID, "uuid", target.UUID)
-		a.answer(w, http.StatusOK, "Success")
+		a.say(w, r, http.StatusOK, "Success")
 	}
 }

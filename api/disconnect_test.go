@@ -73,7 +73,7 @@ func TestDisconnect(t *testing.T) {
 				t.Parallel()
 				var log strings.Builder
 				d := &disconnector{err: test.err}
-				a := &API{Credentials: people, Services: services, Disconnector: d, Log: slog.New(slog.NewTextHandler(&log, nil))}
+				a := &API{Users: people, Services: services, Disconnector: d, Log: slog.New(slog.NewTextHandler(&log, nil))}
 				mustAnswer(t, ask(t, a, http.MethodGet, "/api/"+caller.path+"/disconnect?"+test.query, caller.auth, ""), test.status, test.body)
 				var want []string
 				if test.asked != "" {
@@ -113,7 +113,7 @@ func TestServiceDisconnectRefuses(t *testing.T) {
 		"OpenTera down": {503, unavailableBody},
 	} {
 		d := &disconnector{}
-		mustAnswer(t, ask(t, &API{Credentials: people, Services: services, Disconnector: d}, http.MethodGet, "/api/service/disconnect?id_user=9", auth, ""), want.status, want.body)
+		mustAnswer(t, ask(t, &API{Users: people, Services: services, Disconnector: d}, http.MethodGet, "/api/service/disconnect?id_user=9", auth, ""), want.status, want.body)
 		if d.calls != nil {
 			t.Errorf("%s: disconnected", auth)
 		}

@@ -6,17 +6,10 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"strings"
 	"time"
 
 	"terasocket/access"
 )
-
-// ServiceDoor knows services by their tokens.
-// Errors: access.ErrUnauthorized, or the database's.
-type ServiceDoor interface {
-	Service(ctx context.Context, token string) (access.Service, error)
-}
 
 // Publisher publishes events, all or none, and returns their numbers in order.
 // Errors: an *access.PublishError, or the database's.
@@ -44,7 +37,7 @@ const (
 //	415 another Content-Type
 //	503 no database
 func (a *API) publishEvents(w http.ResponseWriter, r *http.Request) {
-	service, ok := a.service(w, r)
+	service, ok := a.service(w, r, "publish")
 	if !ok {
 		return
 	}
@@ -55,9 +48,8 @@ func (a *API) publishEvents(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	body, err := readBody(w, r, maxEventsBody, eventsBodyTime)
-	var tooBig *http.MaxBytesError
 	switch {
-	case errors.As(err, &tooBig):
+	case isTooBig(err):
 		a.refuse(w, http.StatusRequestEntityTooLarge, "the body is over 16 MiB", -1)
 		return
 	case err != nil:
@@ -87,7 +79,13 @@ func (a *API) publishEvents(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// readBody reads at most limit bytes within that time; one more is an *http.MaxBytesError.
+// isTooBig tells the error of readBody for a body over its limit.
+func isTooBig(err error) bool {
+	var tooBig *http.MaxBytesError
+	return errors.As(err, &tooBig)
+}
+
+// readBody reads at most limit bytes within that time; one more is an error that isTooBig knows.
 func readBody(w http.ResponseWriter, r *http.Request, limit int64, within time.Duration) ([]byte, error) {
 	// not every ResponseWriter has deadlines; without one the client may take its time
 	deadline := http.NewResponseController(w)
@@ -103,30 +101,4 @@ func (a *API) refuse(w http.ResponseWriter, status int, message string, index in
 		answer["index"] = index
 	}
 	a.answer(w, status, answer)
-}
-
-// service says which service calls. Where none that may is found, the answer is written (OpenTera's texts).
-func (a *API) service(w http.ResponseWriter, r *http.Request) (access.Service, bool) {
-	token := r.URL.Query().Get("token")
-	if header := r.Header.Get("Authorization"); header != "" {
-		scheme, rest, hasBlank := strings.Cut(strings.TrimSpace(header), " ")
-		if !hasBlank {
-			a.answer(w, http.StatusUnauthorized, "Invalid Token")
-			return access.Service{}, false
-		}
-		if scheme == "OpenTera" {
-			token = strings.TrimSpace(rest)
-		}
-	}
-	service, err := a.Services.Service(r.Context(), token)
-	switch {
-	case errors.Is(err, access.ErrUnauthorized):
-		a.Log.Info("service refused", "op", "service token", "addr", a.Proxies.ClientAddr(r))
-		a.answer(w, http.StatusUnauthorized, "Unauthorized")
-		return access.Service{}, false
-	case err != nil:
-		a.unavailable(w, "service token", err)
-		return access.Service{}, false
-	}
-	return service, true
 }

@@ -130,7 +130,7 @@ func TestPublishEvents(t *testing.T) {
 			}
 			calls := 0
 			router := chi.NewRouter()
-			(&API{
+			(&API{Addresses: &doorstep{}, Audit: &doorstep{},
 				Services: serviceDoor(func(token string) (access.Service, error) {
 					switch token {
 					case "good":

@@ -17,7 +17,7 @@ type OnlineLister interface {
 
 // usersOnline answers GET /api/user/users/online of a user (see user): 200 and an array.
 func (a *API) usersOnline(w http.ResponseWriter, r *http.Request) {
-	caller, ok := a.user(w, r)
+	caller, ok := a.user(w, r, "online users")
 	if !ok {
 		return
 	}
@@ -32,18 +32,17 @@ func (a *API) usersOnline(w http.ResponseWriter, r *http.Request) {
 // participantsOnline answers GET /api/user/participants/online[?with_sites=true][&with_projects=true]: the same, the
 // objects with id_site and site_name, and with project_name, where asked for; 400 for what is no boolean.
 func (a *API) participantsOnline(w http.ResponseWriter, r *http.Request) {
-	caller, ok := a.user(w, r)
+	caller, ok := a.user(w, r, "online participants")
 	if !ok {
 		return
 	}
-	withSites, ok := boolean(r, "with_sites")
+	given := r.URL.Query()
+	withSites, ok := a.boolean(w, given, "with_sites")
 	if !ok {
-		a.badArgument(w, "with_sites", mustBeBoolean)
 		return
 	}
-	withProjects, ok := boolean(r, "with_projects")
+	withProjects, ok := a.boolean(w, given, "with_projects")
 	if !ok {
-		a.badArgument(w, "with_projects", mustBeBoolean)
 		return
 	}
 	participants, err := a.Online.Participants(r.Context(), caller.ID)
@@ -64,7 +63,7 @@ func (a *API) participantsOnline(w http.ResponseWriter, r *http.Request) {
 
 // devicesOnline answers GET /api/user/devices/online: as usersOnline.
 func (a *API) devicesOnline(w http.ResponseWriter, r *http.Request) {
-	caller, ok := a.user(w, r)
+	caller, ok := a.user(w, r, "online devices")
 	if !ok {
 		return
 	}
@@ -74,33 +73,4 @@ func (a *API) devicesOnline(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a.answer(w, http.StatusOK, devices)
-}
-
-// user says which user calls, by HTTP Basic; user tokens come later. Where there is none that may, the answer is written:
-//
-//	401 Unauthorized: no credentials, unknown name, wrong password, disabled account
-//	401 {"message": "Unauthorized - ..."}: the password is right but must be changed first, or is not enough (2FA)
-//	503 too many logins at once, or no database
-func (a *API) user(w http.ResponseWriter, r *http.Request) (access.Login, bool) {
-	login, ok := a.basic(w, r, "user")
-	switch {
-	case !ok:
-	case login.MustChangePassword:
-		a.refuse(w, http.StatusUnauthorized, "Unauthorized - User must login first to change password", -1)
-	case login.Needs2FA:
-		a.refuse(w, http.StatusUnauthorized, "Unauthorized - 2FA is enabled, must login first and use token", -1)
-	default:
-		return login, true
-	}
-	return access.Login{}, false
-}
-
-const mustBeBoolean = "must be true or false"
-
-// badArgument is OpenTera's answer to an argument of another type than it must be of.
-func (a *API) badArgument(w http.ResponseWriter, name, problem string) {
-	a.answer(w, http.StatusBadRequest, map[string]any{
-		"errors":  map[string]string{name: problem},
-		"message": "Input payload validation failed",
-	})
 }

@@ -8,7 +8,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/go-chi/chi/v5"
 
@@ -39,9 +41,13 @@ func (l *lister) Devices(_ context.Context, viewer int32) ([]access.OnlineDevice
 	return l.devices, l.err
 }
 
-// people are users by their passwords.
-var people = credentials(func(_, password string) (access.Login, error) {
-	ada := access.Login{Identity: access.Identity{Principal: access.Principal{Kind: access.User, ID: 7}, UUID: "uuid-7", Name: "Ada L."}}
+// crowd knows ada by some passwords and tokens, each of which has another outcome.
+type crowd struct{}
+
+var people crowd
+
+func (crowd) ByPassword(_ context.Context, _, password string) (access.Account, error) {
+	ada := access.Account{Identity: access.Identity{Principal: access.Principal{Kind: access.User, ID: 7}, UUID: "uuid-7", Name: "Ada L."}}
 	switch password {
 	case "good":
 		return ada, nil
@@ -52,12 +58,45 @@ var people = credentials(func(_, password string) (access.Login, error) {
 		ada.Needs2FA = true
 		return ada, nil
 	case "down":
-		return access.Login{}, errors.New("connection refused")
+		return access.Account{}, errors.New("connection refused")
 	case "busy":
-		return access.Login{}, access.ErrBusy
+		return access.Account{}, access.ErrBusy
+	case "often":
+		return access.Account{}, &access.TooMany{Wait: 90 * time.Second}
 	}
-	return access.Login{}, access.ErrUnauthorized
-})
+	return access.Account{}, &access.Refusal{Status: wrongCode}
+}
+
+// ByToken takes the passwords for tokens: what a token opens asks for no second step.
+func (c crowd) ByToken(ctx context.Context, token string) (access.Account, error) {
+	return c.ByPassword(ctx, "", token)
+}
+
+// doorstep counts the failures of addresses, and keeps what was recorded.
+type doorstep struct {
+	mu      sync.Mutex
+	wait    time.Duration
+	waitErr error
+	failed  int
+	records []access.LoginRecord
+	err     error // of writing
+}
+
+func (d *doorstep) Wait(context.Context, string) (time.Duration, error) { return d.wait, d.waitErr }
+
+func (d *doorstep) Failed(context.Context, string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.failed++
+	return d.err
+}
+
+func (d *doorstep) Record(_ context.Context, r access.LoginRecord) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.records = append(d.records, r)
+	return d.err
+}
 
 // ask sends a request to a. auth is the header Authorization, or a password of HTTP Basic after "basic:".
 func ask(t *testing.T, a *API, method, path, auth, body string) *httptest.ResponseRecorder {
@@ -65,6 +104,10 @@ func ask(t *testing.T, a *API, method, path, auth, body string) *httptest.Respon
 	var err error
 	if a.Proxies, err = ParseProxies(nil); err != nil {
 		t.Fatal(err)
+	}
+	if a.Addresses == nil {
+		step := &doorstep{}
+		a.Addresses, a.Audit = step, step
 	}
 	if a.Log == nil {
 		a.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
@@ -92,6 +135,8 @@ func mustAnswer(t *testing.T, w *httptest.ResponseRecorder, status int, body str
 	}
 }
 
+const tooManyBody = `"Too many failed attempts. Please wait and try again."`
+
 const unavailableBody = `"Service unavailable, please try again."`
 
 // What every endpoint of users answers to those that it does not let in.
@@ -104,20 +149,24 @@ func TestUserEndpointsRefuse(t *testing.T) {
 		}{
 			"":              {401, "Unauthorized"},
 			"basic:bad":     {401, "Unauthorized"},
-			"OpenTera good": {401, "Unauthorized"}, // user tokens come later
+			"OpenTera bad":  {401, "Unauthorized"},
+			"opentera good": {401, "Unauthorized"}, // another scheme
+			"OpenTera":      {401, "Unauthorized"},
+			"OpenTera down": {503, unavailableBody},
+			"basic:often":   {429, tooManyBody},
 			"basic:forced":  {401, `{"message":"Unauthorized - User must login first to change password"}`},
 			"basic:2fa":     {401, `{"message":"Unauthorized - 2FA is enabled, must login first and use token"}`},
 			"basic:busy":    {503, unavailableBody},
 			"basic:down":    {503, unavailableBody},
 		} {
 			l, d := &lister{}, &disconnector{}
-			mustAnswer(t, ask(t, &API{Credentials: people, Online: l, Disconnector: d}, http.MethodGet, path, auth, ""), want.status, want.body)
+			mustAnswer(t, ask(t, &API{Users: people, Online: l, Disconnector: d}, http.MethodGet, path, auth, ""), want.status, want.body)
 			if l.viewer != 0 || d.calls != nil {
 				t.Errorf("%s with %s got as far as the database", path, auth)
 			}
 		}
 		for _, method := range []string{http.MethodPost, http.MethodDelete} {
-			if w := ask(t, &API{Credentials: people}, method, path, "basic:good", ""); w.Code != http.StatusMethodNotAllowed {
+			if w := ask(t, &API{Users: people}, method, path, "basic:good", ""); w.Code != http.StatusMethodNotAllowed {
 				t.Errorf("%s %s: %d", method, path, w.Code)
 			}
 		}
@@ -172,17 +221,19 @@ func TestOnline(t *testing.T) {
 		{"devices/online", empty, 200, `[]`},
 		{"devices/online", down, 503, unavailableBody},
 	} {
-		t.Run(test.path, func(t *testing.T) {
-			t.Parallel()
-			l := test.lister()
-			w := ask(t, &API{Credentials: people, Online: l}, http.MethodGet, "/api/user/"+test.path, "basic:good", "")
-			mustAnswer(t, w, test.status, test.body)
-			if w.Header().Get("Content-Type") != "application/json" {
-				t.Errorf("Content-Type %s", w.Header().Get("Content-Type"))
-			}
-			if test.status != 400 && l.viewer != 7 {
-				t.Errorf("listed for user %d", l.viewer)
-			}
-		})
+		for _, auth := range []string{"basic:good", "OpenTera good", "OpenTera 2fa"} { // a token is past the second step
+			t.Run(test.path+" "+auth, func(t *testing.T) {
+				t.Parallel()
+				l := test.lister()
+				w := ask(t, &API{Users: people, Online: l}, http.MethodGet, "/api/user/"+test.path, auth, "")
+				mustAnswer(t, w, test.status, test.body)
+				if w.Header().Get("Content-Type") != "application/json" {
+					t.Errorf("Content-Type %s", w.Header().Get("Content-Type"))
+				}
+				if test.status != 400 && l.viewer != 7 {
+					t.Errorf("listed for user %d", l.viewer)
+				}
+			})
+		}
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
+	"strconv"
 	"strings"
 )
 
@@ -70,14 +72,20 @@ func (p *Proxies) External(r *http.Request) (host string, ok bool) {
 	if values := r.Header["X_externalserver"]; server == "" && len(values) > 0 { // Go's canonical form of X_ExternalServer
 		server = values[0]
 	}
-	if server == "" {
+	if !isHost(server) {
 		return "", false
 	}
 	port := r.Header.Get("X-ExternalPort")
-	if port == "" {
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
 		return server, true
 	}
 	return net.JoinHostPort(strings.Trim(server, "[]"), port), true
+}
+
+// isHost says whether s is a name or an address, with or without a port: nothing that could end the host part of a URL.
+func isHost(s string) bool {
+	u, err := url.Parse("wss://" + s)
+	return err == nil && s != "" && u.Host == s && u.User == nil
 }
 
 func (p *Proxies) isTrusted(addr netip.Addr) bool {

@@ -4,21 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 	"unicode/utf8"
-
-	"terasocket/access"
 )
-
-// DeviceDoor knows devices by their tokens.
-// Errors: access.ErrUnauthorized, access.ErrDisabled, or the database's.
-type DeviceDoor interface {
-	Device(ctx context.Context, token string) (access.Identity, error)
-}
 
 // DeviceStatus keeps and announces what a device that is online tells of itself, JSON text; isOnline is false when it is
 // not. Errors: the database's.
@@ -41,13 +31,12 @@ const (
 //	413 body over 64 KiB
 //	503 no database
 func (a *API) deviceStatus(w http.ResponseWriter, r *http.Request) {
-	device, ok := a.device(w, r)
+	device, _, ok := a.device(w, r, "device status")
 	if !ok {
 		return
 	}
 	body, err := readBody(w, r, maxStatusBody, statusBodyTime)
-	var tooBig *http.MaxBytesError
-	if errors.As(err, &tooBig) {
+	if isTooBig(err) {
 		a.answer(w, http.StatusRequestEntityTooLarge, "The body is over 64 KiB.")
 		return
 	}
@@ -61,7 +50,7 @@ func (a *API) deviceStatus(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		a.unavailable(w, "device status", err)
 	case !isOnline:
-		a.answer(w, http.StatusForbidden, "Status update forbidden on offline device.")
+		a.say(w, r, http.StatusForbidden, "Status update forbidden on offline device.")
 	default:
 		status.UUID = device.UUID
 		a.answer(w, http.StatusOK, status)
@@ -92,43 +81,4 @@ func parseStatus(body []byte) (answer statusAnswer, ok bool) {
 		return statusAnswer{}, false
 	}
 	return statusAnswer{Text: text.String(), At: json.Number(at), seconds: seconds}, true
-}
-
-// device says which device calls, by its static token: Authorization: OpenTera <token>, or ?token=<token>. Where there
-// is none that may, the answer is written, OpenTera's: 401 "Unauthorized", 401 "Disabled device" for a disabled one's
-// token in the header, 401 "Invalid token" for a header without a blank; 503 no database.
-func (a *API) device(w http.ResponseWriter, r *http.Request) (access.Identity, bool) {
-	refusal := "Unauthorized"
-	var tokens []string
-	if header := strings.TrimSpace(r.Header.Get("Authorization")); header != "" {
-		scheme, token, hasBlank := strings.Cut(header, " ")
-		if !hasBlank {
-			a.answer(w, http.StatusUnauthorized, "Invalid token")
-			return access.Identity{}, false
-		}
-		if scheme == "OpenTera" {
-			tokens = append(tokens, strings.TrimSpace(token))
-		}
-	}
-	inHeader := len(tokens)
-	// a header that is no device's leaves it to the argument
-	for i, token := range append(tokens, r.URL.Query().Get("token")) {
-		device, err := a.Devices.Device(r.Context(), token)
-		switch {
-		case err == nil:
-			return device, true
-		case errors.Is(err, access.ErrUnauthorized):
-			continue
-		case !errors.Is(err, access.ErrDisabled):
-			a.unavailable(w, "device token", err)
-			return access.Identity{}, false
-		}
-		if i < inHeader {
-			refusal = "Disabled device"
-		}
-		break
-	}
-	a.Log.Info("device refused", "op", "device token", "addr", a.Proxies.ClientAddr(r))
-	a.answer(w, http.StatusUnauthorized, refusal)
-	return access.Identity{}, false
 }

@@ -29,6 +29,10 @@ func (deviceDoor) Device(_ context.Context, token string) (access.Identity, erro
 	return access.Identity{}, access.ErrUnauthorized
 }
 
+func (d deviceDoor) ByUUID(ctx context.Context, uuid string) (access.Identity, error) {
+	return d.Device(ctx, uuid)
+}
+
 type statusKeeper struct {
 	kept      string
 	isOffline bool

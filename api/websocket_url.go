@@ -13,6 +13,15 @@ func WebsocketURL(base string, kind access.Kind, token string) string {
 	return strings.TrimSuffix(base, "/") + "/wss/" + kind.String() + "?id=" + url.QueryEscape(token)
 }
 
+// host is how a client calls this server, without the port.
+func (a *API) host(r *http.Request) string {
+	base, err := url.Parse(a.base(r))
+	if err != nil {
+		return ""
+	}
+	return base.Hostname()
+}
+
 // base is what a client puts before /wss/...: --public-url, or what a trusted proxy says that it is called, or the host
 // that the client asked for.
 func (a *API) base(r *http.Request) string {

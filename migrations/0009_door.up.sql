@@ -171,11 +171,11 @@ END $$;
 -- ---- Users
 -- user_account: a user that is not deleted, by one of the three; enabled or not. password is its bcrypt hash.
 CREATE FUNCTION terasocket.user_account(by_username text DEFAULT NULL, by_uuid text DEFAULT NULL, by_id integer DEFAULT NULL)
-RETURNS TABLE (id integer, uuid text, name text, password text, is_enabled boolean, must_change boolean, needs_2fa boolean, has_otp boolean)
+RETURNS TABLE (id integer, uuid text, name text, username text, password text, is_enabled boolean, must_change boolean, needs_2fa boolean, has_otp boolean)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     RETURN QUERY
-    SELECT u.id_user, u.user_uuid::text, concat_ws(' ', u.user_firstname, u.user_lastname), u.user_password::text, u.user_enabled,
+    SELECT u.id_user, u.user_uuid::text, concat_ws(' ', u.user_firstname, u.user_lastname), u.user_username::text, u.user_password::text, u.user_enabled,
            u.user_force_password_change, u.user_2fa_enabled, u.user_2fa_otp_enabled AND coalesce(u.user_2fa_otp_secret, '') <> ''
     FROM  (SELECT n.id_user FROM OPENTERA.t_users n WHERE n.user_username = by_username
            UNION ALL

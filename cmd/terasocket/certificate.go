@@ -50,14 +50,27 @@ func loadCertificate(certFile, keyFile string, log *slog.Logger) (*certificate, 
 	return c, err
 }
 
-// config serves the certificate: TLS 1.2 and later, HTTP/1.1 only (websockets need it).
-func (c *certificate) config() *tls.Config {
-	return &tls.Config{
+// config serves the certificate: TLS 1.2 and later, HTTP/1.1 only (websockets need it). Clients may show a certificate of
+// their own that one of clientCA signed, a PEM file; with "" none is asked for.
+func (c *certificate) config(clientCA string) (*tls.Config, error) {
+	config := &tls.Config{
 		MinVersion:                  tls.VersionTLS12,
 		NextProtos:                  []string{"http/1.1"},
 		GetCertificate:              func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.get(), nil },
 		DynamicRecordSizingDisabled: true, // an event is one record and one write
 	}
+	if clientCA == "" {
+		return config, nil
+	}
+	signers, err := os.ReadFile(clientCA)
+	if err != nil {
+		return nil, fmt.Errorf("read --client-ca: %w", err)
+	}
+	config.ClientAuth, config.ClientCAs = tls.VerifyClientCertIfGiven, x509.NewCertPool()
+	if !config.ClientCAs.AppendCertsFromPEM(signers) {
+		return nil, fmt.Errorf("--client-ca: %s holds no certificate", clientCA)
+	}
+	return config, nil
 }
 
 func (c *certificate) get() *tls.Certificate {

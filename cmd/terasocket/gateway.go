@@ -132,14 +132,25 @@ func openGateway(ctx context.Context, cfg *serveCmd, log *slog.Logger) (_ *gatew
 		Presence:        g.presence,
 		ClientAddr:      proxies.ClientAddr,
 	}.Routes(router)
-	devices := &access.Devices{Pool: g.pool}
+	keys, passwords := &access.Keys{Pool: g.pool}, access.NewPasswords()
+	users := &access.Users{Pool: g.pool, Passwords: passwords, Keys: keys}
+	devices, online := &access.Devices{Pool: g.pool}, &access.Online{Pool: g.pool}
 	(&api.API{
-		Credentials:  &access.Logins{Pool: g.pool, Passwords: access.NewPasswords()},
-		Minter:       g.tokens,
-		Services:     &access.Services{Pool: g.pool},
-		Publisher:    &access.Publisher{Pool: g.pool},
-		Online:       &access.Online{Pool: g.pool},
+		Door: &api.Door{
+			Users:        users,
+			Participants: &access.Participants{Pool: g.pool, Passwords: passwords, Keys: keys},
+			Devices:      devices,
+			Tokens:       g.tokens,
+			Online:       online,
+			Versions:     &access.ClientVersions{Pool: g.pool},
+		},
+		Users:        users,
 		Devices:      devices,
+		Services:     &access.Services{Pool: g.pool},
+		Addresses:    &access.Addresses{Pool: g.pool},
+		Audit:        &access.Audit{Pool: g.pool},
+		Publisher:    &access.Publisher{Pool: g.pool},
+		Online:       online,
 		DeviceStatus: devices,
 		Disconnector: &access.Disconnector{Pool: g.pool},
 		Proxies:      proxies,
@@ -181,7 +192,9 @@ func (g *gateway) bind() error {
 		if err != nil {
 			return err
 		}
-		tlsConfig = cert.config()
+		if tlsConfig, err = cert.config(g.cfg.ClientCA); err != nil {
+			return err
+		}
 	}
 	listener, err := net.Listen("tcp", g.cfg.Listen)
 	if err != nil {

@@ -19,9 +19,10 @@ type serveCmd struct {
 	PlainHTTP         bool          `name:"plain-http" help:"No TLS here: a proxy in front terminates it."`
 	TLSCert           string        `name:"tls-cert" placeholder:"FILE" help:"Certificate chain, PEM; read again when it changes."`
 	TLSKey            string        `name:"tls-key" placeholder:"FILE" help:"Its key, PEM."`
+	ClientCA          string        `name:"client-ca" placeholder:"FILE" help:"Certificates, PEM, that sign the client certificates of devices."`
 	PublicURL         string        `name:"public-url" placeholder:"URL" help:"What login puts before /wss/...: wss://host:port. Default: from the request."`
 	Encoding          string        `name:"encoding" enum:"protobuf,json" default:"protobuf" help:"Of a socket that asks for none: protobuf, or json for an installation with existing clients."`
-	TrustedProxies    []string      `name:"trusted-proxies" placeholder:"ADDR,..." help:"Addresses or networks whose X-Forwarded-For, X-ExternalServer and X-ExternalPort headers count."`
+	TrustedProxies    []string      `name:"trusted-proxies" placeholder:"ADDR,..." help:"Addresses or networks whose X-Forwarded-For, X-ExternalServer, X-ExternalPort and X-SSL headers count."`
 	AllowedOrigins    []string      `name:"allowed-origins" placeholder:"ORIGIN,..." help:"Origins that browsers may connect from, as https://host. Default: any."`
 	LogRetention      time.Duration `name:"log-retention" default:"24h" help:"How far back a client can resume."`
 	LogMaxRows        int64         `name:"log-max-rows" default:"1000000" help:"How many events are kept at most."`
@@ -59,6 +60,8 @@ func (c *serveCmd) check() error {
 	switch {
 	case c.PlainHTTP && (c.TLSCert != "" || c.TLSKey != ""):
 		return errors.New("--plain-http and --tls-cert exclude each other")
+	case c.PlainHTTP && c.ClientCA != "":
+		return errors.New("--client-ca needs TLS here; with --plain-http the proxy checks certificates, and tells in X-SSL-CLIENT-DN and X-SSL-VERIFIED (--trusted-proxies)")
 	case !c.PlainHTTP && (c.TLSCert == "" || c.TLSKey == ""):
 		return errors.New("TLS needs --tls-cert and --tls-key; behind a proxy that terminates TLS say --plain-http")
 	case c.PublicURL != "" && !strings.HasPrefix(c.PublicURL, "wss://") && !strings.HasPrefix(c.PublicURL, "ws://"):

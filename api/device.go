@@ -1,0 +1,62 @@
+package api
+
+import "net/http"
+
+// deviceLogin answers GET /api/device/login of a device (see device; login.md, section 5.2).
+//
+//	200 device_info, participants_info, session_types_info; websocket_url of a device that may be online
+//	400 an argument other than token
+//	401 as JSON text
+//	403 "Device already logged in."
+func (a *API) deviceLogin(w http.ResponseWriter, r *http.Request) {
+	device, v, ok := a.device(w, r, "device login")
+	if !ok || !a.onlyKnown(w, r.URL.Query(), "token") {
+		return
+	}
+	refused := func(err error) {
+		a.refused(w, r, v, device, err, func() { a.say(w, r, http.StatusUnauthorized, "Unauthorized") })
+	}
+	if err := a.Door.Devices.Stamp(r.Context(), device.ID); err != nil {
+		a.unavailable(w, v.op, err)
+		return
+	}
+	info, err := a.Door.Devices.Info(r.Context(), device.ID)
+	if err != nil {
+		refused(err)
+		return
+	}
+	answer := map[string]any{"device_info": info.Device, "participants_info": info.Participants, "session_types_info": info.SessionTypes}
+	if info.IsOnlineable {
+		isOnline, err := a.isConnected(r, device)
+		switch {
+		case err != nil:
+			a.unavailable(w, v.op, err)
+			return
+		case isOnline:
+			a.record(r, v, alreadyOnline, device)
+			a.say(w, r, http.StatusForbidden, "Device already logged in.")
+			return
+		}
+		if answer["websocket_url"], err = a.websocketURL(r, device); err != nil {
+			refused(err)
+			return
+		}
+	}
+	a.record(r, v, succeeded, device)
+	a.answer(w, http.StatusOK, answer)
+}
+
+// deviceLogout answers GET /api/device/logout of a device: its sockets are closed with 4000 on every gateway, and websocket
+// URLs open nothing any more; its token stays. 200 "Device logged out."
+func (a *API) deviceLogout(w http.ResponseWriter, r *http.Request) {
+	device, v, ok := a.device(w, r, "device logout")
+	if !ok {
+		return
+	}
+	if err := a.Door.Devices.Logout(r.Context(), device); err != nil {
+		a.unavailable(w, v.op, err)
+		return
+	}
+	a.record(r, v, neither, device)
+	a.say(w, r, http.StatusOK, "Device logged out.")
+}

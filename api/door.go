@@ -1,0 +1,157 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"terasocket/access"
+	"terasocket/proto/opentera"
+)
+
+// Addresses counts failures by address, for all gateways.
+// Errors: the database's.
+type Addresses interface {
+	Wait(ctx context.Context, addr string) (time.Duration, error) // 0: it may try
+	Failed(ctx context.Context, addr string) error
+}
+
+// Audit keeps who came in, who was refused and who left. Errors: the database's.
+type Audit interface {
+	Record(ctx context.Context, r access.LoginRecord) error
+}
+
+// Door is what the endpoints of login, logout and refresh_token work with. All fields are needed.
+type Door struct {
+	Users        *access.Users
+	Participants *access.Participants
+	Devices      *access.Devices
+	Tokens       *access.Tokens
+	Online       *access.Online
+	Versions     *access.ClientVersions
+}
+
+// Lifetimes of dynamic tokens (login.md, section 7).
+const (
+	loginLifetime   = time.Hour
+	refreshLifetime = 30 * time.Minute
+)
+
+// visit is one call at the door, as the log and the audit tell of it. It never holds what was shown there.
+type visit struct {
+	op   string // "user login"
+	with opentera.LoginEvent_LoginType
+}
+
+// The ways in.
+const (
+	byPassword    = opentera.LoginEvent_LOGIN_TYPE_PASSWORD
+	byToken       = opentera.LoginEvent_LOGIN_TYPE_TOKEN
+	byCertificate = opentera.LoginEvent_LOGIN_TYPE_CERTIFICATE
+)
+
+// What becomes of a visit.
+const (
+	succeeded     = opentera.LoginEvent_LOGIN_STATUS_SUCCESS
+	neither       = opentera.LoginEvent_LOGIN_STATUS_UNKNOWN // a logout, or a refusal that OpenTera has no status for
+	tooOften      = opentera.LoginEvent_LOGIN_STATUS_FAILED_WITH_MAX_ATTEMPTS_REACHED
+	alreadyOnline = opentera.LoginEvent_LOGIN_STATUS_FAILED_WITH_ALREADY_LOGGED_IN
+	wrongCode     = opentera.LoginEvent_LOGIN_STATUS_FAILED_WITH_WRONG_PASSWORD // OpenTera has none for codes
+	badToken      = opentera.LoginEvent_LOGIN_STATUS_FAILED_WITH_INVALID_TOKEN
+	isDisabled    = opentera.LoginEvent_LOGIN_STATUS_FAILED_WITH_DISABLED_ACCOUNT
+)
+
+// auditWait bounds the writing of an audit record: the login does not fail for it.
+const auditWait = 5 * time.Second
+
+// mayTry says whether this address may show credentials. Where it may not, the answer is written: 429, or 503 when the
+// database cannot say. What is refused here leaves no row: whoever hammers must not push events out of the log.
+func (a *API) mayTry(w http.ResponseWriter, r *http.Request, op string) bool {
+	wait, err := a.Addresses.Wait(r.Context(), a.Proxies.ClientAddr(r))
+	switch {
+	case err != nil:
+		a.unavailable(w, op, err)
+		return false
+	case wait > 0:
+		a.Log.Info("address refused: too many failures", "op", op, "addr", a.Proxies.ClientAddr(r))
+		a.tooMany(w, wait)
+		return false
+	}
+	return true
+}
+
+// refused answers credentials that opened nothing: deny for those that are wrong, whatever was wrong with them; 429 after
+// too many; 503 when nobody could say. It counts and records them.
+func (a *API) refused(w http.ResponseWriter, r *http.Request, v visit, who access.Identity, err error, deny func()) {
+	var refusal *access.Refusal
+	var tooMany *access.TooMany
+	switch {
+	case errors.As(err, &tooMany):
+		a.failed(r, v, tooOften, tooMany.Who)
+		a.tooMany(w, tooMany.Wait)
+	case errors.As(err, &refusal):
+		a.failed(r, v, refusal.Status, refusal.Who)
+		deny()
+	case errors.Is(err, access.ErrDisabled):
+		a.failed(r, v, isDisabled, who)
+		deny()
+	case errors.Is(err, access.ErrUnauthorized), errors.Is(err, access.ErrUnknown): // gone a moment ago
+		a.failed(r, v, badToken, who)
+		deny()
+	default:
+		a.unavailable(w, v.op, err)
+	}
+}
+
+// failed counts a failure against its address, and records it.
+func (a *API) failed(r *http.Request, v visit, status opentera.LoginEvent_LoginStatus, who access.Identity) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), auditWait)
+	defer cancel()
+	if err := a.Addresses.Failed(ctx, a.Proxies.ClientAddr(r)); err != nil {
+		a.Log.Error("failure not counted", "op", v.op, "err", err)
+	}
+	a.record(r, v, status, who)
+}
+
+// record says what became of a visit: a line of the log, and a LoginEvent in the event log, which no client hears.
+func (a *API) record(r *http.Request, v visit, status opentera.LoginEvent_LoginStatus, who access.Identity) {
+	principal := "unknown"
+	if who.UUID != "" {
+		principal = who.Principal.String()
+	}
+	addr := a.Proxies.ClientAddr(r)
+	a.Log.Info("door", "op", v.op, "principal", principal, "addr", addr, "status", strings.ToLower(strings.TrimPrefix(status.String(), "LOGIN_STATUS_")))
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), auditWait)
+	defer cancel()
+	if err := a.Audit.Record(ctx, access.LoginRecord{
+		Status: status, Type: v.with, Who: who, Message: v.op, ClientIP: addr, Endpoint: r.URL.Path,
+		ClientName: r.Header.Get("X-Client-Name"), ClientVersion: r.Header.Get("X-Client-Version"),
+		OSName: r.Header.Get("X-OS-Name"), OSVersion: r.Header.Get("X-OS-Version"),
+	}); err != nil {
+		a.Log.Error("not recorded in the event log", "op", v.op, "principal", principal, "err", err)
+	}
+}
+
+// tooMany is the answer to one attempt too many.
+func (a *API) tooMany(w http.ResponseWriter, wait time.Duration) {
+	w.Header().Set("Retry-After", strconv.Itoa(int(max(wait, time.Second).Seconds()+0.5)))
+	a.answer(w, http.StatusTooManyRequests, "Too many failed attempts. Please wait and try again.")
+}
+
+// websocketURL mints a connect token for a principal and says where it opens a socket.
+// Errors: access.ErrUnknown for one that may not connect any more, or the database's.
+func (a *API) websocketURL(r *http.Request, who access.Identity) (string, error) {
+	token, err := a.Door.Tokens.Create(r.Context(), who.Kind, who.UUID)
+	if err != nil {
+		return "", err
+	}
+	return WebsocketURL(a.base(r), who.Kind, token), nil
+}
+
+// isConnected says whether a principal holds a socket on any gateway that is alive.
+func (a *API) isConnected(r *http.Request, who access.Identity) (bool, error) {
+	return a.Door.Online.IsConnected(r.Context(), who.Principal)
+}

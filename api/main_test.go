@@ -1,0 +1,267 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/jackc/pgx/v5"
+	"go.uber.org/goleak"
+
+	"terasocket/access"
+	"terasocket/db/dbtest"
+	"terasocket/db/opentera"
+	"terasocket/migrations"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(dbtest.Suite(m)) }
+
+// house is an installation with its door.
+type house struct {
+	testing.TB
+	conn   *pgx.Conn
+	api    *API
+	router http.Handler
+	log    *lockedBuffer
+
+	mu   sync.Mutex
+	away time.Duration // how far the clock of tokens and codes is ahead
+}
+
+type lockedBuffer struct {
+	mu     sync.Mutex
+	buffer bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buffer.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buffer.String()
+}
+
+// opened gives the demo installation and a door to it.
+func opened(t testing.TB) *house {
+	t.Helper()
+	url := dbtest.New(t, dbtest.OpenTera("door", migrations.Up, dbtest.QuickPasswords))
+	h := &house{TB: t, conn: dbtest.Conn(t, url), log: &lockedBuffer{}}
+	pool := dbtest.Pool(t, url)
+	proxies, err := ParseProxies([]string{"10.0.0.0/8"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := func() time.Time {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		return time.Now().Add(h.away)
+	}
+	keys, passwords := &access.Keys{Pool: pool}, access.NewPasswords()
+	users := &access.Users{Pool: pool, Passwords: passwords, Keys: keys, Now: now}
+	devices, online := &access.Devices{Pool: pool}, &access.Online{Pool: pool}
+	h.api = &API{
+		Door: &Door{
+			Users:        users,
+			Participants: &access.Participants{Pool: pool, Passwords: passwords, Keys: keys, Now: now},
+			Devices:      devices,
+			Tokens:       &access.Tokens{Pool: pool},
+			Online:       online,
+			Versions:     &access.ClientVersions{Pool: pool},
+		},
+		Users: users, Devices: devices, Services: &access.Services{Pool: pool}, Addresses: &access.Addresses{Pool: pool},
+		Audit: &access.Audit{Pool: pool}, Publisher: &access.Publisher{Pool: pool}, Online: online, DeviceStatus: devices,
+		Disconnector: &access.Disconnector{Pool: pool}, Proxies: proxies, PublicURL: "wss://tera.example:443",
+		Log: slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	}
+	router := chi.NewRouter()
+	h.api.Routes(router)
+	h.router = router
+	return h
+}
+
+func (h *house) exec(sql string, args ...any) {
+	h.Helper()
+	if _, err := h.conn.Exec(h.Context(), sql, args...); err != nil {
+		h.Fatalf("%s: %v", sql, err)
+	}
+}
+
+func value[T any](h *house, sql string, args ...any) (v T) {
+	h.Helper()
+	if err := h.conn.QueryRow(h.Context(), sql, args...).Scan(&v); err != nil {
+		h.Fatalf("%s: %v", sql, err)
+	}
+	return v
+}
+
+// wait lets the clock of tokens and codes pass.
+func (h *house) wait(d time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.away += d
+}
+
+// connect opens a socket of a principal on a gateway with this lease.
+func (h *house) connect(kind string, id int, lease string) {
+	h.Helper()
+	h.exec("SELECT terasocket.connected(terasocket.gateway_register('test', $1::text::interval), $2, $3, '', '')", lease, kind, id)
+}
+
+// with changes a request.
+type with func(*http.Request)
+
+func basic(username, password string) with {
+	return func(r *http.Request) { r.SetBasicAuth(username, password) }
+}
+
+func token(token string) with { return header("Authorization", "OpenTera "+token) }
+
+func header(name, value string) with {
+	return func(r *http.Request) { r.Header.Set(name, value) }
+}
+
+func from(addr string) with { return func(r *http.Request) { r.RemoteAddr = addr + ":5" } }
+
+func cookie(value string) with {
+	return func(r *http.Request) { r.AddCookie(&http.Cookie{Name: sessionCookie, Value: value}) }
+}
+
+func (h *house) get(path string, changes ...with) *reply {
+	return h.ask(http.MethodGet, path, "", changes...)
+}
+
+func (h *house) post(path, body string, changes ...with) *reply {
+	return h.ask(http.MethodPost, path, body, append([]with{header("Content-Type", "application/json")}, changes...)...)
+}
+
+func (h *house) ask(method, path, body string, changes ...with) *reply {
+	h.Helper()
+	r := httptest.NewRequest(method, path, strings.NewReader(body))
+	for _, change := range changes {
+		change(r)
+	}
+	w := httptest.NewRecorder()
+	h.router.ServeHTTP(w, r)
+	response := w.Result()
+	defer func() { _ = response.Body.Close() }()
+	content, err := io.ReadAll(response.Body)
+	if err != nil {
+		h.Fatal(err)
+	}
+	if response.Header.Get("WWW-Authenticate") != "" || response.Header.Get("Access-Control-Allow-Origin") != "*" ||
+		response.Header.Get("Cross-Origin-Embedder-Policy") != "require-corp" || response.Header.Get("Cache-Control") != "no-store" {
+		h.Errorf("%s %s: headers %v", method, path, response.Header)
+	}
+	if (response.StatusCode == 429 || response.StatusCode == 503) != (response.Header.Get("Retry-After") != "") {
+		h.Errorf("%s %s: %d with Retry-After %q", method, path, response.StatusCode, response.Header.Get("Retry-After"))
+	}
+	return &reply{house: h, status: response.StatusCode, body: strings.TrimSuffix(string(content), "\n"), header: response.Header, cookies: response.Cookies()}
+}
+
+type reply struct {
+	*house
+	status  int
+	body    string
+	header  http.Header
+	cookies []*http.Cookie
+}
+
+// must be this status and body: JSON, or plain text.
+func (r *reply) must(status int, body string) *reply {
+	r.Helper()
+	if r.status != status || !sameJSON(r, r.body, body) {
+		r.Errorf("%d %s, want %d %s", r.status, r.body, status, body)
+	}
+	return r
+}
+
+// object of a 200 answer, with exactly these keys.
+func (r *reply) object(keys ...string) map[string]any {
+	r.Helper()
+	var object map[string]any
+	if err := json.Unmarshal([]byte(r.body), &object); err != nil || r.status != 200 {
+		r.Fatalf("%d %s", r.status, r.body)
+	}
+	var got []string
+	for key := range object {
+		got = append(got, key)
+	}
+	slices.Sort(got)
+	slices.Sort(keys)
+	if !slices.Equal(got, keys) {
+		r.Errorf("keys %q, want %q", got, keys)
+	}
+	return object
+}
+
+// session is the value of the cookie that was set.
+func (r *reply) session() string {
+	r.Helper()
+	for _, c := range r.cookies {
+		if c.Name == sessionCookie && c.Value != "" {
+			if !c.HttpOnly || !c.Secure || c.SameSite != http.SameSiteStrictMode || c.Path != "/" || c.Domain != "" || len(c.Value) < 43 {
+				r.Errorf("cookie %+v", c)
+			}
+			return c.Value
+		}
+	}
+	r.Fatalf("no session: %d %s", r.status, r.body)
+	return ""
+}
+
+// hasEnded says whether the answer takes the cookie away.
+func (r *reply) hasEnded() bool {
+	return slices.ContainsFunc(r.cookies, func(c *http.Cookie) bool { return c.Name == sessionCookie && c.MaxAge < 0 })
+}
+
+// redeemed says whom a websocket URL lets in.
+func (h *house) redeemed(kind access.Kind, url any) access.Identity {
+	h.Helper()
+	text, _ := url.(string)
+	secret, ok := strings.CutPrefix(text, "wss://tera.example:443/wss/"+kind.String()+"?id=")
+	if !ok {
+		h.Fatalf("websocket_url %v", url)
+	}
+	for _, other := range access.Kinds {
+		if other != kind {
+			if id, err := h.api.Door.Tokens.Redeem(h.Context(), other, secret); err == nil {
+				h.Fatalf("opens as %s: %v", other, id)
+			}
+		}
+	}
+	id, err := h.api.Door.Tokens.Redeem(h.Context(), kind, secret)
+	if err != nil {
+		h.Fatal(err)
+	}
+	return id
+}
+
+// sameJSON compares parsed values, or texts where they are no JSON.
+func sameJSON(t testing.TB, a, b string) bool {
+	t.Helper()
+	var x, y any
+	if json.Unmarshal([]byte(a), &x) != nil || json.Unmarshal([]byte(b), &y) != nil {
+		return a == b
+	}
+	xs, _ := json.Marshal(x)
+	ys, _ := json.Marshal(y)
+	return string(xs) == string(ys)
+}
+
+const (
+	unauthorizedText = "Unauthorized"
+	password         = opentera.DemoPassword
+)

@@ -1,0 +1,125 @@
+package api
+
+import (
+	"net/http"
+
+	"terasocket/access"
+)
+
+// userLogin answers GET /api/user/login[?with_websocket=true] with HTTP Basic (login.md, section 3.1).
+//
+//	200 user_uuid, user_fullname, user_token (good for an hour); websocket_url where asked for; version_latest and
+//	    version_error for a client program that is known
+//	200 message, reason, redirect_url: more is needed first, the cookie "session" leads there. reason is password_change,
+//	    2fa or 2fa_setup
+//	400 with_websocket is not a boolean, or an unknown argument
+//	401 unknown name, wrong password, disabled account
+//	403 already online, or too many wrong codes of two-factor authentication
+//	426 the client program is too old
+//	429 too many failures of this username or address
+//	503 too many logins at once, or no database
+func (a *API) userLogin(w http.ResponseWriter, r *http.Request) {
+	v := visit{"user login", byPassword}
+	account, ok := a.userByPassword(w, r, v)
+	if !ok {
+		return
+	}
+	given := r.URL.Query()
+	if !a.onlyKnown(w, given, "with_websocket", "with_websockets") {
+		return
+	}
+	withWebsocket, ok := a.withWebsocket(w, given)
+	if !ok {
+		return
+	}
+	answer := map[string]any{}
+	if !a.clientMayGoOn(w, r, v, account, answer) {
+		return
+	}
+	if account.MustChangePassword {
+		a.furtherStep(w, r, v, account, answer, mustChange, "password_change", changeURL)
+		return
+	}
+	if account.Needs2FA {
+		isBlocked, err := a.Door.Users.OTPBlocked(r.Context(), account.ID)
+		switch {
+		case err != nil:
+			a.unavailable(w, v.op, err)
+		case isBlocked:
+			a.record(r, v, tooOften, account.Identity)
+			a.say(w, r, http.StatusForbidden, tooManyCodes)
+		case account.HasOTP:
+			a.furtherStep(w, r, v, account, answer, "2FA required for this user.", "2fa", "/login_validate_2fa")
+		default:
+			a.furtherStep(w, r, v, account, answer, "2FA enabled but not set up for this user.", "2fa_setup", "/login_setup_2fa")
+		}
+		return
+	}
+	a.letIn(w, r, v, account, withWebsocket, answer)
+}
+
+const (
+	mustChange = "Password change required for this user."
+	changeURL  = "/login_change_password"
+)
+
+// clientMayGoOn refuses a client program that is too old, and puts what is said of its version into answer.
+func (a *API) clientMayGoOn(w http.ResponseWriter, r *http.Request, v visit, account access.Account, answer map[string]any) bool {
+	isTooOld, err := a.clientVersion(r, answer)
+	switch {
+	case err != nil:
+		a.unavailable(w, v.op, err)
+		return false
+	case isTooOld:
+		a.endSession(w, r)
+		a.record(r, visit{v.op + ": client too old", v.with}, neither, account.Identity)
+		a.answer(w, http.StatusUpgradeRequired, answer)
+		return false
+	}
+	return true
+}
+
+// furtherStep begins a session, and answers that the password was right and what comes next.
+func (a *API) furtherStep(w http.ResponseWriter, r *http.Request, v visit, account access.Account, answer map[string]any, message, reason, where string) {
+	if err := a.startSession(w, r, account.ID); err != nil {
+		a.unavailable(w, v.op, err)
+		return
+	}
+	a.goOn(w, r, v, account, answer, message, reason, where)
+}
+
+// goOn answers what comes next in a session.
+func (a *API) goOn(w http.ResponseWriter, r *http.Request, v visit, account access.Account, answer map[string]any, message, reason, where string) {
+	a.record(r, visit{v.op + ": " + reason, v.with}, neither, account.Identity)
+	answer["message"], answer["reason"], answer["redirect_url"] = message, reason, where
+	a.answer(w, http.StatusOK, answer)
+}
+
+// letIn answers a user that has shown all that it must. The session of its second step, if there was one, is over.
+func (a *API) letIn(w http.ResponseWriter, r *http.Request, v visit, account access.Account, withWebsocket bool, answer map[string]any) {
+	a.endSession(w, r)
+	if withWebsocket {
+		isOnline, err := a.isConnected(r, account.Identity)
+		switch {
+		case err != nil:
+			a.unavailable(w, v.op, err)
+			return
+		case isOnline:
+			a.record(r, v, alreadyOnline, account.Identity)
+			a.say(w, r, http.StatusForbidden, "User already logged in.")
+			return
+		}
+		if answer["websocket_url"], err = a.websocketURL(r, account.Identity); err != nil {
+			a.refused(w, r, v, account.Identity, err, func() { unauthorized(w, r) })
+			return
+		}
+	}
+	token, err := a.Door.Users.Token(r.Context(), account.ID, loginLifetime)
+	if err != nil {
+		a.refused(w, r, v, account.Identity, err, func() { unauthorized(w, r) })
+		return
+	}
+	a.record(r, v, succeeded, account.Identity)
+	answer["user_uuid"], answer["user_fullname"], answer["user_token"] = account.UUID, account.Name, token
+	a.answer(w, http.StatusOK, answer)
+}
