@@ -175,8 +175,11 @@ func TestServiceAccess(t *testing.T) {
 		}
 		return strings.ReplaceAll(string(claims.Access), " ", "")
 	}
-	if got := access(opentera.DemoProjectUserID); got != "{}" {
-		t.Errorf("roles on projects only: %s", got)
+	if got := access(opentera.DemoNoRoleID); got != "{}" {
+		t.Errorf("without a role: %s", got)
+	}
+	if got := access(opentera.DemoProjectUserID); got != `{"VideoRehabService":["user"]}` { // and its roles on projects
+		t.Errorf("project user: %s", got)
 	}
 	// groups 901 and 902 of nora and of the superadmin: "admin" and "user" of service 5, twice, and "user" of service 3
 	d.do(`INSERT INTO t_users_groups (id_user_group, user_group_name, version_id) VALUES (901, 'a', 1), (902, 'b', 1)`)
