@@ -218,6 +218,26 @@ func TestPasswordLogins(t *testing.T) {
 	}
 }
 
+// Who does not exist, or has no password, takes as long as a comparison of 12 rounds.
+func TestAnUnknownUsernameTakesAsLong(t *testing.T) {
+	t.Parallel()
+	d := newDoor(t)
+	passwords := access.NewPasswords()
+	d.users.Passwords, d.participants.Passwords = passwords, passwords
+	d.do("UPDATE t_participants SET participant_password = NULL WHERE id_participant = 1")
+	for _, c := range []struct {
+		kind     access.Kind
+		username string
+	}{{access.User, "nobody.there"}, {access.User, "\x00"}, {access.Participant, "nobody.there"}, {access.Participant, opentera.DemoParticipant}} {
+		start := time.Now()
+		_, err := d.byPassword(c.kind, c.username, "x")
+		// only the lower bound is sure, see TestPasswordsWithoutAHash
+		if took := time.Since(start); !errors.Is(err, access.ErrUnauthorized) || took < 20*time.Millisecond {
+			t.Errorf("%s %q: answered after %v: %v", c.kind, c.username, took, err)
+		}
+	}
+}
+
 // At the limit the right password is refused too, whether anybody has the name or not, until 120 s after the last failure.
 func TestPasswordLimit(t *testing.T) {
 	t.Parallel()
