@@ -48,7 +48,7 @@ func guess(ctx context.Context, pool *pgxpool.Pool, passwords *Passwords, kind K
 		if a.number == nil {
 			return &TooMany{Wait: seconds(a.seconds), Who: a.who}
 		}
-		matches := compare(a.hash, password)
+		matches := passwords.compare(a.hash, password)
 		switch {
 		case a.id == nil:
 			return &Refusal{Status: wrongUsername}

@@ -30,7 +30,7 @@ func (u *Users) ChangePassword(ctx context.Context, id int32, password string) e
 	}
 	var hash string
 	err := u.Passwords.inTurn(ctx, func() (err error) {
-		if compare(*old, password) {
+		if u.Passwords.compare(*old, password) {
 			return ErrSamePassword
 		}
 		hash, err = hashed(password)

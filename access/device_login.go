@@ -82,5 +82,5 @@ func (d *Devices) Stamp(ctx context.Context, id int32) error {
 // Logout closes the device's sockets, on whichever gateway, and ends its connect tokens. Its token stays.
 // Errors: the database's.
 func (d *Devices) Logout(ctx context.Context, id Identity) error {
-	return logout(ctx, d.Pool, id, "", "")
+	return (&Keys{Pool: d.Pool}).logout(ctx, id, "")
 }

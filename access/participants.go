@@ -21,7 +21,7 @@ type ParticipantLogin struct {
 	BaseToken *string // the static token
 }
 
-// Participants checks the credentials of participants, and signs their dynamic tokens.
+// Participants checks the credentials of participants, and signs their dynamic tokens. All fields but Now are needed.
 type Participants struct {
 	Pool      *pgxpool.Pool
 	Passwords *Passwords
@@ -75,7 +75,7 @@ func (p *Participants) ByToken(ctx context.Context, token string) (ParticipantLo
 		return login, err
 	}
 	var claims participantClaims
-	err = checkDynamic(ctx, p.Pool, "participant", token, &claims, p.Now)
+	err = p.Keys.check(ctx, "participant", token, &claims, p.Now)
 	if refused := (*Refusal)(nil); errors.As(err, &refused) && refused.Status == expiredToken {
 		refused.Who = Identity{Principal: Principal{Kind: Participant, ID: claims.ID}, UUID: claims.UUID, Name: claims.Name}
 	}
@@ -161,12 +161,12 @@ func (p *Participants) Token(ctx context.Context, id int32, lifetime time.Durati
 // Logout closes the participant's sockets, on whichever gateway, and ends its connect tokens and this dynamic token ("":
 // none; a static one stays). Errors: the database's.
 func (p *Participants) Logout(ctx context.Context, id Identity, token string) error {
-	return logout(ctx, p.Pool, id, "participant", token)
+	return p.Keys.logout(ctx, id, token)
 }
 
 // Disable ends a dynamic token before its time; a static one stays. Errors: as Users.Disable.
 func (p *Participants) Disable(ctx context.Context, token string) error {
-	return disable(ctx, p.Pool, "participant", token)
+	return p.Keys.disable(ctx, "participant", token)
 }
 
 // Stamp sets participant_lastonline. Errors: the database's.

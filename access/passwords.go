@@ -17,6 +17,7 @@ var ErrBusy = errors.New("too many logins at once")
 type Passwords struct {
 	turn  chan struct{} // holds the one that is comparing
 	queue chan struct{} // holds it and all that wait
+	dummy string        // what the password of an unknown user is compared with
 }
 
 // passwordQueue is how many may wait: a few seconds' worth.
@@ -25,12 +26,12 @@ const passwordQueue = 16
 // passwordCost is passlib's default that OpenTera uses.
 const passwordCost = 12
 
-// dummyHash is what the password of an unknown user is compared with: cost 12, of 32 random bytes that nobody kept.
+// dummyHash is of 32 random bytes that nobody kept, with that cost.
 const dummyHash = "$2a$12$qdGfseejBqw6Rd0aYEF8NeocOYqqUkmuf3MV4BTi40duXtvRJvYOa"
 
 // NewPasswords makes one; a gateway needs no more.
 func NewPasswords() *Passwords {
-	return &Passwords{turn: make(chan struct{}, 1), queue: make(chan struct{}, passwordQueue)}
+	return &Passwords{turn: make(chan struct{}, 1), queue: make(chan struct{}, passwordQueue), dummy: dummyHash}
 }
 
 // Match says whether password belongs to hash, a bcrypt hash of any ident ($2a$, $2b$, $2y$) as passlib writes it; only
@@ -38,7 +39,7 @@ func NewPasswords() *Passwords {
 // Errors: ErrBusy, or ctx's while waiting.
 func (p *Passwords) Match(ctx context.Context, hash, password string) (matches bool, err error) {
 	err = p.inTurn(ctx, func() error {
-		matches = compare(hash, password)
+		matches = p.compare(hash, password)
 		return nil
 	})
 	return matches, err
@@ -62,12 +63,12 @@ func (p *Passwords) inTurn(ctx context.Context, do func() error) error {
 }
 
 // compare is for whoever has the turn.
-func compare(hash, password string) bool {
+func (p *Passwords) compare(hash, password string) bool {
 	against := []byte(hash)
 	_, err := bcrypt.Cost(against)
 	// A zero byte ends a password in bcrypt, so passlib takes none with one.
 	if err != nil || strings.Contains(password, "\x00") {
-		_ = bcrypt.CompareHashAndPassword([]byte(dummyHash), significant(password))
+		_ = bcrypt.CompareHashAndPassword([]byte(p.dummy), significant(password))
 		return false
 	}
 	return bcrypt.CompareHashAndPassword(against, significant(password)) == nil

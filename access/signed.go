@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // Dynamic tokens: HS256 JWTs that we sign with a key of ours, good until they expire or are disabled (OpenTera's sheet
@@ -62,15 +61,15 @@ func parse(token string, claims jwt.Claims, keys []string, options ...jwt.Parser
 	return err
 }
 
-// checkDynamic checks a token that must be signed by us for that name, and reads its claims. Errors: *Refusal, with the claims
+// check checks a token that must be signed by us for that name, and reads its claims. Errors: *Refusal, with the claims
 // read where it is only expired; or the database's.
-func checkDynamic(ctx context.Context, pool *pgxpool.Pool, name, token string, claims jwt.Claims, now func() time.Time) error {
+func (k *Keys) check(ctx context.Context, name, token string, claims jwt.Claims, now func() time.Time) error {
 	if !isToken(token) {
 		return &Refusal{Status: invalidToken}
 	}
 	var isDisabled bool
 	var keys []string
-	if err := pool.QueryRow(ctx, tokenCheckSQL, name, tokenHash(token)).Scan(&isDisabled, &keys); err != nil {
+	if err := k.Pool.QueryRow(ctx, tokenCheckSQL, name, tokenHash(token)).Scan(&isDisabled, &keys); err != nil {
 		return fmt.Errorf("check token: %w", err)
 	}
 	if isDisabled {
@@ -91,13 +90,13 @@ func checkDynamic(ctx context.Context, pool *pgxpool.Pool, name, token string, c
 
 // ending is what it takes to disable a token: hash is nil for one that we have not signed for that name, which nothing can be done
 // with anyway. Errors: the database's.
-func ending(ctx context.Context, pool *pgxpool.Pool, name, token string) (hash []byte, expires *time.Time, err error) {
+func (k *Keys) ending(ctx context.Context, name, token string) (hash []byte, expires *time.Time, err error) {
 	if !isToken(token) {
 		return nil, nil, nil
 	}
 	var isDisabled bool
 	var keys []string
-	if err := pool.QueryRow(ctx, tokenCheckSQL, name, tokenHash(token)).Scan(&isDisabled, &keys); err != nil {
+	if err := k.Pool.QueryRow(ctx, tokenCheckSQL, name, tokenHash(token)).Scan(&isDisabled, &keys); err != nil {
 		return nil, nil, fmt.Errorf("check token: %w", err)
 	}
 	var claims jwt.RegisteredClaims
@@ -108,13 +107,13 @@ func ending(ctx context.Context, pool *pgxpool.Pool, name, token string) (hash [
 }
 
 // disable ends a token before its time. Errors: *Refusal when it was disabled before, or the database's.
-func disable(ctx context.Context, pool *pgxpool.Pool, name, token string) error {
-	hash, expires, err := ending(ctx, pool, name, token)
+func (k *Keys) disable(ctx context.Context, name, token string) error {
+	hash, expires, err := k.ending(ctx, name, token)
 	if err != nil || hash == nil {
 		return err
 	}
 	var isFirst bool
-	if err := pool.QueryRow(ctx, "SELECT terasocket.disable_token($1, $2)", hash, expires).Scan(&isFirst); err != nil {
+	if err := k.Pool.QueryRow(ctx, "SELECT terasocket.disable_token($1, $2)", hash, expires).Scan(&isFirst); err != nil {
 		return fmt.Errorf("disable token: %w", err)
 	}
 	if !isFirst {
@@ -123,18 +122,14 @@ func disable(ctx context.Context, pool *pgxpool.Pool, name, token string) error 
 	return nil
 }
 
-// logout ends what would let a principal in again without credentials, and closes its sockets on whichever gateway. name
-// is that of the token's key, "" for no token.
-func logout(ctx context.Context, pool *pgxpool.Pool, id Identity, name, token string) error {
-	var hash []byte
-	var expires *time.Time
-	var err error
-	if name != "" && token != "" {
-		if hash, expires, err = ending(ctx, pool, name, token); err != nil {
-			return err
-		}
+// logout ends what would let a principal in again without credentials, its token ("": none) among it, and closes its
+// sockets on whichever gateway.
+func (k *Keys) logout(ctx context.Context, id Identity, token string) error {
+	hash, expires, err := k.ending(ctx, id.Kind.String(), token)
+	if err != nil {
+		return err
 	}
-	if _, err := pool.Exec(ctx, "SELECT terasocket.logout($1, $2, $3, $4, $5)", id.Kind.String(), id.ID, id.UUID, hash, expires); err != nil {
+	if _, err := k.Pool.Exec(ctx, "SELECT terasocket.logout($1, $2, $3, $4, $5)", id.Kind.String(), id.ID, id.UUID, hash, expires); err != nil {
 		return fmt.Errorf("log out: %w", err)
 	}
 	return nil

@@ -22,7 +22,8 @@ type Account struct {
 	HasOTP             bool // user_2fa_otp_enabled and a secret
 }
 
-// Users checks the credentials of users against OpenTera's own tables, and signs their tokens.
+// Users checks the credentials of users against OpenTera's own tables, and signs their tokens. All fields but Now are
+// needed.
 type Users struct {
 	Pool      *pgxpool.Pool
 	Passwords *Passwords
@@ -65,7 +66,7 @@ func (u *Users) ByPassword(ctx context.Context, username, password string) (Acco
 // ByToken says whose token it is. Errors: *Refusal, or the database's.
 func (u *Users) ByToken(ctx context.Context, token string) (Account, error) {
 	var claims userClaims
-	err := checkDynamic(ctx, u.Pool, "user", token, &claims, u.Now)
+	err := u.Keys.check(ctx, "user", token, &claims, u.Now)
 	if refused := (*Refusal)(nil); errors.As(err, &refused) && refused.Status == expiredToken {
 		refused.Who = Identity{Principal: Principal{Kind: User, ID: claims.ID}, UUID: claims.UUID, Name: claims.Name}
 	}
@@ -124,13 +125,13 @@ func (u *Users) Token(ctx context.Context, id int32, lifetime time.Duration) (st
 // Logout closes the user's sockets, on whichever gateway, and ends its connect tokens, its second steps, and this token
 // ("": none). Errors: the database's.
 func (u *Users) Logout(ctx context.Context, id Identity, token string) error {
-	return logout(ctx, u.Pool, id, "user", token)
+	return u.Keys.logout(ctx, id, token)
 }
 
 // Disable ends a token before its time. Of several calls with one token the first succeeds.
 // Errors: *Refusal when it is disabled already, or the database's.
 func (u *Users) Disable(ctx context.Context, token string) error {
-	return disable(ctx, u.Pool, "user", token)
+	return u.Keys.disable(ctx, "user", token)
 }
 
 // stamp sets the last-online column of a principal, and touches no other.

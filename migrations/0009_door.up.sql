@@ -13,7 +13,8 @@ COMMENT ON COLUMN terasocket.signing_keys.retires_at IS 'null: the key that sign
 -- random bits: three make up 256.
 CREATE FUNCTION terasocket.random_text() RETURNS text
 LANGUAGE sql VOLATILE AS $$
-    SELECT rtrim(translate(encode(sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())), 'base64'), '+/', '-_'), '=')
+    SELECT rtrim(translate(encode(sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())),
+                                  'base64'), '+/', '-_'), '=')
 $$;
 
 -- signing_key: the key that signs, 32 random characters; made when it is needed for the first time. Whoever may execute
@@ -277,10 +278,11 @@ BEGIN
 END $$;
 
 -- ---- Participants
--- participant_account: a participant that is not deleted, by one of the four; enabled or not. Usernames are not unique: the first. key: what
--- OpenTera signs static tokens with (null: it has none).
+-- participant_account: a participant that is not deleted, by one of the four; enabled or not. Usernames are not unique: the
+-- first. key: what OpenTera signs static tokens with (null: it has none).
 CREATE FUNCTION terasocket.participant_account(by_username text DEFAULT NULL, by_uuid text DEFAULT NULL, by_id integer DEFAULT NULL, by_token text DEFAULT NULL)
-RETURNS TABLE (id integer, uuid text, name text, password text, is_enabled boolean, has_login boolean, has_token boolean, id_project integer, token text, key text)
+RETURNS TABLE (id integer, uuid text, name text, password text, is_enabled boolean, has_login boolean, has_token boolean, id_project integer,
+               token text, key text)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     RETURN QUERY
@@ -363,13 +365,16 @@ BEGIN
     CASE stamp_last_online.kind
     WHEN 'user' THEN
         UPDATE OPENTERA.t_users u SET user_lastonline = clock_timestamp()
-        WHERE  u.id_user IN (SELECT r.id_user FROM OPENTERA.t_users r WHERE r.id_user = stamp_last_online.id FOR NO KEY UPDATE SKIP LOCKED);
+        WHERE  u.id_user IN (SELECT r.id_user FROM OPENTERA.t_users r WHERE r.id_user = stamp_last_online.id
+                            FOR NO KEY UPDATE SKIP LOCKED);
     WHEN 'participant' THEN
         UPDATE OPENTERA.t_participants p SET participant_lastonline = clock_timestamp()
-        WHERE  p.id_participant IN (SELECT r.id_participant FROM OPENTERA.t_participants r WHERE r.id_participant = stamp_last_online.id FOR NO KEY UPDATE SKIP LOCKED);
+        WHERE  p.id_participant IN (SELECT r.id_participant FROM OPENTERA.t_participants r WHERE r.id_participant = stamp_last_online.id
+                            FOR NO KEY UPDATE SKIP LOCKED);
     WHEN 'device' THEN
         UPDATE OPENTERA.t_devices d SET device_lastonline = clock_timestamp()
-        WHERE  d.id_device IN (SELECT r.id_device FROM OPENTERA.t_devices r WHERE r.id_device = stamp_last_online.id FOR NO KEY UPDATE SKIP LOCKED);
+        WHERE  d.id_device IN (SELECT r.id_device FROM OPENTERA.t_devices r WHERE r.id_device = stamp_last_online.id
+                            FOR NO KEY UPDATE SKIP LOCKED);
     END CASE;
 END $$;
 

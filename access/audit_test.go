@@ -1,0 +1,109 @@
+package access_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/encoding/protojson"
+
+	"terasocket/access"
+	"terasocket/db/opentera"
+	"terasocket/proto/event"
+	protocol "terasocket/proto/opentera"
+)
+
+// What is recorded is a LoginEvent that decodes, and that nobody hears.
+func TestAudit(t *testing.T) {
+	t.Parallel()
+	d := newDoor(t)
+	audit := &access.Audit{Pool: d.pool}
+	long := strings.Repeat("é", 1000)
+	user := access.Identity{Principal: access.Principal{Kind: access.User, ID: 9}, UUID: opentera.DemoProjectUserUUID, Name: "not told"}
+	for _, c := range []struct {
+		record access.LoginRecord
+		topic  string
+		want   string
+	}{
+		{access.LoginRecord{Status: protocol.LoginEvent_LOGIN_STATUS_SUCCESS, Type: protocol.LoginEvent_LOGIN_TYPE_PASSWORD, Who: user, ClientName: "OpenTeraPlus", ClientVersion: "1.2.3",
+			ClientIP: "192.0.2.1", OSName: "Windows", OSVersion: "11", Endpoint: "/api/user/login", Message: "ok"}, "log.info",
+			`{"clientIp": "192.0.2.1", "clientName": "OpenTeraPlus", "clientVersion": "1.2.3", "logHeader": {"level": "LOGLEVEL_INFO", "message": "ok", "sender": "terasocket"},
+			  "loginStatus": "LOGIN_STATUS_SUCCESS", "loginType": "LOGIN_TYPE_PASSWORD", "osName": "Windows", "osVersion": "11", "serverEndpoint": "/api/user/login",
+			  "userUuid": "` + opentera.DemoProjectUserUUID + `"}`},
+		{access.LoginRecord{Status: wrongPassword, Who: access.Identity{Principal: access.Principal{Kind: access.Participant, ID: 1}, UUID: "p"}}, "log.error",
+			`{"logHeader": {"level": "LOGLEVEL_ERROR", "sender": "terasocket"}, "loginStatus": "LOGIN_STATUS_FAILED_WITH_WRONG_PASSWORD", "participantUuid": "p"}`},
+		{access.LoginRecord{Status: invalidToken, Who: access.Identity{Principal: access.Principal{Kind: access.Device, ID: 1}, UUID: "d"}, Type: protocol.LoginEvent_LOGIN_TYPE_CERTIFICATE}, "log.error",
+			`{"logHeader": {"level": "LOGLEVEL_ERROR", "sender": "terasocket"}, "loginStatus": "LOGIN_STATUS_FAILED_WITH_INVALID_TOKEN", "deviceUuid": "d", "loginType": "LOGIN_TYPE_CERTIFICATE"}`},
+		{access.LoginRecord{ServiceUUID: "s", Message: "logged out"}, "log.info", `{"logHeader": {"level": "LOGLEVEL_INFO", "sender": "terasocket", "message": "logged out"}, "serviceUuid": "s"}`},
+		// whatever a client sends is recorded
+		{access.LoginRecord{ClientName: "a\x00b\n\x7f\xffc", ClientVersion: long, OSName: `"}, {"`}, "log.info",
+			`{"logHeader": {"level": "LOGLEVEL_INFO", "sender": "terasocket"}, "clientName": "a b  ?c", "clientVersion": "` + long[:200] + `", "osName": "\"}, {\""}`},
+	} {
+		if err := audit.Record(t.Context(), c.record); err != nil {
+			t.Errorf("%+v: %v", c.record, err)
+			continue
+		}
+		var r event.Record
+		if err := d.pool.QueryRow(t.Context(), `SELECT seq, at, topic, type, coalesce(op, ''), coalesce(object_type, ''), body::text, audience::text, former IS NULL
+			FROM terasocket.events ORDER BY seq DESC LIMIT 1`).Scan(&r.Seq, &r.At, &r.Topic, &r.Type, &r.Op, &r.ObjectType, &r.Body, &r.Audience, new(bool)); err != nil {
+			t.Fatal(err)
+		}
+		if r.Topic != c.topic || r.Type != "opentera.protobuf.LoginEvent" || r.Audience != "[[]]" || r.Op != "" {
+			t.Errorf("%+v", r)
+		}
+		var body, want map[string]any
+		if json.Unmarshal([]byte(r.Body), &body) != nil || json.Unmarshal([]byte(c.want), &want) != nil {
+			t.Fatal("no JSON")
+		}
+		header := body["logHeader"].(map[string]any)
+		if at, _ := header["timestamp"].(float64); at < float64(r.At.Unix()-60) || at > float64(r.At.Unix()+60) {
+			t.Errorf("timestamp %v", header["timestamp"])
+		}
+		delete(header, "timestamp")
+		got, _ := json.Marshal(body)
+		if expected, _ := json.Marshal(want); string(got) != string(expected) {
+			t.Errorf("%s\nwant %s", got, expected)
+		}
+		events, err := event.Decode(r)
+		if err != nil || len(events) != 1 || events[0].To != "" || events[0].NotTo != "" {
+			t.Errorf("%d events, %v", len(events), err)
+			continue
+		}
+		if _, ok := events[0].Message.(*protocol.LoginEvent); !ok {
+			t.Errorf("a %T", events[0].Message)
+		}
+		// nobody, even when somebody has tampered with the row
+		r.Audience = `[["x"]]`
+		if events, err := event.Decode(r); err != nil || events[0].To != "" {
+			t.Errorf("goes to %q, %v", events[0].To, err)
+		}
+	}
+	rules := &access.Rules{Pool: d.pool}
+	if audiences, err := rules.Audiences(t.Context(), []string{"[[]]"}); err != nil || len(audiences) != 1 || len(audiences[0]) != 0 {
+		t.Errorf("heard by %v, %v", audiences, err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := audit.Record(ended, access.LoginRecord{Message: "words"}); !errors.Is(err, context.Canceled) || strings.Contains(err.Error(), "words") {
+		t.Errorf("cancelled: %v", err)
+	}
+	// no service can put one there
+	publisher := &access.Publisher{Pool: d.pool}
+	n := asked[int](d, "SELECT count(*) FROM terasocket.events")
+	for _, topic := range []string{"log.info", "log.error", "module.TeraServer.UserManagerModule.events", "websocket.user." + opentera.DemoSuperadminUUID + ".events"} {
+		var refused *access.PublishError
+		if _, err := publisher.Publish(t.Context(), []access.Publication{{Topic: topic, Type: "opentera.protobuf.LoginEvent", Event: []byte{}}}); !errors.As(err, &refused) {
+			t.Errorf("published to %s: %v", topic, err)
+		}
+		text, _ := protojson.Marshal(&protocol.LoginEvent{UserUuid: "x"})
+		sql := strings.Replace(string(text), "{", `{"@type":"type.googleapis.com/opentera.protobuf.LoginEvent",`, 1)
+		if _, err := d.pool.Exec(t.Context(), "SELECT terasocket.publish($1, $2::jsonb)", topic, sql); err == nil {
+			t.Errorf("published to %s", topic)
+		}
+	}
+	if asked[int](d, "SELECT count(*) FROM terasocket.events") != n {
+		t.Error("a refused one is in the log")
+	}
+}

@@ -1,0 +1,110 @@
+package access_test
+
+import (
+	"errors"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"terasocket/access"
+	"terasocket/db/dbtest"
+	"terasocket/db/opentera"
+	"terasocket/migrations"
+	protocol "terasocket/proto/opentera"
+)
+
+// Statuses of refusals, as the audit is told them.
+const (
+	wrongPassword = protocol.LoginEvent_LOGIN_STATUS_FAILED_WITH_WRONG_PASSWORD
+	wrongUsername = protocol.LoginEvent_LOGIN_STATUS_FAILED_WITH_WRONG_USERNAME
+	invalidToken  = protocol.LoginEvent_LOGIN_STATUS_FAILED_WITH_INVALID_TOKEN
+	expiredToken  = protocol.LoginEvent_LOGIN_STATUS_FAILED_WITH_EXPIRED_TOKEN
+	disabledLogin = protocol.LoginEvent_LOGIN_STATUS_FAILED_WITH_DISABLED_ACCOUNT
+)
+
+// quick is the demo installation with passwords of 4 rounds, migrated.
+func quick() dbtest.Template { return dbtest.OpenTera("quick", migrations.Up, dbtest.QuickPasswords) }
+
+// door is what one gateway knows of logins.
+type door struct {
+	testing.TB
+	pool         *pgxpool.Pool
+	users        *access.Users
+	participants *access.Participants
+	devices      *access.Devices
+	clock        *atomic.Int64 // added to the time
+}
+
+// doors makes n gateways on one database.
+func doors(t testing.TB, n int) []*door {
+	t.Helper()
+	url := dbtest.New(t, quick())
+	all := make([]*door, n)
+	for i := range all {
+		pool := dbtest.Pool(t, url)
+		d := &door{TB: t, pool: pool, devices: &access.Devices{Pool: pool}, clock: new(atomic.Int64)}
+		now := func() time.Time { return time.Now().Add(time.Duration(d.clock.Load())) }
+		keys, passwords := &access.Keys{Pool: pool}, access.QuickPasswords()
+		d.users = &access.Users{Pool: pool, Passwords: passwords, Keys: keys, Now: now}
+		d.participants = &access.Participants{Pool: pool, Passwords: passwords, Keys: keys, Now: now}
+		all[i] = d
+	}
+	return all
+}
+
+func newDoor(t testing.TB) *door { return doors(t, 1)[0] }
+
+func (d *door) do(sql string, args ...any) {
+	d.Helper()
+	if _, err := d.pool.Exec(d.Context(), sql, args...); err != nil {
+		d.Fatalf("%.200s: %v", sql, err)
+	}
+}
+
+// asked is the single value of a query.
+func asked[T any](d *door, sql string, args ...any) (v T) {
+	d.Helper()
+	if err := d.pool.QueryRow(d.Context(), sql, args...).Scan(&v); err != nil {
+		d.Fatalf("%.200s: %v", sql, err)
+	}
+	return v
+}
+
+// byPassword is the login of a kind, and who it is.
+func (d *door) byPassword(kind access.Kind, username, password string) (access.Identity, error) {
+	if kind == access.Participant {
+		login, err := d.participants.ByPassword(d.Context(), username, password)
+		return login.Identity, err
+	}
+	login, err := d.users.ByPassword(d.Context(), username, password)
+	return login.Identity, err
+}
+
+// mustRefuse checks that err is a Refusal of this status, that it says nothing to whoever asks, and whom it names.
+func mustRefuse(t testing.TB, what string, err error, status protocol.LoginEvent_LoginStatus, who string) {
+	t.Helper()
+	var refused *access.Refusal
+	if !errors.As(err, &refused) || !errors.Is(err, access.ErrUnauthorized) {
+		t.Errorf("%s: %v, want a refusal", what, err)
+		return
+	}
+	if refused.Status != status || refused.Who.UUID != who {
+		t.Errorf("%s: %s of %q, want %s of %q", what, refused.Status, refused.Who.UUID, status, who)
+	}
+}
+
+// mustWait checks that err says that there were too many attempts.
+func mustWait(t testing.TB, what string, err error, least, most time.Duration) {
+	t.Helper()
+	var tooMany *access.TooMany
+	if !errors.As(err, &tooMany) || errors.Is(err, access.ErrUnauthorized) || tooMany.Wait < least || tooMany.Wait > most {
+		t.Errorf("%s: %v, want too many attempts, and a wait of %v to %v", what, err, least, most)
+	}
+}
+
+var passwordKinds = map[access.Kind]struct{ username, uuid, other, disabled, disabledUUID string }{
+	access.User:        {opentera.DemoProjectUser, opentera.DemoProjectUserUUID, opentera.DemoOtherProjectUser, opentera.DemoDisabled, opentera.DemoDisabledUUID},
+	access.Participant: {opentera.DemoParticipant, opentera.DemoParticipantUUID, opentera.DemoOtherParticipant, opentera.DemoDisabledParticipant, opentera.DemoDisabledParticipantUUID},
+}

@@ -1,0 +1,136 @@
+package migrations_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"terasocket/db/dbtest"
+	"terasocket/db/opentera"
+	"terasocket/migrations"
+)
+
+// A role with nothing but the use of the schema can call nothing of the door, and read no table.
+func TestDoorRights(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	role := newRole(t, f.conn)
+	f.exec("GRANT USAGE ON SCHEMA terasocket TO " + role)
+	stranger := dbtest.Conn(t, withRole(f.url, role))
+	calls := []string{
+		"signing_key('user')", "verifying_keys('user')", "rotate_signing_key('user', '0')", "service_token_key()", "random_text()",
+		"disable_token('', now())", "token_check('user', '')", "count_attempt('user', '')", "forget_attempts('user', '')", "address_failed('x')", "address_wait('x')",
+		"start_login_session('', 1)", "end_login_session('')", "login_session_user('')", "user_account('admin')", "user_token_claims(1)", "otp_secret(15)",
+		"accept_otp(15, 1, '')", "otp_blocked('')", "set_otp(15, 'x', false)", "change_password(1, 'x', 'x')", "participant_account('x')", "project_session_types('{}')",
+		"participant_session_types(1)", "device_by_uuid('x')", "device_login(1)", "stamp_last_online('user', 1)", "logout('user', 1, '" + opentera.DemoSuperadminUUID + "', NULL, NULL)",
+		"is_connected('user', 1)", "server_setting('TokenEncryptionKey')", "sweep_door()",
+	}
+	for _, call := range calls {
+		if state, message := refusal(t, stranger, "SELECT terasocket."+call); state != "42501" {
+			t.Errorf("%s: %s %s, want permission denied", call, state, message)
+		}
+	}
+	for _, table := range []string{"signing_keys", "disabled_tokens", "login_attempts", "address_failures", "login_sessions", "otp_steps"} {
+		if state, _ := refusal(t, stranger, "SELECT * FROM terasocket."+table); state != "42501" {
+			t.Errorf("%s can be read", table)
+		}
+	}
+	// every function that runs as us has a search path of its own, and none is public
+	if n := one[int](f, `SELECT count(*) FROM pg_proc p WHERE pronamespace = 'terasocket'::regnamespace
+		AND (prosecdef AND coalesce(array_to_string(proconfig, ','), '') NOT LIKE '%search_path=pg_catalog, pg_temp%' OR has_function_privilege('public', p.oid, 'EXECUTE'))`); n != 0 {
+		t.Errorf("%d functions with an open search path, or public", n)
+	}
+	// what a crash may not take is logged; what need not survive it is not in the WAL
+	for table, want := range map[string]string{"disabled_tokens": "p", "otp_steps": "p", "signing_keys": "p", "login_attempts": "u", "address_failures": "u", "login_sessions": "u", "connect_tokens": "u"} {
+		if got := one[string](f, "SELECT relpersistence::text FROM pg_class WHERE oid = ('terasocket.' || $1)::regclass", table); got != want {
+			t.Errorf("%s is %s, want %s", table, got, want)
+		}
+	}
+}
+
+// What the migration before has made goes on working: the key of services, and who may ask for it.
+func TestDoorKeepsTheServiceKey(t *testing.T) {
+	t.Parallel()
+	m, url, conn := migrator(t)
+	up := int(migrations.Latest())
+	mustMigrate(t, up, func() (int, error) { return m.Up(t.Context()) })
+	down := up - 8
+	mustMigrate(t, down, func() (int, error) { return m.Down(t.Context(), down) })
+	f := &fixture{TB: t, url: url, conn: conn}
+	role := newRole(t, conn)
+	f.exec("GRANT USAGE ON SCHEMA terasocket TO " + role + "; GRANT EXECUTE ON FUNCTION terasocket.service_token_key() TO " + role)
+	service := dbtest.Conn(t, withRole(url, role))
+	const ask = "SELECT terasocket.service_token_key()"
+	key := oneOn[string](t, service, ask)
+
+	mustMigrate(t, down, func() (int, error) { return m.Up(t.Context()) })
+	mustEqual(t, "key after up", oneOn[string](t, service, ask), key)
+	mustEqual(t, "keys that verify", one[[]string](f, "SELECT terasocket.verifying_keys('service')"), []string{key})
+	f.exec("SELECT terasocket.rotate_signing_key('service', '1 hour'), terasocket.signing_key('user'), terasocket.rotate_signing_key('user', '0')")
+	next := oneOn[string](t, service, ask)
+	if next == key {
+		t.Error("the key is not rotated")
+	}
+	mustEqual(t, "keys that verify", one[[]string](f, "SELECT terasocket.verifying_keys('service')"), []string{next, key})
+
+	mustMigrate(t, down, func() (int, error) { return m.Down(t.Context(), down) })
+	mustEqual(t, "key after down", oneOn[string](t, service, ask), next)
+	if n := one[int](f, "SELECT count(*) FROM terasocket.signing_keys"); n != 1 {
+		t.Errorf("%d keys after down", n)
+	}
+}
+
+func TestSigningKeysAreChecked(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	for _, sql := range []string{
+		"SELECT terasocket.signing_key('device')", "SELECT terasocket.signing_key(NULL)", "SELECT terasocket.rotate_signing_key('x', '1 hour')",
+		"SELECT terasocket.rotate_signing_key('user', '-1 s')", "SELECT terasocket.rotate_signing_key('user', '91 days')", "SELECT terasocket.rotate_signing_key('user', NULL)",
+		"INSERT INTO terasocket.signing_keys (name, key) VALUES ('user', 'short')",
+		"INSERT INTO terasocket.signing_keys (name, key) SELECT 'user', repeat('x', 32) FROM generate_series(1, 2)",
+		"SELECT terasocket.stamp_last_online('service', 1)", "SELECT terasocket.count_attempt('device', '')",
+	} {
+		if state, _ := refusal(t, f.conn, sql); state == "" {
+			t.Errorf("%s succeeds", sql)
+		}
+	}
+	if n := one[int](f, "SELECT count(*) FROM terasocket.signing_keys"); n != 0 {
+		t.Errorf("%d keys", n)
+	}
+}
+
+// One sweep takes what is over of everything, and nothing else.
+func TestSweepDoor(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	fill := func(name, at string) {
+		f.exec(fmt.Sprintf(`INSERT INTO terasocket.connect_tokens VALUES ('%[1]s', 'user', 'x', %[2]s);
+			INSERT INTO terasocket.disabled_tokens VALUES ('%[1]s', %[2]s - interval '1 hour');
+			INSERT INTO terasocket.login_attempts VALUES ('user', '%[1]s', 1, %[2]s);
+			INSERT INTO terasocket.address_failures VALUES ('%[1]s', %[2]s);
+			INSERT INTO terasocket.login_sessions VALUES ('%[1]s', 1, %[2]s);
+			INSERT INTO terasocket.signing_keys (name, key, retires_at) VALUES ('user', '%[3]s', %[2]s)`, name, at, strings.Repeat("x", 32)))
+	}
+	fill("over", "clock_timestamp()")
+	fill("good", "clock_timestamp() + interval '1 minute'")
+	f.exec("SELECT terasocket.signing_key('user')")
+	got := []int{one[int](f, "SELECT terasocket.sweep_door()"), one[int](f, "SELECT terasocket.sweep_door()")}
+	if !slices.Equal(got, []int{6, 0}) {
+		t.Errorf("swept %v, want 6 and 0", got)
+	}
+	if n := one[int](f, "SELECT count(*) FROM terasocket.signing_keys"); n != 2 {
+		t.Errorf("%d keys are left, want 2", n)
+	}
+	// while another sweeps, none waits
+	other := dbtest.Conn(t, f.url)
+	execOn(t, other, "BEGIN; SELECT terasocket.sweep_door()")
+	f.exec("UPDATE terasocket.login_attempts SET expires_at = clock_timestamp()")
+	if n := one[int](f, "SELECT terasocket.sweep_door()"); n != 0 {
+		t.Errorf("swept %d beside another", n)
+	}
+	execOn(t, other, "COMMIT")
+	if n := one[int](f, "SELECT terasocket.sweep_door()"); n != 1 {
+		t.Errorf("swept %d, want 1", n)
+	}
+}
