@@ -71,7 +71,7 @@ func TestPasswordLogins(t *testing.T) {
 		opentera.DemoOTP:          {Needs2FA: true, HasOTP: true},
 	} {
 		got, err := d.users.ByPassword(t.Context(), username, opentera.DemoPassword)
-		got.Identity = access.Identity{}
+		got.Identity, want.Username = access.Identity{}, username
 		if err != nil || got != want {
 			t.Errorf("%s: %+v, %v; want %+v", username, got, err, want)
 		}

@@ -11,9 +11,7 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	"terasocket/access"
-	"terasocket/db/dbtest"
 	"terasocket/db/opentera"
-	"terasocket/migrations"
 )
 
 // passwords is shared: making one costs a comparison, which takes seconds under -race.
@@ -109,48 +107,5 @@ func TestPasswordsAreBusy(t *testing.T) {
 	cancel()
 	if got, err := p.Match(t.Context(), opentera.DemoPasswordQuickHash, opentera.DemoPassword); !got || err != nil {
 		t.Errorf("after the storm: %t, %v", got, err)
-	}
-}
-
-func TestLogins(t *testing.T) {
-	t.Parallel()
-	pool := dbtest.Pool(t, dbtest.New(t, dbtest.OpenTera("quick", migrations.Up, dbtest.QuickPasswords)))
-	logins := &access.Logins{Pool: pool, Passwords: passwords()}
-	for _, c := range []struct{ name, username, password string }{
-		{"unknown", "nobody.there", opentera.DemoPassword},
-		{"wrong password", opentera.DemoProjectUser, "terasocket-Demo"},
-		{"empty password", opentera.DemoProjectUser, ""},
-		{"the hash for a password", opentera.DemoProjectUser, opentera.DemoPasswordQuickHash},
-		{"disabled", opentera.DemoDisabled, opentera.DemoPassword},
-		{"deleted", opentera.DemoDeleted, opentera.DemoPassword},
-	} {
-		login, err := logins.User(t.Context(), c.username, c.password)
-		if err == nil || err.Error() != access.ErrUnauthorized.Error() || !errors.Is(err, access.ErrUnauthorized) || login != (access.Login{}) {
-			t.Errorf("%s: %+v, %v", c.name, login, err)
-		}
-	}
-	user := func(id int32, uuid string) access.Identity {
-		return access.Identity{Principal: access.Principal{Kind: access.User, ID: id}, UUID: uuid}
-	}
-	for username, want := range map[string]access.Login{
-		opentera.DemoSuperadmin:   {Identity: user(opentera.DemoSuperadminID, opentera.DemoSuperadminUUID)},
-		opentera.DemoProjectUser:  {Identity: user(opentera.DemoProjectUserID, opentera.DemoProjectUserUUID)},
-		opentera.DemoNoRole:       {Identity: user(opentera.DemoNoRoleID, opentera.DemoNoRoleUUID)},
-		opentera.DemoForcedChange: {Identity: user(opentera.DemoForcedChangeID, opentera.DemoForcedChangeUUID), MustChangePassword: true},
-		opentera.DemoOTP:          {Identity: user(opentera.DemoOTPID, opentera.DemoOTPUUID), Needs2FA: true},
-	} {
-		got, err := logins.User(t.Context(), username, opentera.DemoPassword)
-		if got.Name == "" {
-			t.Errorf("%s has no name", username)
-		}
-		if got.Name = ""; got != want || err != nil {
-			t.Errorf("%s: %+v, %v; want %+v", username, got, err, want)
-		}
-	}
-
-	cancelled, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := logins.User(cancelled, opentera.DemoProjectUser, opentera.DemoPassword); !errors.Is(err, context.Canceled) || errors.Is(err, access.ErrUnauthorized) {
-		t.Errorf("cancelled: %v", err)
 	}
 }

@@ -54,7 +54,10 @@ func parseArguments(contentType string, body []byte) (_ url.Values, ok bool) {
 	mediaType, _, _ := mime.ParseMediaType(contentType)
 	if mediaType == "application/x-www-form-urlencoded" {
 		form, err := url.ParseQuery(string(body))
-		return form, err == nil
+		if err != nil {
+			return nil, false
+		}
+		return form, true
 	}
 	var object map[string]any
 	decoder := json.NewDecoder(strings.NewReader(string(body)))

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"strconv"
 	"strings"
 )
 
@@ -72,20 +71,17 @@ func (p *Proxies) External(r *http.Request) (host string, ok bool) {
 	if values := r.Header["X_externalserver"]; server == "" && len(values) > 0 { // Go's canonical form of X_ExternalServer
 		server = values[0]
 	}
-	if !isHost(server) {
-		return "", false
+	host = server
+	if port := r.Header.Get("X-ExternalPort"); port != "" {
+		host = net.JoinHostPort(strings.Trim(server, "[]"), port)
 	}
-	port := r.Header.Get("X-ExternalPort")
-	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-		return server, true
-	}
-	return net.JoinHostPort(strings.Trim(server, "[]"), port), true
+	return host, isHost(host)
 }
 
-// isHost says whether s is a name or an address, with or without a port: nothing that could end the host part of a URL.
+// isHost says whether s is a name or an address, with or without a port, and nothing that could end the host part of a URL.
 func isHost(s string) bool {
 	u, err := url.Parse("wss://" + s)
-	return err == nil && s != "" && u.Host == s && u.User == nil
+	return err == nil && u.Host == s && u.Hostname() != "" && u.User == nil
 }
 
 func (p *Proxies) isTrusted(addr netip.Addr) bool {
