@@ -75,6 +75,12 @@ func (c *demoCmd) Run(ctx context.Context, con *console) (err error) {
 	showErr := show(ctx, con.stdout, conn, g.url(), trust)
 	if showErr == nil && !c.Once {
 		c.invite(con.stdout, g.url(), databaseURL)
+	}
+	if showErr == nil {
+		showErr = logins(ctx, con.stdout, conn, g.url())
+	}
+	if showErr == nil && !c.Once {
+		_, _ = fmt.Fprintln(con.stdout, "\nCtrl-C ends it and cleans up.")
 		<-ctx.Done()
 	}
 	stop()
@@ -124,13 +130,27 @@ In another, change something:
 
   psql '%[3]s' -c "UPDATE t_participants SET participant_name = 'Lucie T.' WHERE id_participant = 1"
 
-Log in by hand (the URL works once, within 60 s):
-
-  curl -k -u admin:terasocket-demo '%[4]s/api/user/login?with_websocket=true'
-
 Users, password terasocket-demo: admin (superadmin), claire.site (admin of site 1), paul.project (admin of project 1),
 ursula.user (user of project 1), patricia.project (projects 4 and 5), nora.norole (sees nobody but herself).
+`, program, url, databaseURL)
+}
 
-Ctrl-C ends it and cleans up.
-`, program, url, databaseURL, strings.Replace(url, "wss://", "https://", 1))
+// logins prints a login for each kind of client, with each kind of credentials.
+func logins(ctx context.Context, w io.Writer, conn *pgx.Conn, url string) error {
+	var participant, device string
+	err := conn.QueryRow(ctx, `SELECT (SELECT participant_token FROM t_participants
+		WHERE id_participant > $1 AND participant_enabled AND participant_token_enabled AND deleted_at IS NULL ORDER BY id_participant LIMIT 1), (SELECT device_token FROM t_devices WHERE id_device = $2)`,
+		opentera.DemoParticipantID, opentera.DemoDeviceID).Scan(&participant, &device)
+	if err != nil {
+		return fmt.Errorf("read the demo's tokens: %w", err)
+	}
+	_, err = fmt.Fprintf(w, `
+Log in by hand; the websocket_url in the answer works once, within 60 s:
+
+  curl -k -u %[2]s:%[3]s '%[1]s/api/user/login?with_websocket=true'
+  curl -k -u %[4]s:%[3]s %[1]s/api/participant/login
+  curl -k -H 'Authorization: OpenTera %[5]s' %[1]s/api/participant/login
+  curl -k '%[1]s/api/device/login?token=%[6]s'
+`, strings.Replace(url, "wss://", "https://", 1), opentera.DemoProjectUser, opentera.DemoPassword, opentera.DemoParticipant, participant, device)
+	return err
 }

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"os/exec"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// argument is one of a shell's command line, in quotes or not.
+var argument = regexp.MustCompile(`'([^']*)'|\S+`)
+
+// The demo shows its scenes, and each curl that it prints logs in as printed, to a socket.
+func TestDemo(t *testing.T) {
+	t.Parallel()
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	demo := exec.CommandContext(t.Context(), path, "demo", "--listen", "127.0.0.1:0")
+	demo.Cancel = func() error { return demo.Process.Signal(syscall.SIGTERM) }
+	demo.WaitDelay = 20 * time.Second
+	var problems strings.Builder
+	demo.Stderr = &problems
+	stdout, err := demo.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := demo.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	var curls [][]string
+	for lines := bufio.NewScanner(stdout); lines.Scan(); {
+		line := lines.Text()
+		out.WriteString(line + "\n")
+		if strings.HasPrefix(line, "  curl ") {
+			var arguments []string
+			for _, match := range argument.FindAllStringSubmatch(strings.TrimPrefix(line, "  curl "), -1) {
+				if match[1] != "" {
+					match[0] = match[1]
+				}
+				arguments = append(arguments, match[0])
+			}
+			curls = append(curls, arguments)
+		}
+		if strings.HasPrefix(line, "Ctrl-C") {
+			break
+		}
+	}
+	for _, want := range []string{"DB_UPDATE participant", "DB_CREATE session", "DB_DELETE participant", "DB_UPDATE server_settings", " ms", " - "} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the demo does not show %q:\n%s%s", want, &out, &problems)
+		}
+	}
+	kinds := map[string]int{}
+	for _, arguments := range curls {
+		kinds[curl(t, arguments)]++
+	}
+	if kinds["user"] != 1 || kinds["participant"] != 2 || kinds["device"] != 1 {
+		t.Errorf("logins of %v:\n%s%s", kinds, &out, &problems)
+	}
+	if err := demo.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	if err := demo.Wait(); err != nil {
+		t.Errorf("%v: %s", err, &problems)
+	}
+}
+
+// curl runs the real one, opens a socket with what it answers, and says of which kind it is.
+func curl(t *testing.T, arguments []string) (kind string) {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "curl", append([]string{"-sS"}, arguments...)...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("curl: %v: %s", err, out)
+	}
+	var answer struct {
+		URL string `json:"websocket_url"`
+	}
+	if err := json.Unmarshal(out, &answer); err != nil || answer.URL == "" {
+		t.Fatalf("curl answers %s", out)
+	}
+	dial(t, answer.URL)
+	return regexp.MustCompile(`/wss/(\w+)`).FindStringSubmatch(answer.URL)[1]
+}

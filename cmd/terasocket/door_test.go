@@ -1,0 +1,280 @@
+package main
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"io"
+	"math/big"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"terasocket/access"
+	"terasocket/db/dbtest"
+	"terasocket/db/opentera"
+	"terasocket/migrations"
+)
+
+// visit asks a gateway for path as this client; show adds credentials.
+func (s *served) visit(config *tls.Config, path string, show func(*http.Request)) (status int, answer map[string]any, text string) {
+	s.t.Helper()
+	request, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, s.https()+path, nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if show != nil {
+		show(request)
+	}
+	transport := &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}
+	response, err := (&http.Client{Transport: transport, Timeout: 20 * time.Second}).Do(request)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	_ = json.Unmarshal(body, &answer)
+	return response.StatusCode, answer, strings.TrimSpace(string(body))
+}
+
+func showToken(token string) func(*http.Request) {
+	return func(r *http.Request) { r.Header.Set("Authorization", "OpenTera "+token) }
+}
+
+func showPassword(username string) func(*http.Request) {
+	return func(r *http.Request) { r.SetBasicAuth(username, opentera.DemoPassword) }
+}
+
+// closeCode waits for the end of a socket.
+func (s *socket) closeCode() int {
+	s.t.Helper()
+	for {
+		_ = s.conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+		_, _, err := s.conn.ReadMessage()
+		var closed *websocket.CloseError
+		if errors.As(err, &closed) {
+			return closed.Code
+		}
+		if err != nil {
+			s.t.Fatalf("read: %v", err)
+		}
+	}
+}
+
+// Log in, connect, receive, log out, see 4000, and see the token refused everywhere: for each kind of client.
+func TestInAndOut(t *testing.T) {
+	t.Parallel()
+	url := dbtest.New(t, dbtest.OpenTera("migrated", migrations.Up, dbtest.QuickPasswords))
+	conn := dbtest.Conn(t, url)
+	here, there := serve(t, url), serve(t, url)
+	secret := func(sql string) (secret string) {
+		t.Helper()
+		if err := conn.QueryRow(t.Context(), sql).Scan(&secret); err != nil {
+			t.Fatal(err)
+		}
+		return secret
+	}
+	static := secret("SELECT participant_token FROM t_participants WHERE id_participant = 1")
+	device := secret("SELECT device_token FROM t_devices WHERE id_device = 1")
+	for _, c := range []struct {
+		kind     access.Kind
+		login    string
+		show     func(*http.Request)
+		tokenKey string // of the answer; "" = the one that it showed, which stays good
+		refresh  bool
+		out      string
+	}{
+		{access.User, "/api/user/login?with_websocket=true", showPassword(opentera.DemoProjectAdmin), "user_token", true, `"User logged out."`},
+		{access.Participant, "/api/participant/login", showPassword(opentera.DemoParticipant), "participant_token", true, `"Participant logged out."`},
+		{access.Participant, "/api/participant/login", showToken(static), "", false, `"Participant logged out."`},
+		{access.Device, "/api/device/login", showToken(device), "", false, `"Device logged out."`},
+	} {
+		name := "/api/" + c.kind.String()
+		status, answer, text := here.visit(insecure, c.login, c.show)
+		if status != 200 {
+			t.Fatalf("%s: %d %s", c.login, status, text)
+		}
+		socket := dial(t, answer["websocket_url"].(string))
+		unused := answer["websocket_url"].(string)
+		message := `{"@type": "type.googleapis.com/opentera.protobuf.ParticipantEvent", "participantUuid": "` + opentera.DemoParticipantUUID + `", "type": "PARTICIPANT_CONNECTED"}`
+		if _, err := conn.Exec(t.Context(), "SELECT terasocket.publish('module.TeraServer.UserManagerModule.events', $1::jsonb)", message); err != nil {
+			t.Fatal(err)
+		}
+		for {
+			_ = socket.conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+			_, frame, err := socket.conn.ReadMessage()
+			if err != nil {
+				t.Fatalf("read: %v", err)
+			}
+			if bytes.Contains(frame, []byte(opentera.DemoParticipantUUID)) {
+				break
+			}
+		}
+		show := c.show
+		if c.tokenKey != "" {
+			show = showToken(answer[c.tokenKey].(string))
+		}
+		if c.refresh {
+			status, answer, text := there.visit(insecure, name+"/refresh_token", show)
+			if status != 200 {
+				t.Fatalf("refresh elsewhere: %d %s", status, text)
+			}
+			if status, _, text := here.visit(insecure, name+"/logout", show); status != 401 {
+				t.Errorf("%s: the token before the refresh: %d %s", name, status, text)
+			}
+			show = showToken(answer["refresh_token"].(string))
+		}
+		if status, _, text := there.visit(insecure, name+"/logout", show); status != 200 || text != c.out { // on the other gateway
+			t.Errorf("logout: %d %s", status, text)
+		}
+		if code := socket.closeCode(); code != 4000 {
+			t.Errorf("%s closed with %d, want 4000", c.kind, code)
+		}
+		want := 401
+		if c.tokenKey == "" {
+			want = 200
+		}
+		for _, gateway := range []*served{here, there} {
+			if status, _, text := gateway.visit(insecure, name+"/logout", show); status != want {
+				t.Errorf("%s after the logout: %d %s", name, status, text)
+			}
+			if _, response, err := (&websocket.Dialer{TLSClientConfig: insecure}).DialContext(t.Context(), strings.Replace(unused, here.url, gateway.url, 1), nil); err == nil || response == nil || response.StatusCode != 403 {
+				t.Errorf("a used URL opens again: %v", err)
+			}
+		}
+	}
+}
+
+// authority signs certificates.
+type authority struct {
+	t    *testing.T
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+	file string
+}
+
+func newAuthority(t *testing.T) *authority {
+	t.Helper()
+	a := &authority{t: t, file: filepath.Join(t.TempDir(), "ca.pem")}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "OpenTera CA"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
+	var der []byte
+	a.key, der = a.signed(template, nil)
+	var err error
+	if a.cert, err = x509.ParseCertificate(der); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(a.file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func (a *authority) signed(template, parent *x509.Certificate) (*ecdsa.PrivateKey, []byte) {
+	a.t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	signer := a.key
+	if parent == nil {
+		parent, signer = template, key
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, signer)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return key, der
+}
+
+// client is a TLS client with a certificate of this name and UID.
+func (a *authority) client(name, uid string, expires time.Time) *tls.Config {
+	a.t.Helper()
+	key, der := a.signed(&x509.Certificate{
+		SerialNumber: big.NewInt(2), NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: expires, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+		Subject: pkix.Name{CommonName: name, ExtraNames: []pkix.AttributeTypeAndValue{{Type: asn1.ObjectIdentifier{0, 9, 2342, 19200300, 100, 1, 1}, Value: uid}}},
+	}, a.cert)
+	config := insecure.Clone()
+	config.Certificates = []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}
+	return config
+}
+
+// A device comes in with its certificate alone, and only with a good one.
+func TestDeviceCertificate(t *testing.T) {
+	t.Parallel()
+	url := dbtest.New(t, migrated())
+	good, other := newAuthority(t), newAuthority(t)
+	gateway := serve(t, url, "--client-ca", good.file)
+	soon := time.Now().Add(time.Hour)
+	const uuid = opentera.DemoDeviceUUID
+	for name, config := range map[string]*tls.Config{
+		"no certificate":           insecure,
+		"of a participant":         good.client("Participant", uuid, soon),
+		"of an unknown device":     good.client("Device", "00000000-0000-4000-8000-000000000000", soon),
+		"a UUID within the name":   good.client("Device,UID="+uuid, "x", soon),
+		"of a device without UUID": good.client("Device", "", soon),
+	} {
+		if status, _, text := gateway.visit(config, "/api/device/login", func(r *http.Request) {
+			r.Header.Set("X-SSL-CLIENT-DN", "UID="+uuid+",CN=Device") // nobody's word but a proxy's
+			r.Header.Set("X-SSL-VERIFIED", "SUCCESS")
+		}); status != 401 || text != `"Unauthorized"` {
+			t.Errorf("%s: %d %s", name, status, text)
+		}
+	}
+	if status, _, text := gateway.visit(good.client("Device", opentera.DemoDisabledDeviceUUID, soon), "/api/device/login", nil); status != 401 || text != `"Disabled device"` {
+		t.Errorf("disabled: %d %s", status, text)
+	}
+	for name, config := range map[string]*tls.Config{"of another CA": other.client("Device", uuid, soon), "expired": good.client("Device", uuid, time.Now().Add(-time.Hour))} {
+		connection, err := tls.Dial("tcp", strings.TrimPrefix(gateway.url, "wss://"), config)
+		if err == nil { // in TLS 1.3 the refusal comes with the first read
+			_, err = connection.Read(make([]byte, 1))
+			_ = connection.Close()
+		}
+		if err == nil || errors.Is(err, io.EOF) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	status, answer, text := gateway.visit(good.client("Device", uuid, soon), "/api/device/login", nil)
+	if status != 200 {
+		t.Fatalf("%d %s", status, text)
+	}
+	dial(t, answer["websocket_url"].(string))
+}
+
+func TestClientCAIsChecked(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	if err := selfSigned(cert, key); err != nil {
+		t.Fatal(err)
+	}
+	url := dbtest.New(t, migrated())
+	for file, want := range map[string]string{filepath.Join(dir, "missing.pem"): "read --client-ca", key: "holds no certificate"} {
+		var out, errs bytes.Buffer
+		code := run(t.Context(), []string{"serve", "--database-url", url, "--listen", "127.0.0.1:0", "--admin-listen", "", "--tls-cert", cert, "--tls-key", key, "--client-ca", file},
+			func(string) string { return "" }, &out, &errs)
+		if code != 1 || !strings.Contains(errs.String(), want) {
+			t.Errorf("%d %s", code, &errs)
+		}
+	}
+	var out, errs bytes.Buffer
+	if code := run(t.Context(), []string{"serve", "--database-url", url, "--plain-http", "--client-ca", cert}, func(string) string { return "" }, &out, &errs); code != 1 || !strings.Contains(errs.String(), "--client-ca needs TLS here") {
+		t.Errorf("%d %s", code, &errs)
+	}
+}
