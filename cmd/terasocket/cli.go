@@ -19,6 +19,7 @@ type cli struct {
 	Demo    demoCmd    `cmd:"" help:"Show the job on a throw-away PostgreSQL, then keep serving it."`
 	Tail    tailCmd    `cmd:"" help:"Connect as a client and print one event a line."`
 	Token   tokenCmd   `cmd:"" help:"Print a websocket URL that works once within 60 s."`
+	Doctor  doctorCmd  `cmd:"" help:"Examine an installation: what is right, and what to do about what is not."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
 

@@ -1,0 +1,72 @@
+package doctor
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// rightsChecks ask what the role of serve may do, and what everybody may.
+func (d *doctor) rightsChecks() []check {
+	return []check{
+		{name: "rights", needs: []string{"opentera"}, ask: d.serving.asks(mayServe)},
+		{name: "public-rights", needs: []string{"opentera"}, ask: d.serving.asks(strangersMayNot)},
+	}
+}
+
+// served are the functions that serve calls.
+var served = []string{
+	"audience", "connected_many", "create_connect_token", "device_by_token", "device_status", "disconnect", "disconnected_many",
+	"gateway_beat", "gateway_leave", "gateway_register", "online_seen", "presence_snapshot", "presence_sweep", "publish",
+	"redeem_connect_token", "service", "service_token_key",
+}
+
+//go:embed sql/rights.sql
+var rightsSQL string
+
+//go:embed sql/public.sql
+var publicSQL string
+
+var notInstalled = skip("not asked: there is no schema terasocket", "run `terasocket migrate up`")
+
+// mayServe: the owner may everything; another role needs what is granted to it.
+func mayServe(ctx context.Context, tx pgx.Tx) (Finding, error) {
+	var schema uint32
+	var isInstalled bool
+	var role string
+	if err := tx.QueryRow(ctx, "SELECT ("+openTeraSchema+"), EXISTS (SELECT FROM pg_namespace WHERE nspname = 'terasocket'), current_user::text").
+		Scan(&schema, &isInstalled, &role); err != nil || !isInstalled {
+		return notInstalled, err
+	}
+	rows, err := tx.Query(ctx, rightsSQL, schema, served)
+	if err != nil {
+		return Finding{}, err
+	}
+	var lacking, grants []string
+	var right, objects, grant string
+	_, err = pgx.ForEachRow(rows, []any{&right, &objects, &grant}, func() error {
+		lacking, grants = append(lacking, right+" on "+objects), append(grants, grant)
+		return nil
+	})
+	if len(lacking) > 0 {
+		return fail(role+" lacks "+strings.Join(lacking, "; "), "as the owner of OpenTera's tables run: "+strings.Join(grants, " ")), err
+	}
+	return fine("%s may do all that serve does", role), err
+}
+
+func strangersMayNot(ctx context.Context, tx pgx.Tx) (Finding, error) {
+	rows, err := tx.Query(ctx, publicSQL)
+	if err != nil {
+		return Finding{}, err
+	}
+	open, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if len(open) > 0 {
+		return fail(fmt.Sprintf("every role of the server has %s", strings.Join(open, ", ")),
+			"who may execute these can pass for anybody: as the owner run: REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA terasocket FROM PUBLIC; "+
+				"REVOKE ALL ON ALL TABLES IN SCHEMA terasocket FROM PUBLIC;"), err
+	}
+	return fine("nothing is open to every role"), err
+}
