@@ -20,7 +20,7 @@ func (d *doctor) schemaChecks() []check {
 	return []check{
 		{name: "opentera", needs: []string{"database"}, ask: d.owning.asks(openTeraIsThere)},
 		{name: "migrations", needs: []string{"opentera", "primary"}, ask: d.owning.asks(isMigrated)},
-		{name: "migration-role", needs: []string{"migrations"}, ask: d.owning.asks(d.ownsTables)},
+		{name: "migration-role", needs: []string{"opentera"}, ask: d.owning.asks(d.ownsTables)},
 		{name: "tables", needs: []string{"migrations"}, ask: d.owning.asks(tablesAreThere)},
 		{name: "capture-errors", needs: []string{"migrations"}, ask: d.owning.asks(nothingWentWrong)},
 	}
@@ -31,9 +31,10 @@ const openTeraSchema = "SELECT relnamespace FROM pg_class WHERE oid = to_regclas
 
 func openTeraIsThere(ctx context.Context, tx pgx.Tx) (Finding, error) {
 	var schema string
-	var hasVersion bool
+	var hasVersion, mayRead bool
 	err := tx.QueryRow(ctx, `SELECT coalesce((SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = to_regclass('t_users')), ''),
-		to_regclass('alembic_version') IS NOT NULL`).Scan(&schema, &hasVersion)
+		to_regclass('alembic_version') IS NOT NULL, coalesce(has_table_privilege(to_regclass('alembic_version'), 'SELECT'), false)`).
+		Scan(&schema, &hasVersion, &mayRead)
 	switch {
 	case err != nil:
 		return Finding{}, err
@@ -41,6 +42,8 @@ func openTeraIsThere(ctx context.Context, tx pgx.Tx) (Finding, error) {
 		return failWith(migrations.ErrNotOpenTera), nil
 	case !hasVersion:
 		return warn("OpenTera's tables in schema "+schema+", of unknown version: there is no alembic_version", "let OpenTera upgrade its schema"), nil
+	case !mayRead:
+		return fine("OpenTera's tables in schema %s; this role may not read its version", schema), nil
 	}
 	var version string
 	err = tx.QueryRow(ctx, "SELECT coalesce(string_agg(version_num, ', '), '') FROM alembic_version").Scan(&version)

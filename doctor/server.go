@@ -135,9 +135,9 @@ func (d *doctor) clock(ctx context.Context) Finding {
 // judgeSkew gives the benefit of the doubt, half a round trip.
 func judgeSkew(skew, trip time.Duration) Finding {
 	off := max(skew.Abs()-trip/2, 0)
-	found := fmt.Sprintf("the server's clock is %s ahead of this machine's", skew.Round(time.Millisecond))
+	found := fmt.Sprintf("the server's is %s ahead of this machine's", skew.Round(time.Millisecond))
 	if skew < 0 {
-		found = fmt.Sprintf("the server's clock is %s behind this machine's", skew.Abs().Round(time.Millisecond))
+		found = fmt.Sprintf("the server's is %s behind this machine's", skew.Abs().Round(time.Millisecond))
 	}
 	const todo = "set both machines' clocks by NTP: tokens are good for a time only"
 	switch {
@@ -146,5 +146,5 @@ func judgeSkew(skew, trip time.Duration) Finding {
 	case off > time.Second:
 		return warn(found, todo)
 	}
-	return fine("%s", found)
+	return fine("at most %s from the server's", (off + trip).Round(time.Millisecond/10))
 }

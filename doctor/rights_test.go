@@ -1,0 +1,113 @@
+package doctor
+
+import (
+	"context"
+	"maps"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// background is for what happens after a test.
+func background() context.Context { return context.Background() }
+
+// as is the URL of the same database for another role.
+func as(t *testing.T, databaseURL, role string) string {
+	t.Helper()
+	u, err := url.Parse(databaseURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User = url.UserPassword(role, "hush-hush")
+	return u.String()
+}
+
+// A role that may nothing is told what to be granted; cmd/terasocket proves that this is enough to serve.
+func TestRights(t *testing.T) {
+	t.Parallel()
+	i := newInstallation(t)
+	role, url := i.newRole()
+	i.exec("REVOKE USAGE ON SCHEMA public FROM PUBLIC; GRANT USAGE ON SCHEMA public TO " + role) // else OpenTera is not seen at all
+	owner := i.DatabaseURL
+	i.DatabaseURL = url
+	findings, err := Examine(t.Context(), i.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := named(t, findings, "rights")
+	f.must(t, Fail, "USAGE on terasocket", "terasocket.audience(text[])", "terasocket.holders(text[],text)", "DELETE on terasocket.connect_tokens, terasocket.events",
+		"public.t_users", "GRANT EXECUTE ON FUNCTION", "TO "+role)
+	for _, never := range []string{"attach", "capture", "signing_keys", "t_assets", "hush"} {
+		if strings.Contains(f.String(), never) {
+			t.Errorf("%s\nasks for %s", f, never)
+		}
+	}
+	i.repair(f)
+	findings, err = Examine(t.Context(), i.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	named(t, findings, "rights").must(t, OK, role)
+	named(t, findings, "listen").must(t, OK)
+	named(t, findings, "capture-errors").must(t, Skip, "permission denied", "--migration-database-url")
+	i.MigrationDatabaseURL = owner
+	i.find("capture-errors").must(t, OK)
+
+	for _, revoke := range []string{"EXECUTE ON FUNCTION terasocket.presence_sweep", "DELETE ON terasocket.events", "SELECT ON t_users_groups",
+		"USAGE ON SCHEMA terasocket"} {
+		i.exec("REVOKE " + revoke + " FROM " + role)
+		f := i.find("rights")
+		f.must(t, Fail, revoke[strings.LastIndexAny(revoke, " .")+1:])
+		i.repair(f)
+		i.find("rights").must(t, OK)
+	}
+	i.exec("DROP FUNCTION terasocket.presence_sweep")
+	i.find("rights").must(t, Fail, "terasocket.presence_sweep (missing)")
+}
+
+var called = regexp.MustCompile(`terasocket\.([a-z_]+)\(`)
+
+// What serve calls is read from the sources of the rooms that speak to the database.
+func TestServedIsWhatServeCalls(t *testing.T) {
+	t.Parallel()
+	names := map[string]bool{}
+	for _, room := range []string{"access", "presence", "db"} {
+		for _, pattern := range []string{"*.go", "sql/*.sql"} {
+			files, err := filepath.Glob(filepath.Join("..", room, pattern))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range files {
+				text, err := os.ReadFile(name)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if strings.HasSuffix(name, "_test.go") {
+					continue
+				}
+				for _, match := range called.FindAllSubmatch(text, -1) {
+					names[string(match[1])] = true
+				}
+			}
+		}
+	}
+	if got := slices.Sorted(maps.Keys(names)); !slices.Equal(got, served) {
+		t.Errorf("serve calls %q\nthe doctor knows %q", got, served)
+	}
+}
+
+func TestPublicRights(t *testing.T) {
+	t.Parallel()
+	i := newInstallation(t)
+	for _, grant := range []string{"EXECUTE ON FUNCTION terasocket.create_connect_token", "EXECUTE ON FUNCTION terasocket.service_token_key", "SELECT ON terasocket.events"} {
+		i.exec("GRANT " + grant + " TO PUBLIC")
+		f := i.find("public-rights")
+		f.must(t, Fail, grant[strings.LastIndex(grant, "terasocket."):])
+		i.repair(f)
+		i.find("public-rights").must(t, OK)
+	}
+}
