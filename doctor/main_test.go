@@ -71,14 +71,16 @@ func (f Finding) must(t *testing.T, status Status, words ...string) {
 	}
 }
 
-// repair runs what a finding says to run.
+// repair runs what a finding says to run, one statement after the other as psql would.
 func (i *installation) repair(f Finding) {
 	i.Helper()
 	_, sql, ok := strings.Cut(f.Todo, "run: ")
 	if !ok {
 		i.Fatalf("%s\nhas nothing to run", f)
 	}
-	i.exec(sql)
+	for statement := range strings.SplitSeq(strings.TrimSuffix(sql, ";"), ";") {
+		i.exec(statement)
+	}
 }
 
 // ask is the question of one check alone, as Examine would put it.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // patient is a database that is examined over one connection, made again when a check has lost it.
@@ -28,10 +29,11 @@ func (p *patient) config() (*pgx.ConnConfig, error) {
 	if p.url == "" {
 		return nil, errNoURL
 	}
-	config, err := pgx.ParseConfig(p.url)
+	pool, err := pgxpool.ParseConfig(p.url) // which takes the pool_* parameters out
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", p.flag, errUnreadable)
 	}
+	config := pool.ConnConfig
 	config.DefaultQueryExecMode = pgx.QueryExecModeExec
 	config.RuntimeParams["application_name"] = "terasocket doctor"
 	return config, nil
