@@ -22,7 +22,8 @@ func (d *doctor) fleetChecks() []check {
 	}
 }
 
-// connectionsSuffice: a gateway takes a pool (as db.Open sizes it) and a listener.
+// connectionsSuffice: a gateway takes a pool (as db.Open sizes it) and a listener. Of others' sessions a role may see no
+// more than that they are there.
 func (d *doctor) connectionsSuffice(ctx context.Context, tx pgx.Tx) (Finding, error) {
 	config, err := pgxpool.ParseConfig(d.DatabaseURL)
 	if err != nil {
@@ -33,8 +34,8 @@ func (d *doctor) connectionsSuffice(ctx context.Context, tx pgx.Tx) (Finding, er
 		             - coalesce(current_setting('reserved_connections', true), '0')::int,
 		         (SELECT nullif(datconnlimit, -1) FROM pg_database WHERE datname = current_database()),
 		         (SELECT nullif(rolconnlimit, -1) FROM pg_roles WHERE rolname = current_user)),
-		       count(*) FILTER (WHERE application_name NOT LIKE 'terasocket%'), count(*) FILTER (WHERE application_name = 'terasocket listener')
-		FROM   pg_stat_activity WHERE backend_type = 'client backend'`).Scan(&most, &others, &gateways)
+		       count(*) FILTER (WHERE coalesce(application_name, '') NOT LIKE 'terasocket%'), count(*) FILTER (WHERE application_name = 'terasocket listener')
+		FROM   pg_stat_activity WHERE datid IS NOT NULL AND coalesce(backend_type, 'client backend') = 'client backend'`).Scan(&most, &others, &gateways)
 	return judgeConnections(most, others, max(gateways, 1), int(max(config.MaxConns, 8))+1), err
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -119,6 +120,40 @@ func TestSilentServer(t *testing.T) {
 	}
 	named(t, findings, "database").must(t, Fail, "no answer within 100ms")
 	named(t, findings, "triggers").must(t, Skip)
+}
+
+// A server that stops to answer in the middle is waited for twice, not once for each question.
+func TestServerThatGoesSilent(t *testing.T) {
+	t.Parallel()
+	u, err := url.Parse(dbtest.New(t, migrated()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	between := newRelay(t, u.Host, 2*time.Second)
+	u.Host = between.address
+	d := newDoctor(Config{DatabaseURL: u.String(), Tell: func(f Finding) error {
+		if f.Name == "primary" {
+			between.frozen.Store(true)
+		}
+		return nil
+	}})
+	d.limit = time.Second
+	findings, err := d.examine(t.Context(), d.checks())
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.serving.close()
+	failed := 0
+	for _, f := range findings {
+		if f.Status == Fail {
+			failed++
+			f.must(t, Fail, "no answer within 1s")
+		}
+	}
+	if failed != 2 {
+		t.Errorf("%d checks waited, want 2: %v", failed, findings)
+	}
+	named(t, findings, "transactions").must(t, Skip, "does not answer any more")
 }
 
 // A question that waits for a lock is given up, and the next one is asked.

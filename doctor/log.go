@@ -91,5 +91,12 @@ func (d *doctor) nobodyHoldsUp(ctx context.Context, tx pgx.Tx) (Finding, error) 
 		return warn(fmt.Sprintf("open for more than %s: %s", d.long, strings.Join(open, ", ")),
 			"let their programs end them; to end them by force, and undo what they did, run: "+strings.Join(ends, " ")), nil
 	}
+	var seesAll bool
+	if err := tx.QueryRow(ctx, "SELECT pg_has_role('pg_read_all_stats', 'USAGE')").Scan(&seesAll); err != nil {
+		return Finding{}, err
+	}
+	if !seesAll {
+		return fine("none of this role's is open for more than %s; those of others it may not see (GRANT pg_read_all_stats)", d.long), nil
+	}
 	return fine("none open for more than %s", d.long), nil
 }

@@ -13,10 +13,14 @@ import (
 
 // patient is a database that is examined over one connection, made again when a check has lost it.
 type patient struct {
-	flag string
-	url  string
-	conn *pgx.Conn
+	flag   string
+	url    string
+	conn   *pgx.Conn
+	isLost bool // it cannot be connected to: nobody needs to wait for that again
 }
+
+// errLost follows the error that says why.
+var errLost = errors.New("the database does not answer any more")
 
 // errNoURL says what is missing.
 var errNoURL = errors.New("no database given: set --database-url or DATABASE_URL")
@@ -41,12 +45,17 @@ func (p *patient) config() (*pgx.ConnConfig, error) {
 
 // connect makes a connection of its own.
 func (p *patient) connect(ctx context.Context) (*pgx.Conn, error) {
+	if p.isLost {
+		return nil, fmt.Errorf("%s: %w", p.flag, errLost)
+	}
 	config, err := p.config()
 	if err != nil {
 		return nil, err
 	}
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
+		var refused *pgconn.PgError // says no, but answers
+		p.isLost = !errors.As(err, &refused)
 		return nil, fmt.Errorf("%s: %w", p.flag, err)
 	}
 	return conn, nil
@@ -91,6 +100,9 @@ func (p *patient) asks(question func(context.Context, pgx.Tx) (Finding, error)) 
 
 // unanswered is the finding of a question that the database did not answer.
 func unanswered(err error) Finding {
+	if errors.Is(err, errLost) {
+		return skip(err.Error(), "")
+	}
 	var refused *pgconn.PgError
 	if errors.As(err, &refused) && refused.Code == "42501" { // insufficient_privilege
 		return skip("this role may not look: "+refused.Message, "examine as the owner of OpenTera's tables too: --migration-database-url")

@@ -80,7 +80,11 @@ func (d *doctor) poolKeepsStatements(ctx context.Context) Finding {
 func (d *doctor) take(ctx context.Context, pid uint32) (tookIt bool, release func()) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second) // a pool of few connections makes it wait
 	defer cancel()
-	rival, err := d.serving.connect(ctx)
+	config, err := d.serving.config()
+	if err != nil {
+		return false, func() {}
+	}
+	rival, err := pgx.ConnectConfig(ctx, config) // a pooler may let us wait: that says nothing of the database
 	if err != nil {
 		return false, func() {}
 	}

@@ -126,7 +126,11 @@ func (d *doctor) survives(ctx context.Context) Finding {
 	case err != nil:
 		return fail("not reached: "+cause(err), "try again")
 	}
-	defer func() { _ = conn.Close() }()
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	defer func() {
+		stop()
+		_ = conn.Close()
+	}()
 	began, pings := time.Now(), 0
 	answer := conn.PingHandler()
 	conn.SetPingHandler(func(data string) error {

@@ -5,13 +5,11 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -126,50 +124,6 @@ func TestPublicURL(t *testing.T) {
 	judgeRefusal(http.StatusOK, "<html>").must(t, Fail, "no gateway")
 }
 
-// relay passes bytes on, and hangs up after idle without any, as proxies do.
-func relay(t *testing.T, target string, idle time.Duration) (address string) {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all sync.WaitGroup
-	t.Cleanup(func() {
-		_ = listener.Close()
-		all.Wait()
-	})
-	pass := func(from, to net.Conn) {
-		defer func() { _, _ = from.Close(), to.Close() }()
-		buffer := make([]byte, 4096)
-		for {
-			_ = from.SetReadDeadline(time.Now().Add(idle))
-			n, err := from.Read(buffer)
-			if err != nil {
-				return
-			}
-			if _, err := to.Write(buffer[:n]); err != nil {
-				return
-			}
-		}
-	}
-	all.Go(func() {
-		for {
-			in, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			out, err := net.Dial("tcp", target)
-			if err != nil {
-				_ = in.Close()
-				continue
-			}
-			all.Go(func() { pass(in, out) })
-			all.Go(func() { pass(out, in) })
-		}
-	})
-	return listener.Addr().String()
-}
-
 func TestPing(t *testing.T) {
 	t.Parallel()
 	i := newInstallation(t)
@@ -187,12 +141,27 @@ func TestPing(t *testing.T) {
 	}
 	address := func(s *httptest.Server) string { return strings.TrimPrefix(s.URL, "http://") }
 	held(wsURL(quick), 300*time.Millisecond).must(t, OK, "as user:"+opentera.DemoProjectAdminUUID, "pings")
-	held("ws://"+relay(t, address(quick), 200*time.Millisecond), time.Second).must(t, OK)
-	held("ws://"+relay(t, address(slow), 200*time.Millisecond), 10*time.Second).must(t, Fail, "the socket ended after 2", "with 0 pings", "proxy_read_timeout")
+	held("ws://"+newRelay(t, address(quick), 200*time.Millisecond).address, time.Second).must(t, OK)
+	held("ws://"+newRelay(t, address(slow), 200*time.Millisecond).address, 10*time.Second).must(t, Fail, "the socket ended after 2", "with 0 pings", "proxy_read_timeout")
 	held(wsURL(slow), 100*time.Millisecond).must(t, Warn, "no ping came")
 	held("ws://127.0.0.1:1", time.Second).must(t, Fail, "not reached")
 	full := front(t, i, func(h *ws.Handler) { h.Ready = func() bool { return false } })
 	held(wsURL(full), time.Second).must(t, Fail, "answered 503")
+
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(100*time.Millisecond, cancel)
+	d := newDoctor(i.Config)
+	d.PublicURL = wsURL(quick)
+	began := time.Now()
+	for _, c := range d.checks() {
+		if c.name == "ping" {
+			c.needs = nil
+			if _, err := d.examine(ctx, []check{c}); !errors.Is(err, context.Canceled) || time.Since(began) > 10*time.Second {
+				t.Errorf("interrupted: %v after %s", err, time.Since(began))
+			}
+		}
+	}
+	d.serving.close()
 
 	i.As = "user:" + opentera.DemoDisabledUUID
 	held(wsURL(quick), time.Second).must(t, Fail, "may connect")

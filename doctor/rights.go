@@ -13,6 +13,7 @@ import (
 func (d *doctor) rightsChecks() []check {
 	return []check{
 		{name: "rights", needs: []string{"opentera"}, ask: d.serving.asks(mayServe)},
+		{name: "owner-rights", needs: []string{"opentera"}, ask: d.serving.asks(ownerMayRead)},
 		{name: "public-rights", needs: []string{"opentera"}, ask: d.serving.asks(strangersMayNot)},
 	}
 }
@@ -55,6 +56,30 @@ func mayServe(ctx context.Context, tx pgx.Tx) (Finding, error) {
 		return fail(role+" lacks "+strings.Join(lacking, "; "), "as the owner of OpenTera's tables run: "+strings.Join(grants, " ")), err
 	}
 	return fine("%s may do all that serve does", role), err
+}
+
+// ownerMayRead: the triggers run with the rights of who migrated. A table that OpenTera's upgrade has made anew as
+// somebody else is closed to them.
+func ownerMayRead(ctx context.Context, tx pgx.Tx) (Finding, error) {
+	rows, err := tx.Query(ctx, `SELECT p.proowner::regrole::text, format('%I.%I', n.nspname, c.relname)
+		FROM   pg_proc p, pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+		WHERE  p.pronamespace = to_regnamespace('terasocket') AND p.proname = 'capture'
+		  AND  c.relnamespace = (`+openTeraSchema+`) AND c.relkind = 'r' AND c.relname LIKE 't\_%' AND NOT has_table_privilege(p.proowner, c.oid, 'SELECT')
+		ORDER  BY 2`)
+	if err != nil {
+		return Finding{}, err
+	}
+	var closed []string
+	var role, table string
+	_, err = pgx.ForEachRow(rows, []any{&role, &table}, func() error {
+		closed = append(closed, table)
+		return nil
+	})
+	if len(closed) > 0 {
+		tables := strings.Join(closed, ", ")
+		return fail(role+", who owns terasocket's functions, may not read "+tables, "as the owner of these tables run: GRANT SELECT ON "+tables+" TO "+role+";"), err
+	}
+	return fine("the owner of terasocket's functions may read OpenTera's tables"), err
 }
 
 func strangersMayNot(ctx context.Context, tx pgx.Tx) (Finding, error) {

@@ -100,6 +100,22 @@ func TestServedIsWhatServeCalls(t *testing.T) {
 	}
 }
 
+// OpenTera made a table anew, as another role than the one that migrated.
+func TestOwnerRights(t *testing.T) {
+	t.Parallel()
+	i := newInstallation(t)
+	role, _ := i.newRole()
+	i.exec("GRANT SELECT ON ALL TABLES IN SCHEMA public TO " + role)
+	i.exec("ALTER FUNCTION terasocket.capture() OWNER TO " + role)
+	i.find("owner-rights").must(t, OK)
+	i.exec("REVOKE SELECT ON t_sites FROM " + role)
+	f := i.find("owner-rights")
+	f.must(t, Fail, "may not read public.t_sites", "TO "+role)
+	i.repair(f)
+	i.find("owner-rights").must(t, OK)
+	i.exec("ALTER FUNCTION terasocket.capture() OWNER TO CURRENT_USER")
+}
+
 func TestPublicRights(t *testing.T) {
 	t.Parallel()
 	i := newInstallation(t)
