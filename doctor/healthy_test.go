@@ -129,7 +129,7 @@ func TestServerThatGoesSilent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	between := newRelay(t, u.Host, 2*time.Second)
+	between := newRelay(t, u.Host, time.Minute)
 	u.Host = between.address
 	d := newDoctor(Config{DatabaseURL: u.String(), Tell: func(f Finding) error {
 		if f.Name == "primary" {
@@ -137,7 +137,7 @@ func TestServerThatGoesSilent(t *testing.T) {
 		}
 		return nil
 	}})
-	d.limit = time.Second
+	d.limit = 2 * time.Second
 	findings, err := d.examine(t.Context(), d.checks())
 	if err != nil {
 		t.Fatal(err)
@@ -147,7 +147,7 @@ func TestServerThatGoesSilent(t *testing.T) {
 	for _, f := range findings {
 		if f.Status == Fail {
 			failed++
-			f.must(t, Fail, "no answer within 1s")
+			f.must(t, Fail, "no answer within 2s")
 		}
 	}
 	if failed != 2 {
@@ -163,13 +163,13 @@ func TestLockedTable(t *testing.T) {
 	i.exec("BEGIN")
 	i.exec("LOCK TABLE terasocket.capture_errors IN ACCESS EXCLUSIVE MODE")
 	d := newDoctor(i.Config)
-	d.limit = time.Second
+	d.limit = 2 * time.Second
 	findings, err := d.examine(t.Context(), d.checks())
 	if err != nil {
 		t.Fatal(err)
 	}
 	d.serving.close()
-	named(t, findings, "capture-errors").must(t, Fail, "no answer within 1s")
+	named(t, findings, "capture-errors").must(t, Fail, "no answer within 2s")
 	named(t, findings, "triggers").must(t, OK)
 }
 

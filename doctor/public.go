@@ -95,6 +95,8 @@ func judgeRefusal(code int, body string) Finding {
 	case code == http.StatusUpgradeRequired, code == http.StatusBadRequest && strings.Contains(body, "Connection: Upgrade is missing"):
 		return fail(found+": a proxy takes the Upgrade away",
 			"in nginx: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection \"upgrade\";")
+	case code == http.StatusBadRequest && strings.Contains(body, "HTTP request to an HTTPS server"):
+		return fail(found+": the proxy speaks plain HTTP to a gateway with TLS", "proxy_pass https://..., or serve --plain-http")
 	case code == http.StatusTooManyRequests:
 		return warn(found+": too many bad tokens from this address", "wait a minute; if it stays, name the proxy in --trusted-proxies: all clients count as one")
 	case code == http.StatusBadGateway, code == http.StatusGatewayTimeout:

@@ -74,6 +74,11 @@ func TestPublicURL(t *testing.T) {
 	t.Parallel()
 	i := newInstallation(t)
 	gateway := front(t, i, nil)
+	secure := httptest.NewUnstartedServer(http.NotFoundHandler())
+	t.Cleanup(secure.Close)
+	secure.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	secure.StartTLS()
+	withTLS := strings.TrimPrefix(secure.URL, "https://")
 	gone := httptest.NewServer(http.NotFoundHandler())
 	gone.Close()
 	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -96,6 +101,7 @@ func TestPublicURL(t *testing.T) {
 				r.URL.Host = strings.TrimPrefix(other.URL, "http://")
 			}
 		})), Fail, []string{"/wss/device: answers 403", "OpenTera's own server"}},
+		{"plain HTTP to TLS", wsURL(proxy(t, "http://"+withTLS, nil)), Fail, []string{"plain HTTP", "proxy_pass https"}},
 		{"no gateway behind the proxy", wsURL(proxy(t, gone.URL, nil)), Fail, []string{"502", "does not reach the gateway"}},
 		{"nobody there", wsURL(gone), Fail, []string{"not reached", "connection refused"}},
 		{"no such name", "wss://tera.invalid:1", Fail, []string{"not reached"}},

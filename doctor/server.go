@@ -146,5 +146,5 @@ func judgeSkew(skew, trip time.Duration) Finding {
 	case off > time.Second:
 		return warn(found, todo)
 	}
-	return fine("at most %s from the server's", (off + trip).Round(time.Millisecond/10))
+	return fine("within %s of the server's", (skew.Abs() + trip/2 + time.Millisecond).Round(time.Millisecond))
 }

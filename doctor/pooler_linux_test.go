@@ -145,10 +145,3 @@ func TestSessionPooler(t *testing.T) {
 	named(t, findings, "pool").must(t, OK, "found again")
 	named(t, findings, "listen").must(t, OK)
 }
-
-func TestListenOnAnotherDatabase(t *testing.T) {
-	t.Parallel()
-	i := newInstallation(t)
-	i.ListenDatabaseURL = newInstallation(t).DatabaseURL
-	i.find("listen").must(t, Fail, "no notification within 2s", "same database")
-}
