@@ -113,12 +113,19 @@ func (d *doctor) hears(ctx context.Context) Finding {
 		return unanswered(err)
 	}
 	channel := pgx.Identifier{"terasocket_doctor_" + rand.Text()}
-	if _, err := ear.Exec(ctx, "LISTEN "+channel.Sanitize()); err != nil {
+	const direct = "name the server itself, not the pooler, in --listen-database-url"
+	broken := func(err error) Finding {
+		if isPooled {
+			return fail("LISTEN does not work through this pooler: "+err.Error(), direct)
+		}
 		return unanswered(err)
+	}
+	if _, err := ear.Exec(ctx, "LISTEN "+channel.Sanitize()); err != nil {
+		return broken(err)
 	}
 	began := time.Now()
 	if _, err := mouth.Exec(ctx, "SELECT pg_notify($1, '')", channel[0]); err != nil {
-		return unanswered(err)
+		return broken(err)
 	}
 	wait, cancel := context.WithTimeout(ctx, listenWait)
 	defer cancel()
@@ -131,10 +138,9 @@ func (d *doctor) hears(ctx context.Context) Finding {
 	case err == nil:
 		return fine("a notification arrives after %s", took.Round(100*time.Microsecond))
 	case wait.Err() == nil:
-		return unanswered(err)
+		return broken(err)
 	case isPooled:
-		return fail(fmt.Sprintf("no notification within %s: a transaction pooler is in between", listenWait),
-			"name the server itself, not the pooler, in --listen-database-url")
+		return fail(fmt.Sprintf("no notification within %s: a pooler of transactions is in between", listenWait), direct)
 	}
 	return fail(fmt.Sprintf("no notification within %s", listenWait),
 		"see that "+d.listening.flag+" names the same database of the same server as --database-url, directly")

@@ -109,7 +109,7 @@ func TestTransactionPooler(t *testing.T) {
 		t.Fatal(err)
 	}
 	named(t, findings, "pool").must(t, Fail, "forgets prepared statements", "default_query_exec_mode=exec")
-	named(t, findings, "listen").must(t, Fail, "transaction pooler", "--listen-database-url")
+	named(t, findings, "listen").must(t, Fail, "pooler", "name the server itself")
 	for _, name := range []string{"database", "migrations", "triggers", "rights", "clock", "log"} {
 		named(t, findings, name).must(t, OK)
 	}
@@ -131,7 +131,7 @@ func TestTransactionPooler(t *testing.T) {
 		t.Fatal(err)
 	}
 	named(t, findings, "pool").must(t, OK, "direct")
-	named(t, findings, "listen").must(t, Fail, "transaction pooler")
+	named(t, findings, "listen").must(t, Fail, "pooler")
 }
 
 func TestSessionPooler(t *testing.T) {

@@ -22,8 +22,19 @@ func (d *doctor) triggerChecks() []check {
 //go:embed sql/triggers.sql
 var triggersSQL string
 
-// attachTodo repairs triggers and indexes on OpenTera's tables.
-const attachTodo = "at a quiet moment (it locks these tables), as the owner of OpenTera's tables, run: SELECT terasocket.attach();"
+// attachTodo repairs triggers and indexes on OpenTera's tables, all or none. Without the time limit, all of OpenTera would
+// wait behind it while it waits for the longest transaction.
+const attachTodo = "at a quiet moment (it locks OpenTera's tables), as their owner run: SET lock_timeout = '10s'; SELECT terasocket.attach();"
+
+// ownTriggers make those on our own tables, as the migrations do.
+var ownTriggers = map[string]string{
+	"notify": "CREATE TRIGGER notify AFTER INSERT ON terasocket.events REFERENCING NEW TABLE AS new_events " +
+		"FOR EACH STATEMENT EXECUTE FUNCTION terasocket.notify_events();",
+	"end_grace": "CREATE TRIGGER end_grace AFTER INSERT ON terasocket.events FOR EACH ROW WHEN (NEW.type = 'opentera.protobuf.ServerCommand' " +
+		"AND NEW.object_type IS NOT NULL AND NEW.object_id IS NOT NULL) EXECUTE FUNCTION terasocket.end_grace();",
+	"settle": "CREATE CONSTRAINT TRIGGER settle AFTER INSERT ON terasocket.pending DEFERRABLE INITIALLY DEFERRED " +
+		"FOR EACH ROW EXECUTE FUNCTION terasocket.settle();",
+}
 
 func triggersFire(ctx context.Context, tx pgx.Tx) (Finding, error) {
 	var schema uint32
@@ -35,23 +46,25 @@ func triggersFire(ctx context.Context, tx pgx.Tx) (Finding, error) {
 		return Finding{}, err
 	}
 	var wrong []string
-	var enable string // of triggers on our own tables
-	isTheirs, isGone := false, false
+	var mend string // of triggers on our own tables
+	isTheirs := false
 	var table string
 	var isOurs bool
 	var missing, disabled []string
 	_, err = pgx.ForEachRow(rows, []any{&table, &isOurs, &missing, &disabled}, func() error {
 		isTheirs = isTheirs || !isOurs
 		if len(missing) > 0 {
-			isGone = isGone || isOurs
 			wrong = append(wrong, table+" lacks "+strings.Join(missing, ", "))
 		}
 		if len(disabled) > 0 {
 			wrong = append(wrong, table+" has disabled "+strings.Join(disabled, ", "))
 		}
-		for _, name := range disabled {
-			if isOurs {
-				enable += fmt.Sprintf(" ALTER TABLE terasocket.%s ENABLE TRIGGER %s;", table, name)
+		if isOurs {
+			for _, name := range missing {
+				mend += " " + ownTriggers[name]
+			}
+			for _, name := range disabled {
+				mend += fmt.Sprintf(" ALTER TABLE terasocket.%s ENABLE TRIGGER %s;", table, name)
 			}
 		}
 		return nil
@@ -60,12 +73,10 @@ func triggersFire(ctx context.Context, tx pgx.Tx) (Finding, error) {
 	switch {
 	case err != nil || len(wrong) == 0:
 		return fine("all there and enabled"), err
-	case isGone:
-		return fail(found, "a part of terasocket was taken away: `terasocket migrate down 99`, then `terasocket migrate up`"), nil
 	case isTheirs:
-		return fail(found, "let clients read again by REST afterwards; "+attachTodo+enable), nil
+		return fail(found, "let clients read again by REST afterwards; "+attachTodo+mend), nil
 	}
-	return fail(found, "as the owner run:"+enable), nil
+	return fail(found, "as the owner run:"+mend), nil
 }
 
 // triggersAreOn finds sessions for which triggers do not fire at all.

@@ -85,8 +85,23 @@ func TestDisabledTrigger(t *testing.T) {
 	i.repair(f)
 	i.find("triggers").must(t, OK)
 
-	i.exec("DROP TRIGGER settle ON terasocket.pending")
-	i.find("triggers").must(t, Fail, "pending lacks settle", "migrate down 99")
+	definitions := func() (all string) {
+		t.Helper()
+		if err := i.owner.QueryRow(t.Context(), `SELECT string_agg(pg_get_triggerdef(oid), E'\n' ORDER BY tgname) FROM pg_trigger
+			WHERE tgrelid IN ('terasocket.events'::regclass, 'terasocket.pending'::regclass) AND NOT tgisinternal`).Scan(&all); err != nil {
+			t.Fatal(err)
+		}
+		return all
+	}
+	before := definitions()
+	i.exec("DROP TRIGGER settle ON terasocket.pending; DROP TRIGGER notify ON terasocket.events; DROP TRIGGER end_grace ON terasocket.events")
+	f = i.find("triggers")
+	f.must(t, Fail, "pending lacks settle", "events lacks end_grace, notify")
+	i.repair(f)
+	i.find("triggers").must(t, OK)
+	if after := definitions(); after != before {
+		t.Errorf("made anew:\n%s\nwere:\n%s", after, before)
+	}
 }
 
 // An upgrade of OpenTera that makes a table anew.
