@@ -67,7 +67,7 @@ func (a *Audit) Record(ctx context.Context, r LoginRecord) error {
 	if err != nil {
 		return fmt.Errorf("record login: %w", err)
 	}
-	if _, err := a.Pool.Exec(ctx, "SELECT terasocket.record_message($1, 'opentera.protobuf.LoginEvent', $2::jsonb, '[[]]')", topic, string(body)); err != nil {
+	if _, err := a.Pool.Exec(ctx, "SELECT terasocket.record_login($1, $2::jsonb)", topic, string(body)); err != nil {
 		return fmt.Errorf("record login: %w", err)
 	}
 	return nil

@@ -1,6 +1,7 @@
 -- A key that no longer signs is forgotten: what it signed is refused.
 DROP FUNCTION terasocket.sweep_door();
 DROP FUNCTION terasocket.server_setting(text);
+DROP FUNCTION terasocket.record_login(text, jsonb);
 DROP FUNCTION terasocket.is_connected(text, integer);
 DROP FUNCTION terasocket.logout(text, integer, text, bytea, timestamptz);
 DROP FUNCTION terasocket.stamp_last_online(text, integer);

@@ -404,6 +404,13 @@ BEGIN
                    WHERE  c.kind = is_connected.kind AND c.principal = is_connected.id);
 END $$;
 
+-- record_login: writes a LoginEvent to the log, for whoever audits: no client hears it.
+CREATE FUNCTION terasocket.record_login(topic text, event jsonb) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM terasocket.record_message(record_login.topic, 'opentera.protobuf.LoginEvent', record_login.event, '[[]]');
+END $$;
+
 -- server_setting: the value of one; null: there is none.
 CREATE FUNCTION terasocket.server_setting(name text) RETURNS text
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

@@ -20,6 +20,7 @@ type cli struct {
 	Tail    tailCmd    `cmd:"" help:"Connect as a client and print one event a line."`
 	Token   tokenCmd   `cmd:"" help:"Print a websocket URL that works once within 60 s."`
 	Keys    keysCmd    `cmd:"" help:"List the keys that sign tokens, or make a new one."`
+	Doctor  doctorCmd  `cmd:"" help:"Examine an installation: what is right, and what to do about what is not."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
 

@@ -26,7 +26,8 @@ var allowed = map[string][]string{
 	"terasocket/ws":                  {"terasocket/access", "terasocket/proto/event", "terasocket/proto/opentera", "terasocket/proto/terasocket"},
 	"terasocket/api":                 {"terasocket/ws", "terasocket/access", "terasocket/proto/event", "terasocket/proto/opentera"},
 	"terasocket/presence":            {"terasocket/access"},
-	"terasocket/cmd/terasocket": {"terasocket/api", "terasocket/ws", "terasocket/presence", "terasocket/access", "terasocket/proto/event",
+	"terasocket/doctor":              {"terasocket/access", "terasocket/api", "terasocket/migrations"},
+	"terasocket/cmd/terasocket": {"terasocket/api", "terasocket/doctor", "terasocket/ws", "terasocket/presence", "terasocket/access", "terasocket/proto/event",
 		"terasocket/proto/opentera", "terasocket/proto/terasocket", "terasocket/db", "terasocket/db/embedded", "terasocket/db/opentera", "terasocket/migrations"},
 }
 

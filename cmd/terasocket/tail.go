@@ -3,14 +3,12 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
@@ -22,13 +20,12 @@ import (
 
 type tailCmd struct {
 	databaseFlags
+	trustFlags
 	As       string  `name:"as" placeholder:"KIND:UUID" help:"Who to be, through the database: user:UUID, participant:UUID or device:UUID."`
 	Username string  `name:"username" help:"Who to be, by a login: the user's name."`
 	Password string  `name:"password" help:"Its password; better in TERASOCKET_PASSWORD or TERASOCKET_PASSWORD_FILE."`
 	Since    *uint64 `name:"since" placeholder:"SEQ" help:"Resume after this seq."`
 	JSON     bool    `name:"json" help:"Print one JSON object a line."`
-	CA       string  `name:"ca" placeholder:"FILE" help:"Trust this certificate."`
-	Insecure bool    `name:"insecure" help:"Trust any certificate."`
 	Server   string  `arg:"" optional:"" default:"wss://localhost:4050" help:"The gateway: wss://host:port, or ws://host:port."`
 }
 
@@ -147,22 +144,6 @@ func login(ctx context.Context, base, username, password string, tlsConfig *tls.
 		return "", fmt.Errorf("log in as %s: %s", username, answer.Message)
 	}
 	return answer.WebsocketURL, nil
-}
-
-func (c *tailCmd) tls() (*tls.Config, error) {
-	config := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: c.Insecure} //nolint:gosec // asked for by name
-	if c.CA == "" {
-		return config, nil
-	}
-	pem, err := os.ReadFile(c.CA)
-	if err != nil {
-		return nil, fmt.Errorf("--ca: %w", err)
-	}
-	config.RootCAs = x509.NewCertPool()
-	if !config.RootCAs.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("--ca: %s holds no certificate", c.CA)
-	}
-	return config, nil
 }
 
 // withoutURL keeps the token in the URL of a failed request out of the error.

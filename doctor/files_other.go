@@ -1,0 +1,5 @@
+//go:build !unix
+
+package doctor
+
+func openFiles() (limit uint64, isKnown bool) { return 0, false }

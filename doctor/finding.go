@@ -1,0 +1,53 @@
+package doctor
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Status is how a check went.
+type Status string
+
+// Fail is written so that it stands out. What is skipped could not be asked, or was not asked for.
+const (
+	OK   Status = "ok"
+	Warn Status = "warn"
+	Fail Status = "FAIL"
+	Skip Status = "skip"
+)
+
+// Finding is what one check has found.
+type Finding struct {
+	Name   string `json:"name"`
+	Status Status `json:"status"`
+	Found  string `json:"found"`
+	Todo   string `json:"todo"` // "" = nothing. What follows "run: " can be pasted into psql
+}
+
+// String gives the line of the report.
+func (f Finding) String() string {
+	line := fmt.Sprintf("%-4s  %-18s  %s", f.Status, f.Name, f.Found)
+	if f.Todo != "" {
+		line += " - " + f.Todo
+	}
+	return line
+}
+
+// oneLine takes out what a library puts into its errors.
+func (f Finding) oneLine() Finding {
+	f.Found, f.Todo = strings.Join(strings.Fields(f.Found), " "), strings.Join(strings.Fields(f.Todo), " ")
+	return f
+}
+
+func fine(format string, args ...any) Finding {
+	return Finding{Status: OK, Found: fmt.Sprintf(format, args...)}
+}
+func warn(found, todo string) Finding { return Finding{Status: Warn, Found: found, Todo: todo} }
+func fail(found, todo string) Finding { return Finding{Status: Fail, Found: found, Todo: todo} }
+func skip(found, todo string) Finding { return Finding{Status: Skip, Found: found, Todo: todo} }
+
+// failWith splits an error that says what is wrong and, behind a colon, what to do.
+func failWith(err error) Finding {
+	found, todo, _ := strings.Cut(err.Error(), ": ")
+	return fail(found, todo)
+}

@@ -1,0 +1,222 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"terasocket/db/dbtest"
+	"terasocket/db/embedded"
+)
+
+func TestHealthyDatabase(t *testing.T) {
+	t.Parallel()
+	i := newInstallation(t)
+	i.exec("INSERT INTO terasocket.gateways (name, lease_until) VALUES ('here :4050 (7)', now() + interval '1 minute')")
+	i.exec("UPDATE t_sites SET site_name = 'x' WHERE id_site = 1; SELECT terasocket.service_token_key()")
+	var told []string
+	i.Tell = func(f Finding) error {
+		told = append(told, f.Name)
+		return nil
+	}
+	findings, err := Examine(t.Context(), i.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, f := range findings {
+		if seen[f.Name] {
+			t.Errorf("two checks are called %s", f.Name)
+		}
+		seen[f.Name] = true
+		switch f.Name {
+		case "trusted-proxies", "certificate", "public-certificate", "public-url", "ping": // not asked for
+			f.must(t, Skip)
+		default:
+			f.must(t, OK)
+		}
+	}
+	if len(told) != len(findings) {
+		t.Errorf("told %d of %d findings", len(told), len(findings))
+	}
+	var tokens, sessions int
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) { // a process takes a moment to end
+		if err := i.owner.QueryRow(t.Context(), `SELECT (SELECT count(*) FROM terasocket.connect_tokens), (SELECT count(*) FROM pg_stat_activity
+			WHERE application_name = 'terasocket doctor' AND datname = current_database())`).Scan(&tokens, &sessions); err != nil {
+			t.Fatal(err)
+		}
+		if sessions == 0 || time.Now().After(end) {
+			break
+		}
+	}
+	if tokens+sessions > 0 {
+		t.Errorf("%d tokens and %d sessions are left", tokens, sessions)
+	}
+}
+
+func TestEveryNeedIsACheckBefore(t *testing.T) {
+	t.Parallel()
+	before := map[string]bool{}
+	for _, c := range newDoctor(Config{}).checks() {
+		for _, name := range c.needs {
+			if !before[name] {
+				t.Errorf("%s needs %s, which is not before it", c.name, name)
+			}
+		}
+		before[c.name] = true
+	}
+}
+
+// What cannot be reached, is not named, or cannot be read gives a report all the same, without a password in it.
+func TestNoDatabase(t *testing.T) {
+	t.Parallel()
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := closed.Addr().String()
+	_ = closed.Close()
+	good := dbtest.New(t, migrated())
+	for _, test := range []struct {
+		name string
+		cfg  Config
+		want string
+	}{
+		{"not given", Config{}, "set --database-url"},
+		{"rubbish", Config{DatabaseURL: "postgres://u:hush%zz@h/d"}, "--database-url: the URL cannot be read"},
+		{"a password with an at sign", Config{DatabaseURL: "postgres://u:hush@hush:x@h:port/d"}, "cannot be read"},
+		{"closed", Config{DatabaseURL: "postgres://u:hush@" + address + "/d"}, "connection refused"},
+		{"listener closed", Config{DatabaseURL: good, ListenDatabaseURL: "postgres://u:hush@" + address + "/d"}, "--listen-database-url: "},
+		{"owner closed", Config{DatabaseURL: good, MigrationDatabaseURL: "postgres://u:hush@" + address + "/d"}, "--migration-database-url: "},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			findings, err := Examine(t.Context(), test.cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			named(t, findings, "database").must(t, Fail, test.want)
+			for _, f := range findings {
+				if strings.Contains(f.String(), "hush") {
+					t.Errorf("%s\ntells the password", f)
+				}
+			}
+			for _, name := range []string{"primary", "migrations", "triggers", "listen", "log"} {
+				named(t, findings, name).must(t, Skip)
+			}
+			named(t, findings, "files").must(t, OK)
+		})
+	}
+}
+
+// A server that takes connections and says nothing costs a line, not a hang.
+func TestSilentServer(t *testing.T) {
+	t.Parallel()
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = silent.Close() })
+	d := newDoctor(Config{DatabaseURL: "postgres://u@" + silent.Addr().String() + "/d?sslmode=disable"})
+	d.limit = 100 * time.Millisecond
+	findings, err := d.examine(t.Context(), d.checks())
+	if err != nil {
+		t.Fatal(err)
+	}
+	named(t, findings, "database").must(t, Fail, "no answer within 100ms")
+	named(t, findings, "triggers").must(t, Skip)
+}
+
+// A server that stops to answer in the middle is waited for twice, not once for each question.
+func TestServerThatGoesSilent(t *testing.T) {
+	t.Parallel()
+	u, err := url.Parse(dbtest.New(t, migrated()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	between := newRelay(t, u.Host, time.Minute)
+	u.Host = between.address
+	d := newDoctor(Config{DatabaseURL: u.String(), Tell: func(f Finding) error {
+		if f.Name == "primary" {
+			between.frozen.Store(true)
+		}
+		return nil
+	}})
+	d.limit = 2 * time.Second
+	findings, err := d.examine(t.Context(), d.checks())
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.serving.close()
+	failed := 0
+	for _, f := range findings {
+		if f.Status == Fail {
+			failed++
+			f.must(t, Fail, "no answer within 2s")
+		}
+	}
+	if failed != 2 {
+		t.Errorf("%d checks waited, want 2: %v", failed, findings)
+	}
+	named(t, findings, "transactions").must(t, Skip, "does not answer any more")
+}
+
+// A question that waits for a lock is given up, and the next one is asked.
+func TestLockedTable(t *testing.T) {
+	t.Parallel()
+	i := newInstallation(t)
+	i.exec("BEGIN")
+	i.exec("LOCK TABLE terasocket.capture_errors IN ACCESS EXCLUSIVE MODE")
+	d := newDoctor(i.Config)
+	d.limit = 2 * time.Second
+	findings, err := d.examine(t.Context(), d.checks())
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.serving.close()
+	named(t, findings, "capture-errors").must(t, Fail, "no answer within 2s")
+	named(t, findings, "triggers").must(t, OK)
+}
+
+func TestInterrupted(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cfg := Config{DatabaseURL: dbtest.New(t, migrated()), Tell: func(Finding) error {
+		cancel()
+		return nil
+	}}
+	if _, err := Examine(ctx, cfg); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+	broken := errors.New("broken pipe")
+	cfg.Tell = func(Finding) error { return broken }
+	if _, err := Examine(t.Context(), cfg); !errors.Is(err, broken) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestReplica(t *testing.T) {
+	t.Parallel()
+	server, err := embedded.Start(t.Context(), embedded.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Stop() })
+	if err := dbtest.OpenTera("replica").Fill(t.Context(), server.URL("postgres")); err != nil {
+		t.Fatal(err)
+	}
+	standby(t, server)
+	findings, err := Examine(t.Context(), Config{DatabaseURL: server.URL("postgres")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	named(t, findings, "primary").must(t, Fail, "read replica", "name the primary")
+	for _, name := range []string{"migrations", "listen", "triggers"} {
+		named(t, findings, name).must(t, Skip)
+	}
+	named(t, findings, "opentera").must(t, OK)
+}

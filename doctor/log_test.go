@@ -1,0 +1,52 @@
+package doctor
+
+import (
+	"testing"
+	"time"
+
+	"terasocket/db/dbtest"
+)
+
+func TestNotifyQueue(t *testing.T) {
+	t.Parallel()
+	for usage, want := range map[float64]Status{0: OK, 0.099: OK, 0.1: Warn, 0.5: Fail, 1: Fail} {
+		judgeQueue(usage, "").must(t, want)
+	}
+	judgeQueue(0.5, "db, process 12").must(t, Fail, "50 % full", "process 12")
+}
+
+func TestLogIsNotTrimmed(t *testing.T) {
+	t.Parallel()
+	i := newInstallation(t)
+	i.exec("UPDATE t_sites SET site_name = 'x' WHERE id_site = 1")
+	i.find("log").must(t, OK, "1 events")
+	i.exec("UPDATE terasocket.events SET at = now() - interval '25 hours'")
+	i.find("log").must(t, Warn, "the oldest 25h0m", "--log-retention")
+	i.Retention = 48 * time.Hour
+	i.find("log").must(t, OK)
+	i.MaxRows = 10
+	i.exec("UPDATE t_participants SET participant_name = participant_name || 'x'")
+	i.find("log").must(t, Warn, "10 events at most")
+}
+
+func TestLongTransactions(t *testing.T) {
+	t.Parallel()
+	i := newInstallation(t)
+	idle := dbtest.Conn(t, i.DatabaseURL)
+	if _, err := idle.Exec(t.Context(), "BEGIN; SELECT pg_current_xact_id()"); err != nil {
+		t.Fatal(err)
+	}
+	i.exec("BEGIN; CREATE TABLE of_something_else (); PREPARE TRANSACTION 'left''over " + i.owner.Config().Database + "'")
+	d := newDoctor(i.Config)
+	f := ask(t, d, "transactions")
+	f.must(t, OK)
+	d.long = time.Millisecond
+	f = ask(t, d, "transactions")
+	f.must(t, Warn, "idle in transaction", "prepared transaction 'left''over")
+	i.repair(f)
+	d.long = 100 * time.Millisecond // the end of a process takes a moment
+	for end := time.Now().Add(10 * time.Second); f.Status != OK && time.Now().Before(end); {
+		f = ask(t, d, "transactions")
+	}
+	f.must(t, OK)
+}

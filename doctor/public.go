@@ -1,0 +1,188 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"terasocket/access"
+	"terasocket/api"
+)
+
+// publicChecks go the way that clients go, through the proxy.
+func (d *doctor) publicChecks() []check {
+	return []check{
+		{name: "public-url", ask: d.routed},
+		{name: "ping", needs: []string{"public-url"}, limit: d.hold + 10*time.Second, ask: d.survives},
+	}
+}
+
+// publicURL is a --public-url, taken apart.
+type publicURL struct {
+	isTLS   bool
+	host    string
+	address string // host:port
+}
+
+// errPublicURL says nothing of the URL: it may hold a password.
+var errPublicURL = errors.New("--public-url is not wss://host:port")
+
+func parsePublic(text string) (publicURL, error) {
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" || u.User != nil || u.Scheme != "wss" && u.Scheme != "ws" {
+		return publicURL{}, errPublicURL
+	}
+	p := publicURL{isTLS: u.Scheme == "wss", host: u.Hostname()}
+	port := u.Port()
+	switch {
+	case port == "" && p.isTLS:
+		port = "443"
+	case port == "":
+		port = "80"
+	}
+	p.address = net.JoinHostPort(p.host, port)
+	return p, nil
+}
+
+// rubbish is no token: what is refused with it is refused by a gateway.
+const rubbish = "terasocket-doctor"
+
+// routed makes a handshake that a gateway must refuse, on each of the three paths.
+func (d *doctor) routed(ctx context.Context) Finding {
+	if d.PublicURL == "" {
+		return skip("no --public-url given", "give the address that clients use, wss://host:port")
+	}
+	if _, err := parsePublic(d.PublicURL); err != nil {
+		return fail(err.Error(), "write it as wss://host:port, as serve needs it")
+	}
+	for _, kind := range access.Kinds {
+		if f := d.refused(ctx, kind); f.Status != OK {
+			f.Found = "/wss/" + kind.String() + ": " + f.Found
+			return f
+		}
+	}
+	return fine("a gateway answers on /wss/user, /wss/participant and /wss/device")
+}
+
+func (d *doctor) refused(ctx context.Context, kind access.Kind) Finding {
+	conn, response, err := d.dialer().DialContext(ctx, api.WebsocketURL(d.PublicURL, kind, rubbish), nil)
+	switch {
+	case err == nil:
+		_ = conn.Close()
+		return fail("a socket opens for a token that is none", "this is no gateway of terasocket: see where the proxy sends /wss")
+	case response == nil:
+		return fail("not reached: "+cause(err), "see that the name resolves, the port is open, and the certificate is right")
+	}
+	body, _ := io.ReadAll(io.LimitReader(response.Body, 200)) // gorilla has read it
+	return judgeRefusal(response.StatusCode, string(body))
+}
+
+// judgeRefusal tells a gateway's refusal from those of proxies and of OpenTera itself.
+func judgeRefusal(code int, body string) Finding {
+	body = strings.TrimSpace(body)
+	found := fmt.Sprintf("answers %d %s", code, http.StatusText(code))
+	switch {
+	case code == http.StatusForbidden && body == "websocket authentication failed":
+		return fine("%s", found)
+	case code == http.StatusUpgradeRequired, code == http.StatusBadRequest && strings.Contains(body, "Connection: Upgrade is missing"):
+		return fail(found+": a proxy takes the Upgrade away",
+			"in nginx: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection \"upgrade\";")
+	case code == http.StatusBadRequest && strings.Contains(body, "HTTP request to an HTTPS server"):
+		return fail(found+": the proxy speaks plain HTTP to a gateway with TLS", "proxy_pass https://..., or serve --plain-http")
+	case code == http.StatusTooManyRequests:
+		return warn(found+": too many bad tokens from this address", "wait a minute; if it stays, name the proxy in --trusted-proxies: all clients count as one")
+	case code == http.StatusBadGateway, code == http.StatusGatewayTimeout:
+		return fail(found+": the proxy does not reach the gateway", "see that serve runs, and that the proxy's address and protocol (proxy_pass https:// or http:// with --plain-http) are its")
+	case code == http.StatusServiceUnavailable:
+		return fail(found, "the gateway has no database or is stopping, or the proxy has no gateway: see its /readyz")
+	case code == http.StatusForbidden:
+		return fail(found+", but not in terasocket's words", "this is OpenTera's own server, or the proxy's rules: send /wss to the gateway (proxy_pass of location /wss)")
+	}
+	return fail(found, "this is no gateway: send /wss to it (proxy_pass of location /wss), and give its address as --public-url")
+}
+
+// survives holds a socket open for longer than proxies keep one without traffic.
+func (d *doctor) survives(ctx context.Context) Finding {
+	switch {
+	case d.Quick:
+		return skip("left out", "")
+	case d.As == "":
+		return skip("nobody to connect as", "give --as KIND:UUID of somebody who may be seen online for 35 s")
+	}
+	address, err := d.mint(ctx)
+	if err != nil {
+		return fail(err.Error(), "it must exist, be enabled and not be deleted, and this role may have to be granted what rights says")
+	}
+	conn, response, err := d.dialer().DialContext(ctx, address, nil)
+	switch {
+	case err != nil && response != nil:
+		return fail("the handshake with a good token is answered "+response.Status, "see that the gateway works on this database, and its log")
+	case err != nil:
+		return fail("not reached: "+cause(err), "try again")
+	}
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	defer func() {
+		stop()
+		_ = conn.Close()
+	}()
+	began, pings := time.Now(), 0
+	answer := conn.PingHandler()
+	conn.SetPingHandler(func(data string) error {
+		pings++
+		return answer(data)
+	})
+	_ = conn.SetReadDeadline(began.Add(d.hold))
+	for err == nil {
+		_, _, err = conn.ReadMessage()
+	}
+	lasted := time.Since(began).Round(time.Second / 10)
+	var timeout net.Error
+	switch {
+	case !errors.As(err, &timeout) || !timeout.Timeout():
+		return fail(fmt.Sprintf("the socket ended after %s, with %d pings: %s", lasted, pings, cause(err)),
+			"the gateway pings every 10 s: raise the proxy's read and idle time-outs (proxy_read_timeout in nginx) to 30 s or more")
+	case pings == 0:
+		return warn(fmt.Sprintf("open for %s, but no ping came", lasted), "something in between answers pings itself: the gateway cannot see who is gone")
+	}
+	_ = conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""), time.Now().Add(time.Second))
+	return fine("open for %s as %s, with %d pings", lasted, d.As, pings)
+}
+
+// mint gives a URL that works once. It is no error's business.
+func (d *doctor) mint(ctx context.Context) (string, error) {
+	kind, uuid, err := access.ParseRef(d.As)
+	if err != nil {
+		return "", err
+	}
+	conn, err := d.serving.open(ctx)
+	if err != nil {
+		return "", err
+	}
+	var token string
+	if err := conn.QueryRow(ctx, "SELECT terasocket.create_connect_token($1, $2)", kind.String(), uuid).Scan(&token); err != nil {
+		return "", fmt.Errorf("no token for %s: %w", d.As, err)
+	}
+	return api.WebsocketURL(d.PublicURL, kind, token), nil
+}
+
+func (d *doctor) dialer() *websocket.Dialer {
+	return &websocket.Dialer{TLSClientConfig: d.tlsConfig(), HandshakeTimeout: 5 * time.Second, Proxy: http.ProxyFromEnvironment,
+		Subprotocols: []string{"opentera.protobuf"}}
+}
+
+// cause keeps the URL of a failed request, with the token in it, out of the text.
+func cause(err error) string {
+	var urlErr *url.Error
+	if errors.As(err, &urlErr) {
+		err = urlErr.Err
+	}
+	return err.Error()
+}

@@ -1,0 +1,101 @@
+package doctor
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// rightsChecks ask what the role of serve may do, and what everybody may.
+func (d *doctor) rightsChecks() []check {
+	return []check{
+		{name: "rights", needs: []string{"opentera"}, ask: d.serving.asks(mayServe)},
+		{name: "owner-rights", needs: []string{"opentera"}, ask: d.serving.asks(ownerMayRead)},
+		{name: "public-rights", needs: []string{"opentera"}, ask: d.serving.asks(strangersMayNot)},
+	}
+}
+
+// served are the functions that serve calls.
+var served = []string{
+	"accept_otp", "address_failed", "address_wait", "audience", "change_password", "connected_many", "count_attempt",
+	"create_connect_token", "device_by_token", "device_by_uuid", "device_login", "device_status", "disable_token",
+	"disconnect", "disconnected_many", "end_login_session", "forget_attempts", "gateway_beat", "gateway_leave",
+	"gateway_register", "is_connected", "login_session_user", "logout", "online_seen", "otp_blocked", "otp_secret",
+	"participant_account", "participant_session_types", "presence_snapshot", "presence_sweep", "publish", "record_login",
+	"redeem_connect_token", "server_setting", "service", "service_token_key", "set_otp", "signing_key",
+	"stamp_last_online", "start_login_session", "sweep_door", "token_check", "user_account", "user_token_claims", "verifying_keys",
+}
+
+//go:embed sql/rights.sql
+var rightsSQL string
+
+//go:embed sql/public.sql
+var publicSQL string
+
+var notInstalled = skip("not asked: there is no schema terasocket", "run `terasocket migrate up`")
+
+// mayServe: the owner may everything; another role needs what is granted to it.
+func mayServe(ctx context.Context, tx pgx.Tx) (Finding, error) {
+	var schema uint32
+	var isInstalled bool
+	var role string
+	if err := tx.QueryRow(ctx, "SELECT ("+openTeraSchema+"), EXISTS (SELECT FROM pg_namespace WHERE nspname = 'terasocket'), current_user::text").
+		Scan(&schema, &isInstalled, &role); err != nil || !isInstalled {
+		return notInstalled, err
+	}
+	rows, err := tx.Query(ctx, rightsSQL, schema, served)
+	if err != nil {
+		return Finding{}, err
+	}
+	var lacking, grants []string
+	var right, objects, grant string
+	_, err = pgx.ForEachRow(rows, []any{&right, &objects, &grant}, func() error {
+		lacking, grants = append(lacking, right+" on "+objects), append(grants, grant)
+		return nil
+	})
+	if len(lacking) > 0 {
+		return fail(role+" lacks "+strings.Join(lacking, "; "), "as the owner of OpenTera's tables run: "+strings.Join(grants, " ")), err
+	}
+	return fine("%s may do all that serve does", role), err
+}
+
+// ownerMayRead: the triggers run with the rights of who migrated. A table that OpenTera's upgrade has made anew as
+// somebody else is closed to them.
+func ownerMayRead(ctx context.Context, tx pgx.Tx) (Finding, error) {
+	rows, err := tx.Query(ctx, `SELECT p.proowner::regrole::text, format('%I.%I', n.nspname, c.relname)
+		FROM   pg_proc p, pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+		WHERE  p.pronamespace = to_regnamespace('terasocket') AND p.proname = 'capture'
+		  AND  c.relnamespace = (`+openTeraSchema+`) AND c.relkind = 'r' AND c.relname LIKE 't\_%' AND NOT has_table_privilege(p.proowner, c.oid, 'SELECT')
+		ORDER  BY 2`)
+	if err != nil {
+		return Finding{}, err
+	}
+	var closed []string
+	var role, table string
+	_, err = pgx.ForEachRow(rows, []any{&role, &table}, func() error {
+		closed = append(closed, table)
+		return nil
+	})
+	if len(closed) > 0 {
+		tables := strings.Join(closed, ", ")
+		return fail(role+", who owns terasocket's functions, may not read "+tables, "as the owner of these tables run: GRANT SELECT ON "+tables+" TO "+role+";"), err
+	}
+	return fine("the owner of terasocket's functions may read OpenTera's tables"), err
+}
+
+func strangersMayNot(ctx context.Context, tx pgx.Tx) (Finding, error) {
+	rows, err := tx.Query(ctx, publicSQL)
+	if err != nil {
+		return Finding{}, err
+	}
+	open, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if len(open) > 0 {
+		return fail(fmt.Sprintf("every role of the server has %s", strings.Join(open, ", ")),
+			"who may execute these can pass for anybody: as the owner run: REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA terasocket FROM PUBLIC; "+
+				"REVOKE ALL ON ALL TABLES IN SCHEMA terasocket FROM PUBLIC;"), err
+	}
+	return fine("nothing is open to every role"), err
+}

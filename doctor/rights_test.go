@@ -1,0 +1,154 @@
+package doctor
+
+import (
+	"context"
+	"maps"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// background is for what happens after a test.
+func background() context.Context { return context.Background() }
+
+// as is the URL of the same database for another role.
+func as(t *testing.T, databaseURL, role string) string {
+	t.Helper()
+	u, err := url.Parse(databaseURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User = url.UserPassword(role, "hush-hush")
+	return u.String()
+}
+
+// A role that may nothing is told what to be granted; cmd/terasocket proves that this is enough to serve.
+func TestRights(t *testing.T) {
+	t.Parallel()
+	i := newInstallation(t)
+	role, url := i.newRole()
+	i.exec("REVOKE USAGE ON SCHEMA public FROM PUBLIC; GRANT USAGE ON SCHEMA public TO " + role) // else OpenTera is not seen at all
+	owner := i.DatabaseURL
+	i.DatabaseURL = url
+	findings, err := Examine(t.Context(), i.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := named(t, findings, "rights")
+	f.must(t, Fail, "USAGE on terasocket", "terasocket.audience(text[])", "terasocket.holders(text[],text)", "DELETE on terasocket.connect_tokens, terasocket.events",
+		"public.t_users", "GRANT EXECUTE ON FUNCTION", "TO "+role)
+	for _, never := range []string{"attach", "capture", "signing_keys", "t_assets", "hush"} {
+		if strings.Contains(f.String(), never) {
+			t.Errorf("%s\nasks for %s", f, never)
+		}
+	}
+	i.repair(f)
+	findings, err = Examine(t.Context(), i.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	named(t, findings, "rights").must(t, OK, role)
+	named(t, findings, "listen").must(t, OK)
+	named(t, findings, "capture-errors").must(t, Skip, "permission denied", "--migration-database-url")
+	i.MigrationDatabaseURL = owner
+	i.find("capture-errors").must(t, OK)
+
+	for _, revoke := range []string{"EXECUTE ON FUNCTION terasocket.presence_sweep", "DELETE ON terasocket.events", "SELECT ON t_users_groups",
+		"USAGE ON SCHEMA terasocket"} {
+		i.exec("REVOKE " + revoke + " FROM " + role)
+		f := i.find("rights")
+		f.must(t, Fail, revoke[strings.LastIndexAny(revoke, " .")+1:])
+		i.repair(f)
+		i.find("rights").must(t, OK)
+	}
+	i.exec("DROP FUNCTION terasocket.presence_sweep")
+	i.find("rights").must(t, Fail, "terasocket.presence_sweep (missing)")
+}
+
+var (
+	called = regexp.MustCompile(`terasocket\.([a-z_]+)\(`)
+	read   = regexp.MustCompile(`(?:FROM|JOIN|INTO|UPDATE)\s+(?:terasocket\.)?((?:t_)?[a-z_]+)(?:\s|"|` + "`" + `|$)`)
+)
+
+// sources is the text of the rooms that speak to the database, but for migrations, which the owner runs.
+func sources(t *testing.T) string {
+	t.Helper()
+	var all strings.Builder
+	for _, room := range []string{"access", "presence", "db"} {
+		for _, pattern := range []string{"*.go", "sql/*.sql"} {
+			files, err := filepath.Glob(filepath.Join("..", room, pattern))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range files {
+				if strings.HasSuffix(name, "_test.go") {
+					continue
+				}
+				text, err := os.ReadFile(name)
+				if err != nil {
+					t.Fatal(err)
+				}
+				all.Write(text)
+			}
+		}
+	}
+	return all.String()
+}
+
+// What serve calls and reads is what a role is told to be granted.
+func TestServedIsWhatServeAsksFor(t *testing.T) {
+	t.Parallel()
+	text := sources(t)
+	names := map[string]bool{}
+	text = strings.NewReplacer("terasocket.rotate_signing_key(", "", "FROM terasocket.signing_keys", "").Replace(text) // of terasocket keys, for the owner
+	for _, match := range called.FindAllStringSubmatch(text, -1) {
+		names[match[1]] = true
+	}
+	if got := slices.Sorted(maps.Keys(names)); !slices.Equal(got, served) {
+		t.Errorf("serve calls %q\nthe doctor knows %q", got, served)
+	}
+	tables := 0
+	for _, match := range read.FindAllStringSubmatch(text, -1) {
+		if name := match[1]; strings.HasPrefix(name, "t_") || strings.Contains(match[0], "terasocket.") {
+			tables++
+			if !strings.Contains(rightsSQL, "'"+name+"'") {
+				t.Errorf("serve reads %s; sql/rights.sql does not know", name)
+			}
+		}
+	}
+	if tables < 10 {
+		t.Errorf("only %d tables are read: does this test still find them?", tables)
+	}
+}
+
+// OpenTera made a table anew, as another role than the one that migrated.
+func TestOwnerRights(t *testing.T) {
+	t.Parallel()
+	i := newInstallation(t)
+	role, _ := i.newRole()
+	i.exec("GRANT SELECT ON ALL TABLES IN SCHEMA public TO " + role)
+	i.exec("ALTER FUNCTION terasocket.capture() OWNER TO " + role)
+	i.find("owner-rights").must(t, OK)
+	i.exec("REVOKE SELECT ON t_sites FROM " + role)
+	f := i.find("owner-rights")
+	f.must(t, Fail, "may not read public.t_sites", "TO "+role)
+	i.repair(f)
+	i.find("owner-rights").must(t, OK)
+	i.exec("ALTER FUNCTION terasocket.capture() OWNER TO CURRENT_USER")
+}
+
+func TestPublicRights(t *testing.T) {
+	t.Parallel()
+	i := newInstallation(t)
+	for _, grant := range []string{"EXECUTE ON FUNCTION terasocket.create_connect_token", "EXECUTE ON FUNCTION terasocket.service_token_key", "SELECT ON terasocket.events"} {
+		i.exec("GRANT " + grant + " TO PUBLIC")
+		f := i.find("public-rights")
+		f.must(t, Fail, grant[strings.LastIndex(grant, "terasocket."):])
+		i.repair(f)
+		i.find("public-rights").must(t, OK)
+	}
+}

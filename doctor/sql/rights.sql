@@ -1,0 +1,42 @@
+-- The rights that serve needs and this role has not. Beside what serve asks for itself, whatever is named by functions
+-- that run with the caller's rights.
+-- $1 oid of OpenTera's schema, $2 text[] functions that serve calls -> right, objects, the statement that grants it
+WITH RECURSIVE ours AS (
+    SELECT n.oid FROM pg_namespace n WHERE n.nspname = 'terasocket'
+), called AS (
+    SELECT p.oid FROM pg_proc p, ours WHERE p.pronamespace = ours.oid AND p.proname = ANY ($2::text[])
+    UNION
+    SELECT q.oid
+    FROM   called c
+    JOIN   pg_proc p ON p.oid = c.oid AND NOT p.prosecdef,
+           regexp_matches(p.prosrc, 'terasocket[.]([a-z_0-9]+)', 'g') word, ours, pg_proc q
+    WHERE  q.pronamespace = ours.oid AND q.proname = word[1]
+), named AS (
+    SELECT word[1] AS namespace, word[2] AS name
+    FROM   called c JOIN pg_proc p ON p.oid = c.oid AND NOT p.prosecdef,
+           regexp_matches(p.prosrc, '(terasocket|)[.]([a-z_0-9]+)', 'g') word
+), needed (what, object, priority) AS (
+    SELECT 'USAGE', quote_ident(n.nspname), 1 FROM pg_namespace n
+    WHERE  (n.nspname = 'terasocket' OR n.oid = $1::oid) AND NOT has_schema_privilege(n.oid, 'USAGE')
+    UNION ALL
+    SELECT 'EXECUTE', c.oid::regprocedure::text, 2 FROM called c WHERE NOT has_function_privilege(c.oid, 'EXECUTE')
+    UNION ALL
+    SELECT 'EXECUTE', 'terasocket.' || f.name || ' (missing)', 2 FROM unnest($2::text[]) f (name), ours
+    WHERE  NOT EXISTS (SELECT FROM pg_proc p WHERE p.pronamespace = ours.oid AND p.proname = f.name)
+    UNION ALL
+    SELECT t.what, format('%I.%I', n.nspname, c.relname), 3
+    FROM  (SELECT DISTINCT 'SELECT', CASE WHEN d.name ~ '^t_' THEN $1::oid ELSE ours.oid END, d.name
+           FROM   named d, ours WHERE d.namespace = 'terasocket' OR d.name ~ '^t_'
+           UNION  SELECT 'SELECT', $1::oid, 't_users'
+           UNION  SELECT w.what, ours.oid, w.name
+           FROM   ours, (VALUES ('SELECT', 'schema_migrations'), ('SELECT', 'events'), ('DELETE', 'events')) w (what, name)) t (what, namespace, name)
+    JOIN   pg_class c     ON c.relnamespace = t.namespace AND c.relname = t.name AND c.relkind IN ('r', 'v', 'p')
+    JOIN   pg_namespace n ON n.oid = c.relnamespace
+    WHERE  NOT has_table_privilege(c.oid, t.what)
+)
+SELECT n.what, string_agg(DISTINCT n.object, ', '),
+       'GRANT ' || n.what || CASE n.what WHEN 'USAGE' THEN ' ON SCHEMA ' WHEN 'EXECUTE' THEN ' ON FUNCTION ' ELSE ' ON ' END
+       || string_agg(DISTINCT n.object, ', ') || ' TO ' || quote_ident(current_user) || ';'
+FROM   needed n
+GROUP  BY n.what
+ORDER  BY min(n.priority), 1
