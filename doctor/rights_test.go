@@ -39,7 +39,7 @@ func TestRights(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := named(t, findings, "rights")
-	f.must(t, Fail, "USAGE on terasocket", "terasocket.audience(text[])", "terasocket.holders(text[],text)", "DELETE on terasocket.connect_tokens, terasocket.events",
+	f.must(t, Fail, "USAGE on terasocket", "terasocket.audience(text[])", "terasocket.holders(text[],text)", "DELETE on terasocket.events",
 		"public.t_users", "GRANT EXECUTE ON FUNCTION", "TO "+role)
 	for _, never := range []string{"attach", "capture", "signing_keys", "t_assets", "hush"} {
 		if strings.Contains(f.String(), never) {

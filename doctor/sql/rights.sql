@@ -27,7 +27,6 @@ WITH RECURSIVE ours AS (
     SELECT t.what, format('%I.%I', n.nspname, c.relname), 3
     FROM  (SELECT DISTINCT 'SELECT', CASE WHEN d.name ~ '^t_' THEN $1::oid ELSE ours.oid END, d.name
            FROM   named d, ours WHERE d.namespace = 'terasocket' OR d.name ~ '^t_'
-           UNION  SELECT 'SELECT', $1::oid, 't_users'
            UNION  SELECT w.what, ours.oid, w.name
            FROM   ours, (VALUES ('SELECT', 'schema_migrations'), ('SELECT', 'events'), ('DELETE', 'events')) w (what, name)) t (what, namespace, name)
     JOIN   pg_class c     ON c.relnamespace = t.namespace AND c.relname = t.name AND c.relkind IN ('r', 'v', 'p')
