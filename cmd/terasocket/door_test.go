@@ -18,15 +18,18 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/gorilla/websocket"
+	"github.com/jackc/pgx/v5"
 
 	"terasocket/access"
 	"terasocket/db/dbtest"
 	"terasocket/db/opentera"
 	"terasocket/migrations"
+	pb "terasocket/proto/opentera"
 )
 
 // visit asks a gateway for path as this client; show adds credentials.
@@ -276,5 +279,107 @@ func TestClientCAIsChecked(t *testing.T) {
 	var out, errs bytes.Buffer
 	if code := run(t.Context(), []string{"serve", "--database-url", url, "--plain-http", "--client-ca", cert}, func(string) string { return "" }, &out, &errs); code != 1 || !strings.Contains(errs.String(), "--client-ca needs TLS here") {
 		t.Errorf("%d %s", code, &errs)
+	}
+}
+
+// 200 logins and handshakes of 20 clients at once, on two gateways: whatever socket opens hears its owner's messages, and
+// nobody else's; no URL opens twice, nor as another kind.
+func TestConcurrentLoginsAndHandshakes(t *testing.T) {
+	t.Parallel()
+	url := dbtest.New(t, migrated())
+	pool := dbtest.Pool(t, url)
+	gateways := []*served{serve(t, url), serve(t, url)}
+	rows, err := pool.Query(t.Context(), `
+		(SELECT 'participant', participant_uuid, participant_token FROM t_participants
+		 WHERE participant_enabled AND participant_token_enabled AND deleted_at IS NULL ORDER BY 2 LIMIT 10)
+		UNION ALL
+		(SELECT 'device', device_uuid, device_token FROM t_devices WHERE device_enabled AND device_onlineable AND deleted_at IS NULL ORDER BY 2 LIMIT 10)`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	type guest struct{ kind, uuid, token string }
+	guests, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (g guest, err error) { return g, row.Scan(&g.kind, &g.uuid, &g.token) })
+	if err != nil || len(guests) != 20 {
+		t.Fatal(len(guests), err)
+	}
+	dialer := &websocket.Dialer{TLSClientConfig: insecure, HandshakeTimeout: 20 * time.Second}
+	refused := func(url string) {
+		if connection, response, err := dialer.DialContext(t.Context(), url, nil); err == nil || response == nil || response.StatusCode != 403 {
+			t.Errorf("opens: %v", err)
+			if err == nil {
+				_ = connection.Close()
+			}
+		}
+	}
+	var all sync.WaitGroup
+	var mu sync.Mutex
+	sockets := map[guest][]*socket{}
+	for i := range 200 {
+		g, gateway := guests[i%20], gateways[i%2]
+		all.Go(func() {
+			_, answer, _ := gateway.visit(insecure, "/api/"+g.kind+"/login", showToken(g.token))
+			address, _ := answer["websocket_url"].(string)
+			if address == "" {
+				return // it is online already
+			}
+			for _, kind := range access.Kinds {
+				if kind.String() != g.kind {
+					refused(strings.Replace(address, "/wss/"+g.kind, "/wss/"+kind.String(), 1))
+				}
+			}
+			connection, _, err := dialer.DialContext(t.Context(), address, nil)
+			if err != nil {
+				t.Errorf("%s: %v", g.kind, err)
+				return
+			}
+			refused(address)
+			mu.Lock()
+			defer mu.Unlock()
+			sockets[g] = append(sockets[g], &socket{t, connection})
+		})
+	}
+	all.Wait()
+	for _, g := range guests {
+		message, err := json.Marshal(map[string]string{"@type": "type.googleapis.com/opentera.protobuf.ArchiveEvent",
+			"archiveUuid": g.uuid, "ownerUuid": g.uuid, "status": "STATUS_COMPLETED"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := pool.Exec(t.Context(), "SELECT terasocket.publish('service.FileTransferService.events', $1::jsonb)", string(message)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, g := range guests {
+		if len(sockets[g]) == 0 {
+			t.Errorf("%s %s has no socket", g.kind, g.uuid)
+		}
+		for _, s := range sockets[g] {
+			// a kick after all messages proves that no other came
+			if _, err := pool.Exec(t.Context(), "SELECT terasocket.kick($1)", g.uuid); err != nil {
+				t.Fatal(err)
+			}
+			heard := 0
+			for {
+				_ = s.conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+				_, frame, err := s.conn.ReadMessage()
+				if err != nil {
+					break
+				}
+				e, err := parseFrame(frame)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if archive, ok := e.message.(*pb.ArchiveEvent); ok {
+					heard++
+					if archive.GetOwnerUuid() != g.uuid {
+						t.Errorf("%s heard what is for %s", g.uuid, archive.GetOwnerUuid())
+					}
+				}
+			}
+			if heard != 1 {
+				t.Errorf("%s %s heard %d messages", g.kind, g.uuid, heard)
+			}
+			_ = s.conn.Close()
+		}
 	}
 }
