@@ -66,3 +66,9 @@ func (s Snapshot) String() string {
 	}
 	return fmt.Sprintf("%d:%d:%s", s.xmin, s.xmax, strings.Join(list, ","))
 }
+
+// SeenIn says whether the transaction had ended in the snapshot with this text form; not in one that is none.
+func SeenIn(snapshot string, xid uint64) bool {
+	s, err := ParseSnapshot(snapshot)
+	return err == nil && s.Sees(xid)
+}
