@@ -45,4 +45,42 @@ BEGIN
     RETURN CASE WHEN exists THEN terasocket.message_keys(type, body) ELSE '[]' END;
 END $$;
 
+-- timeline: which history of which server the log belongs to. After a failover to a standby that had not received
+-- everything, transaction ids and seqs that clients have heard are given out again: a cursor from before names another
+-- row, or none. Cursors below first_seq are of another timeline: clients that come with one are told that the log does not
+-- reach back to it.
+CREATE TABLE terasocket.timeline (
+    one        boolean PRIMARY KEY DEFAULT true CHECK (one),
+    id         text    NOT NULL,
+    first_seq  bigint  NOT NULL DEFAULT 0
+);
+
+-- this_timeline: the server's system identifier and timeline.
+CREATE FUNCTION terasocket.this_timeline() RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT system_identifier || '/' || left(pg_walfile_name(pg_current_wal_lsn()), 8) FROM pg_control_system()
+$$;
+INSERT INTO terasocket.timeline (id) VALUES (terasocket.this_timeline());
+
+-- enter_timeline: called by a gateway when it connects. Returns first_seq, which has changed when the timeline has: the
+-- first one to notice takes the seqs far beyond all that the lost server may have given out.
+CREATE FUNCTION terasocket.enter_timeline() RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    this  text := terasocket.this_timeline();
+    first bigint;
+BEGIN
+    SELECT t.first_seq INTO first FROM terasocket.timeline t WHERE t.id = this;
+    IF FOUND THEN
+        RETURN first;
+    END IF;
+    PERFORM FROM terasocket.timeline t FOR UPDATE;
+    UPDATE terasocket.timeline t
+    SET    id = this,
+           first_seq = setval(pg_get_serial_sequence('terasocket.events', 'seq'),
+                              nextval(pg_get_serial_sequence('terasocket.events', 'seq')) + 1000000)
+    WHERE  t.id <> this;
+    RETURN (SELECT t.first_seq FROM terasocket.timeline t);
+END $$;
+
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA terasocket FROM PUBLIC;

@@ -120,6 +120,23 @@ func (h *Hub) Kick(p access.Principal, xid uint64) int {
 	return n
 }
 
+// closeAll closes every socket there is, and returns how many it closed.
+func (h *Hub) closeAll(code CloseCode) int {
+	h.mu.RLock()
+	var all []*Conn
+	for _, sockets := range h.sockets {
+		all = append(all, sockets...)
+	}
+	h.mu.RUnlock()
+	n := 0
+	for _, c := range all {
+		if c.Close(code) {
+			n++
+		}
+	}
+	return n
+}
+
 // isMeant says whether one of these kicks may have come after c was let in.
 func (h *Hub) isMeant(c *Conn, xids []uint64) bool {
 	return slices.ContainsFunc(xids, func(xid uint64) bool {

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"math"
 
@@ -48,6 +50,9 @@ type source struct {
 // Next waits for events.
 func (s *source) Next(ctx context.Context) ([]event.Event, error) {
 	rows, err := s.feed.Next(ctx)
+	if errors.Is(err, db.ErrBroken) {
+		return nil, fmt.Errorf("%w: %w", ws.ErrBroken, err)
+	}
 	if err != nil {
 		return nil, err
 	}
