@@ -635,32 +635,3 @@ func TestListenFailsAtOnceOnABadSetting(t *testing.T) {
 		})
 	}
 }
-
-func TestTrim(t *testing.T) {
-	t.Parallel()
-	url := dbtest.New(t, dbtest.OpenTera("migrated", migrations.Up))
-	b := &bundle{t: t, pool: dbtest.Pool(t, url)}
-	bodies := make([]string, 12_000)
-	for i := range bodies {
-		bodies[i] = "x"
-	}
-	b.record(b.pool, bodies...)
-	trim := &db.Trimmer{Pool: b.pool, Retention: time.Hour, MaxRows: 11_000, Log: slog.New(slog.DiscardHandler)}
-	if n, err := trim.Trim(t.Context()); err != nil || n != 1000 {
-		t.Errorf("trimmed %d, %v; want 1000 by number", n, err)
-	}
-	if _, err := b.pool.Exec(t.Context(), "UPDATE terasocket.events SET at = now() - interval '2 hours' WHERE seq <= 11900"); err != nil {
-		t.Fatal(err)
-	}
-	if n, err := trim.Trim(t.Context()); err != nil || n != 10_900 {
-		t.Errorf("trimmed %d, %v; want 10900 by age", n, err)
-	}
-	locked := b.begin()
-	if _, err := locked.Exec(t.Context(), "SELECT pg_advisory_xact_lock(hashtextextended('terasocket trim', 0))"); err != nil {
-		t.Fatal(err)
-	}
-	trim.Retention = 0
-	if n, err := trim.Trim(t.Context()); err != nil || n != 0 {
-		t.Errorf("trimmed %d, %v while another gateway does; want 0", n, err)
-	}
-}
