@@ -155,8 +155,11 @@ func (g *gateway) backlogOf(c *client) int {
 	defer g.mu.RUnlock()
 	for _, sockets := range g.sockets {
 		for _, s := range sockets {
-			if s.out != nil && s.out.RemoteAddr().String() == c.LocalAddr().String() {
-				return s.out.Backlog()
+			s.mu.Lock()
+			out := s.out
+			s.mu.Unlock()
+			if out != nil && out.RemoteAddr().String() == c.LocalAddr().String() {
+				return out.Backlog()
 			}
 		}
 	}
