@@ -2,6 +2,7 @@ package db
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -24,10 +25,12 @@ type Feed struct {
 	log      eventLog
 	listener *Listener
 
-	cursor Snapshot         // all rows of the transactions that it sees were handed out, but for backlog
-	done   map[int64]uint64 // seq -> xid of the rows beyond cursor that were handed out
+	timeline int64            // terasocket.enter_timeline()
+	cursor   Snapshot         // all rows of the transactions that it sees were handed out, but for backlog
+	done     map[int64]uint64 // seq -> xid of the rows beyond cursor that were handed out
 
-	hints   []Hint    // to be read next, after backlog
+	hints   []Hint    // to be read next, after backlog and rest
+	rest    []int64   // of a hint at more rows than one batch, ascending
 	backlog []int64   // missed rows, ascending
 	next    *Snapshot // becomes cursor once backlog is empty
 	gap     bool      // look at the log before anything else
@@ -42,16 +45,24 @@ func NewFeed(ctx context.Context, pool *pgxpool.Pool, listener *Listener, cfg Fe
 	setDefault(&cfg.LookEvery, 5*time.Second)
 	f := &Feed{cfg: cfg, log: eventLog{pool}, listener: listener, done: map[int64]uint64{}, looked: time.Now()}
 	var err error
+	if f.timeline, err = f.log.timeline(ctx); err != nil {
+		return nil, err
+	}
 	if f.cursor, err = f.log.snapshot(ctx); err != nil {
 		return nil, err
 	}
 	return f, nil
 }
 
-// Next waits for rows and returns them. The error is the database's, or ctx's; nothing is lost by it, call again.
+// ErrBroken says that rows are missing, and that nobody can say which: the database has failed over to another timeline,
+// or rows were trimmed before they were handed out. Next goes on behind the gap. Whoever follows must begin anew.
+var ErrBroken = errors.New("the event log is broken off: rows are missing")
+
+// Next waits for rows and returns them. The error is the database's, or ctx's: nothing is lost by it, call again; or
+// ErrBroken.
 func (f *Feed) Next(ctx context.Context) ([]Row, error) {
 	for {
-		if len(f.hints)+len(f.backlog) == 0 && !f.gap {
+		if f.pending() == 0 && !f.gap {
 			f.hints, f.gap = f.listener.take()
 			// never idle: look all the same, or done would grow for ever
 			if !f.gap && time.Since(f.looked) > 4*f.cfg.LookEvery {
@@ -60,7 +71,7 @@ func (f *Feed) Next(ctx context.Context) ([]Row, error) {
 				}
 			}
 		}
-		hasWork := f.gap || len(f.hints)+len(f.backlog) > 0
+		hasWork := f.gap || f.pending() > 0
 		rows, err := f.read(ctx)
 		if err != nil {
 			return nil, err
@@ -86,6 +97,8 @@ func (f *Feed) Next(ctx context.Context) ([]Row, error) {
 	}
 }
 
+func (f *Feed) pending() int { return len(f.hints) + len(f.rest) + len(f.backlog) }
+
 // read does the next piece of work: catching up, then what was missed, then what the hints point at.
 func (f *Feed) read(ctx context.Context) ([]Row, error) {
 	switch {
@@ -93,55 +106,24 @@ func (f *Feed) read(ctx context.Context) ([]Row, error) {
 		return nil, f.catchUp(ctx)
 	case len(f.backlog) > 0:
 		return f.readBacklog(ctx)
+	case len(f.rest) > 0:
+		return f.readRest(ctx)
 	case len(f.hints) > 0:
 		return f.readHints(ctx)
 	}
 	return nil, nil
 }
 
-// catchUp finds what was missed while nobody listened.
-func (f *Feed) catchUp(ctx context.Context) error {
-	now, seqs, err := f.log.missed(ctx, f.cursor, nil)
-	if err != nil {
-		return err
-	}
-	f.cfg.Metrics.CatchUps.Inc()
-	f.backlog, f.next, f.gap, f.before = f.notDone(seqs), &now, false, nil
-	f.cfg.Log.Info("catching up from the event log", "rows", len(f.backlog))
-	f.advance()
-	return nil
-}
-
-// look finds rows that no notification announced, of transactions that had ended at the last look.
-func (f *Feed) look(ctx context.Context) error {
-	until := f.before
-	if until == nil {
-		until = &f.cursor // the first look: only take the snapshot
-	}
-	now, seqs, err := f.log.missed(ctx, f.cursor, until)
-	if err != nil {
-		return fmt.Errorf("look at the event log: %w", err)
-	}
-	f.looked = time.Now()
-	f.backlog, f.next, f.before = f.notDone(seqs), until, &now
-	if n := len(f.backlog); n > 0 {
-		f.cfg.Metrics.Unannounced.Add(float64(n))
-		f.cfg.Log.Warn("rows in the event log that no notification announced", "rows", n)
-	}
-	f.advance()
-	return nil
-}
-
 func (f *Feed) readBacklog(ctx context.Context) ([]Row, error) {
 	n := min(len(f.backlog), f.cfg.BatchRows)
-	rows, err := f.log.bySeq(ctx, f.backlog[:n])
+	rows, _, err := f.log.bySeq(ctx, f.backlog[:n])
 	if err != nil {
 		return nil, err
 	}
-	if len(rows) < n {
-		f.cfg.Log.Error("events were trimmed before they were delivered", "rows", n-len(rows))
-	}
 	f.backlog = f.backlog[n:]
+	if len(rows) < n {
+		return nil, f.broken(rows, n)
+	}
 	return rows, nil
 }
 
@@ -159,8 +141,11 @@ func (f *Feed) readHints(ctx context.Context) ([]Row, error) {
 	if len(wanted) == 0 {
 		return nil, nil
 	}
-	rows, err := f.log.hinted(ctx, wanted, f.cfg.BatchRows)
+	rows, newest, err := f.log.hinted(ctx, wanted, f.cfg.BatchRows)
 	if err != nil {
+		return nil, err
+	}
+	if err := f.complete(ctx, rows, newest); err != nil || len(f.backlog) > 0 {
 		return nil, err
 	}
 	if len(rows) < f.cfg.BatchRows {
@@ -170,12 +155,38 @@ func (f *Feed) readHints(ctx context.Context) ([]Row, error) {
 	last := rows[len(rows)-1]
 	for i, h := range wanted {
 		if h.XID == last.XID && h.First <= last.Seq && last.Seq <= h.Last {
-			f.hints = wanted[i:]
-			f.hints[0].First = last.Seq + 1
+			// a statement of 100,000 rows must not be looked for again with each batch
+			if f.rest, err = f.log.ofHint(ctx, Hint{XID: h.XID, First: last.Seq + 1, Last: h.Last}); err != nil {
+				return nil, err
+			}
+			f.hints = wanted[i+1:]
 			break
 		}
 	}
 	return rows, nil
+}
+
+// readRest goes on with a hint at many rows.
+func (f *Feed) readRest(ctx context.Context) ([]Row, error) {
+	n := min(len(f.rest), f.cfg.BatchRows)
+	rows, newest, err := f.log.bySeq(ctx, f.rest[:n])
+	if err != nil {
+		return nil, err
+	}
+	if err := f.complete(ctx, rows, newest); err != nil || len(f.backlog) > 0 {
+		return nil, err
+	}
+	f.rest = f.rest[n:]
+	if len(rows) < n {
+		return nil, f.broken(rows, n)
+	}
+	return rows, nil
+}
+
+// broken is for rows of which some are not there any more. What is still there is found by those who begin anew.
+func (f *Feed) broken(rows []Row, n int) error {
+	f.handOut(rows)
+	return fmt.Errorf("%w: %d were trimmed before they were delivered", ErrBroken, n-len(rows))
 }
 
 // handOut drops the rows that were handed out before and notes the others.
@@ -204,14 +215,4 @@ func (f *Feed) advance() {
 			delete(f.done, seq)
 		}
 	}
-}
-
-func (f *Feed) notDone(seqs []int64) []int64 {
-	fresh := seqs[:0]
-	for _, seq := range seqs {
-		if _, isDone := f.done[seq]; !isDone {
-			fresh = append(fresh, seq)
-		}
-	}
-	return fresh
 }

@@ -2,8 +2,10 @@ package db_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -278,19 +280,60 @@ func TestAForgedNotificationMakesNobodyHearAnything(t *testing.T) {
 
 func TestRowsThatNoNotificationAnnouncedAreFound(t *testing.T) {
 	b := setup(t, func(_ *db.ListenerConfig, fc *db.FeedConfig) { fc.LookEvery = 50 * time.Millisecond })
-	tx := b.begin()
-	if _, err := tx.Exec(t.Context(), "ALTER TABLE terasocket.events DISABLE TRIGGER notify"); err != nil {
-		t.Fatal(err)
-	}
-	b.record(tx, "silent")
-	if _, err := tx.Exec(t.Context(), "ALTER TABLE terasocket.events ENABLE TRIGGER notify"); err != nil {
-		t.Fatal(err)
-	}
-	b.commit(tx)
+	b.silently("silent")
 	b.mustHear("silent")
 	if n := testutil.ToFloat64(b.metrics.Unannounced); n != 1 {
 		t.Errorf("%v unannounced rows were counted, want 1", n)
 	}
+	b.record(b.pool, "end")
+	b.mustHear("end")
+}
+
+// silently commits a row that no notification announces.
+func (b *bundle) silently(body string) {
+	b.t.Helper()
+	tx := b.begin()
+	if _, err := tx.Exec(b.t.Context(), "SET LOCAL session_replication_role = replica"); err != nil { // no triggers
+		b.t.Fatal(err)
+	}
+	b.record(tx, body)
+	b.commit(tx)
+}
+
+// A client that has heard a row is told nothing more of what the row's snapshot sees, when it comes back: so all of that
+// must have been handed out before.
+func TestARowComesAfterAllThatItsSnapshotSees(t *testing.T) {
+	b := setup(t)
+	b.silently("silent 1")
+	open := b.begin()
+	if _, err := open.Exec(t.Context(), "SELECT pg_current_xact_id()"); err != nil {
+		t.Fatal(err)
+	}
+	b.record(b.pool, "announced 1")
+	b.mustHear("silent 1", "announced 1")
+	b.silently("silent 2")
+	b.silently("silent 3")
+	b.record(open, "announced 2: an old transaction with a new snapshot")
+	b.record(open, "announced 3: and its next row")
+	b.silently("silent 4")
+	b.commit(open)
+	b.mustHear("silent 2", "silent 3", "announced 2: an old transaction with a new snapshot",
+		"announced 3: and its next row")
+	b.record(b.pool, "end")
+	b.mustHear("silent 4", "end")
+	if n := testutil.ToFloat64(b.metrics.Unannounced); n != 4 {
+		t.Errorf("%v unannounced rows were counted, want 4", n)
+	}
+}
+
+func TestASnapshotOfTheFutureHidesNothing(t *testing.T) {
+	b := setup(t)
+	if _, err := b.pool.Exec(t.Context(), `INSERT INTO terasocket.events (topic, type, body, audience, snapshot)
+		VALUES ('test', 'test', '"from the future"', '[]', '1:999999999:')`); err != nil {
+		t.Fatal(err)
+	}
+	b.record(b.pool, "after")
+	b.mustHear("from the future", "after")
 	b.record(b.pool, "end")
 	b.mustHear("end")
 }
@@ -320,6 +363,208 @@ func TestAFullQueueOfHintsLosesNothing(t *testing.T) {
 	if n := testutil.ToFloat64(b.metrics.CatchUps); n == 0 {
 		t.Error("nothing was caught up: the queue was never full, so this test shows nothing")
 	}
+}
+
+// wantBroken expects Next to say once that rows are missing.
+func (b *bundle) wantBroken() {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.t.Context(), 20*time.Second)
+	defer cancel()
+	if rows, err := b.feed.Next(ctx); !errors.Is(err, db.ErrBroken) {
+		b.t.Fatalf("%d rows, %v; want %v", len(rows), err, db.ErrBroken)
+	}
+}
+
+// The database has failed over: what was handed out may be unknown there. (The row of the timeline is changed, instead of
+// the server: to the gateway it is the same.)
+func TestAnotherTimeline(t *testing.T) {
+	b := setup(t)
+	h := &db.History{Pool: b.pool}
+	b.record(b.pool, "before")
+	b.mustHear("before")
+	cursor := b.seqOf("before")
+	held := func(seq int64) bool {
+		t.Helper()
+		places, _, err := h.Places(t.Context(), []int64{seq})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(places) == 1
+	}
+	if !held(cursor) {
+		t.Error("one timeline, and the cursor is not held")
+	}
+	if _, err := b.pool.Exec(t.Context(), "UPDATE terasocket.timeline SET id = 'another'"); err != nil {
+		t.Fatal(err)
+	}
+	if held(cursor) {
+		t.Error("nobody has entered the timeline yet, and the cursor is held")
+	}
+	b.killListeners()
+	b.wantBroken()
+	b.record(b.pool, "after")
+	b.mustHear("after")
+	if held(cursor) {
+		t.Error("the cursor is of another timeline, and held")
+	}
+	if seq := b.seqOf("after"); seq < cursor+1_000_000 || !held(seq) {
+		t.Errorf("the first row is %d, held: %t", seq, held(seq))
+	}
+	b.killListeners() // no news
+	b.record(b.pool, "end")
+	b.mustHear("end")
+}
+
+func TestRowsTrimmedBeforeTheyWereDeliveredAreMissing(t *testing.T) {
+	b := setup(t, func(lc *db.ListenerConfig, fc *db.FeedConfig) { lc.QueueSize, fc.BatchRows = 1, 2 })
+	b.record(b.pool, "1")
+	b.record(b.pool, "2")
+	b.record(b.pool, "3")
+	b.record(b.pool, "4")
+	eventually(t, "the queue overflows", func() bool { return testutil.ToFloat64(b.metrics.Notifications) == 4 })
+	if rows, err := b.feed.Next(t.Context()); err != nil || len(rows) != 2 {
+		t.Fatalf("%d rows, %v", len(rows), err)
+	}
+	if _, err := b.pool.Exec(t.Context(), "DELETE FROM terasocket.events WHERE body = '\"3\"'"); err != nil {
+		t.Fatal(err)
+	}
+	b.wantBroken()
+	b.record(b.pool, "end")
+	b.mustHear("end")
+}
+
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+// Subtransactions have ids of their own; the log has that of the transaction.
+func TestSavepoints(t *testing.T) {
+	b := setup(t)
+	tx := b.begin()
+	b.record(tx, "outer")
+	sub, err := tx.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.record(sub, "taken back")
+	if err := sub.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if sub, err = tx.Begin(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b.record(sub, "inner")
+	b.record(b.pool, "meanwhile")
+	b.commit(sub)
+	b.mustHear("meanwhile")
+	b.record(tx, "outer again")
+	b.commit(tx)
+	b.mustHear("outer", "inner", "outer again")
+	b.killListeners()
+	b.record(b.pool, "end")
+	b.mustHear("end")
+}
+
+// A transaction that has notified cannot be prepared; one that was told not to is found when it commits, however late.
+func TestPreparedTransactions(t *testing.T) {
+	b := setup(t, func(_ *db.ListenerConfig, fc *db.FeedConfig) { fc.LookEvery = 50 * time.Millisecond })
+	do := func(sql string) error {
+		t.Helper()
+		_, err := b.pool.Exec(t.Context(), sql)
+		return err
+	}
+	const insert = "BEGIN; %s INSERT INTO terasocket.events (topic, type, body, audience) VALUES ('t', 't', '\"%s\"', '[]'); PREPARE TRANSACTION '%s %s'"
+	var name string
+	if err := b.pool.QueryRow(t.Context(), "SELECT current_database()").Scan(&name); err != nil {
+		t.Fatal(err)
+	}
+	tx := dbtest.Conn(t, b.url)
+	if _, err := tx.Exec(t.Context(), fmt.Sprintf(insert, "", "x", "x", name)); err == nil {
+		t.Error("a transaction that has notified was prepared: the setting is needed no longer")
+	}
+	for _, when := range []string{"soon", "late", "never"} {
+		if err := do(fmt.Sprintf(insert, "SET LOCAL terasocket.notify = off;", when, when, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.record(b.pool, "1")
+	b.mustHear("1")
+	if err := do("COMMIT PREPARED 'soon " + name + "'"); err != nil {
+		t.Fatal(err)
+	}
+	b.mustHear("soon")
+	b.killListeners()
+	b.record(b.pool, "2")
+	b.mustHear("2")
+	if err := do("ROLLBACK PREPARED 'never " + name + "'"); err != nil {
+		t.Fatal(err)
+	}
+	if err := do("COMMIT PREPARED 'late " + name + "'"); err != nil {
+		t.Fatal(err)
+	}
+	b.record(b.pool, "3")
+	b.mustHear("late", "3")
+}
+
+// 100,000 rows of one commit, by their notifications and by catching up: in order, in batches, in bounded memory.
+func TestAHundredThousandRowsOfOneCommit(t *testing.T) {
+	b := setup(t)
+	const rows = 100_000
+	const insert = "INSERT INTO terasocket.events (topic, type, body, audience) SELECT 't', 't', to_jsonb(i::text || repeat('x', 1000)), '[]' FROM generate_series(1, 100000) i"
+	for _, how := range []string{"notified", "caught up"} {
+		if _, err := b.pool.Exec(t.Context(), insert); err != nil {
+			t.Fatal(err)
+		}
+		if how == "caught up" {
+			b.killListeners()
+		}
+		var before, now runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		next := 1
+		for next <= rows {
+			batch, err := b.feed.Next(t.Context())
+			if err != nil {
+				continue
+			}
+			for _, r := range batch {
+				if !strings.HasPrefix(r.Body, fmt.Sprintf(`"%dx`, next)) {
+					t.Fatalf("%s: row %.10s came, want %d", how, r.Body, next)
+				}
+				next++
+			}
+			if len(batch) > 256 {
+				t.Fatalf("%s: a batch of %d rows", how, len(batch))
+			}
+		}
+		runtime.GC()
+		runtime.ReadMemStats(&now)
+		if grown := int64(now.HeapAlloc) - int64(before.HeapAlloc); grown > 32<<20 { // the bodies are 100 MB
+			t.Errorf("%s: %d MiB are held", how, grown>>20)
+		}
+	}
+	b.record(b.pool, "end")
+	b.mustHear("end")
+}
+
+// Where every backend takes its seqs from a cache of its own, their order says nothing.
+func TestCachedSeqs(t *testing.T) {
+	b := setup(t)
+	if _, err := b.pool.Exec(t.Context(), "ALTER SEQUENCE terasocket.events_seq_seq CACHE 100"); err != nil {
+		t.Fatal(err)
+	}
+	high, low := dbtest.Conn(t, b.url), dbtest.Conn(t, b.url)
+	b.record(low, "low 1")
+	b.record(high, "high 1")
+	b.record(low, "low 2")
+	b.record(high, "high 2")
+	b.record(low, "low 3")
+	b.mustHear("low 1", "high 1", "low 2", "high 2", "low 3")
 }
 
 func TestMegabyteRowsComeWhole(t *testing.T) {
@@ -388,34 +633,5 @@ func TestListenFailsAtOnceOnABadSetting(t *testing.T) {
 				t.Error("no error")
 			}
 		})
-	}
-}
-
-func TestTrim(t *testing.T) {
-	t.Parallel()
-	url := dbtest.New(t, dbtest.OpenTera("migrated", migrations.Up))
-	b := &bundle{t: t, pool: dbtest.Pool(t, url)}
-	bodies := make([]string, 12_000)
-	for i := range bodies {
-		bodies[i] = "x"
-	}
-	b.record(b.pool, bodies...)
-	trim := &db.Trimmer{Pool: b.pool, Retention: time.Hour, MaxRows: 11_000, Log: slog.New(slog.DiscardHandler)}
-	if n, err := trim.Trim(t.Context()); err != nil || n != 1000 {
-		t.Errorf("trimmed %d, %v; want 1000 by number", n, err)
-	}
-	if _, err := b.pool.Exec(t.Context(), "UPDATE terasocket.events SET at = now() - interval '2 hours' WHERE seq <= 11900"); err != nil {
-		t.Fatal(err)
-	}
-	if n, err := trim.Trim(t.Context()); err != nil || n != 10_900 {
-		t.Errorf("trimmed %d, %v; want 10900 by age", n, err)
-	}
-	locked := b.begin()
-	if _, err := locked.Exec(t.Context(), "SELECT pg_advisory_xact_lock(hashtextextended('terasocket trim', 0))"); err != nil {
-		t.Fatal(err)
-	}
-	trim.Retention = 0
-	if n, err := trim.Trim(t.Context()); err != nil || n != 0 {
-		t.Errorf("trimmed %d, %v while another gateway does; want 0", n, err)
 	}
 }

@@ -38,22 +38,80 @@ var hintedSQL string
 //go:embed sql/by_seq.sql
 var bySeqSQL string
 
+//go:embed sql/of_hint.sql
+var ofHintSQL string
+
 //go:embed sql/missed.sql
 var missedSQL string
 
-// hinted reads what the hints point at, at most limit rows, in their order.
-func (l eventLog) hinted(ctx context.Context, hints []Hint, limit int) ([]Row, error) {
+// hinted reads what the hints point at, at most limit rows, in their order, and gives the newest of their snapshots.
+func (l eventLog) hinted(ctx context.Context, hints []Hint, limit int) (rows []Row, newest Snapshot, err error) {
 	xids := make([]string, len(hints))
 	first, last := make([]int64, len(hints)), make([]int64, len(hints))
 	for i, h := range hints {
 		xids[i], first[i], last[i] = strconv.FormatUint(h.XID, 10), h.First, h.Last
 	}
-	return l.rows(ctx, hintedSQL, xids, first, last, limit)
+	return newestOf(l.pool.Query(ctx, hintedSQL, xids, first, last, limit))
 }
 
-// bySeq reads these rows, in the order of seq. One that is not there any more is left out.
-func (l eventLog) bySeq(ctx context.Context, seqs []int64) ([]Row, error) {
-	return l.rows(ctx, bySeqSQL, seqs)
+// ofHint gives the seqs of all rows that a hint points at, ascending.
+func (l eventLog) ofHint(ctx context.Context, h Hint) ([]int64, error) {
+	result, err := l.pool.Query(ctx, ofHintSQL, strconv.FormatUint(h.XID, 10), h.First, h.Last)
+	if err != nil {
+		return nil, fmt.Errorf("read the event log: %w", err)
+	}
+	seqs, err := pgx.CollectRows(result, pgx.RowTo[int64])
+	if err != nil {
+		return nil, fmt.Errorf("read the event log: %w", err)
+	}
+	return seqs, nil
+}
+
+// bySeq reads these rows, in the order of seq, and gives the newest of their snapshots. One that is not there any more is
+// left out.
+func (l eventLog) bySeq(ctx context.Context, seqs []int64) (rows []Row, newest Snapshot, err error) {
+	return newestOf(l.pool.Query(ctx, bySeqSQL, seqs))
+}
+
+// newestOf reads rows, and the newest of the snapshots with them.
+func newestOf(result pgx.Rows, err error) (rows []Row, newest Snapshot, _ error) {
+	found, err := withSnapshots(result, err)
+	if err != nil {
+		return nil, Snapshot{}, err
+	}
+	rows = make([]Row, len(found))
+	text := ""
+	for i, r := range found {
+		rows[i] = r.Row
+		if r.Snapshot == text {
+			continue
+		}
+		text = r.Snapshot
+		s, err := ParseSnapshot(text)
+		if err != nil {
+			return nil, Snapshot{}, err
+		}
+		if s = s.before(r.XID); s.isAfter(newest) {
+			newest = s
+		}
+	}
+	return rows, newest, nil
+}
+
+type rowWithSnapshot struct {
+	Row
+	Snapshot string
+}
+
+func withSnapshots(result pgx.Rows, err error) ([]rowWithSnapshot, error) {
+	if err != nil {
+		return nil, fmt.Errorf("read the event log: %w", err)
+	}
+	rows, err := pgx.CollectRows(result, pgx.RowToStructByPos[rowWithSnapshot])
+	if err != nil {
+		return nil, fmt.Errorf("read the event log: %w", err)
+	}
+	return rows, nil
 }
 
 // missed gives the snapshot now and the seqs of all rows that cursor does not see, ascending; with until, only those
@@ -80,14 +138,10 @@ func (l eventLog) snapshot(ctx context.Context) (Snapshot, error) {
 	return ParseSnapshot(text)
 }
 
-func (l eventLog) rows(ctx context.Context, sql string, args ...any) ([]Row, error) {
-	result, err := l.pool.Query(ctx, sql, args...)
-	if err != nil {
-		return nil, fmt.Errorf("read the event log: %w", err)
+// timeline says on which timeline the database is, by the seq with which it begins.
+func (l eventLog) timeline(ctx context.Context) (first int64, err error) {
+	if err := l.pool.QueryRow(ctx, "SELECT terasocket.enter_timeline()").Scan(&first); err != nil {
+		return 0, fmt.Errorf("ask for the timeline: %w", err)
 	}
-	rows, err := pgx.CollectRows(result, pgx.RowToStructByPos[Row])
-	if err != nil {
-		return nil, fmt.Errorf("read the event log: %w", err)
-	}
-	return rows, nil
+	return first, nil
 }

@@ -13,7 +13,7 @@ import (
 //	1008  too many frames        it sent too many                                         mends its ways first
 //	1009                         a frame over the limit                                   mends its ways first
 //	1002  (what was wrong)       not a websocket frame                                    mends its ways first
-//	1011  internal error         an event could not be encoded                            returns and resumes
+//	1011  internal error         an event could not be encoded, or events are missing     returns and resumes
 //	1012  service restart        the gateway stops; spread over the drain time            returns and resumes
 //	1013  too slow, resume       more waits for this socket than the backlog limit        returns and resumes
 //

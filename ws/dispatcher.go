@@ -2,6 +2,7 @@ package ws
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -14,9 +15,12 @@ import (
 // Source gives the events of the log.
 type Source interface {
 	// Next waits for events and returns some in the order of their commits, each once. After an error it can be called
-	// again and goes on where it was.
+	// again and goes on where it was; after ErrBroken behind a gap.
 	Next(ctx context.Context) ([]event.Event, error)
 }
+
+// ErrBroken says that events are missing, and that the Source cannot say which.
+var ErrBroken = errors.New("events are missing")
 
 // Audience answers who holds routing keys.
 type Audience interface {
@@ -51,6 +55,10 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 		batch, err := d.Source.Next(ctx)
 		if ctx.Err() != nil {
 			break
+		}
+		if errors.Is(err, ErrBroken) {
+			d.Log.Error("events are missing, all sockets are closed to resume", "op", "next", "sockets", d.Hub.closeAll(CloseInternal), "err", err)
+			continue
 		}
 		if err != nil {
 			d.Metrics.sourceErrors.Inc()

@@ -165,6 +165,29 @@ func TestDispatchRetries(t *testing.T) {
 	}
 }
 
+// Nobody may believe to have heard everything when events are missing: all come back, and are told.
+func TestDispatchOfABrokenLogClosesAll(t *testing.T) {
+	t.Parallel()
+	hub := NewHub(quiet(), NewMetrics(nil))
+	g := newGateway(t, func(h *Handler) { h.Hub = hub }, nil)
+	g.Hub = hub
+	one, two := g.connect(t, "user?id=user_1_a"), g.connect(t, "device?id=device_1_a")
+	ctx, stop := context.WithCancel(t.Context())
+	calls := 0
+	d := Dispatcher{Hub: hub, Log: quiet(), Metrics: g.metrics, Audience: everyone{}, Source: sourceFunc(func(ctx context.Context) ([]event.Event, error) {
+		if calls++; calls == 1 {
+			return nil, fmt.Errorf("next: %w", ErrBroken)
+		}
+		stop()
+		return nil, ctx.Err()
+	})}
+	if err := d.Run(ctx); err != nil || calls != 2 {
+		t.Errorf("ended with %v after %d calls", err, calls)
+	}
+	one.wantClose(CloseInternal)
+	two.wantClose(CloseInternal)
+}
+
 func TestDispatchEndsWhileRetrying(t *testing.T) {
 	dispatch(t, func(t *testing.T, d *dispatching, hub *Hub, connect func(string) *client) {
 		connect("user_1_a")
@@ -271,7 +294,7 @@ func TestNothingSecretIsLogged(t *testing.T) {
 	g.answer(t, "user?id=Zq8")
 	g.deliver("Zq8", user(7))
 	c.want("Zq8")
-	g.Kick(user(7))
+	g.Kick(user(7), 0)
 	c.wantClose(CloseKicked)
 	c.Close()
 	eventually(t, "the close is logged", func() bool { return strings.Contains(log.String(), "socket closed") })

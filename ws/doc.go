@@ -7,6 +7,9 @@
 // written, so that a client misses nothing that happens after it is connected. The Conn writes through an Outbox, which
 // sits under TLS and never blocks, and has one goroutine of its own, which reads.
 //
+// What is no websocket yet is bounded too: a Listener keeps so many connections that have not come through the handshake,
+// and cuts the oldest.
+//
 // # From the log to the sockets
 //
 // Dispatcher takes batches of events from a Source, asks an Audience once per batch who may see them, and hands them to
@@ -24,6 +27,8 @@
 //
 //	reading goroutine   one per connection, from the 101 to the end of the socket; Hub.Drain waits for all of them.
 //	                    It tells Presence of both, so that after Drain nothing is untold
+//	resuming goroutine  one per connection that resumes, until it is up to date or ends; the reading goroutine waits for it
+//	reader              one per Handler while somebody waits for a page of the log; ends when nobody does
 //	flusher             while something waits for a socket; ends with the last byte, a write error, or Listener.Linger after the close
 //	ping timer          one per connection, no goroutine; stopped by the first close frame or the end
 //	Dispatcher.Run      until its context ends

@@ -97,6 +97,7 @@ func openGateway(ctx context.Context, cfg *serveCmd, log *slog.Logger) (_ *gatew
 		return nil, err
 	}
 	g.hub = ws.NewHub(log, wsMetrics)
+	g.hub.Sees = db.SeenIn
 	rules, decoder := &access.Rules{Pool: g.pool}, newDecoder(log, registry)
 	g.dispatcher = &ws.Dispatcher{
 		Source:   &source{decoder, feed},
@@ -130,6 +131,7 @@ func openGateway(ctx context.Context, cfg *serveCmd, log *slog.Logger) (_ *gatew
 		Failures:        failureLimit,
 		Limits:          ws.Limits{Backlog: cfg.MaxBacklog},
 		Presence:        g.presence,
+		Ready:           g.listener.Connected, // no events without it, and soon no database either: say so at once
 		ClientAddr:      proxies.ClientAddr,
 	}.Routes(router)
 	keys, passwords := &access.Keys{Pool: g.pool}, access.NewPasswords()

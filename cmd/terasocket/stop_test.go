@@ -1,0 +1,58 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"terasocket/access"
+	"terasocket/db/dbtest"
+	"terasocket/db/opentera"
+)
+
+// SIGTERM, with a client that answers nothing and one in the middle of a replay that it does not read: no new sockets, 1012
+// for those who listen, and exit code 0 in time.
+func TestStoppingWithClientsThatDoNotAnswer(t *testing.T) {
+	t.Parallel()
+	url := dbtest.New(t, migrated())
+	pool := dbtest.Pool(t, url)
+	gateway := serve(t, url)
+	if _, err := pool.Exec(t.Context(), `DO $$ BEGIN FOR i IN 1..3000 LOOP
+		UPDATE t_participants SET participant_name = i || repeat('x', 900) WHERE id_participant = 1; COMMIT; END LOOP; END $$`); err != nil {
+		t.Fatal(err)
+	}
+	listens := gateway.login(opentera.DemoProjectAdmin, "")
+	gateway.login(opentera.DemoProjectAdmin, "")         // answers nothing, since nobody reads
+	gateway.login(opentera.DemoProjectAdmin, "&since=1") // nor this one, and 3 MB are on their way to it
+	token, err := mint(t.Context(), databaseFlags{url}, access.User, opentera.DemoProjectAdminUUID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := gateway.process.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		_ = listens.conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+		if _, _, err := listens.conn.ReadMessage(); websocket.IsCloseError(err, websocket.CloseServiceRestart) {
+			break
+		} else if err != nil {
+			t.Fatalf("ended with %v, want 1012", err)
+		}
+	}
+	_, answer, err := (&websocket.Dialer{TLSClientConfig: insecure}).Dial(fmt.Sprintf("%s/wss/user?id=%s", gateway.url, token), nil)
+	if answer == nil || answer.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("a new client while stopping: %v, %v; want 503", answer, err)
+	}
+	select {
+	case err := <-gateway.exited:
+		if err != nil {
+			t.Errorf("exited with %v", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("still running after 20 s")
+	}
+}

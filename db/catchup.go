@@ -1,0 +1,102 @@
+package db
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// catchUp finds what was missed while nobody listened.
+func (f *Feed) catchUp(ctx context.Context) error {
+	timeline, err := f.log.timeline(ctx)
+	if err != nil {
+		return err
+	}
+	if timeline != f.timeline {
+		return f.beginAnew(ctx, timeline)
+	}
+	now, seqs, err := f.log.missed(ctx, f.cursor, nil)
+	if err != nil {
+		return err
+	}
+	f.cfg.Metrics.CatchUps.Inc()
+	f.backlog, f.next, f.gap, f.before = f.notDone(seqs), &now, false, nil
+	f.cfg.Log.Info("catching up from the event log", "rows", len(f.backlog))
+	f.advance()
+	return nil
+}
+
+// beginAnew is for another timeline: transaction ids and seqs that were handed out may be given to others there.
+func (f *Feed) beginAnew(ctx context.Context, timeline int64) error {
+	now, err := f.log.snapshot(ctx)
+	if err != nil {
+		return err
+	}
+	f.timeline, f.cursor, f.done, f.gap = timeline, now, map[int64]uint64{}, false
+	f.hints, f.rest, f.backlog, f.next, f.before = nil, nil, nil, nil, nil
+	return fmt.Errorf("%w: the database is on another timeline", ErrBroken)
+}
+
+// look finds rows that no notification announced, of transactions that had ended at the last look.
+func (f *Feed) look(ctx context.Context) error {
+	until := f.before
+	if until == nil {
+		until = &f.cursor // the first look: only take the snapshot
+	}
+	now, seqs, err := f.log.missed(ctx, f.cursor, until)
+	if err != nil {
+		return fmt.Errorf("look at the event log: %w", err)
+	}
+	f.looked, f.before = time.Now(), &now
+	if until.isAfter(f.cursor) {
+		f.next = until
+	}
+	f.unannounced(f.notDone(seqs))
+	f.advance()
+	return nil
+}
+
+// complete looks for rows that newest, a snapshot of these rows, sees and that no notification announced. They become
+// the backlog, to be handed out first: a client that hears a row and comes back with it is told nothing more of what that
+// row's snapshot sees.
+func (f *Feed) complete(ctx context.Context, rows []Row, newest Snapshot) error {
+	if !newest.isAfter(f.cursor) {
+		return nil
+	}
+	now, seqs, err := f.log.missed(ctx, f.cursor, &newest)
+	if err != nil {
+		return err
+	}
+	if newest.isAfter(now) {
+		f.cfg.Log.Error("a row of the event log has a snapshot of the future: its neighbours may come late", "event", rows[len(rows)-1].Seq)
+		return nil
+	}
+	pending := make(map[int64]bool, len(rows))
+	for _, r := range rows {
+		pending[r.Seq] = true
+	}
+	f.unannounced(slices.DeleteFunc(f.notDone(seqs), func(seq int64) bool { return pending[seq] }))
+	if len(f.backlog) == 0 {
+		f.next = &newest
+	}
+	return nil
+}
+
+func (f *Feed) unannounced(seqs []int64) {
+	f.backlog = seqs
+	if n := len(seqs); n > 0 {
+		f.cfg.Metrics.Unannounced.Add(float64(n))
+		f.cfg.Log.Warn("rows in the event log that no notification announced", "rows", n)
+	}
+}
+
+func (f *Feed) notDone(seqs []int64) []int64 {
+	fresh := seqs[:0]
+	for _, seq := range seqs {
+		if _, isDone := f.done[seq]; !isDone {
+			fresh = append(fresh, seq)
+		}
+	}
+	return fresh
+}
