@@ -30,6 +30,7 @@ type injector struct {
 	clients  []*chaosClient
 	stats    *tally
 
+	deck     []int        // what is still to come of it
 	postgres sync.Mutex   // one restart at a time
 	slots    []sync.Mutex // one fault of a gateway's process at a time
 }
@@ -132,22 +133,22 @@ func (x *injector) run(ctx context.Context, mean time.Duration) {
 	var running sync.WaitGroup
 	defer running.Wait()
 	faults := x.faults()
-	for {
-		for _, i := range x.rng.Perm(len(faults)) {
-			act := faults[i].draw(x.rng)
-			pause := mean/2 + time.Duration(x.rng.Int64N(int64(mean)))
-			if ctx.Err() != nil {
-				return
-			}
-			x.stats.add(faults[i].name, 1)
-			running.Go(func() {
-				// what was begun is brought to its end
-				if err := act(context.WithoutCancel(ctx)); err != nil {
-					x.t.Errorf("%s: %v", faults[i].name, err)
-				}
-			})
-			sleepFor(ctx, pause)
+	for ctx.Err() == nil {
+		if len(x.deck) == 0 {
+			x.deck = x.rng.Perm(len(faults))
 		}
+		next := faults[x.deck[0]]
+		x.deck = x.deck[1:]
+		act := next.draw(x.rng)
+		pause := mean/2 + time.Duration(x.rng.Int64N(int64(mean)))
+		x.stats.add(next.name, 1)
+		running.Go(func() {
+			// what was begun is brought to its end
+			if err := act(context.WithoutCancel(ctx)); err != nil {
+				x.t.Errorf("%s: %v", next.name, err)
+			}
+		})
+		sleepFor(ctx, pause)
 	}
 }
 

@@ -26,6 +26,7 @@ type chaosCluster struct {
 	databases []string // URLs, one a gateway
 	cert, key string
 	dir       string // of their logs
+	args      []string
 
 	refused atomic.Int64 // handshakes that failed
 
@@ -48,9 +49,9 @@ type process struct {
 
 func (p *process) String() string { return fmt.Sprintf("gateway %d.%d", p.slot, p.number) }
 
-func newChaosCluster(t *testing.T, databases []string) *chaosCluster {
+func newChaosCluster(t *testing.T, databases []string, args ...string) *chaosCluster {
 	dir := t.TempDir()
-	c := &chaosCluster{t: t, databases: databases, dir: dir, cert: filepath.Join(dir, "cert.pem"), key: filepath.Join(dir, "key.pem"),
+	c := &chaosCluster{t: t, databases: databases, dir: dir, args: args, cert: filepath.Join(dir, "cert.pem"), key: filepath.Join(dir, "key.pem"),
 		processes: make([]*process, len(databases)), oddities: map[string]int{}}
 	if err := selfSigned(c.cert, c.key); err != nil {
 		t.Fatal(err)
@@ -89,8 +90,8 @@ func (c *chaosCluster) start(slot int) error {
 		return err
 	}
 	defer func() { _ = log.Close() }()
-	p.cmd = exec.Command(path, "serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--tls-cert", c.cert, "--tls-key", c.key,
-		"--drain-time", "500ms", "--presence-lease", "2s", "--presence-grace", "2s", "--max-backlog", "131072", "--log-format", "json")
+	p.cmd = exec.Command(path, append([]string{"serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--tls-cert", c.cert, "--tls-key", c.key,
+		"--drain-time", "500ms", "--presence-lease", "2s", "--presence-grace", "2s", "--log-format", "json"}, c.args...)...)
 	p.cmd.Env = append(os.Environ(), "DATABASE_URL="+c.databases[slot])
 	p.cmd.Stderr = log
 	stdout, err := p.cmd.StdoutPipe()
@@ -126,6 +127,9 @@ func (p *process) lastWords() string {
 	text, err := os.ReadFile(p.logFile)
 	if err != nil {
 		return err.Error()
+	}
+	if dir := os.Getenv("CHAOS_LOGS"); dir != "" {
+		_ = os.WriteFile(filepath.Join(dir, filepath.Base(p.logFile)), text, 0o600)
 	}
 	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
 	return strings.Join(lines[max(0, len(lines)-12):], "\n")
@@ -175,7 +179,7 @@ func (c *chaosCluster) terminate(p *process) error {
 	select {
 	case <-p.exited:
 	case <-time.After(stopLimit):
-		_ = p.cmd.Process.Kill()
+		_ = p.cmd.Process.Signal(syscall.SIGQUIT) // tells in its log where it hangs
 		<-p.exited
 		return fmt.Errorf("%s did not stop within %v", p, stopLimit)
 	}

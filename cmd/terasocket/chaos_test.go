@@ -39,7 +39,7 @@ type chaosPlan struct {
 	writeEvery, longEvery    time.Duration
 	prepareEvery, burstEvery time.Duration
 	moveEvery                time.Duration
-	clients                  int // of them all
+	backlog                  int // --max-backlog
 }
 
 // TestChaos is the fault suite: numbered changes by several writers, clients of all kinds on three gateways, everything
@@ -52,7 +52,7 @@ func TestChaos(t *testing.T) {
 	plan := chaosPlan{
 		seed: uint64(time.Now().UnixNano() % 1e9), users: 20, participants: 12, devices: 8, crowd: 300, time: 14 * time.Second, phases: 2,
 		faultEvery: 600 * time.Millisecond, writers: 3, writeEvery: 40 * time.Millisecond, longEvery: 200 * time.Millisecond,
-		prepareEvery: 300 * time.Millisecond, burstEvery: 3 * time.Second, moveEvery: 100 * time.Millisecond,
+		prepareEvery: 300 * time.Millisecond, burstEvery: 3 * time.Second, moveEvery: 100 * time.Millisecond, backlog: 32 << 10,
 	}
 	if text := os.Getenv("CHAOS_TIME"); text != "" {
 		d, err := time.ParseDuration(text)
@@ -61,7 +61,7 @@ func TestChaos(t *testing.T) {
 		}
 		plan.users, plan.participants, plan.devices, plan.crowd = 96, 72, 32, 2000
 		plan.time, plan.phases, plan.burstEvery, plan.writers = d, max(2, int(d/(30*time.Second))), 10*time.Second, 4
-		plan.faultEvery = time.Second
+		plan.faultEvery, plan.backlog = time.Second, 128<<10
 	} else {
 		t.Parallel()
 	}
@@ -146,7 +146,7 @@ func newChaos(t *testing.T, plan chaosPlan) *chaos {
 		u.RawQuery += "&connect_timeout=5"
 		urls = append(urls, u.String())
 	}
-	x.gateways = newChaosCluster(t, urls)
+	x.gateways = newChaosCluster(t, urls, "--max-backlog", fmt.Sprint(plan.backlog))
 	for slot := range urls {
 		if err := x.gateways.start(slot); err != nil {
 			t.Fatal(err)
