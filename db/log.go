@@ -41,14 +41,41 @@ var bySeqSQL string
 //go:embed sql/missed.sql
 var missedSQL string
 
-// hinted reads what the hints point at, at most limit rows, in their order.
-func (l eventLog) hinted(ctx context.Context, hints []Hint, limit int) ([]Row, error) {
+// hinted reads what the hints point at, at most limit rows, in their order, and gives the newest of their snapshots.
+func (l eventLog) hinted(ctx context.Context, hints []Hint, limit int) (rows []Row, newest Snapshot, err error) {
 	xids := make([]string, len(hints))
 	first, last := make([]int64, len(hints)), make([]int64, len(hints))
 	for i, h := range hints {
 		xids[i], first[i], last[i] = strconv.FormatUint(h.XID, 10), h.First, h.Last
 	}
-	return l.rows(ctx, hintedSQL, xids, first, last, limit)
+	result, err := l.pool.Query(ctx, hintedSQL, xids, first, last, limit)
+	if err != nil {
+		return nil, Snapshot{}, fmt.Errorf("read the event log: %w", err)
+	}
+	found, err := pgx.CollectRows(result, pgx.RowToStructByPos[struct {
+		Row
+		Snapshot string
+	}])
+	if err != nil {
+		return nil, Snapshot{}, fmt.Errorf("read the event log: %w", err)
+	}
+	rows = make([]Row, len(found))
+	text := ""
+	for i, r := range found {
+		rows[i] = r.Row
+		if r.Snapshot == text {
+			continue
+		}
+		text = r.Snapshot
+		s, err := ParseSnapshot(text)
+		if err != nil {
+			return nil, Snapshot{}, err
+		}
+		if s = s.before(r.XID); s.isAfter(newest) {
+			newest = s
+		}
+	}
+	return rows, newest, nil
 }
 
 // bySeq reads these rows, in the order of seq. One that is not there any more is left out.

@@ -102,6 +102,7 @@ func openGateway(ctx context.Context, cfg *serveCmd, log *slog.Logger) (_ *gatew
 		return nil, err
 	}
 	g.hub = ws.NewHub(log, wsMetrics)
+	g.hub.Sees = db.SeenIn
 	rules, decoder := &access.Rules{Pool: g.pool}, newDecoder(log, registry)
 	g.dispatcher = &ws.Dispatcher{
 		Source:   &source{decoder, feed},
