@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"net/http"
 	"net/url"
 	"os"
 	"slices"
@@ -83,6 +84,70 @@ func TestChaos(t *testing.T) {
 		}
 	})
 	newChaos(t, plan).run()
+}
+
+// TestRollingRestart restarts three gateways one after the other under work: nobody misses anything, and nobody is
+// announced offline.
+func TestRollingRestart(t *testing.T) {
+	t.Parallel()
+	x := newChaos(t, chaosPlan{seed: 1, users: 20, participants: 12, devices: 8, crowd: 300, writers: 3, writeEvery: 20 * time.Millisecond,
+		longEvery: 200 * time.Millisecond, prepareEvery: time.Second, burstEvery: time.Second, moveEvery: 50 * time.Millisecond, backlog: 256 << 10})
+	began := time.Now()
+	p, disconnect := x.begin()
+	defer disconnect()
+	ctx, done := context.WithCancel(t.Context())
+	defer done()
+	var busy sync.WaitGroup
+	for _, run := range x.writers() {
+		busy.Go(func() { run(ctx) })
+	}
+	for slot := range x.proxies {
+		g := x.gateways.take(slot)
+		refused := make(chan bool, 1)
+		go func() {
+			saw := false
+			for {
+				status := g.status(context.Background())
+				saw = saw || status == http.StatusServiceUnavailable
+				if status == 0 {
+					break // it is gone
+				}
+				time.Sleep(5 * time.Millisecond)
+			}
+			refused <- saw
+		}()
+		if err := x.gateways.terminate(g); err != nil {
+			t.Error(err)
+		}
+		if !<-refused {
+			t.Errorf("%s stopped and was ready to the last", g)
+		}
+		if err := x.gateways.start(slot); err != nil {
+			t.Fatal(err)
+		}
+		sleepFor(ctx, time.Second)
+	}
+	done()
+	busy.Wait()
+	x.endPhase(0)
+	disconnect()
+	x.prove(p, began)
+	for _, r := range p.order {
+		if r.presence != "" {
+			t.Errorf("%s %s was announced", r.uuid, r.presence)
+		}
+	}
+	moved := 0
+	for _, c := range x.world.clients {
+		for _, v := range c.visits[:len(c.visits)-1] {
+			if moved++; v.end != "code 1012" {
+				t.Errorf("%s was sent away from %s with %s, want code 1012", c, v.gateway, v.end)
+			}
+		}
+	}
+	if moved < len(x.world.clients) {
+		t.Errorf("only %d clients were sent away", moved)
+	}
 }
 
 // chaos is one run.
@@ -263,29 +328,52 @@ func (x *chaos) each(of func(*chaosClient) any) (values []any) {
 	return values
 }
 
-// run is the whole story.
-func (x *chaos) run() {
+// begin connects everybody, and says from which event on the proof counts.
+func (x *chaos) begin() (p *proof, stop func()) {
 	began := time.Now()
 	clientsCtx, disconnect := context.WithCancel(context.Background())
 	var clients sync.WaitGroup
 	for _, c := range x.world.clients {
 		clients.Go(func() { c.run(clientsCtx, x.pool, x.gateways) })
 	}
-	stop := func() {
+	stop = sync.OnceFunc(func() {
 		disconnect()
 		for _, c := range x.world.clients {
 			c.pausing.Store(0)
 			c.cut(false)
 		}
 		clients.Wait()
-	}
-	defer func() { stop() }()
+	})
+	x.Cleanup(stop)
 	x.settle()
-	p := &proof{t: x.T, pool: x.pool, clients: x.world.clients}
+	p = &proof{t: x.T, pool: x.pool, clients: x.world.clients}
 	if err := x.pool.QueryRow(x.Context(), "SELECT max(seq) FROM terasocket.events").Scan(&p.from); err != nil {
 		x.Fatal(err)
 	}
 	x.Logf("%d clients connected after %v", len(x.world.clients), time.Since(began).Round(time.Millisecond))
+	return p, stop
+}
+
+// endPhase waits until everybody has heard everything, and notes who could see what until now.
+func (x *chaos) endPhase(phase int) {
+	if err := settlePrepared(x.Context(), x.pool); err != nil {
+		x.Fatal(err)
+	}
+	x.settle()
+	_, err := x.pool.Exec(x.Context(), "INSERT INTO chaos.phases SELECT $1, max(seq) FROM terasocket.events", phase)
+	if err == nil {
+		_, err = x.pool.Exec(x.Context(), "INSERT INTO chaos.saw SELECT $1, viewer, object_type, object_id FROM chaos.sees WHERE viewer >= 100000", phase)
+	}
+	if err != nil {
+		x.Fatal(err)
+	}
+}
+
+// run is the whole story.
+func (x *chaos) run() {
+	began := time.Now()
+	p, disconnect := x.begin()
+	defer disconnect()
 	inject := &injector{t: x.T, rng: x.plan.actor(1), server: x.server, direct: x.url, proxies: x.proxies, gateways: x.gateways,
 		clients: x.world.clients, stats: x.stats, slots: make([]sync.Mutex, len(x.proxies))}
 	writers := x.writers()
@@ -295,22 +383,22 @@ func (x *chaos) run() {
 		}
 		x.phase(inject, writers)
 		quiet := time.Now()
-		if err := settlePrepared(x.Context(), x.pool); err != nil {
-			x.Fatal(err)
-		}
-		x.settle()
-		_, err := x.pool.Exec(x.Context(), "INSERT INTO chaos.phases SELECT $1, max(seq) FROM terasocket.events", phase)
-		if err == nil {
-			_, err = x.pool.Exec(x.Context(), "INSERT INTO chaos.saw SELECT $1, viewer, object_type, object_id FROM chaos.sees WHERE viewer >= 100000", phase)
-		}
-		if err != nil {
-			x.Fatal(err)
-		}
+		x.endPhase(phase)
 		x.Logf("phase %d: everybody had heard everything %v after the last fault", phase+1, time.Since(quiet).Round(time.Millisecond))
 	}
-	stop()
-	stop = func() {}
-	x.prove(p, began)
+	disconnect()
+	live, catchUps := x.prove(p, began)
+	// without these the suite would have proved nothing
+	if x.reconnects() == 0 || catchUps == 0 || live == 0 || p.checked == 0 {
+		x.Errorf("only %d reconnects, %d catch-ups, %d events checked, %d of them live", x.reconnects(), catchUps, p.checked, live)
+	}
+}
+
+func (x *chaos) reconnects() (n int) {
+	for _, c := range x.world.clients {
+		n += len(c.visits) - 1
+	}
+	return n
 }
 
 // writers: the work of each, and how often.
@@ -362,8 +450,9 @@ func (x *chaos) changeRights() {
 	}
 }
 
-// prove is the end: gateways stopped, everything compared.
-func (x *chaos) prove(p *proof, began time.Time) {
+// prove is the end: gateways stopped, everything compared. It returns how many events came live, and how many catch-ups
+// there were.
+func (x *chaos) prove(p *proof, began time.Time) (live, catchUps int) {
 	for slot := range x.proxies {
 		if g := x.gateways.take(slot); g != nil {
 			if err := x.gateways.terminate(g); err != nil {
@@ -371,14 +460,14 @@ func (x *chaos) prove(p *proof, began time.Time) {
 			}
 		}
 	}
-	catchUps, n := map[*process][]time.Time{}, 0
+	caughtUp := map[*process][]time.Time{}
 	for _, g := range x.gateways.all {
 		at, problems, err := g.caughtUp()
 		if err != nil {
 			x.Error(err)
 		}
-		catchUps[g] = at
-		n += len(at)
+		caughtUp[g] = at
+		catchUps += len(at)
 		for _, problem := range problems {
 			x.Errorf("%s: %s", g, problem)
 		}
@@ -388,17 +477,9 @@ func (x *chaos) prove(p *proof, began time.Time) {
 	}
 	p.entitle()
 	p.compare()
-	inOrder := p.strongOrder(catchUps)
+	live = p.strongOrder(caughtUp)
 	if err := p.audiences(x.Context(), x.changed); err != nil {
 		x.Fatal(err)
-	}
-	// without these the suite would have proved nothing
-	visits := 0
-	for _, c := range x.world.clients {
-		visits += len(c.visits)
-	}
-	if visits < 2*len(x.world.clients) || n == 0 || inOrder == 0 || p.checked == 0 {
-		x.Errorf("only %d connections, %d catch-ups, %d events checked, %d of them live", visits, n, p.checked, inOrder)
 	}
 	for what, times := range x.gateways.oddities {
 		p.complain("%d times: %s", times, what)
@@ -409,9 +490,10 @@ func (x *chaos) prove(p *proof, began time.Time) {
 	}
 	x.Logf("seed %d, %v\ninjected and done: %s\n%d clients, %d reconnects (ends: %s), %d handshakes failed, %d gateways ran, %d catch-ups\n"+
 		"%d events in the log, %d deliveries checked (%d of them live, in the order of commits)\nlost %d, duplicated %d (only across a resume), leaked %d, reordered %d",
-		x.plan.seed, time.Since(began).Round(time.Second), strings.Join(done, ", "), len(x.world.clients), visits-len(x.world.clients), p.endings(),
-		x.gateways.refused.Load(), len(x.gateways.all), n, len(p.order), p.checked, inOrder, p.lost, p.duplicated, p.leaked, p.reordered)
+		x.plan.seed, time.Since(began).Round(time.Second), strings.Join(done, ", "), len(x.world.clients), x.reconnects(), p.endings(),
+		x.gateways.refused.Load(), len(x.gateways.all), catchUps, len(p.order), p.checked, live, p.lost, p.duplicated, p.leaked, p.reordered)
 	if p.lost+p.leaked+p.reordered > 0 || len(p.complaints) > 0 {
 		x.Errorf("lost %d, leaked %d, reordered %d; some of the complaints:\n%s", p.lost, p.leaked, p.reordered, strings.Join(p.complaints, "\n"))
 	}
+	return live, catchUps
 }
