@@ -48,16 +48,9 @@ func (l eventLog) hinted(ctx context.Context, hints []Hint, limit int) (rows []R
 	for i, h := range hints {
 		xids[i], first[i], last[i] = strconv.FormatUint(h.XID, 10), h.First, h.Last
 	}
-	result, err := l.pool.Query(ctx, hintedSQL, xids, first, last, limit)
+	found, err := withSnapshots(l.pool.Query(ctx, hintedSQL, xids, first, last, limit))
 	if err != nil {
-		return nil, Snapshot{}, fmt.Errorf("read the event log: %w", err)
-	}
-	found, err := pgx.CollectRows(result, pgx.RowToStructByPos[struct {
-		Row
-		Snapshot string
-	}])
-	if err != nil {
-		return nil, Snapshot{}, fmt.Errorf("read the event log: %w", err)
+		return nil, Snapshot{}, err
 	}
 	rows = make([]Row, len(found))
 	text := ""
@@ -76,6 +69,22 @@ func (l eventLog) hinted(ctx context.Context, hints []Hint, limit int) (rows []R
 		}
 	}
 	return rows, newest, nil
+}
+
+type rowWithSnapshot struct {
+	Row
+	Snapshot string
+}
+
+func withSnapshots(result pgx.Rows, err error) ([]rowWithSnapshot, error) {
+	if err != nil {
+		return nil, fmt.Errorf("read the event log: %w", err)
+	}
+	rows, err := pgx.CollectRows(result, pgx.RowToStructByPos[rowWithSnapshot])
+	if err != nil {
+		return nil, fmt.Errorf("read the event log: %w", err)
+	}
+	return rows, nil
 }
 
 // bySeq reads these rows, in the order of seq. One that is not there any more is left out.
