@@ -268,7 +268,7 @@ func (x *chaos) clients() {
 }
 
 // quietLimit is how long it may take, after the last fault, until everybody has heard everything.
-const quietLimit = 30 * time.Second
+const quietLimit = 60 * time.Second
 
 // settle waits until everybody is connected and has heard a sentinel that was published now, twice: what comes after the
 // second is live.
@@ -279,6 +279,7 @@ func (x *chaos) settle() {
 		x.Fatal(err)
 	}
 	for range 2 {
+		x.calm(ctx)
 		x.sentinel++
 		mark := fmt.Sprintf("sentinel-%d", x.sentinel)
 		_, err := x.pool.Exec(ctx, `WITH client (object_type, id, uuid) AS (SELECT * FROM unnest($1::text[], $2::integer[], $3::text[])),
@@ -302,15 +303,6 @@ func (x *chaos) settle() {
 				sleepFor(ctx, 10*time.Millisecond)
 			}
 		}
-		// and nobody is about to be announced offline, or to be told so
-		for waiting := 1; waiting > 0 && ctx.Err() == nil; sleepFor(ctx, 200*time.Millisecond) {
-			err := x.pool.QueryRow(ctx, `SELECT (SELECT count(*) FROM terasocket.online WHERE offline_at IS NOT NULL)
-				+ abs($1 - (SELECT count(*) FROM terasocket.online)) + (SELECT count(*) FROM terasocket.gateways WHERE lease_until < now())`,
-				len(x.world.clients)).Scan(&waiting)
-			if err != nil {
-				x.Fatal(err)
-			}
-		}
 	}
 	for _, c := range x.world.clients {
 		c.mu.Lock()
@@ -318,6 +310,18 @@ func (x *chaos) settle() {
 			c.visits[len(c.visits)-1].live = time.Now()
 		}
 		c.mu.Unlock()
+	}
+}
+
+// calm waits until everybody is online, and nobody is about to be announced offline.
+func (x *chaos) calm(ctx context.Context) {
+	for waiting := 1; waiting > 0; sleepFor(ctx, 100*time.Millisecond) {
+		err := x.pool.QueryRow(ctx, `SELECT (SELECT count(*) FROM terasocket.online WHERE offline_at IS NOT NULL)
+			+ abs($1 - (SELECT count(*) FROM terasocket.online)) + (SELECT count(*) FROM terasocket.gateways WHERE lease_until < now())`,
+			len(x.world.clients)).Scan(&waiting)
+		if err != nil {
+			x.Fatalf("wait until everybody is online: %v", err)
+		}
 	}
 }
 
