@@ -40,6 +40,8 @@ func (f *Feed) beginAnew(ctx context.Context, timeline int64) error {
 
 // look finds rows that no notification announced, of transactions that had ended at the last look.
 func (f *Feed) look(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, statementLimit)
+	defer cancel()
 	until := f.before
 	if until == nil {
 		until = &f.cursor // the first look: only take the snapshot

@@ -18,6 +18,9 @@ type FeedConfig struct {
 	Metrics   *Metrics
 }
 
+// statementLimit is for one statement of the Feed: on a connection that is half-open it would never end.
+const statementLimit = 30 * time.Second
+
 // Feed hands out the rows of the event log, each once, in the order of their commits. After a catch-up, transactions
 // that overlapped may come in the order of their seqs.
 type Feed struct {
@@ -101,6 +104,8 @@ func (f *Feed) pending() int { return len(f.hints) + len(f.rest) + len(f.backlog
 
 // read does the next piece of work: catching up, then what was missed, then what the hints point at.
 func (f *Feed) read(ctx context.Context) ([]Row, error) {
+	ctx, cancel := context.WithTimeout(ctx, statementLimit)
+	defer cancel()
 	switch {
 	case f.gap:
 		return nil, f.catchUp(ctx)
