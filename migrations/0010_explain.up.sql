@@ -29,26 +29,30 @@ END $$;
 CREATE FUNCTION terasocket.needed(tag text) RETURNS jsonb
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
-    id  bigint := substring(tag FROM '^[usaptd]:([0-9]{1,10})$')::bigint;
-    o   record;
+    ref       bigint := substring(tag FROM '^[usaptd]:([0-9]{1,10})$')::bigint;
+    name      text;
+    id_site   integer;
+    site_name text;
+    is_known  boolean := false;
 BEGIN
     CASE left(tag, 1)
     WHEN 'p' THEN
-        SELECT p.project_name AS name, s.id_site, s.site_name INTO o
+        SELECT true, p.project_name, s.id_site, s.site_name INTO is_known, name, id_site, site_name
         FROM   OPENTERA.t_projects p LEFT JOIN OPENTERA.t_sites s ON s.id_site = p.id_site AND s.deleted_at IS NULL
-        WHERE  p.id_project = needed.id AND p.deleted_at IS NULL;
+        WHERE  p.id_project = ref AND p.deleted_at IS NULL;
     WHEN 's', 'a' THEN
-        SELECT s.site_name AS name, NULL AS id_site, NULL AS site_name INTO o FROM OPENTERA.t_sites s WHERE s.id_site = needed.id AND s.deleted_at IS NULL;
+        SELECT true, s.site_name INTO is_known, name FROM OPENTERA.t_sites s WHERE s.id_site = ref AND s.deleted_at IS NULL;
     WHEN 'u' THEN
-        SELECT NULL AS name, NULL AS id_site, NULL AS site_name INTO o FROM OPENTERA.t_users u WHERE u.id_user = needed.id AND u.deleted_at IS NULL;
+        is_known := EXISTS (SELECT FROM OPENTERA.t_users u WHERE u.id_user = ref AND u.deleted_at IS NULL);
     WHEN 't' THEN
-        SELECT NULL AS name, NULL AS id_site, NULL AS site_name INTO o FROM OPENTERA.t_participants p WHERE p.id_participant = needed.id AND p.deleted_at IS NULL;
+        is_known := EXISTS (SELECT FROM OPENTERA.t_participants p WHERE p.id_participant = ref AND p.deleted_at IS NULL);
     WHEN 'd' THEN
-        SELECT NULL AS name, NULL AS id_site, NULL AS site_name INTO o FROM OPENTERA.t_devices d WHERE d.id_device = needed.id AND d.deleted_at IS NULL;
+        is_known := EXISTS (SELECT FROM OPENTERA.t_devices d WHERE d.id_device = ref AND d.deleted_at IS NULL);
     ELSE
-        SELECT NULL AS name, NULL AS id_site, NULL AS site_name INTO o WHERE tag = 'x';
+        is_known := tag = 'x';
     END CASE;
-    RETURN jsonb_build_object('tag', tag, 'id', needed.id, 'name', o.name, 'id_site', o.id_site, 'site_name', o.site_name, 'is_gone', NOT FOUND);
+    RETURN jsonb_build_object('tag', tag, 'id', ref, 'name', name, 'id_site', id_site, 'site_name', site_name,
+                              'is_gone', is_known IS NOT TRUE);
 END $$;
 
 -- paths: by which rows this principal, who is alive and enabled, holds which of these tags.
@@ -131,15 +135,15 @@ BEGIN
     SELECT * INTO e FROM terasocket.events v WHERE v.seq = explain.seq;
     CASE explain.kind
     WHEN 'user' THEN
-        SELECT u.id_user AS id, u.user_uuid AS uuid, concat_ws(' ', u.user_firstname, u.user_lastname) AS name, u.user_enabled AS is_enabled,
+        SELECT u.id_user AS id, u.user_uuid::text AS uuid, concat_ws(' ', u.user_firstname, u.user_lastname) AS name, u.user_enabled AS is_enabled,
                u.deleted_at IS NOT NULL AS is_deleted, u.user_superadmin AS is_superadmin
         INTO   c FROM OPENTERA.t_users u WHERE u.user_uuid = lower(explain.uuid);
     WHEN 'participant' THEN
-        SELECT p.id_participant AS id, p.participant_uuid AS uuid, p.participant_name AS name, p.participant_enabled AS is_enabled,
+        SELECT p.id_participant AS id, p.participant_uuid::text AS uuid, p.participant_name::text AS name, p.participant_enabled AS is_enabled,
                p.deleted_at IS NOT NULL AS is_deleted, false AS is_superadmin
         INTO   c FROM OPENTERA.t_participants p WHERE p.participant_uuid = lower(explain.uuid);
     WHEN 'device' THEN
-        SELECT d.id_device AS id, d.device_uuid AS uuid, d.device_name AS name, d.device_enabled AS is_enabled,
+        SELECT d.id_device AS id, d.device_uuid::text AS uuid, d.device_name::text AS name, d.device_enabled AS is_enabled,
                d.deleted_at IS NOT NULL AS is_deleted, false AS is_superadmin
         INTO   c FROM OPENTERA.t_devices d WHERE d.device_uuid = lower(explain.uuid);
     ELSE

@@ -40,17 +40,22 @@ func needs(all []access.Need) []string {
 		return []string{"what nobody has"}
 	}
 	var lines []string
+	isSuperadmins := false
 	for _, n := range all {
 		if n.Tag == "x" && len(all) > 1 {
-			continue // said last
+			isSuperadmins = true // said last
+			continue
 		}
 		words := need(n)
 		if len(lines) > 0 {
 			words = "or " + words
 		}
-		lines = append(lines, words)
+		// an admin of the site was said with its project; the same user may be there twice
+		if !slices.ContainsFunc(lines, func(line string) bool { return strings.HasSuffix(line, strings.TrimPrefix(words, "or ")) }) {
+			lines = append(lines, words)
+		}
 	}
-	if len(all) > 1 && slices.ContainsFunc(all, func(n access.Need) bool { return n.Tag == "x" }) {
+	if isSuperadmins {
 		lines = append(lines, "or superadmin")
 	}
 	return lines
@@ -64,7 +69,7 @@ func need(n access.Need) string {
 	case "p":
 		words = "a role on " + named("project", n.ID, n.Name)
 		if n.SiteID != nil {
-			words += ", or admin of its " + named("site", n.SiteID, n.SiteName)
+			words += ", or admin of " + named("site", n.SiteID, n.SiteName)
 		}
 	case "s":
 		words = "a role on " + named("site", n.ID, n.Name) + ", or on a project of it"
@@ -149,7 +154,7 @@ func advice(c access.ExplainedClient, needed []access.Need) string {
 	case c.IsDeleted:
 		return ""
 	case !c.IsEnabled:
-		return "enable the " + c.Kind
+		return "enable the " + c.Kind + " first"
 	case c.Kind != "user":
 		return ""
 	}
