@@ -180,9 +180,9 @@ func notes(x *access.Explanation) []string {
 	isDatabaseEvent := x.Event.Op != nil
 	switch name := messageName(x.Event); {
 	case name == "ServerCommand":
-		all = append(all, "a ServerCommand is for the gateways: no client hears it")
+		return append(all, "a ServerCommand is for the gateways: no client hears it")
 	case name == "LoginEvent" || name == "LogEvent":
-		all = append(all, "no client hears a "+name)
+		return append(all, "no client hears a "+name)
 	case isDatabaseEvent && x.Client.Kind != "user":
 		all = append(all, "participants and devices get no database events")
 	case !isDatabaseEvent:
