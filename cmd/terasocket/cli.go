@@ -18,8 +18,8 @@ type cli struct {
 	Migrate migrateCmd `cmd:"" help:"Put terasocket into an OpenTera database, or take it out again."`
 	Demo    demoCmd    `cmd:"" help:"Show the job on a throw-away PostgreSQL, then keep serving it."`
 	Tail    tailCmd    `cmd:"" help:"Connect as a client and print one event a line."`
-	Token   tokenCmd   `cmd:"" help:"Print a websocket URL that works once within 60 s."`
 	Explain explainCmd `cmd:"" help:"Say whether a client may see an event, and why."`
+	Token   tokenCmd   `cmd:"" help:"Print a websocket URL that works once within 60 s."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
 
