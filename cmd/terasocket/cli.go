@@ -18,6 +18,7 @@ type cli struct {
 	Migrate migrateCmd `cmd:"" help:"Put terasocket into an OpenTera database, or take it out again."`
 	Demo    demoCmd    `cmd:"" help:"Show the job on a throw-away PostgreSQL, then keep serving it."`
 	Tail    tailCmd    `cmd:"" help:"Connect as a client and print one event a line."`
+	Explain explainCmd `cmd:"" help:"Say whether a client may see an event, and why."`
 	Token   tokenCmd   `cmd:"" help:"Print a websocket URL that works once within 60 s."`
 	Keys    keysCmd    `cmd:"" help:"List the keys that sign tokens, or make a new one."`
 	Doctor  doctorCmd  `cmd:"" help:"Examine an installation: what is right, and what to do about what is not."`

@@ -1,0 +1,326 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"terasocket/db/dbtest"
+	"terasocket/db/opentera"
+)
+
+// clock and transaction are what differs from one run to the next.
+var (
+	clock       = regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d`)
+	transaction = regexp.MustCompile(`transaction \d+`)
+)
+
+// explainable is a database with some events, by name.
+func explainable(t *testing.T) (url string, conn *pgx.Conn, seqs map[string]int64) {
+	t.Helper()
+	url = dbtest.New(t, migrated())
+	conn = dbtest.Conn(t, url)
+	seqs = map[string]int64{}
+	for _, event := range [][2]string{
+		{"participant", "UPDATE t_participants SET participant_name = 'Secret Name' WHERE id_participant = 1"},
+		{"moved", "UPDATE t_participants SET id_project = 4, id_participant_group = NULL WHERE id_participant = 1"},
+		{"settings", "UPDATE t_server_settings SET server_settings_value = server_settings_value || 'Secret' WHERE id_server_settings = 1"},
+		{"asset", `INSERT INTO t_assets SELECT (jsonb_populate_record(a, '{"id_asset": 9999, "asset_uuid": "a9999", "asset_name": "Secret"}')).* FROM t_assets a WHERE id_asset = 1`},
+		{"service", "UPDATE t_services SET service_name = 'Secret' WHERE id_service = 5"},
+		{"archive", `SELECT terasocket.publish('websocket.user.` + opentera.DemoProjectUserUUID + `.events', '{"@type": "type.googleapis.com/opentera.protobuf.ArchiveEvent",
+			"archiveUuid": "11111111-1111-1111-1111-111111111111", "archiveUrl": "https://Secret", "ownerUuid": "` + opentera.DemoProjectUserUUID + `"}')`},
+		{"kick", `SELECT terasocket.publish('module.TeraServer.TwistedModule.events.` + opentera.DemoDeviceUUID + `',
+			'{"@type": "type.googleapis.com/opentera.protobuf.ServerCommand", "type": "CMD_CLIENT_DISCONNECT"}')`},
+	} {
+		if _, err := conn.Exec(t.Context(), event[1]); err != nil {
+			t.Fatalf("%s: %v", event[0], err)
+		}
+		var seq int64
+		if err := conn.QueryRow(t.Context(), "SELECT max(seq) FROM terasocket.events").Scan(&seq); err != nil {
+			t.Fatal(err)
+		}
+		seqs[event[0]] = seq
+	}
+	return url, conn, seqs
+}
+
+const (
+	notConnected = `
+note            this is by the roles of now; they are asked for when an event is delivered, so it may have been otherwise then
+                the client is not connected now
+`
+	onMessage = `
+note            linked devices and members of a session are those of the moment when the event was published
+                this is by the roles of now; they are asked for when an event is delivered, so it may have been otherwise then
+                the client is not connected now
+`
+)
+
+func TestExplain(t *testing.T) {
+	t.Parallel()
+	url, _, seqs := explainable(t)
+	for _, test := range []struct {
+		event, as, want string
+	}{
+		{"participant", "user:" + opentera.DemoOtherProjectUserUUID, `
+event 1         DB_UPDATE participant 1, recorded TIME, transaction N
+client          user Ulysse Fortin, enabled
+may see it      no
+  needed        a role on project 1 "Télé-AVC", or admin of site 1 "Centre de réadaptation de l'Estrie"
+  has           role "user" of OpenTeraServer on project 5 "Douleur chronique", through group 9 "Thérapeutes Douleur chronique"
+  so            put the user into a group with a role on project 1 "Télé-AVC"` + notConnected},
+		{"participant", "user:" + opentera.DemoNoRoleUUID, `
+event 1         DB_UPDATE participant 1, recorded TIME, transaction N
+client          user Nora Bélanger, enabled
+may see it      no
+  needed        a role on project 1 "Télé-AVC", or admin of site 1 "Centre de réadaptation de l'Estrie"
+  has           no role
+  so            put the user into a group with a role on project 1 "Télé-AVC"` + notConnected},
+		{"participant", "user:" + opentera.DemoDisabledUUID, `
+event 1         DB_UPDATE participant 1, recorded TIME, transaction N
+client          user Didier Caron, disabled
+may see it      no
+  needed        a role on project 1 "Télé-AVC", or admin of site 1 "Centre de réadaptation de l'Estrie"
+  has           role "user" of OpenTeraServer on project 1 "Télé-AVC", through group 6 "Thérapeutes Télé-AVC"
+                role "user" of VideoRehabService on no site and no project, through group 6 "Thérapeutes Télé-AVC"
+  so            enable the user first
+note            the user is disabled: it may not connect, and receives nothing
+`},
+		{"participant", "user:" + opentera.DemoDeletedUUID, `
+event 1         DB_UPDATE participant 1, recorded TIME, transaction N
+client          user Gaston Rivard, deleted
+may see it      no
+  needed        a role on project 1 "Télé-AVC", or admin of site 1 "Centre de réadaptation de l'Estrie"
+  has           no role
+note            the user is deleted: it may not connect, and receives nothing
+`},
+		{"participant", "participant:" + opentera.DemoOtherParticipantUUID, `
+event 1         DB_UPDATE participant 1, recorded TIME, transaction N
+client          participant René Charbonneau, enabled
+may see it      no
+  needed        a role on project 1 "Télé-AVC", or admin of site 1 "Centre de réadaptation de l'Estrie"
+  has           it is participant 61; only users have roles
+note            participants and devices get no database events
+                this is by the roles of now; they are asked for when an event is delivered, so it may have been otherwise then
+                the client is not connected now
+`},
+		{"moved", "user:" + opentera.DemoProjectAdminUUID, `
+event 2         DB_UPDATE participant 1, recorded TIME, transaction N
+client          user Paul Lavoie, enabled
+may see it      no, but it saw the object before: it receives a DB_DELETE instead
+  needed        a role on project 4 "Parkinson en mouvement", or admin of site 2 "Hôpital des Laurentides"
+  has           role "admin" of OpenTeraServer on project 1 "Télé-AVC", through group 5 "Responsables Télé-AVC"
+saw it before   yes
+  needed        a role on project 1 "Télé-AVC", or admin of site 1 "Centre de réadaptation de l'Estrie"
+  has           role "admin" of OpenTeraServer on project 1 "Télé-AVC", through group 5 "Responsables Télé-AVC"` + notConnected},
+		{"settings", "user:" + opentera.DemoProjectAdminUUID, `
+event 3         DB_UPDATE server_settings 1, recorded TIME, transaction N
+client          user Paul Lavoie, enabled
+may see it      no
+  needed        superadmin
+  has           role "admin" of OpenTeraServer on project 1 "Télé-AVC", through group 5 "Responsables Télé-AVC"
+  so            only superadmins receive it` + notConnected},
+		{"archive", "user:" + opentera.DemoSuperadminUUID, `
+event 6         ArchiveEvent, recorded TIME, transaction N
+client          user Sylvie Tremblay, enabled
+may see it      no
+  needed        to be user 9
+  has           superadmin
+  so            no role helps: it is for these alone
+  and needed    to be user 9
+  has           superadmin
+  so            no role helps: it is for these alone` + onMessage},
+		{"kick", "device:" + opentera.DemoDeviceUUID, `
+event 7         ServerCommand, recorded TIME, transaction N
+client          device Kit TeraPlus 01, enabled
+may see it      no
+  needed        what nobody has
+  has           it is device 1; only users have roles
+  so            nobody can receive it
+note            a ServerCommand is for the gateways: no client hears it
+`},
+		{"participant", "user:" + opentera.DemoProjectAdminUUID, `
+event 1         DB_UPDATE participant 1, recorded TIME, transaction N
+client          user Paul Lavoie, enabled
+may see it      yes
+  needed        a role on project 1 "Télé-AVC", or admin of site 1 "Centre de réadaptation de l'Estrie"
+  has           role "admin" of OpenTeraServer on project 1 "Télé-AVC", through group 5 "Responsables Télé-AVC"` + notConnected},
+		{"settings", "user:" + opentera.DemoSuperadminUUID, `
+event 3         DB_UPDATE server_settings 1, recorded TIME, transaction N
+client          user Sylvie Tremblay, enabled
+may see it      yes
+  needed        superadmin
+  has           superadmin` + notConnected},
+		{"asset", "user:" + opentera.DemoSiteAdminUUID, `
+event 4         DB_CREATE asset 9999, recorded TIME, transaction N
+client          user Claire Bouchard, enabled
+may see it      yes
+  needed        to be user 25
+                or a role on project 1 "Télé-AVC", or admin of site 1 "Centre de réadaptation de l'Estrie"
+  has           role "admin" of OpenTeraServer on site 1 "Centre de réadaptation de l'Estrie", through group 1 "Administration Estrie"
+  and needed    a role on project 1 "Télé-AVC", or admin of site 1 "Centre de réadaptation de l'Estrie"
+                or a role on project 2 "Équilibre 65+", or admin of site 1 "Centre de réadaptation de l'Estrie"
+                or a role on project 4 "Parkinson en mouvement", or admin of site 2 "Hôpital des Laurentides"
+                or a role on project 7 "Aphasie et langage", or admin of site 3 "Clinique universitaire de Québec"
+                or a role on project 8 "COPD Remote Care", or admin of site 3 "Clinique universitaire de Québec"
+                or superadmin
+  has           role "admin" of OpenTeraServer on site 1 "Centre de réadaptation de l'Estrie", through group 1 "Administration Estrie"` + notConnected},
+		{"service", "user:" + opentera.DemoServiceManagerUUID, `
+event 5         DB_UPDATE service 5, recorded TIME, transaction N
+client          user María Hernández, enabled
+may see it      yes
+  needed        a role on project 1 "Télé-AVC", or admin of site 1 "Centre de réadaptation de l'Estrie"
+                or a role on project 2 "Équilibre 65+", or admin of site 1 "Centre de réadaptation de l'Estrie"
+                or a role on project 4 "Parkinson en mouvement", or admin of site 2 "Hôpital des Laurentides"
+                or a role on project 7 "Aphasie et langage", or admin of site 3 "Clinique universitaire de Québec"
+                or a role on project 8 "COPD Remote Care", or admin of site 3 "Clinique universitaire de Québec"
+                or superadmin
+  has           role "manager" of VideoRehabService on project 2 "Équilibre 65+", through group 11 "Gestion VideoRehab"` + notConnected},
+		{"archive", "user:" + opentera.DemoProjectUserUUID, `
+event 6         ArchiveEvent, recorded TIME, transaction N
+client          user Ursula Côté, enabled
+may see it      yes
+  needed        to be user 9
+  has           it is user 9
+  and needed    to be user 9
+  has           it is user 9` + onMessage},
+	} {
+		t.Run(test.event+" "+test.as, func(t *testing.T) {
+			t.Parallel()
+			got := command(t.Context(), map[string]string{"DATABASE_URL": url}, "explain", "--event", fmt.Sprint(seqs[test.event]), "--as", test.as)
+			text := "\n" + transaction.ReplaceAllString(clock.ReplaceAllString(got.stdout, "TIME"), "transaction N")
+			if got.code != 0 || got.stderr != "" || text != test.want {
+				t.Errorf("exit code %d, %q:%s\nwant:%s", got.code, got.stderr, text, test.want)
+			}
+			if strings.Contains(text, "Secret") {
+				t.Error("it tells what is in the event")
+			}
+		})
+	}
+}
+
+func TestExplainJSON(t *testing.T) {
+	t.Parallel()
+	url, _, seqs := explainable(t)
+	got := command(t.Context(), map[string]string{"DATABASE_URL": url}, "explain", "--event", fmt.Sprint(seqs["moved"]), "--as", "user:"+opentera.DemoProjectAdminUUID, "--json")
+	var answer struct {
+		Event, Client map[string]any
+		MaySee        bool `json:"may_see"`
+		AsDeleted     bool `json:"as_deleted"`
+		Clauses       []struct {
+			Satisfied   bool
+			Needed, Has []map[string]any
+		}
+		Former []struct {
+			Satisfied bool
+			Has       []map[string]any
+		}
+		Notes []string
+	}
+	if err := json.Unmarshal([]byte(got.stdout), &answer); got.code != 0 || err != nil {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	text := fmt.Sprint(answer.Event["seq"], answer.Event["op"], answer.Client["id"], answer.MaySee, answer.AsDeleted, len(answer.Clauses), answer.Clauses[0].Satisfied,
+		answer.Clauses[0].Needed[0]["tag"], answer.Clauses[0].Needed[0]["name"], answer.Clauses[0].Has, answer.Former[0].Satisfied, answer.Former[0].Has[0]["group"], len(answer.Notes))
+	const want = "2 U 7 false true 1 false p:4 Parkinson en mouvement [] true Responsables Télé-AVC 2"
+	if text = strings.Join(strings.Fields(text), " "); strings.ReplaceAll(text, " ", "") != strings.ReplaceAll(want, " ", "") {
+		t.Errorf("%s\nwant %s\nin %s", text, want, got.stdout)
+	}
+	if strings.Contains(got.stdout, "Secret") || strings.Count(got.stdout, "\n") != 1 {
+		t.Errorf("not one line without what is in the event: %s", got.stdout)
+	}
+	for _, raw := range []string{`"clauses":null`, `"notes":null`, `"has":null`} {
+		if strings.Contains(got.stdout, raw) {
+			t.Errorf("%s in %s", raw, got.stdout)
+		}
+	}
+}
+
+// A client that connected after the event gets it only when it resumes.
+func TestExplainSaysSinceWhenTheClientIsConnected(t *testing.T) {
+	t.Parallel()
+	url, conn, seqs := explainable(t)
+	explain := func(event, as, want string) {
+		t.Helper()
+		got := command(t.Context(), map[string]string{"DATABASE_URL": url}, "explain", "--event", fmt.Sprint(seqs[event]), "--as", as)
+		if text := clock.ReplaceAllString(got.stdout, "TIME"); got.code != 0 || !strings.HasSuffix(text, "  "+want+"\n") {
+			t.Errorf("%+v\nmust end with %q", got, want)
+		}
+	}
+	const user, other = "user:" + opentera.DemoProjectUserUUID, "user:" + opentera.DemoOtherProjectUserUUID
+	explain("participant", user, "the client is not connected now")
+	for _, id := range []int{opentera.DemoProjectUserID, opentera.DemoOtherProjectUserID} {
+		if _, err := conn.Exec(t.Context(), "SELECT terasocket.connected(terasocket.gateway_register('g', '1 hour'), 'user', $1, 'c', 'a', 1)", id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	explain("participant", user, "connected since TIME, after the event was recorded: it gets it only with since=")
+	explain("participant", other, "connected since TIME, after the event was recorded")
+	explain("moved", user, "connected since TIME, after the event was recorded: it gets it only with since=")
+	var late int64
+	if _, err := conn.Exec(t.Context(), "UPDATE t_participants SET participant_name = 'Secret Name' WHERE id_participant = 2"); err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.QueryRow(t.Context(), "SELECT max(seq) FROM terasocket.events").Scan(&late); err != nil {
+		t.Fatal(err)
+	}
+	seqs["late"] = late
+	explain("late", user, "connected since TIME, before the event was recorded")
+}
+
+func TestExplainRefusals(t *testing.T) {
+	t.Parallel()
+	url, conn, seqs := explainable(t)
+	if _, err := conn.Exec(t.Context(), "DELETE FROM terasocket.events WHERE seq = 1"); err != nil {
+		t.Fatal(err)
+	}
+	last, me := fmt.Sprint(seqs["kick"]), "user:"+opentera.DemoSuperadminUUID
+	for name, test := range map[string]struct {
+		args []string
+		code int
+		want string
+	}{
+		"no event":         {[]string{"--as", me}, 2, "--event"},
+		"no client":        {[]string{"--event", last}, 2, "--as"},
+		"not a number":     {[]string{"--event", "x", "--as", me}, 2, "--event"},
+		"no kind":          {[]string{"--event", last, "--as", opentera.DemoSuperadminUUID}, 1, "--as: "},
+		"unknown kind":     {[]string{"--event", last, "--as", "robot:x"}, 1, "it is user:UUID, participant:UUID or device:UUID"},
+		"unknown client":   {[]string{"--event", last, "--as", "user:'; DROP TABLE t_users; --"}, 1, "--as: there is no user with the UUID"},
+		"trimmed":          {[]string{"--event", "1", "--as", me}, 1, "event 1 is not in the log any more: the oldest held is 2"},
+		"in the future":    {[]string{"--event", "999", "--as", me}, 1, "there never was an event 999: the last one is " + last},
+		"no database":      {[]string{"--event", last, "--as", me, "--database-url", "postgres://127.0.0.1:1/x"}, 1, "cannot be reached"},
+		"without any":      {[]string{"--event", last, "--as", me, "--database-url", ""}, 1, "no database given"},
+		"not migrated":     {[]string{"--event", last, "--as", me, "--database-url", dbtest.New(t, dbtest.OpenTera("bare"))}, 1, "run `terasocket migrate up`"},
+		"unreadable URL":   {[]string{"--event", last, "--as", me, "--database-url", "postgres://u:secret@%zz"}, 1, "read the database URL"},
+		"event not a seq":  {[]string{"--event", "99999999999999999999", "--as", me}, 2, "--event"},
+		"device as a user": {[]string{"--event", last, "--as", "device:" + opentera.DemoSuperadminUUID}, 1, "there is no device"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			args := test.args
+			env := map[string]string{"DATABASE_URL": url}
+			if name == "without any" {
+				args, env = args[:4], nil
+			}
+			got := command(t.Context(), env, append([]string{"explain"}, args...)...)
+			if got.code != test.code || got.stdout != "" || !strings.Contains(got.stderr, test.want) || strings.Contains(got.stderr, "secret") {
+				t.Errorf("%+v, want %d and %q", got, test.code, test.want)
+			}
+		})
+	}
+}
+
+func TestExplainHasNoEndlessLists(t *testing.T) {
+	t.Parallel()
+	lines := make([]string, 20)
+	for n, want := range map[int]string{0: "", mostLines: "", mostLines + 1: "... and 2 more (--json has them all)", 20: "... and 13 more (--json has them all)"} {
+		got := shortened(lines[:n])
+		if len(got) != min(n, mostLines) || n > 0 && got[len(got)-1] != want {
+			t.Errorf("%d lines: %q, want %q last", n, got, want)
+		}
+	}
+}
