@@ -98,12 +98,12 @@ func (l *Listener) Connected() bool { return l.cfg.Metrics.up.Load() }
 func (l *Listener) connect(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, l.cfg.PingTimeout)
 	defer cancel()
-	config, err := pgx.ParseConfig(l.cfg.DatabaseURL)
+	config, err := parseURL(l.cfg.DatabaseURL)
 	if err != nil {
-		return fmt.Errorf("read the listener's database URL: %w", err)
+		return fmt.Errorf("listener: %w", err)
 	}
-	config.RuntimeParams["application_name"] = "terasocket listener"
-	conn, err := pgx.ConnectConfig(ctx, config)
+	config.ConnConfig.RuntimeParams["application_name"] = "terasocket listener"
+	conn, err := pgx.ConnectConfig(ctx, config.ConnConfig)
 	if err != nil {
 		return fmt.Errorf("connect the listener: %w", err)
 	}

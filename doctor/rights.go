@@ -22,11 +22,11 @@ func (d *doctor) rightsChecks() []check {
 var served = []string{
 	"accept_otp", "address_failed", "address_wait", "audience", "change_password", "connected_many", "count_attempt",
 	"create_connect_token", "device_by_token", "device_by_uuid", "device_login", "device_status", "disable_token",
-	"disconnect", "disconnected_many", "end_login_session", "forget_attempts", "gateway_beat", "gateway_leave",
+	"disconnect", "disconnected_many", "end_login_session", "enter_timeline", "forget_attempts", "gateway_beat", "gateway_leave",
 	"gateway_register", "is_connected", "login_session_user", "logout", "online_seen", "otp_blocked", "otp_secret",
-	"participant_account", "participant_session_types", "presence_snapshot", "presence_sweep", "publish", "record_login",
+	"participant_account", "participant_session_types", "presence_snapshot", "presence_sweep", "present_keys", "publish", "record_login",
 	"redeem_connect_token", "server_setting", "service", "service_token_key", "set_otp", "signing_key",
-	"stamp_last_online", "start_login_session", "sweep_door", "token_check", "user_account", "user_token_claims", "verifying_keys",
+	"stamp_last_online", "start_login_session", "sweep_door", "this_timeline", "token_check", "user_account", "user_token_claims", "verifying_keys",
 }
 
 //go:embed sql/rights.sql

@@ -29,7 +29,7 @@ const attachTodo = "at a quiet moment (it locks OpenTera's tables), as their own
 // ownTriggers make those on our own tables, as the migrations do.
 var ownTriggers = map[string]string{
 	"notify": "CREATE TRIGGER notify AFTER INSERT ON terasocket.events REFERENCING NEW TABLE AS new_events " +
-		"FOR EACH STATEMENT EXECUTE FUNCTION terasocket.notify_events();",
+		"FOR EACH STATEMENT WHEN (current_setting('terasocket.notify', true) IS DISTINCT FROM 'off') EXECUTE FUNCTION terasocket.notify_events();",
 	"end_grace": "CREATE TRIGGER end_grace AFTER INSERT ON terasocket.events FOR EACH ROW WHEN (NEW.type = 'opentera.protobuf.ServerCommand' " +
 		"AND NEW.object_type IS NOT NULL AND NEW.object_id IS NOT NULL) EXECUTE FUNCTION terasocket.end_grace();",
 	"settle": "CREATE CONSTRAINT TRIGGER settle AFTER INSERT ON terasocket.pending DEFERRABLE INITIALLY DEFERRED " +

@@ -18,6 +18,7 @@ import (
 	bindata "github.com/golang-migrate/migrate/v4/source/go_bindata"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
@@ -41,10 +42,11 @@ type Migrator struct {
 // New connects to databaseURL (as the owner of OpenTera's tables, directly rather than through a transaction pooler) and
 // looks whether it is an OpenTera database. Errors: ErrNotOpenTera, ErrReplica, or why the database cannot be reached.
 func New(ctx context.Context, databaseURL string) (*Migrator, error) {
-	config, err := pgx.ParseConfig(databaseURL)
+	pool, err := pgxpool.ParseConfig(databaseURL) // which takes the parameters out that only a pool heeds
 	if err != nil {
 		return nil, fmt.Errorf("read the database URL: %w", err)
 	}
+	config := pool.ConnConfig
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("the database cannot be reached (does it run, is its URL right?): %w", err)

@@ -11,6 +11,7 @@ type Limits struct {
 	PingEvery     time.Duration // 10 s, each time 10 % more or less
 	PongWait      time.Duration // without any frame for so long the socket is cut; 30 s
 	CloseWait     time.Duration // how long a client may take to answer a close frame; 5 s
+	OutageWait    time.Duration // how long a socket that resumes waits for a database that fails, else 1011; 1 min
 	FrameSize     int64         // bytes of a message from the client, else 1009; 4 KiB
 	DataFrames    int           // messages from the client a minute, else 1008; 6
 	ControlFrames int           // pings and pongs from the client a minute, else 1008; 60
@@ -21,6 +22,7 @@ func (l Limits) withDefaults() Limits {
 	def(&l.PingEvery, 10*time.Second)
 	def(&l.PongWait, 30*time.Second)
 	def(&l.CloseWait, 5*time.Second)
+	def(&l.OutageWait, time.Minute)
 	def(&l.FrameSize, 4<<10)
 	def(&l.DataFrames, 6)
 	def(&l.ControlFrames, 60)

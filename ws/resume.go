@@ -92,7 +92,7 @@ func (r *resumer) replay(ctx context.Context, c *Conn) (*replayed, error) {
 		if err := c.pace(ctx); err != nil {
 			return nil, err
 		}
-		page, err := r.reader.next(ctx, a)
+		page, err := r.page(ctx, c, a)
 		if err != nil {
 			return nil, err
 		}
@@ -103,6 +103,23 @@ func (r *resumer) replay(ctx context.Context, c *Conn) (*replayed, error) {
 		}
 		if isWhole && page.IsLast {
 			return told, nil
+		}
+	}
+}
+
+// page asks for the next one, again and again for a while: an outage of the database closes no socket. Errors: as
+// reader.next.
+func (r *resumer) page(ctx context.Context, c *Conn, a *ask) (*sharedPage, error) {
+	var pause backoff
+	for began := time.Now(); ; {
+		page, err := r.reader.next(ctx, a)
+		trimmed := (*TrimmedError)(nil)
+		if err == nil || ctx.Err() != nil || errors.As(err, &trimmed) || time.Since(began) > c.OutageWait {
+			return page, err
+		}
+		c.log.Warn("a page of the log not read, asking again", "conn", c.id, "principal", c.Identity.Principal.String(), "err", err)
+		if !pause.wait(ctx) {
+			return nil, ctx.Err()
 		}
 	}
 }
@@ -204,8 +221,7 @@ func (c *Conn) isCrowded() bool {
 }
 
 // goLive lets through what was held meanwhile, but for what the client was told, and all that follows. The dispatcher may
-// still be behind: what it delivers late is skipped too, up to the first event that was not told, since events come in
-// the order of their commits.
+// still be behind: what it delivers late of that is skipped too.
 func (c *Conn) goLive(told *replayed, reflected func(xid uint64) bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -224,10 +240,8 @@ func (c *Conn) wasTold(e *event.Event) bool {
 	if e == nil {
 		return false
 	}
-	if c.told != nil {
-		if c.told.has(e) {
-			return true
-		}
+	if c.told != nil && c.told.has(e) {
+		return true
 	}
 	if c.reflected != nil && isPresence(e) {
 		if c.reflected(e.XID) {

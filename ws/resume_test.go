@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -143,10 +144,35 @@ func TestResumeThatFailsClosesWith1011(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			g := newGateway(t, change, nil)
+			g := newGateway(t, func(h *Handler) { change(h); h.Limits.OutageWait = time.Millisecond }, nil)
 			g.connect(t, "user?id=user_7_a&since=5").wantClose(CloseInternal)
 		})
 	}
+}
+
+// An outage of the database closes no socket that resumes: it is asked again.
+func TestResumeOutlastsAnOutage(t *testing.T) {
+	t.Parallel()
+	log := &outage{pages: pages{all: [][]event.Event{{logged(6, "mine", "")}}}}
+	log.failures.Store(3)
+	g := newGateway(t, func(h *Handler) { h.History = log }, nil)
+	g.connect(t, "user?id=user_7_a&since=5").want("6")
+	if n := log.failures.Load(); n >= 0 {
+		t.Errorf("%d failures left", n+1)
+	}
+}
+
+// outage is a log that fails for a while.
+type outage struct {
+	pages
+	failures atomic.Int32
+}
+
+func (o *outage) After(ctx context.Context, places []Place, behind uint64) (Page, error) {
+	if o.failures.Add(-1) >= 0 {
+		return Page{}, errors.New("down")
+	}
+	return o.pages.After(ctx, places, behind)
 }
 
 func TestResumeWithoutALogIsRefused(t *testing.T) {
