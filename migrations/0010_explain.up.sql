@@ -121,6 +121,7 @@ END $$;
 
 -- explain: whether this client may see this event, by the roles of now, and why. event is null when the log does not hold
 -- it, client when there is none (a deleted one there is). Never any of the event's body.
+-- Whoever may execute it learns who has which role: grant it with care.
 --   oldest, newest   the seqs that the log holds (null: none); last is the last that was ever given
 --   may_see          it receives the event;   as_deleted: it receives a DB_DELETE instead
 --   clauses          of those who receive the event;   former: of those who saw the object before (null: no DB_DELETE goes out)
