@@ -4,6 +4,8 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
+	"math"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -16,6 +18,9 @@ type History struct {
 
 //go:embed sql/places.sql
 var placesSQL string
+
+//go:embed sql/began.sql
+var beganSQL string
 
 //go:embed sql/resume.sql
 var resumeSQL string
@@ -43,28 +48,72 @@ func (p Place) Missed(seq int64, xid uint64) bool {
 func (h *History) Places(ctx context.Context, cursors []int64) (places map[int64]Place, oldest int64, err error) {
 	var batch pgx.Batch
 	batch.Queue(placesSQL, cursors)
+	batch.Queue(beganSQL, cursors)
 	batch.Queue(oldestSQL)
 	answers := h.Pool.SendBatch(ctx, &batch)
 	defer func() { _ = answers.Close() }()
-	rows, err := answers.Query()
-	if err != nil {
+	fail := func(err error) (map[int64]Place, int64, error) {
 		return nil, 0, fmt.Errorf("look for cursors in the event log: %w", err)
 	}
 	places = map[int64]Place{}
 	var p Place
 	var text string
-	if _, err := pgx.ForEachRow(rows, []any{&p.Cursor, &p.xid, &text, &p.Behind}, func() error {
+	rows, _ := answers.Query() // its error is that of the rows
+	if _, err := pgx.ForEachRow(rows, []any{&p.Cursor, &p.xid, &text}, func() error {
 		snapshot, err := ParseSnapshot(text)
 		p.snapshot = snapshot.before(p.xid)
 		places[p.Cursor] = p
 		return err
 	}); err != nil {
-		return nil, 0, fmt.Errorf("look for cursors in the event log: %w", err)
+		return fail(err)
+	}
+	var began began
+	var xid uint64
+	var seq int64
+	rows, _ = answers.Query()
+	if _, err := pgx.ForEachRow(rows, []any{&xid, &seq}, func() error {
+		began.xids, began.seqs = append(began.xids, xid), append(began.seqs, seq)
+		return nil
+	}); err != nil {
+		return fail(err)
 	}
 	if err := answers.QueryRow().Scan(&oldest); err != nil {
-		return nil, 0, fmt.Errorf("look how far the event log reaches back: %w", err)
+		return fail(err)
+	}
+	began.accumulate()
+	for cursor, p := range places {
+		p.Behind = min(cursor, began.lowest(p.snapshot)-1)
+		places[cursor] = p
 	}
 	return places, oldest, nil
+}
+
+// began says with which seq transactions begin, by their ids, ascending.
+type began struct {
+	xids   []uint64
+	seqs   []int64
+	onward []int64 // the lowest seq of this transaction and all later ones
+}
+
+func (b *began) accumulate() {
+	b.onward = slices.Clone(b.seqs)
+	for i := len(b.onward) - 2; i >= 0; i-- {
+		b.onward[i] = min(b.onward[i], b.onward[i+1])
+	}
+}
+
+// lowest is the lowest seq of the transactions that a snapshot does not see.
+func (b *began) lowest(s Snapshot) int64 {
+	lowest := int64(math.MaxInt64)
+	if i, _ := slices.BinarySearch(b.xids, s.xmax); i < len(b.xids) {
+		lowest = b.onward[i]
+	}
+	for _, xid := range s.running {
+		if i, isThere := slices.BinarySearch(b.xids, xid); isThere {
+			lowest = min(lowest, b.seqs[i])
+		}
+	}
+	return lowest
 }
 
 // Stretch is a part of the log.

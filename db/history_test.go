@@ -1,10 +1,14 @@
 package db_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"terasocket/db"
 	"terasocket/db/dbtest"
@@ -105,6 +109,55 @@ func TestWhatAClientHasMissed(t *testing.T) {
 				t.Errorf("who has heard %q, beside %q, missed %q, want %q", cursor, others, got, want)
 			}
 		}
+	}
+}
+
+// A large transaction that was open when all these clients left is looked at once, not once for each.
+func TestPlacesBesideALargeOpenTransaction(t *testing.T) {
+	b, h := archive(t)
+	b.record(b.pool, "before")
+	large := b.begin()
+	b.record(large, slices.Repeat([]string{"large"}, 20_000)...)
+	b.record(b.pool, slices.Repeat([]string{"cursor"}, 1000)...)
+	b.commit(large)
+	if _, err := b.pool.Exec(t.Context(), "ANALYZE terasocket.events"); err != nil {
+		t.Fatal(err)
+	}
+	cursors := make([]int64, 1000)
+	for i := range cursors {
+		cursors[i] = 20_002 + int64(i)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	places, _, err := h.Places(ctx, cursors)
+	if err != nil || len(places) != len(cursors) {
+		t.Fatalf("%d places, %v", len(places), err)
+	}
+	for cursor, p := range places {
+		if p.Behind != 1 {
+			t.Fatalf("cursor %d is behind %d, want 1", cursor, p.Behind)
+		}
+	}
+}
+
+// A transaction that is running may be as new as the snapshot is, which then does not list it, and have taken its seq
+// before rows that the snapshot sees.
+func TestAPlaceIsBehindWhoWasRunningUnlisted(t *testing.T) {
+	b, h := archive(t)
+	b.record(b.pool, "before")
+	older, newer := b.begin(), b.begin()
+	for _, tx := range []pgx.Tx{older, newer} {
+		if _, err := tx.Exec(t.Context(), "SELECT pg_current_xact_id()"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.record(newer, "running")
+	b.record(older, "seen")
+	b.commit(older)
+	b.record(b.pool, "cursor")
+	b.commit(newer)
+	if got := b.missed(h, "cursor"); fmt.Sprint(got) != "[running]" {
+		t.Errorf("missed %q", got)
 	}
 }
 

@@ -158,8 +158,11 @@ type part struct {
 
 // has says whether the client was told of this event, or had heard it before, or may not.
 func (r *replayed) has(e *event.Event) bool {
-	if !r.place.Missed(e.Seq, e.XID) {
+	switch {
+	case !r.place.Missed(e.Seq, e.XID):
 		return true
+	case e.Seq <= r.place.Behind(): // committed since its place was looked for: no page went back to it
+		return false
 	}
 	i, _ := slices.BinarySearchFunc(r.parts, e.Seq, func(p part, seq uint64) int { return cmp.Compare(p.upTo, seq) })
 	return i < len(r.parts) && r.parts[i].sees != nil && r.parts[i].sees(e.XID)

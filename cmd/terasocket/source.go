@@ -65,7 +65,7 @@ type history struct {
 	log *db.History
 }
 
-// pageRows is how much of the log a replay reads at a time.
+// pageRows is how much of the log a replay reads at a time. (More than ws takes for near: ws/reader.go.)
 const pageRows = 256
 
 // place is where a client stands.
