@@ -19,19 +19,20 @@ type History interface {
 	After(ctx context.Context, places []Place, behind uint64) (Page, error)
 }
 
-// Place is where a client stands in the log.
+// Place is where a client stands in the log. It is looked for after the client is in the hub: what is new since comes live.
 type Place interface {
-	Behind() uint64              // what it may have missed is behind this seq
-	Missed(seq, xid uint64) bool // whether it may have missed that event
+	Behind() uint64              // what the client may have missed is behind this seq
+	Last() uint64                // and not beyond this one
+	Missed(seq, xid uint64) bool // whether it may have missed that event, which is not new
+	IsNew(xid uint64) bool       // whether the transaction has ended since the place was looked for
 }
 
 // Page is a part of the log.
 type Page struct {
 	Events []event.Event
-	Last   uint64                // seq to go on behind
-	IsLast bool                  // there is no more
-	Oldest uint64                // seq of the oldest event that is held, 0 when there is none
-	Sees   func(xid uint64) bool // whether an event up to Last would be in the page if it is of this transaction
+	Last   uint64 // seq to go on behind
+	IsLast bool   // there is no more
+	Oldest uint64 // seq of the oldest event that is held, 0 when there is none
 }
 
 // TrimmedError says that the log does not reach back to what a client has missed.

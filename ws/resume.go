@@ -1,10 +1,8 @@
 package ws
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -39,10 +37,10 @@ func newResumer(history History, audience Audience, roster Roster) *resumer {
 // run brings c up to date and then lets the live events through. It ends when it is done, or c is closing: ctx ends with
 // c.
 func (r *resumer) run(ctx context.Context, c *Conn) {
-	var told *replayed
+	var place Place
 	var err error
 	if c.Since > 0 {
-		told, err = r.replay(ctx, c)
+		place, err = r.replay(ctx, c)
 	}
 	if trimmed := (*TrimmedError)(nil); errors.As(err, &trimmed) {
 		// what can be told is told: from where on the log is whole
@@ -60,7 +58,7 @@ func (r *resumer) run(ctx context.Context, c *Conn) {
 		}
 		return
 	}
-	c.goLive(told, reflected)
+	c.goLive(place, reflected)
 }
 
 // snapshot tells the presence of everyone that c may see, and returns which transactions that reflects.
@@ -85,10 +83,9 @@ func (r *resumer) snapshot(ctx context.Context, c *Conn) (reflected func(xid uin
 	return reflected, nil
 }
 
-// replay tells c what it has missed.
-func (r *resumer) replay(ctx context.Context, c *Conn) (*replayed, error) {
+// replay tells c what it has missed, and returns where it stood.
+func (r *resumer) replay(ctx context.Context, c *Conn) (Place, error) {
 	defer r.reader.join()()
-	told := new(replayed)
 	a := &ask{cursor: c.Since}
 	for {
 		if err := c.pace(ctx); err != nil {
@@ -102,10 +99,8 @@ func (r *resumer) replay(ctx context.Context, c *Conn) (*replayed, error) {
 		if err != nil {
 			return nil, err
 		}
-		told.place = a.place
-		told.parts = append(told.parts, part{a.behind, page.Sees})
-		if isWhole && page.IsLast {
-			return told, nil
+		if isWhole && (page.IsLast || a.behind >= a.place.Last()) {
+			return a.place, nil
 		}
 	}
 }
@@ -141,31 +136,6 @@ func (c *Conn) take(page *sharedPage, a *ask) (isWhole bool, err error) {
 	}
 	a.behind = max(a.behind, page.Last)
 	return true, nil
-}
-
-// replayed is what a client was told by a replay.
-type replayed struct {
-	place Place
-	parts []part
-}
-
-// part says that the client was told of all events up to this seq, and beyond that of the part before, whose transactions
-// were seen when they were read.
-type part struct {
-	upTo uint64
-	sees func(xid uint64) bool // nil: none
-}
-
-// has says whether the client was told of this event, or had heard it before, or may not.
-func (r *replayed) has(e *event.Event) bool {
-	switch {
-	case !r.place.Missed(e.Seq, e.XID):
-		return true
-	case e.Seq <= r.place.Behind(): // committed since its place was looked for: no page went back to it
-		return false
-	}
-	i, _ := slices.BinarySearchFunc(r.parts, e.Seq, func(p part, seq uint64) int { return cmp.Compare(p.upTo, seq) })
-	return i < len(r.parts) && r.parts[i].sees != nil && r.parts[i].sees(e.XID)
 }
 
 // heldFrame waits until the socket is open and up to date.
@@ -226,12 +196,12 @@ func (c *Conn) isCrowded() bool {
 // goLive lets through what was held meanwhile, but for what the client was told, and all that follows. The dispatcher may
 // still be behind: what it delivers late is skipped too, up to the first event that was not told, since events come in
 // the order of their commits.
-func (c *Conn) goLive(told *replayed, reflected func(xid uint64) bool) {
+func (c *Conn) goLive(place Place, reflected func(xid uint64) bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	held := c.held
 	c.held, c.bytes, c.resuming = nil, 0, false
-	c.told, c.reflected = told, reflected
+	c.from, c.reflected = place, reflected
 	for _, h := range held {
 		if c.code == 0 && !c.wasTold(h.event) {
 			c.written(c.ws.WritePreparedMessage(h.frame))
@@ -244,11 +214,11 @@ func (c *Conn) wasTold(e *event.Event) bool {
 	if e == nil {
 		return false
 	}
-	if c.told != nil {
-		if c.told.has(e) {
+	if c.from != nil {
+		if !c.from.IsNew(e.XID) {
 			return true
 		}
-		c.told = nil
+		c.from = nil
 	}
 	if c.reflected != nil && isPresence(e) {
 		if c.reflected(e.XID) {

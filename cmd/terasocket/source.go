@@ -74,6 +74,9 @@ type place struct{ db.Place }
 // Behind is a seq: what the client may have missed is behind it.
 func (p place) Behind() uint64 { return uint64(p.Place.Behind) }
 
+// Last is a seq: what the client may have missed is not beyond it.
+func (p place) Last() uint64 { return uint64(p.Place.Last) }
+
 // Missed says whether the client may have missed this event.
 func (p place) Missed(seq, xid uint64) bool { return p.Place.Missed(int64(seq), xid) }
 
@@ -108,7 +111,7 @@ func (h *history) After(ctx context.Context, places []ws.Place, behind uint64) (
 	}
 	page := ws.Page{Last: behind, IsLast: len(s.Rows) < pageRows, Oldest: uint64(s.Oldest)}
 	if n := len(s.Rows); n > 0 {
-		page.Events, page.Last, page.Sees = h.events(s.Rows), uint64(s.Rows[n-1].Seq), s.Now.Sees
+		page.Events, page.Last = h.events(s.Rows), uint64(s.Rows[n-1].Seq)
 	}
 	return page, nil
 }
