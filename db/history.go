@@ -4,6 +4,8 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
+	"math"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -17,6 +19,9 @@ type History struct {
 //go:embed sql/places.sql
 var placesSQL string
 
+//go:embed sql/began.sql
+var beganSQL string
+
 //go:embed sql/resume.sql
 var resumeSQL string
 
@@ -24,15 +29,23 @@ var resumeSQL string
 // the transactions that the snapshot of that row sees, and of the row's own those up to it.
 type Place struct {
 	Cursor int64
-	Behind int64 // what it may have missed, of the transactions that Now sees, is behind this seq
-	Now    Snapshot
+	Behind int64 // what it may have missed is behind this seq
+	Last   int64 // and not beyond this one
 
 	xid      uint64 // of the row
 	snapshot Snapshot
+	now      Snapshot // when its place was looked for
 }
 
-// Missed says whether the client may have missed this row.
+// IsNew says whether this row was committed after the client's place was looked for: it is not of the past.
+func (p Place) IsNew(xid uint64) bool { return !p.now.Sees(xid) }
+
+// Missed says whether the client may have missed this row of the past. New rows are left out: a client that leaves in the
+// middle could have heard one, and would not be told of those before it any more.
 func (p Place) Missed(seq int64, xid uint64) bool {
+	if p.IsNew(xid) {
+		return false
+	}
 	if xid == p.xid {
 		return seq > p.Cursor
 	}
@@ -43,40 +56,88 @@ func (p Place) Missed(seq int64, xid uint64) bool {
 // is held, 0 when there is none.
 func (h *History) Places(ctx context.Context, cursors []int64) (places map[int64]Place, oldest int64, err error) {
 	var batch pgx.Batch
+	batch.Queue("SELECT pg_current_snapshot()::text")
 	batch.Queue(placesSQL, cursors)
-	batch.Queue(oldestSQL)
+	batch.Queue(beganSQL, cursors)
+	batch.Queue("SELECT coalesce(min(seq), 0), coalesce(max(seq), 0) FROM terasocket.events")
 	answers := h.Pool.SendBatch(ctx, &batch)
 	defer func() { _ = answers.Close() }()
-	rows, err := answers.Query()
-	if err != nil {
+	fail := func(err error) (map[int64]Place, int64, error) {
 		return nil, 0, fmt.Errorf("look for cursors in the event log: %w", err)
 	}
 	places = map[int64]Place{}
 	var p Place
-	var text, now string
-	if _, err := pgx.ForEachRow(rows, []any{&p.Cursor, &p.xid, &text, &p.Behind, &now}, func() error {
+	var text string
+	if err := answers.QueryRow().Scan(&text); err != nil {
+		return fail(err)
+	}
+	if p.now, err = ParseSnapshot(text); err != nil {
+		return fail(err)
+	}
+	rows, _ := answers.Query() // its error is that of the rows
+	if _, err := pgx.ForEachRow(rows, []any{&p.Cursor, &p.xid, &text}, func() error {
 		snapshot, err := ParseSnapshot(text)
-		if err != nil {
-			return err
-		}
 		p.snapshot = snapshot.before(p.xid)
-		p.Now, err = ParseSnapshot(now)
 		places[p.Cursor] = p
 		return err
 	}); err != nil {
-		return nil, 0, fmt.Errorf("look for cursors in the event log: %w", err)
+		return fail(err)
 	}
-	if err := answers.QueryRow().Scan(&oldest); err != nil {
-		return nil, 0, fmt.Errorf("look how far the event log reaches back: %w", err)
+	var began began
+	var xid uint64
+	var seq int64
+	rows, _ = answers.Query()
+	if _, err := pgx.ForEachRow(rows, []any{&xid, &seq}, func() error {
+		began.xids, began.seqs = append(began.xids, xid), append(began.seqs, seq)
+		return nil
+	}); err != nil {
+		return fail(err)
+	}
+	var last int64
+	if err := answers.QueryRow().Scan(&oldest, &last); err != nil {
+		return fail(err)
+	}
+	began.accumulate()
+	for cursor, p := range places {
+		p.Last = last
+		p.Behind = min(cursor, began.lowest(p.snapshot)-1)
+		places[cursor] = p
 	}
 	return places, oldest, nil
+}
+
+// began says with which seq transactions begin, by their ids, ascending.
+type began struct {
+	xids   []uint64
+	seqs   []int64
+	onward []int64 // the lowest seq of this transaction and all later ones
+}
+
+func (b *began) accumulate() {
+	b.onward = slices.Clone(b.seqs)
+	for i := len(b.onward) - 2; i >= 0; i-- {
+		b.onward[i] = min(b.onward[i], b.onward[i+1])
+	}
+}
+
+// lowest is the lowest seq of the transactions that a snapshot does not see.
+func (b *began) lowest(s Snapshot) int64 {
+	lowest := int64(math.MaxInt64)
+	if i, _ := slices.BinarySearch(b.xids, s.xmax); i < len(b.xids) {
+		lowest = b.onward[i]
+	}
+	for _, xid := range s.running {
+		if i, isThere := slices.BinarySearch(b.xids, xid); isThere {
+			lowest = min(lowest, b.seqs[i])
+		}
+	}
+	return lowest
 }
 
 // Stretch is a part of the log.
 type Stretch struct {
 	Rows   []Row
-	Now    Snapshot // of the moment in which the rows were read; zero when there are none
-	Oldest int64    // seq of the oldest row that is held, 0 when there is none
+	Oldest int64 // seq of the oldest row that is held, 0 when there is none
 }
 
 const oldestSQL = "SELECT coalesce(min(seq), 0) FROM terasocket.events"
@@ -95,19 +156,12 @@ func (h *History) After(ctx context.Context, places []Place, behind int64, limit
 	batch.Queue(oldestSQL) // asked last: what is held now was held while the rows were read
 	answers := h.Pool.SendBatch(ctx, &batch)
 	defer func() { _ = answers.Close() }()
-	found, err := withSnapshots(answers.Query())
+	result, _ := answers.Query() // its error is that of the rows
+	rows, err := pgx.CollectRows(result, pgx.RowToStructByPos[Row])
 	if err != nil {
-		return Stretch{}, err
+		return Stretch{}, fmt.Errorf("read the event log: %w", err)
 	}
-	s := Stretch{Rows: make([]Row, len(found))}
-	for i, r := range found {
-		s.Rows[i] = r.Row
-	}
-	if len(found) > 0 {
-		if s.Now, err = ParseSnapshot(found[0].Snapshot); err != nil {
-			return Stretch{}, err
-		}
-	}
+	s := Stretch{Rows: rows}
 	if err := answers.QueryRow().Scan(&s.Oldest); err != nil {
 		return Stretch{}, fmt.Errorf("look how far the event log reaches back: %w", err)
 	}

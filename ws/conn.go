@@ -50,7 +50,7 @@ type Conn struct {
 	replayed chan struct{} // closed when the resumer has ended; nil: there is none
 
 	// what it was told before it went live and the dispatcher may still bring; nil: nothing
-	told      *replayed
+	from      Place // where it stood: it was told all that is not new since
 	reflected func(xid uint64) bool
 
 	data, control bucket // of the reading goroutine

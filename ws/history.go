@@ -19,13 +19,12 @@ type History interface {
 	After(ctx context.Context, places []Place, behind uint64) (Page, error)
 }
 
-// Place is where a client stands in the log, and until where it is to be told: what had happened when the place was
-// looked for. What happens later comes live, in the order of commits. (If it came with a later page, an event with a
-// smaller seq could follow one that was recorded after it, and be lost by whoever is cut off in between.)
+// Place is where a client stands in the log. It is looked for after the client is in the hub: what is new since comes live.
 type Place interface {
-	Behind() uint64              // what it may have missed and Sees is behind this seq
-	Missed(seq, xid uint64) bool // whether it may have missed that event
-	Sees(xid uint64) bool        // whether that transaction had ended
+	Behind() uint64              // what the client may have missed is behind this seq
+	Last() uint64                // and not beyond this one
+	Missed(seq, xid uint64) bool // whether it may have missed that event, which is not new
+	IsNew(xid uint64) bool       // whether the transaction has ended since the place was looked for
 }
 
 // Page is a part of the log.

@@ -24,10 +24,12 @@ type tape struct {
 	pages, lookup int
 }
 
-type spot uint64
+type spot struct{ since, last uint64 }
 
-func (s spot) Behind() uint64              { return uint64(s) }
-func (s spot) Missed(seq, xid uint64) bool { return xid > uint64(s) }
+func (s spot) Behind() uint64            { return s.since }
+func (s spot) Last() uint64              { return s.last }
+func (s spot) Missed(_, xid uint64) bool { return xid > s.since }
+func (s spot) IsNew(xid uint64) bool     { return xid > s.last }
 
 func (s spot) Sees(xid uint64) bool { return xid < 1<<32 }
 
@@ -38,7 +40,7 @@ func (t *tape) Places(_ context.Context, cursors []uint64) ([]Place, uint64, err
 	places := make([]Place, len(cursors))
 	for i, cursor := range cursors {
 		if cursor >= t.oldest && cursor <= t.last {
-			places[i] = spot(cursor)
+			places[i] = spot{cursor, t.last}
 		}
 	}
 	return places, t.oldest, nil

@@ -37,10 +37,10 @@ func newResumer(history History, audience Audience, roster Roster) *resumer {
 // run brings c up to date and then lets the live events through. It ends when it is done, or c is closing: ctx ends with
 // c.
 func (r *resumer) run(ctx context.Context, c *Conn) {
-	var told *replayed
+	var place Place
 	var err error
 	if c.Since > 0 {
-		told, err = r.replay(ctx, c)
+		place, err = r.replay(ctx, c)
 	}
 	if trimmed := (*TrimmedError)(nil); errors.As(err, &trimmed) {
 		// what can be told is told: from where on the log is whole
@@ -58,7 +58,7 @@ func (r *resumer) run(ctx context.Context, c *Conn) {
 		}
 		return
 	}
-	c.goLive(told, reflected)
+	c.goLive(place, reflected)
 }
 
 // snapshot tells the presence of everyone that c may see, and returns which transactions that reflects.
@@ -83,10 +83,9 @@ func (r *resumer) snapshot(ctx context.Context, c *Conn) (reflected func(xid uin
 	return reflected, nil
 }
 
-// replay tells c what it has missed.
-func (r *resumer) replay(ctx context.Context, c *Conn) (*replayed, error) {
+// replay tells c what it has missed, and returns where it stood.
+func (r *resumer) replay(ctx context.Context, c *Conn) (Place, error) {
 	defer r.reader.join()()
-	told := new(replayed)
 	a := &ask{cursor: c.Since}
 	for {
 		if err := c.pace(ctx); err != nil {
@@ -96,13 +95,12 @@ func (r *resumer) replay(ctx context.Context, c *Conn) (*replayed, error) {
 		if err != nil {
 			return nil, err
 		}
-		told.place = a.place
 		isWhole, err := c.take(page, a)
 		if err != nil {
 			return nil, err
 		}
-		if isWhole && page.IsLast {
-			return told, nil
+		if isWhole && (page.IsLast || a.behind >= a.place.Last()) {
+			return a.place, nil
 		}
 	}
 }
@@ -142,7 +140,7 @@ func (c *Conn) take(page *sharedPage, a *ask) (isWhole bool, err error) {
 			}
 			at = e.Seq
 		}
-		if !a.place.Missed(e.Seq, e.XID) || !a.place.Sees(e.XID) || !page.isFor(c.Identity.Principal, e) {
+		if !a.place.Missed(e.Seq, e.XID) || !page.isFor(c.Identity.Principal, e) {
 			continue
 		}
 		frame, err := page.frame(i, c.Encoding)
@@ -155,14 +153,6 @@ func (c *Conn) take(page *sharedPage, a *ask) (isWhole bool, err error) {
 	}
 	a.behind = max(a.behind, page.Last)
 	return true, nil
-}
-
-// replayed is what a client is told by a replay.
-type replayed struct{ place Place }
-
-// has says whether the client is told of this event, or had heard it before, or may not.
-func (r *replayed) has(e *event.Event) bool {
-	return !r.place.Missed(e.Seq, e.XID) || r.place.Sees(e.XID)
 }
 
 // heldFrame waits until the socket is open and up to date.
@@ -221,13 +211,13 @@ func (c *Conn) isCrowded() bool {
 }
 
 // goLive lets through what was held meanwhile, but for what the client was told, and all that follows. The dispatcher may
-// still be behind: what it delivers late of that is skipped too.
-func (c *Conn) goLive(told *replayed, reflected func(xid uint64) bool) {
+// still be behind: what it delivers late of the past is skipped too, whenever that is.
+func (c *Conn) goLive(place Place, reflected func(xid uint64) bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	held := c.held
 	c.held, c.bytes, c.resuming = nil, 0, false
-	c.told, c.reflected = told, reflected
+	c.from, c.reflected = place, reflected
 	for _, h := range held {
 		if c.code == 0 && !c.wasTold(h.event) {
 			c.written(c.ws.WritePreparedMessage(h.frame))
@@ -240,7 +230,7 @@ func (c *Conn) wasTold(e *event.Event) bool {
 	if e == nil {
 		return false
 	}
-	if c.told != nil && c.told.has(e) {
+	if c.from != nil && !c.from.IsNew(e.XID) {
 		return true
 	}
 	if c.reflected != nil && isPresence(e) {

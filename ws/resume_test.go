@@ -23,12 +23,16 @@ type pages struct {
 	then func(page int)
 }
 
+// past is the transaction of everything that was replayed.
+const past = 1
+
 // start is the place of a client that may have missed everything.
-type start struct{ isEmpty bool } // the log
+type start struct{ last uint64 }
 
 func (start) Behind() uint64          { return 0 }
+func (s start) Last() uint64          { return s.last }
 func (start) Missed(_, _ uint64) bool { return true }
-func (s start) Sees(xid uint64) bool  { return xid == 0 && !s.isEmpty }
+func (start) IsNew(xid uint64) bool   { return xid != past }
 
 func (p pages) Places(_ context.Context, cursors []uint64) ([]Place, uint64, error) {
 	places := make([]Place, len(cursors))
@@ -36,7 +40,7 @@ func (p pages) Places(_ context.Context, cursors []uint64) ([]Place, uint64, err
 		return places, trimmed.Oldest, nil
 	}
 	for i := range places {
-		places[i] = start{len(p.all) == 0}
+		places[i] = start{uint64(100 * len(p.all))}
 	}
 	return places, 1, p.err
 }
@@ -72,13 +76,6 @@ func logged(seq uint64, to, notTo string) event.Event {
 	return e
 }
 
-// newer is of a transaction that ended after the replay began.
-func newer(seq uint64, value string) *event.Event {
-	e := change(seq, value)
-	e.XID = 1
-	return e
-}
-
 func TestResumeReplaysThenGoesLive(t *testing.T) {
 	t.Parallel()
 	var g *gateway
@@ -90,15 +87,17 @@ func TestResumeReplaysThenGoesLive(t *testing.T) {
 	log.then = func(page int) {
 		switch page {
 		case 0: // live while the replay reads: held
-			g.Deliver(NewFrames(change(202, "202")), []access.Principal{user(7)}, nil)
+			e := change(202, "202")
+			e.XID = past
+			g.Deliver(NewFrames(e), []access.Principal{user(7)}, nil)
 		case 2:
-			g.Deliver(NewFrames(newer(303, "live, held")), []access.Principal{user(7)}, nil)
+			g.Deliver(NewFrames(change(303, "live, held")), []access.Principal{user(7)}, nil)
 		}
 	}
 	g = newGateway(t, func(h *Handler) { h.History = log }, nil)
 	c := g.connect(t, "user?id=user_7_a&since=50")
 	c.want("2", "101", "201", "202", "live, held")
-	g.Deliver(NewFrames(newer(304, "live")), []access.Principal{user(7)}, nil)
+	g.Deliver(NewFrames(change(304, "live")), []access.Principal{user(7)}, nil)
 	c.want("live")
 }
 
@@ -109,8 +108,11 @@ func TestResumeSkipsWhatTheDispatcherBringsLate(t *testing.T) {
 	}, nil)
 	c := g.connect(t, "user?id=user_7_a&since=50")
 	c.want("1", "2", "3")
-	// a dispatcher that catches up does not bring them in the order of commits
-	for _, e := range []*event.Event{change(2, "2"), newer(104, "104"), change(3, "3"), newer(105, "105")} {
+	for _, late := range []uint64{2, 3, 104, 105} {
+		e := change(late, fmt.Sprint(late))
+		if late < 100 {
+			e.XID = past
+		}
 		g.Deliver(NewFrames(e), []access.Principal{user(7)}, nil)
 	}
 	c.want("104", "105")

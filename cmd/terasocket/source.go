@@ -65,7 +65,7 @@ type history struct {
 	log *db.History
 }
 
-// pageRows is how much of the log a replay reads at a time.
+// pageRows is how much of the log a replay reads at a time. (More than ws takes for near: ws/reader.go.)
 const pageRows = 256
 
 // place is where a client stands.
@@ -74,11 +74,11 @@ type place struct{ db.Place }
 // Behind is a seq: what the client may have missed is behind it.
 func (p place) Behind() uint64 { return uint64(p.Place.Behind) }
 
+// Last is a seq: what the client may have missed is not beyond it.
+func (p place) Last() uint64 { return uint64(p.Place.Last) }
+
 // Missed says whether the client may have missed this event.
 func (p place) Missed(seq, xid uint64) bool { return p.Place.Missed(int64(seq), xid) }
-
-// Sees says whether that transaction had ended when the place was looked for.
-func (p place) Sees(xid uint64) bool { return p.Now.Sees(xid) }
 
 // Places says where clients stand that have heard the log up to these cursors.
 func (h *history) Places(ctx context.Context, cursors []uint64) ([]ws.Place, uint64, error) {

@@ -1,4 +1,4 @@
--- What clients may have missed: every row of a transaction that had not ended in a snapshot, each with the snapshot now.
+-- What clients may have missed: every row of a transaction that had not ended in a snapshot.
 -- The audience is that of now: who must hold the recorded routing keys and those that the object, asked once a page, has
 -- by now. (Keys of no clause are nobody's, and stay so.)
 -- $1 text: the snapshot; $2 bigint: rows behind this seq; $3: how many at most
@@ -17,8 +17,7 @@ WITH page AS MATERIALIZED (
 SELECT p.seq, p.xid, p.at, p.topic, p.type, coalesce(p.op, ''), coalesce(p.object_type, ''), coalesce(p.object_id, 0),
        p.body::text,
        (CASE WHEN jsonb_typeof(p.audience) = 'array' AND p.audience <> '[]' THEN p.audience || n.keys ELSE p.audience END)::text,
-       CASE WHEN p.former_body IS NULL THEN '' ELSE p.former::text END, coalesce(p.former_body::text, ''),
-       pg_current_snapshot()::text
+       CASE WHEN p.former_body IS NULL THEN '' ELSE p.former::text END, coalesce(p.former_body::text, '')
 FROM   page p
 JOIN   present n ON n.type = p.type AND n.object_type = coalesce(p.object_type, '') AND n.object_id = coalesce(p.object_id, 0)
                 AND n.message = p.message
