@@ -2,10 +2,12 @@
 
 GO       ?= go
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-FUZZTIME ?= 20s
+FUZZTIME ?= 30s
+CHAOS_TIME ?= 2m
+CHAOS_SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help postgres compiler build test check demo bench fuzz clean
+.PHONY: help postgres compiler build test check demo bench fuzz chaos clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -85,12 +87,15 @@ demo: postgres build ## run a made-up installation on a throw-away PostgreSQL
 bench: postgres ## run all benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem -timeout 30m ./...
 
-fuzz: ## run every fuzz test for FUZZTIME (20s)
+fuzz: ## run every fuzz test for FUZZTIME (30s)
 	@set -e; for pkg in $$($(GO) list ./...); do \
 		for f in $$($(GO) test -list '^Fuzz' "$$pkg" | grep '^Fuzz' || true); do \
-			echo "$$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) "$$pkg"; \
+			echo "$$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x "$$pkg"; \
 		done; \
 	done
+
+chaos: postgres compiler ## the long fault suite: CHAOS_TIME (2m) of faults, CHAOS_SEED to repeat
+	CGO_ENABLED=1 CHAOS_TIME=$(CHAOS_TIME) CHAOS_SEED=$(CHAOS_SEED) $(GO) test -count 1 -v -timeout 60m -run '^TestChaos$$' ./cmd/terasocket
 
 clean: ## remove what the targets above built
 	rm -rf bin .demo *.test *.prof

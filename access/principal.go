@@ -55,6 +55,10 @@ type Identity struct {
 	Principal
 	UUID string
 	Name string
+
+	// Snapshot is PostgreSQL's, in which a connect token was redeemed: what had happened to the principal by then. "" where
+	// there was no token.
+	Snapshot string
 }
 
 // ParseRef reads "KIND:UUID", as `terasocket tail --as user:UUID` takes it. Whether there is such a one is not looked at.

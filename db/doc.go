@@ -19,7 +19,9 @@
 //  1. The connection is lost, or the queue of hints overflows: LISTEN again, then read every row that the cursor does
 //     not see and that was not handed out; then go on. Transactions that were open at that moment notify later.
 //  2. A notification does not come (a full queue, a prepared transaction): every few seconds the Feed looks for rows of
-//     transactions that ended before its last look, and hands out what no notification announced.
+//     transactions that ended before its last look, and hands out what no notification announced. It does so too before
+//     it hands out a row whose snapshot sees more than the cursor: a client's cursor is the last row that it heard, and
+//     when it comes back it is told what the snapshot of that row does not see.
 //  3. A statement fails: nothing has moved, the next call of Next does the same again.
 //
 // # Concurrency

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -122,14 +123,21 @@ func (f *Feed) look(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("look at the event log: %w", err)
 	}
-	f.looked = time.Now()
-	f.backlog, f.next, f.before = f.notDone(seqs), until, &now
-	if n := len(f.backlog); n > 0 {
+	f.looked, f.before = time.Now(), &now
+	if until.isAfter(f.cursor) {
+		f.next = until
+	}
+	f.unannounced(f.notDone(seqs))
+	f.advance()
+	return nil
+}
+
+func (f *Feed) unannounced(seqs []int64) {
+	f.backlog = seqs
+	if n := len(seqs); n > 0 {
 		f.cfg.Metrics.Unannounced.Add(float64(n))
 		f.cfg.Log.Warn("rows in the event log that no notification announced", "rows", n)
 	}
-	f.advance()
-	return nil
 }
 
 func (f *Feed) readBacklog(ctx context.Context) ([]Row, error) {
@@ -159,8 +167,11 @@ func (f *Feed) readHints(ctx context.Context) ([]Row, error) {
 	if len(wanted) == 0 {
 		return nil, nil
 	}
-	rows, err := f.log.hinted(ctx, wanted, f.cfg.BatchRows)
+	rows, newest, err := f.log.hinted(ctx, wanted, f.cfg.BatchRows)
 	if err != nil {
+		return nil, err
+	}
+	if err := f.complete(ctx, rows, newest); err != nil || len(f.backlog) > 0 {
 		return nil, err
 	}
 	if len(rows) < f.cfg.BatchRows {
@@ -176,6 +187,32 @@ func (f *Feed) readHints(ctx context.Context) ([]Row, error) {
 		}
 	}
 	return rows, nil
+}
+
+// complete looks for rows that newest, a snapshot of these rows, sees and that no notification announced. They become
+// the backlog, to be handed out first: a client that hears a row and comes back with it is told nothing more of what that
+// row's snapshot sees.
+func (f *Feed) complete(ctx context.Context, rows []Row, newest Snapshot) error {
+	if !newest.isAfter(f.cursor) {
+		return nil
+	}
+	now, seqs, err := f.log.missed(ctx, f.cursor, &newest)
+	if err != nil {
+		return err
+	}
+	if newest.isAfter(now) {
+		f.cfg.Log.Error("a row of the event log has a snapshot of the future: its neighbours may come late", "event", rows[len(rows)-1].Seq)
+		return nil
+	}
+	pending := make(map[int64]bool, len(rows))
+	for _, r := range rows {
+		pending[r.Seq] = true
+	}
+	f.unannounced(slices.DeleteFunc(f.notDone(seqs), func(seq int64) bool { return pending[seq] }))
+	if len(f.backlog) == 0 {
+		f.next = &newest
+	}
+	return nil
 }
 
 // handOut drops the rows that were handed out before and notes the others.

@@ -278,19 +278,59 @@ func TestAForgedNotificationMakesNobodyHearAnything(t *testing.T) {
 
 func TestRowsThatNoNotificationAnnouncedAreFound(t *testing.T) {
 	b := setup(t, func(_ *db.ListenerConfig, fc *db.FeedConfig) { fc.LookEvery = 50 * time.Millisecond })
-	tx := b.begin()
-	if _, err := tx.Exec(t.Context(), "ALTER TABLE terasocket.events DISABLE TRIGGER notify"); err != nil {
-		t.Fatal(err)
-	}
-	b.record(tx, "silent")
-	if _, err := tx.Exec(t.Context(), "ALTER TABLE terasocket.events ENABLE TRIGGER notify"); err != nil {
-		t.Fatal(err)
-	}
-	b.commit(tx)
+	b.silently("silent")
 	b.mustHear("silent")
 	if n := testutil.ToFloat64(b.metrics.Unannounced); n != 1 {
 		t.Errorf("%v unannounced rows were counted, want 1", n)
 	}
+	b.record(b.pool, "end")
+	b.mustHear("end")
+}
+
+// silently commits a row that no notification announces.
+func (b *bundle) silently(body string) {
+	b.t.Helper()
+	tx := b.begin()
+	if _, err := tx.Exec(b.t.Context(), "SET LOCAL session_replication_role = replica"); err != nil { // no triggers
+		b.t.Fatal(err)
+	}
+	b.record(tx, body)
+	b.commit(tx)
+}
+
+// A client that has heard a row is told nothing more of what the row's snapshot sees, when it comes back: so all of that
+// must have been handed out before.
+func TestARowComesAfterAllThatItsSnapshotSees(t *testing.T) {
+	b := setup(t)
+	b.silently("silent 1")
+	open := b.begin()
+	if _, err := open.Exec(t.Context(), "SELECT pg_current_xact_id()"); err != nil {
+		t.Fatal(err)
+	}
+	b.record(b.pool, "announced 1")
+	b.silently("silent 2")
+	b.silently("silent 3")
+	b.record(open, "announced 2: an old transaction with a new snapshot")
+	b.record(open, "announced 3: and its next row")
+	b.silently("silent 4")
+	b.commit(open)
+	b.mustHear("silent 1", "announced 1", "silent 2", "silent 3", "announced 2: an old transaction with a new snapshot",
+		"announced 3: and its next row")
+	b.record(b.pool, "end")
+	b.mustHear("silent 4", "end")
+	if n := testutil.ToFloat64(b.metrics.Unannounced); n != 4 {
+		t.Errorf("%v unannounced rows were counted, want 4", n)
+	}
+}
+
+func TestASnapshotOfTheFutureHidesNothing(t *testing.T) {
+	b := setup(t)
+	if _, err := b.pool.Exec(t.Context(), `INSERT INTO terasocket.events (topic, type, body, audience, snapshot)
+		VALUES ('test', 'test', '"from the future"', '[]', '1:999999999:')`); err != nil {
+		t.Fatal(err)
+	}
+	b.record(b.pool, "after")
+	b.mustHear("from the future", "after")
 	b.record(b.pool, "end")
 	b.mustHear("end")
 }

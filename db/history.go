@@ -3,7 +3,6 @@ package db
 import (
 	"context"
 	_ "embed"
-	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
@@ -15,41 +14,97 @@ type History struct {
 	Pool *pgxpool.Pool
 }
 
+//go:embed sql/places.sql
+var placesSQL string
+
 //go:embed sql/resume.sql
 var resumeSQL string
 
-// TrimmedError says that the log does not reach back to what a client has missed.
-type TrimmedError struct {
-	Oldest int64 // seq of the oldest row that is held, 0 when there is none
+// Place is where a client stands in the log that has heard the row Cursor: it has heard, or may not hear, every row of
+// the transactions that the snapshot of that row sees, and of the row's own those up to it.
+type Place struct {
+	Cursor int64
+	Behind int64 // what it may have missed is behind this seq
+
+	xid      uint64 // of the row
+	snapshot Snapshot
 }
 
-func (e *TrimmedError) Error() string {
-	return fmt.Sprintf("the event log does not reach back that far: its oldest row is %d", e.Oldest)
-}
-
-// After gives what a client that has heard the row cursor may have missed: at most limit rows with a seq beyond behind (0
-// at first, then the seq of the last row), in the order of seq. Transactions that were open when cursor was recorded may
-// have committed with smaller seqs, so rows that the client has heard can be among them.
-// Errors: *TrimmedError, or the database's.
-func (h *History) After(ctx context.Context, cursor, behind int64, limit int) ([]Row, error) {
-	var snapshot string
-	err := h.Pool.QueryRow(ctx, "SELECT snapshot::text FROM terasocket.events WHERE seq = $1", cursor).Scan(&snapshot)
-	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
-		return nil, fmt.Errorf("look for the cursor in the event log: %w", err)
+// Missed says whether the client may have missed this row.
+func (p Place) Missed(seq int64, xid uint64) bool {
+	if xid == p.xid {
+		return seq > p.Cursor
 	}
-	var rows []Row
-	if err == nil {
-		if rows, err = (eventLog{h.Pool}).rows(ctx, resumeSQL, snapshot, cursor, behind, limit); err != nil {
-			return nil, err
+	return !p.snapshot.Sees(xid)
+}
+
+// Places gives the places of these cursors, without those that the log does not hold, and the seq of the oldest row that
+// is held, 0 when there is none.
+func (h *History) Places(ctx context.Context, cursors []int64) (places map[int64]Place, oldest int64, err error) {
+	var batch pgx.Batch
+	batch.Queue(placesSQL, cursors)
+	batch.Queue(oldestSQL)
+	answers := h.Pool.SendBatch(ctx, &batch)
+	defer func() { _ = answers.Close() }()
+	rows, err := answers.Query()
+	if err != nil {
+		return nil, 0, fmt.Errorf("look for cursors in the event log: %w", err)
+	}
+	places = map[int64]Place{}
+	var p Place
+	var text string
+	if _, err := pgx.ForEachRow(rows, []any{&p.Cursor, &p.xid, &text, &p.Behind}, func() error {
+		snapshot, err := ParseSnapshot(text)
+		p.snapshot = snapshot.before(p.xid)
+		places[p.Cursor] = p
+		return err
+	}); err != nil {
+		return nil, 0, fmt.Errorf("look for cursors in the event log: %w", err)
+	}
+	if err := answers.QueryRow().Scan(&oldest); err != nil {
+		return nil, 0, fmt.Errorf("look how far the event log reaches back: %w", err)
+	}
+	return places, oldest, nil
+}
+
+// Stretch is a part of the log.
+type Stretch struct {
+	Rows   []Row
+	Now    Snapshot // of the moment in which the rows were read; zero when there are none
+	Oldest int64    // seq of the oldest row that is held, 0 when there is none
+}
+
+const oldestSQL = "SELECT coalesce(min(seq), 0) FROM terasocket.events"
+
+// After gives what clients at these places may have missed: at most limit rows behind this seq, in the order of seq. Each
+// must be asked whether it missed it.
+func (h *History) After(ctx context.Context, places []Place, behind int64, limit int) (Stretch, error) {
+	earliest := places[0].snapshot
+	for _, p := range places[1:] {
+		if earliest.isAfter(p.snapshot) {
+			earliest = p.snapshot
 		}
 	}
-	// asked last: what is held now was held while the rows were read
-	var oldest int64
-	if err := h.Pool.QueryRow(ctx, "SELECT coalesce(min(seq), 0) FROM terasocket.events").Scan(&oldest); err != nil {
-		return nil, fmt.Errorf("look how far the event log reaches back: %w", err)
+	var batch pgx.Batch
+	batch.Queue(resumeSQL, earliest.String(), behind, limit)
+	batch.Queue(oldestSQL) // asked last: what is held now was held while the rows were read
+	answers := h.Pool.SendBatch(ctx, &batch)
+	defer func() { _ = answers.Close() }()
+	found, err := withSnapshots(answers.Query())
+	if err != nil {
+		return Stretch{}, err
 	}
-	if snapshot == "" || oldest == 0 || oldest > cursor || behind > 0 && oldest > behind {
-		return nil, &TrimmedError{Oldest: oldest}
+	s := Stretch{Rows: make([]Row, len(found))}
+	for i, r := range found {
+		s.Rows[i] = r.Row
 	}
-	return rows, nil
+	if len(found) > 0 {
+		if s.Now, err = ParseSnapshot(found[0].Snapshot); err != nil {
+			return Stretch{}, err
+		}
+	}
+	if err := answers.QueryRow().Scan(&s.Oldest); err != nil {
+		return Stretch{}, fmt.Errorf("look how far the event log reaches back: %w", err)
+	}
+	return s, nil
 }

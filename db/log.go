@@ -41,14 +41,50 @@ var bySeqSQL string
 //go:embed sql/missed.sql
 var missedSQL string
 
-// hinted reads what the hints point at, at most limit rows, in their order.
-func (l eventLog) hinted(ctx context.Context, hints []Hint, limit int) ([]Row, error) {
+// hinted reads what the hints point at, at most limit rows, in their order, and gives the newest of their snapshots.
+func (l eventLog) hinted(ctx context.Context, hints []Hint, limit int) (rows []Row, newest Snapshot, err error) {
 	xids := make([]string, len(hints))
 	first, last := make([]int64, len(hints)), make([]int64, len(hints))
 	for i, h := range hints {
 		xids[i], first[i], last[i] = strconv.FormatUint(h.XID, 10), h.First, h.Last
 	}
-	return l.rows(ctx, hintedSQL, xids, first, last, limit)
+	found, err := withSnapshots(l.pool.Query(ctx, hintedSQL, xids, first, last, limit))
+	if err != nil {
+		return nil, Snapshot{}, err
+	}
+	rows = make([]Row, len(found))
+	text := ""
+	for i, r := range found {
+		rows[i] = r.Row
+		if r.Snapshot == text {
+			continue
+		}
+		text = r.Snapshot
+		s, err := ParseSnapshot(text)
+		if err != nil {
+			return nil, Snapshot{}, err
+		}
+		if s = s.before(r.XID); s.isAfter(newest) {
+			newest = s
+		}
+	}
+	return rows, newest, nil
+}
+
+type rowWithSnapshot struct {
+	Row
+	Snapshot string
+}
+
+func withSnapshots(result pgx.Rows, err error) ([]rowWithSnapshot, error) {
+	if err != nil {
+		return nil, fmt.Errorf("read the event log: %w", err)
+	}
+	rows, err := pgx.CollectRows(result, pgx.RowToStructByPos[rowWithSnapshot])
+	if err != nil {
+		return nil, fmt.Errorf("read the event log: %w", err)
+	}
+	return rows, nil
 }
 
 // bySeq reads these rows, in the order of seq. One that is not there any more is left out.

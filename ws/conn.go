@@ -50,8 +50,8 @@ type Conn struct {
 	replayed chan struct{} // closed when the resumer has ended; nil: there is none
 
 	// what it was told before it went live and the dispatcher may still bring; nil: nothing
-	replayedSeqs map[uint64]bool
-	reflected    func(xid uint64) bool
+	told      *replayed
+	reflected func(xid uint64) bool
 
 	data, control bucket // of the reading goroutine
 }

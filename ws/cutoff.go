@@ -18,7 +18,7 @@ func (d *Dispatcher) cutOff(e *event.Event) {
 			return
 		}
 		p := access.Principal{Kind: kind, ID: int32(e.ObjectID)}
-		d.Log.Info("kicked: commanded", "principal", p.String(), "event", e.Seq, "sockets", d.Hub.Kick(p))
+		d.Log.Info("kicked: commanded", "principal", p.String(), "event", e.Seq, "sockets", d.Hub.Kick(p, e.XID))
 		return
 	}
 	change, ok := e.Message.(*opentera.DatabaseEvent)
@@ -34,7 +34,7 @@ func (d *Dispatcher) cutOff(e *event.Event) {
 	case err != nil:
 		d.Log.Error("cannot tell who was deleted or disabled", "event", e.Seq, "op", change.GetType().String(), "err", err)
 	case gone:
-		if n := d.Hub.Kick(p); n > 0 {
+		if n := d.Hub.Kick(p, e.XID); n > 0 {
 			d.Log.Info("kicked: deleted or disabled", "principal", p.String(), "event", e.Seq, "sockets", n)
 		}
 	}

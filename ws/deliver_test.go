@@ -183,7 +183,7 @@ func TestKick(t *testing.T) {
 	other := g.connect(t, "participant?id=participant_7_a")
 	one, two := g.connect(t, "user?id=user_7_a"), g.connect(t, "user?id=user_7_b")
 	g.deliver("first", user(7))
-	if n := g.Kick(user(7)); n != 2 {
+	if n := g.Kick(user(7), 0); n != 2 {
 		t.Errorf("kicked %d sockets, want 2", n)
 	}
 	if n := g.deliver("after", user(7), participant(7)); n != 1 {
@@ -194,7 +194,7 @@ func TestKick(t *testing.T) {
 		c.wantClose(CloseKicked)
 	}
 	other.want("after")
-	if g.Kick(device(7)) != 0 {
+	if g.Kick(device(7), 0) != 0 {
 		t.Error("kicked somebody else")
 	}
 }
@@ -238,7 +238,7 @@ func TestStress(t *testing.T) {
 				default:
 					g.deliver(fmt.Sprint(i), user(1), user(2), user(3), participant(1))
 					if i%50 == 0 {
-						g.Kick(user(int32(i/50%4 + 1)))
+						g.Kick(user(int32(i/50%4+1)), 0)
 					}
 					g.Len()
 				}

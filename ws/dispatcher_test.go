@@ -271,7 +271,7 @@ func TestNothingSecretIsLogged(t *testing.T) {
 	g.answer(t, "user?id=Zq8")
 	g.deliver("Zq8", user(7))
 	c.want("Zq8")
-	g.Kick(user(7))
+	g.Kick(user(7), 0)
 	c.wantClose(CloseKicked)
 	c.Close()
 	eventually(t, "the close is logged", func() bool { return strings.Contains(log.String(), "socket closed") })

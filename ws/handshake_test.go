@@ -183,7 +183,7 @@ func TestHandshakeKickedMeanwhile(t *testing.T) {
 	g = newGateway(t, func(h *Handler) {
 		h.Door = doorFunc(func(_ context.Context, _ access.Kind, token string) (access.Identity, error) {
 			if token == "late" {
-				g.Kick(user(7))
+				g.Kick(user(7), 0)
 			}
 			return access.Identity{Principal: user(7)}, nil
 		})
@@ -311,7 +311,7 @@ func TestHandshakeWithoutListener(t *testing.T) {
 			g.deliver("1", user(7))
 			g.deliver("2", user(7))
 			c.want("1", "2")
-			g.Kick(user(7))
+			g.Kick(user(7), 0)
 			c.wantClose(CloseKicked)
 		})
 	}
@@ -344,7 +344,7 @@ func TestHalfOpenHandshakesDoNotLeak(t *testing.T) {
 // Frames that come while the 101 is being written follow it.
 func TestNothingIsMissedWhileConnecting(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t, nil, nil)
+	g := newGateway(t, func(h *Handler) { h.Limits.Backlog = 1 << 30 }, nil) // it is not about slow ones
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
 	var n atomic.Int64

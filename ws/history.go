@@ -9,19 +9,29 @@ import (
 	"terasocket/proto/opentera"
 )
 
-// History gives what happened while a client was away.
+// History gives what happened while clients were away.
 type History interface {
-	// After gives events that a client that has heard the log up to cursor may have missed, in order: a page of them,
-	// beyond the seq behind (0 at first, then Page.Last). Some it may have heard. Errors: *TrimmedError, or that nobody
-	// can say now.
-	After(ctx context.Context, cursor, behind uint64) (Page, error)
+	// Places says where clients stand that have heard the log up to these cursors, one for each: nil where the log does
+	// not hold the cursor any more. oldest is the seq of the oldest event that is held, 0 when there is none.
+	Places(ctx context.Context, cursors []uint64) (places []Place, oldest uint64, err error)
+
+	// After gives a page of events behind this seq, in order: all that clients at these places may have missed.
+	After(ctx context.Context, places []Place, behind uint64) (Page, error)
+}
+
+// Place is where a client stands in the log.
+type Place interface {
+	Behind() uint64              // what it may have missed is behind this seq
+	Missed(seq, xid uint64) bool // whether it may have missed that event
 }
 
 // Page is a part of the log.
 type Page struct {
 	Events []event.Event
-	Last   uint64 // seq to go on behind
-	IsLast bool   // there is no more
+	Last   uint64                // seq to go on behind
+	IsLast bool                  // there is no more
+	Oldest uint64                // seq of the oldest event that is held, 0 when there is none
+	Sees   func(xid uint64) bool // whether an event up to Last would be in the page if it is of this transaction
 }
 
 // TrimmedError says that the log does not reach back to what a client has missed.

@@ -21,6 +21,10 @@ var (
 // Deliver runs one at a time, so that the order of the calls is the order on every socket. Nothing waits for a client
 // under a lock: Add, Kick and the rest never wait for a Deliver to finish its writes.
 type Hub struct {
+	// Sees says whether a transaction had ended in a snapshot (Identity.Snapshot): a client that was let in after a kick
+	// is not meant by it, however late it is heard of. nil, or false in doubt: every kick counts. To be set before use.
+	Sees func(snapshot string, xid uint64) bool
+
 	log     *slog.Logger
 	metrics *Metrics
 
@@ -44,7 +48,7 @@ func NewHub(log *slog.Logger, metrics *Metrics) *Hub {
 
 // Add makes c receive what is delivered to its principal from now on, though the client has no answer yet: then it
 // misses nothing that happens after its connect. began is when the principal was still unknown; a Kick since then
-// counts for c too. Errors: ErrDraining, ErrKicked. Each Add is followed by one remove, when the socket has ended.
+// counts for c too, unless c was let in after it. Errors: ErrDraining, ErrKicked. Each Add is followed by one remove, when the socket has ended.
 func (h *Hub) Add(c *Conn, began time.Time) error {
 	p := c.Identity.Principal
 	h.mu.Lock()
@@ -52,7 +56,7 @@ func (h *Hub) Add(c *Conn, began time.Time) error {
 	switch {
 	case h.draining:
 		return ErrDraining
-	case h.kicks.since(p, began):
+	case h.isMeant(c, h.kicks.since(p, began)):
 		return ErrKicked
 	}
 	h.sockets[p] = append(h.sockets[p], c)
@@ -100,19 +104,27 @@ func (h *Hub) LenOf(kind access.Kind) int {
 	return h.byKind[kind]
 }
 
-// Kick closes all sockets of p with CloseKicked, those that are still connecting too, and returns how many it closed.
-func (h *Hub) Kick(p access.Principal) int {
+// Kick closes the sockets of p with CloseKicked, those that are still connecting too, and returns how many it closed.
+// xid is the transaction that kicked them: sockets that were let in after it stay. 0 is none, and means all.
+func (h *Hub) Kick(p access.Principal, xid uint64) int {
 	h.mu.Lock()
-	h.kicks.add(p, time.Now())
+	h.kicks.add(p, xid, time.Now())
 	sockets := slices.Clone(h.sockets[p])
 	h.mu.Unlock()
 	n := 0
 	for _, c := range sockets {
-		if c.Close(CloseKicked) {
+		if h.isMeant(c, []uint64{xid}) && c.Close(CloseKicked) {
 			n++
 		}
 	}
 	return n
+}
+
+// isMeant says whether one of these kicks may have come after c was let in.
+func (h *Hub) isMeant(c *Conn, xids []uint64) bool {
+	return slices.ContainsFunc(xids, func(xid uint64) bool {
+		return xid == 0 || h.Sees == nil || !h.Sees(c.Identity.Snapshot, xid)
+	})
 }
 
 // Draining reports whether Drain was called: no socket is added any more.

@@ -146,7 +146,7 @@ func TestUnansweredCloseEndsInTime(t *testing.T) {
 	inMemory(t, func(t *testing.T, hub *Hub, connect func(string) *websocket.Conn) {
 		ws := connect("user_7_a")
 		defer ws.Close()
-		hub.Kick(user(7))
+		hub.Kick(user(7), 0)
 		time.Sleep(5*time.Second - time.Millisecond)
 		synctest.Wait()
 		if hub.Len() != 1 {

@@ -55,7 +55,7 @@ func TestOpeningSocketCanBeKicked(t *testing.T) {
 	t.Parallel()
 	g := openingGateway(t, func(g *gateway) error {
 		g.deliver("why", user(7))
-		g.Kick(user(7))
+		g.Kick(user(7), 0)
 		g.deliver("after", user(7))
 		return nil
 	})

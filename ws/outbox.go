@@ -1,6 +1,7 @@
 package ws
 
 import (
+	"container/list"
 	"net"
 	"sync"
 	"syscall"
@@ -15,7 +16,10 @@ const DefaultLinger = 5 * time.Second
 //	tls.NewListener(&ws.Listener{Listener: tcp}, config)
 type Listener struct {
 	net.Listener
-	Linger time.Duration // of a connection closed while bytes wait; 0 = DefaultLinger, negative = none
+	Linger  time.Duration // of a connection closed while bytes wait; 0 = DefaultLinger, negative = none
+	Pending int           // connections that are no websockets yet; one more, and the oldest is cut. 0 = DefaultPending
+
+	pending pending
 }
 
 // Accept waits for the next connection.
@@ -24,7 +28,10 @@ func (l *Listener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return NewOutbox(c, l.Linger), nil
+	o, most := NewOutbox(c, l.Linger), l.Pending
+	def(&most, DefaultPending)
+	l.pending.add(o, most)
+	return o, nil
 }
 
 // Outbox is a connection whose writes can be made to never block. It sits on the socket itself, under tls.Conn, so that
@@ -43,6 +50,9 @@ func (l *Listener) Accept() (net.Conn, error) {
 type Outbox struct {
 	net.Conn
 	linger time.Duration
+
+	pending *pending      // nil: it was not accepted by a Listener
+	place   *list.Element // in pending, guarded by it
 
 	mu       sync.Mutex
 	async    bool
@@ -70,6 +80,7 @@ func NewOutbox(c net.Conn, linger time.Duration) *Outbox {
 
 // GoAsync switches to writes that never block. There is no way back. Write deadlines count no longer.
 func (o *Outbox) GoAsync() {
+	o.leave()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.async {
@@ -182,6 +193,7 @@ func (o *Outbox) CloseWrite() error {
 
 // Close ends writing and wakes the reader. What waits is still sent, for the linger time at most; Close does not wait.
 func (o *Outbox) Close() error {
+	o.leave()
 	o.mu.Lock()
 	if o.closed {
 		o.mu.Unlock()
@@ -200,6 +212,7 @@ func (o *Outbox) Close() error {
 
 // Abort closes the socket now; what waits is lost.
 func (o *Outbox) Abort() {
+	o.leave()
 	o.mu.Lock()
 	o.closed = true
 	o.mu.Unlock()

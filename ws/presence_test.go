@@ -72,7 +72,7 @@ func TestPresenceIsToldOfEachSocket(t *testing.T) {
 	mustNote("device:1 Go-http-client/1.1 127.0.0.1")
 	kicked := g.connect(t, "participant?id=participant_2_a")
 	mustNote("participant:2 Go-http-client/1.1 127.0.0.1")
-	g.Kick(participant(2))
+	g.Kick(participant(2), 0)
 	kicked.wantClose(CloseKicked)
 	mustNote("participant:2 kicked")
 	_, _, _ = websocket.DefaultDialer.Dial(g.base+"/wss/user?id=user_7_a", nil) // refused: nobody is told

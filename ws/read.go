@@ -120,6 +120,8 @@ func (c *Conn) finish(err error) CloseCode {
 	case endedInOrder:
 		_ = c.ws.Close()
 	case endedByRules:
+		// The library does not say goodbye to each of these; a second time it does nothing.
+		_ = c.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(int(code), code.Reason()), time.Time{})
 		// A socket closed with unread bytes is reset, and the client might never see our close frame.
 		_ = c.ws.SetReadDeadline(time.Now().Add(c.CloseWait))
 		_, _ = io.Copy(io.Discard, c.ws.NetConn())
@@ -142,7 +144,7 @@ type ending uint8
 
 const (
 	endedInOrder ending = iota // close frames went both ways
-	endedByRules               // the websocket library sent a close frame: what the client sent was no good
+	endedByRules               // what the client sent was no good
 	endedBroken                // no close frame can be expected any more
 )
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -111,15 +112,24 @@ func TestRubbishFrames(t *testing.T) {
 		"fragmented ping":      {0x09, 0x80, 0, 0, 0, 0},
 		"stray continuation":   {0x80, 0x80, 0, 0, 0, 0},
 		"bad close code":       {0x88, 0x82, 0, 0, 0, 0, 0x03, 0xed},
+		"ping of 126 bytes":    {0x89, 0xfe, 0, 126, 0, 0, 0, 0},
+		"close of 126 bytes":   {0x88, 0xfe, 0, 126, 0, 0, 0, 0},
+		"text inside a text":   {0x01, 0x81, 0, 0, 0, 0, 'x', 0x81, 0x81, 0, 0, 0, 0, 'y'},
 		"close reason no text": {0x88, 0x83, 0, 0, 0, 0, 0x03, 0xe8, 0xff},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := g.connect(t, "user?id=user_7_"+string(rune('a'+rubbish[0]%16))+name[:3])
+			c := g.connect(t, "user?id=user_7_"+strings.ReplaceAll(name, " ", "-"))
 			_, _ = c.NetConn().Write(rubbish)
 			c.wantClose(CloseProtocolError)
 		})
 	}
+	t.Run("negative length", func(t *testing.T) {
+		t.Parallel()
+		c := g.connect(t, "user?id=user_7_negative")
+		_, _ = c.NetConn().Write([]byte{0x82, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0})
+		c.wantClose(CloseTooBig)
+	})
 	t.Run("noise", func(t *testing.T) {
 		t.Parallel()
 		for i := range 50 {

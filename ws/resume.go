@@ -1,6 +1,7 @@
 package ws
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -8,7 +9,6 @@ import (
 
 	"github.com/gorilla/websocket"
 
-	"terasocket/access"
 	"terasocket/proto/event"
 	"terasocket/proto/terasocket"
 )
@@ -19,35 +19,30 @@ import (
 //
 // A client hears what it may see by its rights now. Some of a replay it may have heard before: at least once, in order.
 type resumer struct {
-	history  History
-	audience Audience
-	roster   Roster
-	turns    chan struct{} // so many replay at a time: a thousand that come back at once must not starve the live ones
+	reader reader
+	roster Roster
+	turns  chan struct{} // so many ask for a snapshot at a time: a thousand that come back at once must not starve the live ones
 }
 
 const (
-	replaysAtOnce = 4
-	pageWait      = 30 * time.Second // for a page of the log, and for its audience
-	paceWait      = 5 * time.Millisecond
+	snapshotsAtOnce = 4
+	pageWait        = 30 * time.Second // for a page of the log and its audience, and for a snapshot
+	slowWait        = 30 * time.Second // for a client to read half of what may wait for it
+	shortestPause   = 5 * time.Millisecond
+	longestPacing   = 100 * time.Millisecond
 )
 
 func newResumer(history History, audience Audience, roster Roster) *resumer {
-	return &resumer{history: history, audience: audience, roster: roster, turns: make(chan struct{}, replaysAtOnce)}
+	return &resumer{reader: reader{history: history, audience: audience}, roster: roster, turns: make(chan struct{}, snapshotsAtOnce)}
 }
 
 // run brings c up to date and then lets the live events through. It ends when it is done, or c is closing: ctx ends with
 // c.
 func (r *resumer) run(ctx context.Context, c *Conn) {
-	select {
-	case r.turns <- struct{}{}:
-		defer func() { <-r.turns }()
-	case <-ctx.Done():
-		return
-	}
-	sent := map[uint64]bool{}
+	var told *replayed
 	var err error
 	if c.Since > 0 {
-		err = r.replay(ctx, c, sent)
+		told, err = r.replay(ctx, c)
 	}
 	if trimmed := (*TrimmedError)(nil); errors.As(err, &trimmed) {
 		// what can be told is told: from where on the log is whole
@@ -59,17 +54,23 @@ func (r *resumer) run(ctx context.Context, c *Conn) {
 		reflected, err = r.snapshot(ctx, c)
 	}
 	if err != nil {
-		if ctx.Err() == nil {
+		if ctx.Err() == nil && !errors.Is(err, errClosing) {
 			c.log.Error("cannot bring a socket up to date", "conn", c.id, "principal", c.Identity.Principal.String(), "err", err)
 			c.Close(CloseInternal) // it comes back and tries again
 		}
 		return
 	}
-	c.goLive(sent, reflected)
+	c.goLive(told, reflected)
 }
 
 // snapshot tells the presence of everyone that c may see, and returns which transactions that reflects.
 func (r *resumer) snapshot(ctx context.Context, c *Conn) (reflected func(xid uint64) bool, err error) {
+	select {
+	case r.turns <- struct{}{}:
+		defer func() { <-r.turns }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	askCtx, cancel := context.WithTimeout(ctx, pageWait)
 	defer cancel()
 	events, reflected, err := r.roster.Presence(askCtx, c.Identity.Principal)
@@ -84,39 +85,84 @@ func (r *resumer) snapshot(ctx context.Context, c *Conn) (reflected func(xid uin
 	return reflected, nil
 }
 
-func (r *resumer) replay(ctx context.Context, c *Conn, sent map[uint64]bool) error {
-	var behind uint64
+// replay tells c what it has missed.
+func (r *resumer) replay(ctx context.Context, c *Conn) (*replayed, error) {
+	defer r.reader.join()()
+	told := new(replayed)
+	a := &ask{cursor: c.Since}
 	for {
-		page, audiences, err := r.page(ctx, c.Since, behind)
+		if err := c.pace(ctx); err != nil {
+			return nil, err
+		}
+		page, err := r.reader.next(ctx, a)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		for i := range page.Events {
-			e := &page.Events[i]
-			if !slices.Contains(audiences[e.To], c.Identity.Principal) || slices.Contains(audiences[e.NotTo], c.Identity.Principal) {
-				continue
-			}
-			if err := c.sendReplayed(ctx, e); err != nil {
-				return err
-			}
-			sent[e.Seq] = true
+		isWhole, err := c.take(page, a)
+		if err != nil {
+			return nil, err
 		}
-		if page.IsLast {
-			return nil
+		told.place = a.place
+		told.parts = append(told.parts, part{a.behind, page.Sees})
+		if isWhole && page.IsLast {
+			return told, nil
 		}
-		behind = page.Last
 	}
 }
 
-func (r *resumer) page(ctx context.Context, cursor, behind uint64) (Page, map[string][]access.Principal, error) {
-	ctx, cancel := context.WithTimeout(ctx, pageWait)
-	defer cancel()
-	page, err := r.history.After(ctx, cursor, behind)
-	if err != nil {
-		return Page{}, nil, err
+// take writes what c has missed of a page, as far as a.behind tells, and whether that is all of it. It stops when too
+// much waits for the socket: nobody keeps a page while it waits for a slow client.
+func (c *Conn) take(page *sharedPage, a *ask) (isWhole bool, err error) {
+	from, at := a.behind, uint64(0)
+	for i := range page.Events {
+		e := &page.Events[i]
+		if e.Seq <= from {
+			continue
+		}
+		if e.Seq != at { // a row may be several events
+			if at > 0 {
+				a.behind = at
+			}
+			if c.isCrowded() {
+				return false, nil
+			}
+			at = e.Seq
+		}
+		if !a.place.Missed(e.Seq, e.XID) || !page.isFor(c.Identity.Principal, e) {
+			continue
+		}
+		frame, err := page.frame(i, c.Encoding)
+		if err != nil {
+			return false, err
+		}
+		if err := c.writeReplayed(frame); err != nil {
+			return false, err
+		}
 	}
-	audiences, err := askFor(ctx, r.audience, routingKeys(page.Events))
-	return page, audiences, err
+	a.behind = max(a.behind, page.Last)
+	return true, nil
+}
+
+// replayed is what a client was told by a replay.
+type replayed struct {
+	place Place
+	parts []part
+}
+
+// part says that the client was told of all events up to this seq, and beyond that of the part before, whose transactions
+// were seen when they were read.
+type part struct {
+	upTo uint64
+	sees func(xid uint64) bool // nil: none
+}
+
+// has says whether the client was told of this event, or had heard it before, or may not.
+func (r *replayed) has(e *event.Event) bool {
+	if !r.place.Missed(e.Seq, e.XID) {
+		return true
+	}
+	i, _ := slices.BinarySearchFunc(r.parts, e.Seq, func(p part, seq uint64) int { return cmp.Compare(p.upTo, seq) })
+	return i < len(r.parts) && r.parts[i].sees != nil && r.parts[i].sees(e.XID)
 }
 
 // heldFrame waits until the socket is open and up to date.
@@ -128,26 +174,42 @@ type heldFrame struct {
 // errClosing says that nothing can be sent any more.
 var errClosing = errors.New("socket closing")
 
-// sendReplayed writes an event to a socket that is resuming, and waits while too much is waiting for it.
+// sendReplayed writes an event to a socket that is being brought up to date, and waits while too much is waiting for it.
 func (c *Conn) sendReplayed(ctx context.Context, e *event.Event) error {
-	frames := NewFrames(e)
-	frame, err := frames.in(c.Encoding)
+	frame, err := NewFrames(e).in(c.Encoding)
 	if err != nil {
 		return err
 	}
-	for c.isCrowded() {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(paceWait):
-		}
+	if err := c.pace(ctx); err != nil {
+		return err
 	}
+	return c.writeReplayed(frame)
+}
+
+func (c *Conn) writeReplayed(frame *websocket.PreparedMessage) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.code != 0 || !c.written(c.ws.WritePreparedMessage(frame)) {
 		return errClosing
 	}
 	c.sent++
+	return nil
+}
+
+// pace waits until the client has read enough to be told more. Who does not in slowWait is closed with CloseSlow.
+func (c *Conn) pace(ctx context.Context) error {
+	began, pause := time.Now(), shortestPause
+	for c.isCrowded() {
+		if time.Since(began) > slowWait {
+			c.metrics.slowCloses.Inc()
+			c.Close(CloseSlow)
+			return errClosing
+		}
+		if !sleep(ctx, pause) {
+			return ctx.Err()
+		}
+		pause = min(2*pause, longestPacing)
+	}
 	return nil
 }
 
@@ -161,12 +223,12 @@ func (c *Conn) isCrowded() bool {
 // goLive lets through what was held meanwhile, but for what the client was told, and all that follows. The dispatcher may
 // still be behind: what it delivers late is skipped too, up to the first event that was not told, since events come in
 // the order of their commits.
-func (c *Conn) goLive(sent map[uint64]bool, reflected func(xid uint64) bool) {
+func (c *Conn) goLive(told *replayed, reflected func(xid uint64) bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	held := c.held
 	c.held, c.bytes, c.resuming = nil, 0, false
-	c.replayedSeqs, c.reflected = sent, reflected
+	c.told, c.reflected = told, reflected
 	for _, h := range held {
 		if c.code == 0 && !c.wasTold(h.event) {
 			c.written(c.ws.WritePreparedMessage(h.frame))
@@ -179,11 +241,11 @@ func (c *Conn) wasTold(e *event.Event) bool {
 	if e == nil {
 		return false
 	}
-	if c.replayedSeqs != nil {
-		if c.replayedSeqs[e.Seq] {
+	if c.told != nil {
+		if c.told.has(e) {
 			return true
 		}
-		c.replayedSeqs = nil
+		c.told = nil
 	}
 	if c.reflected != nil && isPresence(e) {
 		if c.reflected(e.XID) {

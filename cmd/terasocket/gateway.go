@@ -49,6 +49,11 @@ const (
 	maxHeaderBytes = 16 << 10
 	stopTimeout    = 10 * time.Second // beyond --drain-time, for clients that do not answer the close frame
 	trimEvery      = time.Minute
+
+	// of the end, when the database is away
+	handoverTimeout = 5 * time.Second
+	shutdownTimeout = 2 * time.Second
+	poolTimeout     = 2 * time.Second
 )
 
 // failureLimit is how many handshakes with a bad token an address may make.
@@ -97,6 +102,7 @@ func openGateway(ctx context.Context, cfg *serveCmd, log *slog.Logger) (_ *gatew
 		return nil, err
 	}
 	g.hub = ws.NewHub(log, wsMetrics)
+	g.hub.Sees = db.SeenIn
 	rules, decoder := &access.Rules{Pool: g.pool}, newDecoder(log, registry)
 	g.dispatcher = &ws.Dispatcher{
 		Source:   &source{decoder, feed},
@@ -225,7 +231,17 @@ func (g *gateway) close() {
 		g.listener.Close()
 	}
 	if g.pool != nil {
-		g.pool.Close()
+		closePool(g.pool)
+	}
+}
+
+// closePool does not wait for connections that are half-open: pgx says goodbye to each for 15 s.
+func closePool(pool *pgxpool.Pool) {
+	closed := make(chan struct{})
+	go func() { pool.Close(); close(closed) }()
+	select {
+	case <-closed:
+	case <-time.After(poolTimeout):
 	}
 }
 
@@ -256,12 +272,25 @@ func (g *gateway) run(ctx context.Context) error {
 		if err := g.hub.Drain(limit, g.cfg.DrainTime); err != nil {
 			g.log.Warn("sockets cut off", "err", err)
 		}
+		limit, cancel = context.WithTimeout(context.WithoutCancel(ctx), handoverTimeout)
+		defer cancel()
 		if err := g.presence.Handover(limit); err != nil {
 			g.log.Warn("presence not handed over: the lease runs out by itself", "err", err)
 		}
-		return errors.Join(g.server.Shutdown(limit), g.adminSrv.Shutdown(limit))
+		return errors.Join(shutdown(g.server), shutdown(g.adminSrv))
 	})
 	return group.Wait()
+}
+
+// shutdown ends a server: its requests, those that wait for a database that is away too, after a moment.
+func shutdown(server *http.Server) error {
+	limit, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+	defer cancel()
+	if err := server.Shutdown(limit); errors.Is(err, context.DeadlineExceeded) {
+		return server.Close()
+	} else {
+		return err
+	}
 }
 
 func serveHTTP(server *http.Server, listener net.Listener) error {

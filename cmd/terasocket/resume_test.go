@@ -91,6 +91,39 @@ func TestAClientThatComesBackMissesNothing(t *testing.T) {
 	paul.mustHear(pb.DatabaseEvent_DB_UPDATE, "user", "Sentinel")
 }
 
+// A transaction of several statements, older than another that has ended meanwhile: who heard only its first row has
+// missed the others, though the snapshot of that row seems to see its own transaction.
+func TestWhoHeardHalfATransactionHearsTheRest(t *testing.T) {
+	t.Parallel()
+	url := dbtest.New(t, migrated())
+	pool := dbtest.Pool(t, url)
+	gateway := serve(t, url)
+	paul := gateway.login(opentera.DemoProjectAdmin, "")
+	old, err := pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	update := func(name string) {
+		t.Helper()
+		if _, err := old.Exec(t.Context(), "UPDATE t_participants SET participant_name = $1 WHERE id_participant = 2", name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := old.Exec(t.Context(), "SELECT pg_current_xact_id()"); err != nil {
+		t.Fatal(err)
+	}
+	rename(t, pool, 1, "ends first")
+	update("half")
+	update("rest")
+	if err := old.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	paul.mustHearNames("ends first")
+	cursor := paul.mustHearNames("half").Seq
+	_ = paul.conn.Close()
+	gateway.resume(cursor).mustHearNames("rest")
+}
+
 func TestAClientIsToldWhenTheLogDoesNotReachBack(t *testing.T) {
 	t.Parallel()
 	url := dbtest.New(t, migrated())

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"math"
 
@@ -64,18 +63,47 @@ type history struct {
 // pageRows is how much of the log a replay reads at a time.
 const pageRows = 256
 
-// After gives a page of what a client may have missed.
-func (h *history) After(ctx context.Context, cursor, behind uint64) (ws.Page, error) {
-	// a cursor beyond any seq is one that the log does not hold
-	rows, err := h.log.After(ctx, int64(min(cursor, math.MaxInt64)), int64(behind), pageRows)
-	var trimmed *db.TrimmedError
-	switch {
-	case errors.As(err, &trimmed):
-		return ws.Page{}, &ws.TrimmedError{Oldest: uint64(trimmed.Oldest)}
-	case err != nil:
-		return ws.Page{}, err
-	case len(rows) == 0:
-		return ws.Page{Last: behind, IsLast: true}, nil
+// place is where a client stands.
+type place struct{ db.Place }
+
+// Behind is a seq: what the client may have missed is behind it.
+func (p place) Behind() uint64 { return uint64(p.Place.Behind) }
+
+// Missed says whether the client may have missed this event.
+func (p place) Missed(seq, xid uint64) bool { return p.Place.Missed(int64(seq), xid) }
+
+// Places says where clients stand that have heard the log up to these cursors.
+func (h *history) Places(ctx context.Context, cursors []uint64) ([]ws.Place, uint64, error) {
+	seqs := make([]int64, len(cursors))
+	for i, cursor := range cursors {
+		seqs[i] = int64(min(cursor, math.MaxInt64)) // beyond any seq: one that the log does not hold
 	}
-	return ws.Page{Events: h.events(rows), Last: uint64(rows[len(rows)-1].Seq), IsLast: len(rows) < pageRows}, nil
+	found, oldest, err := h.log.Places(ctx, seqs)
+	if err != nil {
+		return nil, 0, err
+	}
+	places := make([]ws.Place, len(seqs))
+	for i, seq := range seqs {
+		if p, isHeld := found[seq]; isHeld {
+			places[i] = place{p}
+		}
+	}
+	return places, uint64(oldest), nil
+}
+
+// After gives a page of what clients at these places may have missed.
+func (h *history) After(ctx context.Context, places []ws.Place, behind uint64) (ws.Page, error) {
+	from := make([]db.Place, len(places))
+	for i, p := range places {
+		from[i] = p.(place).Place
+	}
+	s, err := h.log.After(ctx, from, int64(behind), pageRows)
+	if err != nil {
+		return ws.Page{}, err
+	}
+	page := ws.Page{Last: behind, IsLast: len(s.Rows) < pageRows, Oldest: uint64(s.Oldest)}
+	if n := len(s.Rows); n > 0 {
+		page.Events, page.Last, page.Sees = h.events(s.Rows), uint64(s.Rows[n-1].Seq), s.Now.Sees
+	}
+	return page, nil
 }

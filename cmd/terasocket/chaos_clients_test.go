@@ -1,0 +1,252 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	"terasocket/access"
+	"terasocket/api"
+	pb "terasocket/proto/opentera"
+)
+
+// chaosClient is a client as we tell people to write one: it comes back after every loss, with since= the seq of the
+// last frame that it got. It keeps all that it hears.
+type chaosClient struct {
+	kind  access.Kind
+	id    int
+	uuid  string
+	json  bool
+	since bool // says since=0 when it comes for the first time
+	rng   *rand.Rand
+
+	lastMark atomic.Int64 // number of the last sentinel that it heard
+	pausing  atomic.Int64 // until when it does not read, Unix nanoseconds
+
+	mu      sync.Mutex
+	current *websocket.Conn // nil: not connected
+
+	visits []visit // of its own goroutine, until that has ended
+}
+
+// visit is one connection of a client.
+type visit struct {
+	gateway      *process
+	since        uint64
+	opened, live time.Time // live: from then on, nothing came from a replay; zero: not known
+	frames       []frameHeard
+	end          string
+}
+
+type frameHeard struct {
+	seq  uint64
+	what string
+	at   time.Time
+}
+
+func (c *chaosClient) String() string { return fmt.Sprintf("%s %d", c.kind, c.id) }
+
+// pingLimit is when a client gives up on a gateway that does not ping it: it does every 10 s.
+const pingLimit = 40 * time.Second
+
+// run stays connected until ctx ends.
+func (c *chaosClient) run(ctx context.Context, tokens *pgxpool.Pool, gateways *chaosCluster) {
+	var last uint64
+	for ctx.Err() == nil {
+		process, conn, err := c.connect(ctx, tokens, gateways, last)
+		if err != nil {
+			gateways.refused.Add(1)
+			sleepFor(ctx, time.Duration(20+c.rng.IntN(300))*time.Millisecond)
+			continue
+		}
+		c.visits = append(c.visits, visit{gateway: process, since: last, opened: time.Now()})
+		last = c.read(conn, last)
+		c.setConn(nil)
+		_ = conn.Close()
+		sleepFor(ctx, time.Duration(c.rng.IntN(200))*time.Millisecond)
+	}
+}
+
+func (c *chaosClient) setConn(conn *websocket.Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.current = conn
+}
+
+// cut ends its connection without a word: from the client's side, or as if the network had.
+func (c *chaosClient) cut(rude bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.current == nil {
+		return
+	}
+	raw := c.current.NetConn()
+	if inner, ok := raw.(interface{ NetConn() net.Conn }); ok {
+		raw = inner.NetConn()
+	}
+	if tcp, ok := raw.(*net.TCPConn); ok && rude {
+		_ = tcp.SetLinger(0)
+	}
+	_ = raw.Close()
+}
+
+var errNoGateway = errors.New("no gateway is up")
+
+func (c *chaosClient) connect(ctx context.Context, tokens *pgxpool.Pool, gateways *chaosCluster, last uint64) (*process, *websocket.Conn, error) {
+	p := gateways.pick(c.rng)
+	if p == nil {
+		return nil, nil, errNoGateway
+	}
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	defer cancel()
+	var token string
+	if err := tokens.QueryRow(ctx, "SELECT terasocket.create_connect_token($1, $2)", c.kind.String(), c.uuid).Scan(&token); err != nil {
+		return nil, nil, err
+	}
+	url := api.WebsocketURL(p.url, c.kind, token)
+	if c.json {
+		url += "&encoding=json"
+	}
+	if last > 0 || c.since || c.json {
+		url += fmt.Sprintf("&since=%d", last)
+	}
+	dialer := &websocket.Dialer{TLSClientConfig: insecure, NetDialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+		if tcp, ok := conn.(*net.TCPConn); ok {
+			_ = tcp.SetReadBuffer(16 << 10) // a client that does not read is soon felt
+		}
+		return conn, err
+	}}
+	conn, response, err := dialer.DialContext(ctx, url, nil)
+	if err != nil {
+		if response != nil && response.StatusCode != http.StatusServiceUnavailable {
+			gateways.odd(fmt.Sprintf("handshake answered %s", response.Status))
+		}
+		return nil, nil, err
+	}
+	c.setConn(conn)
+	return p, conn, nil
+}
+
+// read hears until the connection ends, and returns the seq to come back with.
+func (c *chaosClient) read(conn *websocket.Conn, last uint64) uint64 {
+	v := &c.visits[len(c.visits)-1]
+	extend := func() { _ = conn.SetReadDeadline(time.Now().Add(pingLimit)) }
+	ping := conn.PingHandler()
+	conn.SetPingHandler(func(data string) error { extend(); return ping(data) })
+	extend()
+	for {
+		if until := time.Unix(0, c.pausing.Load()); time.Now().Before(until) {
+			time.Sleep(time.Until(until))
+			extend()
+		}
+		kind, data, err := conn.ReadMessage()
+		if err != nil {
+			v.end = ending(err)
+			return last
+		}
+		seq, what, err := parseHeard(kind, data)
+		if err != nil {
+			v.end = "a frame that cannot be read: " + err.Error()
+			return last
+		}
+		c.mu.Lock() // others ask for live, set below
+		v.frames = append(v.frames, frameHeard{seq, what, time.Now()})
+		c.mu.Unlock()
+		last = seq
+		if _, mark, ok := strings.Cut(what, " sentinel-"); ok {
+			var n int64
+			if _, err := fmt.Sscan(mark, &n); err == nil {
+				c.lastMark.Store(n)
+			}
+		}
+	}
+}
+
+// ending is the close code, or that there was none.
+func ending(err error) string {
+	var closed *websocket.CloseError
+	if errors.As(err, &closed) && closed.Code != websocket.CloseAbnormalClosure {
+		return fmt.Sprintf("code %d", closed.Code)
+	}
+	return "lost"
+}
+
+// parseHeard gives the seq of a frame and what it says, in the form in which the proof states what is due.
+func parseHeard(kind int, data []byte) (seq uint64, what string, err error) {
+	var message pb.TeraMessage
+	var event pb.TeraEvent
+	if kind == websocket.BinaryMessage {
+		err = proto.Unmarshal(data, &message)
+	} else {
+		err = protojson.Unmarshal(data, &message)
+	}
+	if err == nil {
+		err = message.GetMessage().UnmarshalTo(&event)
+	}
+	if err != nil {
+		return 0, "", err
+	}
+	if len(event.GetEvents()) != 1 || event.GetHeader().GetSeq() == 0 {
+		return 0, "", fmt.Errorf("%d events, seq %d", len(event.GetEvents()), event.GetHeader().GetSeq())
+	}
+	inner, err := event.GetEvents()[0].UnmarshalNew()
+	if err != nil {
+		return 0, "", err
+	}
+	switch m := inner.(type) {
+	case *pb.DatabaseEvent:
+		what, err = heardChange(m)
+	case *pb.ArchiveEvent:
+		what = "M archive " + m.GetOwnerUuid() + " " + m.GetArchiveUrl()
+	case *pb.UserEvent:
+		what = m.GetType().String() + " " + m.GetUserUuid()
+	case *pb.ParticipantEvent:
+		what = m.GetType().String() + " " + m.GetParticipantUuid()
+	case *pb.DeviceEvent:
+		what = m.GetType().String() + " " + m.GetDeviceUuid()
+	default:
+		what = string(inner.ProtoReflect().Descriptor().Name())
+	}
+	return event.GetHeader().GetSeq(), what, err
+}
+
+func heardChange(m *pb.DatabaseEvent) (string, error) {
+	var value map[string]any
+	if err := json.Unmarshal([]byte(m.GetObjectValue()), &value); err != nil {
+		return "", err
+	}
+	name := value[nameKey(m.GetObjectType())]
+	if name == nil {
+		name = ""
+	}
+	return fmt.Sprintf("%s %s %v %v", m.GetType().String()[3:4], m.GetObjectType(), int(value["id_"+m.GetObjectType()].(float64)), name), nil
+}
+
+// nameKey is the column of an object that carries the number of a change.
+func nameKey(objectType string) string {
+	if objectType == "user" {
+		return "user_firstname"
+	}
+	return objectType + "_name"
+}
+
+func sleepFor(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}

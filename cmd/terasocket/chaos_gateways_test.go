@@ -1,0 +1,257 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// chaosCluster is three gateways, each with a database connection of its own that can be disturbed. They come and go.
+type chaosCluster struct {
+	t         *testing.T
+	databases []string // URLs, one a gateway
+	cert, key string
+	dir       string // of their logs
+	args      []string
+
+	refused atomic.Int64 // handshakes that failed
+
+	mu        sync.Mutex
+	processes []*process // nil: down
+	all       []*process // that ever ran
+	oddities  map[string]int
+}
+
+// process is a gateway.
+type process struct {
+	slot, number int
+	url, admin   string
+	cmd          *exec.Cmd
+	logFile      string
+	exited       chan struct{} // closed when it has ended
+	err          error         // then
+	stopping     atomic.Bool
+}
+
+func (p *process) String() string { return fmt.Sprintf("gateway %d.%d", p.slot, p.number) }
+
+func newChaosCluster(t *testing.T, databases []string, args ...string) *chaosCluster {
+	dir := t.TempDir()
+	c := &chaosCluster{t: t, databases: databases, dir: dir, args: args, cert: filepath.Join(dir, "cert.pem"), key: filepath.Join(dir, "key.pem"),
+		processes: make([]*process, len(databases)), oddities: map[string]int{}}
+	if err := selfSigned(c.cert, c.key); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for _, p := range c.all {
+			_ = p.cmd.Process.Kill()
+			<-p.exited
+			if t.Failed() {
+				t.Logf("%s ended its log with:\n%s", p, p.lastWords())
+			}
+		}
+	})
+	return c
+}
+
+// odd counts what should not happen.
+func (c *chaosCluster) odd(what string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.oddities[what]++
+}
+
+// start starts a gateway in this slot and waits until it is ready. The database may be away: then it says so and ends.
+func (c *chaosCluster) start(slot int) error {
+	path, err := binary()
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	number := len(c.all)
+	c.mu.Unlock()
+	p := &process{slot: slot, number: number, exited: make(chan struct{}), logFile: filepath.Join(c.dir, fmt.Sprintf("gateway-%d.log", number))}
+	log, err := os.Create(p.logFile)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = log.Close() }()
+	p.cmd = exec.Command(path, append([]string{"serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--tls-cert", c.cert, "--tls-key", c.key,
+		"--drain-time", "500ms", "--presence-lease", "2s", "--presence-grace", "2s", "--log-format", "json"}, c.args...)...)
+	p.cmd.Env = append(os.Environ(), "DATABASE_URL="+c.databases[slot])
+	p.cmd.Stderr = log
+	stdout, err := p.cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := p.cmd.Start(); err != nil {
+		return err
+	}
+	lines := bufio.NewScanner(stdout)
+	isReady := lines.Scan()
+	match := readyLine.FindStringSubmatch(lines.Text())
+	go func() {
+		_, _ = io.Copy(io.Discard, stdout)
+		p.err = p.cmd.Wait()
+		close(p.exited)
+	}()
+	if !isReady || match == nil {
+		_ = p.cmd.Process.Kill()
+		<-p.exited
+		return fmt.Errorf("the gateway did not get ready: %w: %s", errors.Join(p.err, lines.Err()), p.lastWords())
+	}
+	p.url, p.admin = match[1], match[2]
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.processes[slot] = p
+	c.all = append(c.all, p)
+	return nil
+}
+
+// lastWords is the end of its log.
+func (p *process) lastWords() string {
+	text, err := os.ReadFile(p.logFile)
+	if err != nil {
+		return err.Error()
+	}
+	if dir := os.Getenv("CHAOS_LOGS"); dir != "" {
+		_ = os.WriteFile(filepath.Join(dir, filepath.Base(p.logFile)), text, 0o600)
+	}
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	return strings.Join(lines[max(0, len(lines)-12):], "\n")
+}
+
+// startUntil tries until ctx ends: for a gateway whose database is away.
+func (c *chaosCluster) startUntil(ctx context.Context, slot int) error {
+	for {
+		err := c.start(slot)
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		sleepFor(ctx, 300*time.Millisecond)
+	}
+}
+
+// take takes the gateway of a slot away from the clients that look for one; nil: there is none.
+func (c *chaosCluster) take(slot int) *process {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p := c.processes[slot]
+	c.processes[slot] = nil
+	return p
+}
+
+func (c *chaosCluster) pick(rng *rand.Rand) *process {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	first := rng.IntN(len(c.processes))
+	for i := range c.processes {
+		if p := c.processes[(first+i)%len(c.processes)]; p != nil {
+			return p
+		}
+	}
+	return nil
+}
+
+// stopLimit: the drain time, what clients that do not answer may take beyond it, and a busy machine.
+const stopLimit = 25 * time.Second
+
+// terminate stops a gateway as an operator does: it must say that it is not ready, and exit with 0 in time.
+func (c *chaosCluster) terminate(p *process) error {
+	p.stopping.Store(true)
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	select {
+	case <-p.exited:
+	case <-time.After(stopLimit):
+		_ = p.cmd.Process.Signal(syscall.SIGQUIT) // tells in its log where it hangs
+		<-p.exited
+		return fmt.Errorf("%s did not stop within %v", p, stopLimit)
+	}
+	if p.err != nil {
+		return fmt.Errorf("%s stopped with: %w", p, p.err)
+	}
+	return nil
+}
+
+func (c *chaosCluster) kill(p *process) {
+	p.stopping.Store(true)
+	_ = p.cmd.Process.Kill()
+	<-p.exited
+}
+
+// waitReady waits until every gateway says that it is.
+func (c *chaosCluster) waitReady(ctx context.Context) error {
+	for {
+		ready := 0
+		c.mu.Lock()
+		processes := append([]*process(nil), c.processes...)
+		c.mu.Unlock()
+		for _, p := range processes {
+			if p != nil && p.status(ctx) == http.StatusOK {
+				ready++
+			}
+		}
+		if ready == len(processes) {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("%d of %d gateways are ready: %w", ready, len(processes), ctx.Err())
+		}
+		sleepFor(ctx, 100*time.Millisecond)
+	}
+}
+
+func (p *process) status(ctx context.Context) int {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, p.admin+"/readyz", nil)
+	if err != nil {
+		return 0
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0
+	}
+	_ = response.Body.Close()
+	return response.StatusCode
+}
+
+// caughtUp reads in the log of a gateway when it delivered from the log what no notification announced to it.
+func (p *process) caughtUp() (at []time.Time, problems []string, err error) {
+	text, err := os.ReadFile(p.logFile)
+	if err != nil {
+		return nil, nil, err
+	}
+	if strings.Contains(string(text), "DATA RACE") {
+		problems = append(problems, string(text))
+	}
+	for line := range strings.Lines(string(text)) {
+		var entry struct {
+			Time  time.Time
+			Level string
+			Msg   string
+		}
+		if json.Unmarshal([]byte(line), &entry) != nil {
+			problems = append(problems, line)
+			continue
+		}
+		if strings.Contains(entry.Msg, "catching up") || strings.Contains(entry.Msg, "no notification announced") {
+			at = append(at, entry.Time)
+		}
+	}
+	return at, problems, nil
+}

@@ -1,0 +1,164 @@
+package ws
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"terasocket/access"
+	"terasocket/proto/event"
+)
+
+// Half a handshake, ten thousand times, over TLS: a bounded number of them is kept, and whoever means it is let in and
+// hears everything meanwhile.
+func TestTenThousandHalfOpenHandshakes(t *testing.T) {
+	t.Parallel()
+	const most = 500
+	var listener *Listener
+	g := newGateway(t, nil, func(s *httptest.Server) {
+		overTLS(s)
+		listener = s.Listener.(*Listener)
+		listener.Pending = most
+	})
+	live := g.connect(t, "user?id=user_7_a")
+	const hello = "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" // a ClientHello of 512 bytes, and no more of it
+	starts := []string{"", hello, "GET /wss/user?id=user_7_z HTTP/1.1\r\nHost: h\r\n", strings.Repeat("\x00", 100)}
+	for i := range 10_000 {
+		c, err := net.Dial("tcp", g.served.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		_, _ = io.WriteString(c, starts[i%len(starts)])
+		if i%1000 == 999 {
+			g.deliver(fmt.Sprint(i), user(7))
+			live.want(fmt.Sprint(i))
+			g.connect(t, fmt.Sprintf("user?id=user_8_%d", i)).Close()
+		}
+	}
+	listener.pending.mu.Lock()
+	n := listener.pending.conns.Len()
+	listener.pending.mu.Unlock()
+	if n > most {
+		t.Errorf("%d connections are kept, want %d at most", n, most)
+	}
+	g.deliver("end", user(7))
+	live.want("end")
+}
+
+// Connections that became websockets, or were closed, do not count.
+func TestOnlyPendingConnectionsAreCut(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t, nil, func(s *httptest.Server) { s.Listener.(*Listener).Pending = 3 })
+	var clients []*client
+	for i := range 20 {
+		clients = append(clients, g.connect(t, fmt.Sprintf("user?id=user_7_%d", i)))
+		g.answer(t, "user?id=wrong")
+	}
+	g.deliver("all", user(7))
+	for _, c := range clients {
+		c.want("all")
+	}
+}
+
+// What waits for a socket is bounded while it is being brought up to date as well: frames held for it count.
+func TestWhatIsHeldForAResumingSocketIsBounded(t *testing.T) {
+	t.Parallel()
+	goOn := make(chan struct{})
+	log := pages{all: [][]event.Event{{logged(1, "mine", "")}}, then: func(int) { <-goOn }}
+	g := newGateway(t, func(h *Handler) { h.History = log; h.Limits.Backlog = 64 << 10 }, nil)
+	c, other := g.connect(t, "user?id=user_7_a&since=50"), g.connect(t, "user?id=user_8_a")
+	value := strings.Repeat("x", 2000)
+	sent := 0
+	for g.deliver(value, user(7)) == 1 {
+		if sent++; sent > 1000 {
+			t.Fatal("two megabytes are held")
+		}
+	}
+	g.deliver("other", user(7), user(8))
+	other.want("other")
+	close(goOn)
+	c.wantClose(CloseSlow)
+	if sent < 30 || sent > 35 {
+		t.Errorf("%d frames of 2,000 bytes were held for a limit of 64 KiB", sent)
+	}
+}
+
+// Every kind of bad client at once: each ends with its own code, and who behaves hears all, in order.
+func TestBadClientsBesideAGoodOne(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t, func(h *Handler) {
+		h.Limits = Limits{Backlog: 32 << 10, CloseWait: 2 * time.Second}
+		h.Door = doorFunc(func(_ context.Context, kind access.Kind, token string) (access.Identity, error) {
+			if token == "flood" {
+				return access.Identity{Principal: user(8)}, nil // it reads nothing either: not to be closed for that
+			}
+			return access.Identity{Principal: user(7)}, nil
+		})
+	}, func(s *httptest.Server) { overTLS(s) })
+	good := g.connect(t, "user?id=good")
+	g.connect(t, "user?id=never-reads")
+	drip := g.connect(t, "user?id=a-byte-now-and-then")
+	stop := make(chan struct{})
+	dripped := make(chan struct{})
+	go func() {
+		defer close(dripped)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				if _, err := io.ReadFull(drip.NetConn(), make([]byte, 1)); err != nil {
+					return
+				}
+			}
+		}
+	}()
+	flood := g.connect(t, "user?id=flood")
+	go func() {
+		for flood.WriteMessage(1, make([]byte, 4000)) == nil {
+		}
+	}()
+	value := strings.Repeat("x", 4000)
+	const total = 5000
+	heard := make(chan struct{})
+	go func() {
+		defer close(heard)
+		for i := range total {
+			if got := good.next().value(); got != fmt.Sprint(i, value) {
+				t.Errorf("got %.20q, want %d", got, i)
+				return
+			}
+		}
+	}()
+	for i := range total {
+		g.deliver(fmt.Sprint(i, value), user(7))
+		if i%4 == 3 {
+			eventually(t, "the good client keeps up", func() bool { return g.backlogOf(good) < 16<<10 })
+		}
+	}
+	<-heard
+	flood.wantClose(ClosePolicy)
+	close(stop)
+	_ = drip.Close()
+	<-dripped
+}
+
+// backlogOf is what waits for the socket at the other end of c.
+func (g *gateway) backlogOf(c *client) int {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	for _, sockets := range g.sockets {
+		for _, s := range sockets {
+			if s.out != nil && s.out.RemoteAddr().String() == c.LocalAddr().String() {
+				return s.out.Backlog()
+			}
+		}
+	}
+	return 0
+}
