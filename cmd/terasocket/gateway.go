@@ -136,6 +136,7 @@ func openGateway(ctx context.Context, cfg *serveCmd, log *slog.Logger) (_ *gatew
 		Failures:        failureLimit,
 		Limits:          ws.Limits{Backlog: cfg.MaxBacklog},
 		Presence:        g.presence,
+		Ready:           g.listener.Connected, // no events without it, and soon no database either: say so at once
 		ClientAddr:      proxies.ClientAddr,
 	}.Routes(router)
 	keys, passwords := &access.Keys{Pool: g.pool}, access.NewPasswords()

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/jackc/pgx/v5"
+
+	"terasocket/db/dbtest"
+	"terasocket/db/opentera"
+)
+
+// While the database lets nobody in, those who are connected stay, whoever comes gets 503 at once, and a token is not used
+// up by that. Afterwards everybody hears everything.
+func TestAnOutageOfTheDatabase(t *testing.T) {
+	t.Parallel()
+	url := dbtest.New(t, migrated())
+	gateway := serve(t, url)
+	paul := gateway.login(opentera.DemoProjectAdmin, "")
+	writer := dbtest.Conn(t, url) // stays connected: so that there is something to miss
+	do := func(conn *pgx.Conn, sql string, args ...any) {
+		t.Helper()
+		if _, err := conn.Exec(t.Context(), sql, args...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rename := func(name string) {
+		t.Helper()
+		do(writer, "UPDATE t_participants SET participant_name = $1 WHERE id_participant = 1", name)
+	}
+	rename("before")
+	cursor := paul.mustHearNames("before").Seq
+	var token string
+	if err := writer.QueryRow(t.Context(), "SELECT terasocket.create_connect_token('user', $1)", opentera.DemoProjectAdminUUID).Scan(&token); err != nil {
+		t.Fatal(err)
+	}
+	config, err := pgx.ParseConfig(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := pgx.Identifier{config.Database}.Sanitize()
+	config.Database = "postgres"
+	admin, err := pgx.ConnectConfig(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = admin.Close(t.Context()) })
+
+	do(admin, "ALTER DATABASE "+name+" ALLOW_CONNECTIONS false")
+	do(writer, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`)
+	rename("meanwhile 1")
+	connect := func(query string) (*websocket.Conn, *http.Response) {
+		conn, answer, err := (&websocket.Dialer{TLSClientConfig: insecure, HandshakeTimeout: 3 * time.Second}).Dial(
+			fmt.Sprintf("%s/wss/user?id=%s%s", gateway.url, token, query), nil)
+		if answer == nil {
+			t.Fatalf("no answer in 3 s: %v", err)
+		}
+		return conn, answer
+	}
+	for range 5 {
+		if _, answer := connect(""); answer.StatusCode != http.StatusServiceUnavailable || answer.Header.Get("Retry-After") == "" {
+			t.Fatalf("%s, Retry-After %q during the outage", answer.Status, answer.Header.Get("Retry-After"))
+		}
+	}
+	rename("meanwhile 2")
+	do(admin, "ALTER DATABASE "+name+" ALLOW_CONNECTIONS true")
+	rename("after")
+	paul.mustHearNames("meanwhile 1", "meanwhile 2", "after")
+
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		if conn, answer := connect(fmt.Sprintf("&since=%d", cursor)); conn != nil {
+			t.Cleanup(func() { _ = conn.Close() })
+			(&socket{t, conn}).mustHearNames("meanwhile 1", "meanwhile 2", "after")
+			return
+		} else if answer.StatusCode != http.StatusServiceUnavailable || time.Now().After(end) {
+			t.Fatalf("%s after the outage", answer.Status)
+		}
+	}
+}
