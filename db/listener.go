@@ -112,12 +112,14 @@ func (l *Listener) connect(ctx context.Context) error {
 		return fmt.Errorf("listen: %w", err)
 	}
 	l.conn = conn
+	l.cfg.Metrics.lag.connected()
 	l.cfg.Metrics.up.Store(true)
 	return nil
 }
 
 func (l *Listener) disconnect() {
 	l.cfg.Metrics.up.Store(false)
+	l.cfg.Metrics.lag.disconnected(time.Now())
 	if l.conn == nil {
 		return
 	}
@@ -166,6 +168,7 @@ func (l *Listener) hear(payload string) {
 	if len(l.hints) > l.cfg.QueueSize {
 		l.hints, l.gap = nil, true
 	}
+	l.queued()
 	l.mu.Unlock()
 	l.wake()
 }
@@ -173,6 +176,7 @@ func (l *Listener) hear(payload string) {
 func (l *Listener) markGap() {
 	l.mu.Lock()
 	l.gap = true
+	l.queued()
 	l.mu.Unlock()
 	l.wake()
 }
@@ -190,5 +194,13 @@ func (l *Listener) take() (hints []Hint, gap bool) {
 	defer l.mu.Unlock()
 	hints, gap = l.hints, l.gap
 	l.hints, l.gap = nil, false
+	l.cfg.Metrics.queued.Store(0)
+	l.cfg.Metrics.lag.take()
 	return hints, gap
+}
+
+// queued tells the metrics that something waits. The caller holds mu.
+func (l *Listener) queued() {
+	l.cfg.Metrics.queued.Store(int64(len(l.hints)))
+	l.cfg.Metrics.lag.queue(time.Now())
 }
