@@ -18,6 +18,9 @@ type FeedConfig struct {
 	Metrics   *Metrics
 }
 
+// statementLimit is for one statement of the Feed: on a connection that is half-open it would never end.
+const statementLimit = 30 * time.Second
+
 // Feed hands out the rows of the event log, each once, in the order of their commits. After a catch-up, transactions
 // that overlapped may come in the order of their seqs.
 type Feed struct {
@@ -89,6 +92,8 @@ func (f *Feed) Next(ctx context.Context) ([]Row, error) {
 
 // read does the next piece of work: catching up, then what was missed, then what the hints point at.
 func (f *Feed) read(ctx context.Context) ([]Row, error) {
+	ctx, cancel := context.WithTimeout(ctx, statementLimit)
+	defer cancel()
 	switch {
 	case f.gap:
 		return nil, f.catchUp(ctx)
@@ -115,6 +120,8 @@ func (f *Feed) catchUp(ctx context.Context) error {
 
 // look finds rows that no notification announced, of transactions that had ended at the last look.
 func (f *Feed) look(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, statementLimit)
+	defer cancel()
 	until := f.before
 	if until == nil {
 		until = &f.cursor // the first look: only take the snapshot

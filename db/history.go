@@ -24,7 +24,8 @@ var resumeSQL string
 // the transactions that the snapshot of that row sees, and of the row's own those up to it.
 type Place struct {
 	Cursor int64
-	Behind int64 // what it may have missed is behind this seq
+	Behind int64 // what it may have missed, of the transactions that Now sees, is behind this seq
+	Now    Snapshot
 
 	xid      uint64 // of the row
 	snapshot Snapshot
@@ -52,10 +53,14 @@ func (h *History) Places(ctx context.Context, cursors []int64) (places map[int64
 	}
 	places = map[int64]Place{}
 	var p Place
-	var text string
-	if _, err := pgx.ForEachRow(rows, []any{&p.Cursor, &p.xid, &text, &p.Behind}, func() error {
+	var text, now string
+	if _, err := pgx.ForEachRow(rows, []any{&p.Cursor, &p.xid, &text, &p.Behind, &now}, func() error {
 		snapshot, err := ParseSnapshot(text)
+		if err != nil {
+			return err
+		}
 		p.snapshot = snapshot.before(p.xid)
+		p.Now, err = ParseSnapshot(now)
 		places[p.Cursor] = p
 		return err
 	}); err != nil {

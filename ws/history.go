@@ -19,19 +19,21 @@ type History interface {
 	After(ctx context.Context, places []Place, behind uint64) (Page, error)
 }
 
-// Place is where a client stands in the log.
+// Place is where a client stands in the log, and until where it is to be told: what had happened when the place was
+// looked for. What happens later comes live, in the order of commits. (If it came with a later page, an event with a
+// smaller seq could follow one that was recorded after it, and be lost by whoever is cut off in between.)
 type Place interface {
-	Behind() uint64              // what it may have missed is behind this seq
+	Behind() uint64              // what it may have missed and Sees is behind this seq
 	Missed(seq, xid uint64) bool // whether it may have missed that event
+	Sees(xid uint64) bool        // whether that transaction had ended
 }
 
 // Page is a part of the log.
 type Page struct {
 	Events []event.Event
-	Last   uint64                // seq to go on behind
-	IsLast bool                  // there is no more
-	Oldest uint64                // seq of the oldest event that is held, 0 when there is none
-	Sees   func(xid uint64) bool // whether an event up to Last would be in the page if it is of this transaction
+	Last   uint64 // seq to go on behind
+	IsLast bool   // there is no more
+	Oldest uint64 // seq of the oldest event that is held, 0 when there is none
 }
 
 // TrimmedError says that the log does not reach back to what a client has missed.

@@ -29,6 +29,8 @@ type spot uint64
 func (s spot) Behind() uint64              { return uint64(s) }
 func (s spot) Missed(seq, xid uint64) bool { return xid > uint64(s) }
 
+func (s spot) Sees(xid uint64) bool { return xid < 1<<32 }
+
 func (t *tape) Places(_ context.Context, cursors []uint64) ([]Place, uint64, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -51,7 +53,7 @@ func (t *tape) After(ctx context.Context, _ []Place, behind uint64) (Page, error
 			return Page{}, err
 		}
 	}
-	p := Page{Last: min(behind+256, t.last), Oldest: t.oldest, Sees: func(xid uint64) bool { return xid <= t.last }}
+	p := Page{Last: min(behind+256, t.last), Oldest: t.oldest}
 	p.IsLast = p.Last == t.last
 	for seq := behind + 1; seq <= p.Last; seq++ {
 		e := logged(seq, "mine", "")

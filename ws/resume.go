@@ -1,10 +1,8 @@
 package ws
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -98,12 +96,11 @@ func (r *resumer) replay(ctx context.Context, c *Conn) (*replayed, error) {
 		if err != nil {
 			return nil, err
 		}
+		told.place = a.place
 		isWhole, err := c.take(page, a)
 		if err != nil {
 			return nil, err
 		}
-		told.place = a.place
-		told.parts = append(told.parts, part{a.behind, page.Sees})
 		if isWhole && page.IsLast {
 			return told, nil
 		}
@@ -128,7 +125,7 @@ func (c *Conn) take(page *sharedPage, a *ask) (isWhole bool, err error) {
 			}
 			at = e.Seq
 		}
-		if !a.place.Missed(e.Seq, e.XID) || !page.isFor(c.Identity.Principal, e) {
+		if !a.place.Missed(e.Seq, e.XID) || !a.place.Sees(e.XID) || !page.isFor(c.Identity.Principal, e) {
 			continue
 		}
 		frame, err := page.frame(i, c.Encoding)
@@ -143,26 +140,12 @@ func (c *Conn) take(page *sharedPage, a *ask) (isWhole bool, err error) {
 	return true, nil
 }
 
-// replayed is what a client was told by a replay.
-type replayed struct {
-	place Place
-	parts []part
-}
+// replayed is what a client is told by a replay.
+type replayed struct{ place Place }
 
-// part says that the client was told of all events up to this seq, and beyond that of the part before, whose transactions
-// were seen when they were read.
-type part struct {
-	upTo uint64
-	sees func(xid uint64) bool // nil: none
-}
-
-// has says whether the client was told of this event, or had heard it before, or may not.
+// has says whether the client is told of this event, or had heard it before, or may not.
 func (r *replayed) has(e *event.Event) bool {
-	if !r.place.Missed(e.Seq, e.XID) {
-		return true
-	}
-	i, _ := slices.BinarySearchFunc(r.parts, e.Seq, func(p part, seq uint64) int { return cmp.Compare(p.upTo, seq) })
-	return i < len(r.parts) && r.parts[i].sees != nil && r.parts[i].sees(e.XID)
+	return !r.place.Missed(e.Seq, e.XID) || r.place.Sees(e.XID)
 }
 
 // heldFrame waits until the socket is open and up to date.
@@ -245,7 +228,6 @@ func (c *Conn) wasTold(e *event.Event) bool {
 		if c.told.has(e) {
 			return true
 		}
-		c.told = nil
 	}
 	if c.reflected != nil && isPresence(e) {
 		if c.reflected(e.XID) {

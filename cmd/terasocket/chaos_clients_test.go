@@ -39,7 +39,7 @@ type chaosClient struct {
 	mu      sync.Mutex
 	current *websocket.Conn // nil: not connected
 
-	visits []visit // of its own goroutine, until that has ended
+	visits []visit
 }
 
 // visit is one connection of a client.
@@ -59,6 +59,19 @@ type frameHeard struct {
 
 func (c *chaosClient) String() string { return fmt.Sprintf("%s %d", c.kind, c.id) }
 
+// story is where it has been last. The caller holds mu.
+func (c *chaosClient) story() string {
+	var s strings.Builder
+	for i, v := range c.visits[max(0, len(c.visits)-4):] {
+		fmt.Fprintf(&s, "\n    %d: %s at %s since=%d, %d frames", i, v.gateway, stamp(v.opened), v.since, len(v.frames))
+		if n := len(v.frames); n > 0 {
+			fmt.Fprintf(&s, ", %d..%d at %s", v.frames[0].seq, v.frames[n-1].seq, stamp(v.frames[n-1].at))
+		}
+		s.WriteString(" " + v.end)
+	}
+	return s.String()
+}
+
 // pingLimit is when a client gives up on a gateway that does not ping it: it does every 10 s.
 const pingLimit = 40 * time.Second
 
@@ -72,7 +85,9 @@ func (c *chaosClient) run(ctx context.Context, tokens *pgxpool.Pool, gateways *c
 			sleepFor(ctx, time.Duration(20+c.rng.IntN(300))*time.Millisecond)
 			continue
 		}
+		c.mu.Lock()
 		c.visits = append(c.visits, visit{gateway: process, since: last, opened: time.Now()})
+		c.mu.Unlock()
 		last = c.read(conn, last)
 		c.setConn(nil)
 		_ = conn.Close()
@@ -132,7 +147,8 @@ func (c *chaosClient) connect(ctx context.Context, tokens *pgxpool.Pool, gateway
 	}}
 	conn, response, err := dialer.DialContext(ctx, url, nil)
 	if err != nil {
-		if response != nil && response.StatusCode != http.StatusServiceUnavailable {
+		// 403: a crash of PostgreSQL empties the unlogged table of connect tokens (docs/decisions.md)
+		if response != nil && response.StatusCode != http.StatusServiceUnavailable && response.StatusCode != http.StatusForbidden {
 			gateways.odd(fmt.Sprintf("handshake answered %s", response.Status))
 		}
 		return nil, nil, err

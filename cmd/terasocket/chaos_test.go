@@ -268,7 +268,7 @@ func (x *chaos) clients() {
 }
 
 // quietLimit is how long it may take, after the last fault, until everybody has heard everything.
-const quietLimit = 60 * time.Second
+const quietLimit = 150 * time.Second
 
 // settle waits until everybody is connected and has heard a sentinel that was published now, twice: what comes after the
 // second is live.
@@ -298,7 +298,7 @@ func (x *chaos) settle() {
 				if ctx.Err() != nil {
 					c.mu.Lock()
 					defer c.mu.Unlock()
-					x.Fatalf("%s has not heard %s within %v; connected: %v", c, mark, quietLimit, c.current != nil)
+					x.Fatalf("%s has not heard %s within %v; connected: %v%s", c, mark, quietLimit, c.current != nil, c.story())
 				}
 				sleepFor(ctx, 10*time.Millisecond)
 			}
@@ -480,6 +480,7 @@ func (x *chaos) prove(p *proof, began time.Time) (live, catchUps int) {
 		x.Fatal(err)
 	}
 	p.entitle()
+	p.withhold()
 	p.compare()
 	live = p.strongOrder(caughtUp)
 	if err := p.audiences(x.Context(), x.changed); err != nil {

@@ -195,7 +195,7 @@ func (w *writer) long(ctx context.Context) {
 }
 
 // prepared commits in two phases, the second of them much later. PostgreSQL does not prepare a transaction that has
-// notified, so nothing announces it: the triggers of the log are off in it.
+// notified, so it asks the log not to, and nothing announces it.
 func (w *writer) prepared(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), changeLimit)
 	defer cancel()
@@ -213,7 +213,7 @@ func (w *writer) prepared(ctx context.Context) {
 			return err
 		}
 		defer func() { _ = tx.Rollback(ctx) }()
-		if _, err := tx.Exec(ctx, "SET LOCAL session_replication_role = replica"); err != nil {
+		if _, err := tx.Exec(ctx, "SET LOCAL terasocket.notify = off"); err != nil {
 			return err
 		}
 		for i := range 1 + w.rng.IntN(4) {

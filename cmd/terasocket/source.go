@@ -72,6 +72,9 @@ func (p place) Behind() uint64 { return uint64(p.Place.Behind) }
 // Missed says whether the client may have missed this event.
 func (p place) Missed(seq, xid uint64) bool { return p.Place.Missed(int64(seq), xid) }
 
+// Sees says whether that transaction had ended when the place was looked for.
+func (p place) Sees(xid uint64) bool { return p.Now.Sees(xid) }
+
 // Places says where clients stand that have heard the log up to these cursors.
 func (h *history) Places(ctx context.Context, cursors []uint64) ([]ws.Place, uint64, error) {
 	seqs := make([]int64, len(cursors))
@@ -103,7 +106,7 @@ func (h *history) After(ctx context.Context, places []ws.Place, behind uint64) (
 	}
 	page := ws.Page{Last: behind, IsLast: len(s.Rows) < pageRows, Oldest: uint64(s.Oldest)}
 	if n := len(s.Rows); n > 0 {
-		page.Events, page.Last, page.Sees = h.events(s.Rows), uint64(s.Rows[n-1].Seq), s.Now.Sees
+		page.Events, page.Last = h.events(s.Rows), uint64(s.Rows[n-1].Seq)
 	}
 	return page, nil
 }

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/sync/errgroup"
+
+	"terasocket/access"
+	"terasocket/api"
+	"terasocket/db/dbtest"
+)
+
+// gauge reads a metric without labels.
+func (s *served) gauge(name string) float64 {
+	s.t.Helper()
+	response, err := http.Get(s.admin + "/metrics")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	lines := bufio.NewScanner(response.Body)
+	for lines.Scan() {
+		if value, ok := strings.CutPrefix(lines.Text(), name+" "); ok {
+			n, err := strconv.ParseFloat(value, 64)
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			return n
+		}
+	}
+	s.t.Fatalf("no metric %s", name)
+	return 0
+}
+
+// leftRows gives how many rows there are in each table of ours, but for the log.
+func leftRows(t *testing.T, pool *pgxpool.Pool) map[string]int {
+	t.Helper()
+	tables, err := pgx.CollectRows(must(pool.Query(t.Context(), `SELECT c.relname::text FROM pg_class c
+		WHERE c.relnamespace = 'terasocket'::regnamespace AND c.relkind = 'r' AND c.relname <> 'events'`)), pgx.RowTo[string])
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := map[string]int{}
+	for _, table := range tables {
+		var n int
+		if err := pool.QueryRow(t.Context(), "SELECT count(*) FROM terasocket."+pgx.Identifier{table}.Sanitize()).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		left[table] = n
+	}
+	return left
+}
+
+// comeAndGo connects so many clients, each in its own way, and ends them in its own way: in order, with the socket closed,
+// reset, in the middle of a handshake, with a wrong value; some resume, some ask for a snapshot.
+func comeAndGo(ctx context.Context, t *testing.T, gateway *served, pool *pgxpool.Pool, n int) {
+	t.Helper()
+	tokens, err := pgx.CollectRows(must(pool.Query(ctx, `SELECT terasocket.create_connect_token('participant', participant_uuid)
+		FROM generate_series(1, 500) i, t_participants WHERE participant_enabled AND deleted_at IS NULL ORDER BY i, id_participant LIMIT $1`, n)), pgx.RowTo[string])
+	if err != nil || len(tokens) != n {
+		t.Fatal(len(tokens), err)
+	}
+	var group errgroup.Group
+	group.SetLimit(32)
+	for i, token := range tokens {
+		group.Go(func() error {
+			if i%50 == 7 { // half of a handshake
+				raw, err := net.Dial("tcp", strings.TrimPrefix(gateway.url, "wss://"))
+				if err != nil {
+					return err
+				}
+				_, _ = raw.Write([]byte{22, 3, 1})
+				_ = raw.Close()
+			}
+			url := api.WebsocketURL(gateway.url, access.Participant, token)
+			switch i % 4 {
+			case 1:
+				url += "&encoding=json&since=1"
+			case 2:
+				url += "&snapshot=1"
+			}
+			dialer := &websocket.Dialer{TLSClientConfig: insecure, HandshakeTimeout: 30 * time.Second}
+			if i%50 == 9 {
+				if _, _, err := dialer.DialContext(ctx, url+"x", nil); err == nil {
+					return fmt.Errorf("a wrong value was let in")
+				}
+			}
+			conn, _, err := dialer.DialContext(ctx, url, nil)
+			if err != nil {
+				return err
+			}
+			if i%3 == 0 { // it may have heard something, its own coming for example
+				_ = conn.SetReadDeadline(time.Now().Add(30 * time.Millisecond))
+				_, _, _ = conn.ReadMessage()
+			}
+			switch raw := conn.NetConn().(*tls.Conn).NetConn().(*net.TCPConn); i % 5 {
+			case 0, 1: // in order
+				_ = conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""), time.Now().Add(time.Second))
+				_ = conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+				for err == nil {
+					_, _, err = conn.ReadMessage()
+				}
+			case 2:
+				_ = raw.SetLinger(0)
+			}
+			return conn.Close()
+		})
+	}
+	if err := group.Wait(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestNothingIsLeftBehindAfterFiveThousandConnects(t *testing.T) {
+	t.Parallel()
+	const few, many = 300, 5000
+	url := dbtest.New(t, migrated())
+	pool := dbtest.Pool(t, url)
+	gateway := serve(t, url, "--presence-grace", "1s", "--presence-lease", "30s")
+	// quiet waits until the last is offline, and what it holds is as little as before, or stays too much
+	quiet := func(goroutines, descriptors float64) (float64, float64) {
+		t.Helper()
+		for end := time.Now().Add(30 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+			var n int
+			if err := pool.QueryRow(t.Context(), "SELECT (SELECT count(*) FROM terasocket.connections) + (SELECT count(*) FROM terasocket.online)").Scan(&n); err != nil {
+				t.Fatal(err)
+			}
+			g, d := gateway.gauge("go_goroutines"), gateway.gauge("process_open_fds")
+			if n == 0 && g <= goroutines && d <= descriptors || time.Now().After(end) {
+				return g, d
+			}
+		}
+	}
+	comeAndGo(t.Context(), t, gateway, pool, few) // the pool has grown, and all that is made once is made
+	time.Sleep(2 * time.Second)
+	goroutines, descriptors := quiet(1e6, 1e6)
+	before := leftRows(t, pool)
+	for n := 0; n < many; n += 500 { // a token is good for a minute
+		comeAndGo(t.Context(), t, gateway, pool, 500)
+	}
+	const slack = 4 // connections of the pool, and requests for metrics, come and go
+	g, d := quiet(goroutines+slack, descriptors+slack)
+	if g > goroutines+slack || d > descriptors+slack {
+		t.Errorf("%v goroutines and %v descriptors after %d connects, %v and %v before", g, d, many, goroutines, descriptors)
+	}
+	for table, n := range leftRows(t, pool) {
+		if n > before[table] {
+			t.Errorf("%d rows in %s, %d before", n, table, before[table])
+		}
+	}
+	t.Logf("after %d connects: %v goroutines (%v before), %v descriptors (%v)", many, g, goroutines, d, descriptors)
+}
