@@ -3,12 +3,20 @@ package db
 import (
 	"context"
 	"fmt"
+	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
+// For a connection of the pool that was idle, and for a new one.
+const (
+	pingTimeout    = 2 * time.Second
+	connectTimeout = 5 * time.Second
+)
+
 // Open makes the pool for everything but LISTEN and proves that the database can be reached. The URL's own pool_*
-// parameters hold; without them at most 8 connections are made.
+// parameters and connect_timeout hold; without them at most 8 connections are made, each within 5 s.
 func Open(ctx context.Context, databaseURL string) (*pgxpool.Pool, error) {
 	config, err := pgxpool.ParseConfig(databaseURL)
 	if err != nil {
@@ -17,7 +25,14 @@ func Open(ctx context.Context, databaseURL string) (*pgxpool.Pool, error) {
 	if config.ConnConfig.RuntimeParams["application_name"] == "" {
 		config.ConnConfig.RuntimeParams["application_name"] = "terasocket"
 	}
-	config.MaxConns = max(config.MaxConns, 8)
+	if !strings.Contains(databaseURL, "pool_max_conns") {
+		config.MaxConns = max(config.MaxConns, 8)
+	}
+	// what is half-open never answers: who asks must not spend its own time on one after the other
+	setDefault(&config.PingTimeout, pingTimeout)
+	if !strings.Contains(databaseURL, "connect_timeout") {
+		config.ConnConfig.ConnectTimeout = connectTimeout
+	}
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("open pool: %w", err)
