@@ -111,6 +111,11 @@ func (l *Listener) connect(ctx context.Context) error {
 		_ = conn.Close(context.WithoutCancel(ctx))
 		return fmt.Errorf("listen: %w", err)
 	}
+	// it is idle by nature; only from PostgreSQL 14 on there is such a limit
+	if _, err := conn.Exec(ctx, "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'"); err != nil {
+		_ = conn.Close(context.WithoutCancel(ctx))
+		return fmt.Errorf("listen without idle_session_timeout: %w", err)
+	}
 	l.conn = conn
 	l.cfg.Metrics.lag.connected()
 	l.cfg.Metrics.up.Store(true)
