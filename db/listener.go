@@ -105,7 +105,7 @@ func (l *Listener) connect(ctx context.Context) error {
 	config.RuntimeParams["application_name"] = "terasocket listener"
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
-		return fmt.Errorf("connect the listener: %w", err)
+		return fmt.Errorf("connect the listener: %w", crowded(err))
 	}
 	if _, err := conn.Exec(ctx, "LISTEN "+Channel); err != nil {
 		_ = conn.Close(context.WithoutCancel(ctx))

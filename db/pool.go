@@ -2,10 +2,12 @@ package db
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -39,7 +41,16 @@ func Open(ctx context.Context, databaseURL string) (*pgxpool.Pool, error) {
 	}
 	if err := pool.Ping(ctx); err != nil {
 		pool.Close()
-		return nil, fmt.Errorf("the database cannot be reached (does it run, is its URL right?): %w", err)
+		return nil, fmt.Errorf("the database cannot be reached (does it run, is its URL right?): %w", crowded(err))
 	}
 	return pool, nil
+}
+
+// crowded says what to do when the server has no connection left.
+func crowded(err error) error {
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) && refused.Code == "53300" {
+		return fmt.Errorf("no connection left: raise max_connections, or the CONNECTION LIMIT of the role or the database, or lower pool_max_conns in the URL: %w", err)
+	}
+	return err
 }
