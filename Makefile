@@ -7,7 +7,7 @@ CHAOS_TIME ?= 2m
 CHAOS_SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help postgres compiler build test check demo bench fuzz chaos clean
+.PHONY: help postgres pgbouncer compiler build test check demo bench fuzz chaos clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +56,13 @@ postgres: ## install the PostgreSQL server programs, unless there are some
 	install_as postgresql postgresql-server postgresql postgresql postgresql; \
 	if ! found; then echo "make: installed PostgreSQL, but initdb and postgres are in none of: $(POSTGRES_DIRS)" >&2; exit 1; fi
 
+pgbouncer: # the doctor's tests find it between themselves and the server
+	@$(INSTALL) \
+	if have pgbouncer || [ -x /usr/sbin/pgbouncer ]; then exit 0; fi; \
+	echo "make: no PgBouncer found; installing it"; \
+	install_as pgbouncer pgbouncer pgbouncer pgbouncer pgbouncer; \
+	as_root systemctl disable --now pgbouncer >/dev/null 2>&1 || true # tests start their own
+
 compiler: # go test -race links with cgo
 	@$(INSTALL) \
 	cc="$$($(GO) env CC)"; \
@@ -67,7 +74,7 @@ build: ## build bin/terasocket
 	@mkdir -p bin
 	$(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/terasocket ./cmd/terasocket
 
-test: postgres compiler ## run all tests with the race detector
+test: postgres pgbouncer compiler ## run all tests with the race detector
 	CGO_ENABLED=1 $(GO) test -race -timeout 10m ./...
 
 check: ## formatting, vet, staticcheck, go.mod, generated code
