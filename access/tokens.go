@@ -74,9 +74,11 @@ func (t *Tokens) RunSweep(ctx context.Context, log *slog.Logger) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			if _, err := t.Sweep(ctx); err != nil && ctx.Err() == nil {
+			limited, cancel := context.WithTimeout(ctx, TokenLifetime/2)
+			if _, err := t.Sweep(limited); err != nil && ctx.Err() == nil {
 				log.Warn("expired tokens not swept", "op", "sweep", "err", err)
 			}
+			cancel()
 		}
 	}
 }

@@ -4,11 +4,16 @@ import (
 	"net/http"
 
 	"github.com/go-chi/chi/v5"
+	"github.com/go-chi/chi/v5/middleware"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// Admin answers on the address for operators: /healthz, /readyz, /metrics.
+// Admin answers on the address for operators, without a password:
+//
+//	/healthz  200 while the process runs; when it fails, restart it
+//	/readyz   200 when new clients can be taken, 503 with one line that says why not; clients that are connected stay
+//	/metrics  Prometheus
 type Admin struct {
 	Ready   func(*http.Request) error // why the gateway cannot take clients now, or nil
 	Metrics prometheus.Gatherer
@@ -17,6 +22,7 @@ type Admin struct {
 // Handler gives the routes.
 func (a *Admin) Handler() http.Handler {
 	r := chi.NewRouter()
+	r.Use(middleware.NoCache)
 	r.Get("/healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	r.Get("/readyz", func(w http.ResponseWriter, r *http.Request) {
 		if err := a.Ready(r); err != nil {
@@ -25,6 +31,6 @@ func (a *Admin) Handler() http.Handler {
 		}
 		_, _ = w.Write([]byte("ready\n"))
 	})
-	r.Handle("/metrics", promhttp.HandlerFor(a.Metrics, promhttp.HandlerOpts{}))
+	r.Handle("/metrics", promhttp.HandlerFor(a.Metrics, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError}))
 	return r
 }

@@ -48,7 +48,13 @@ func (f *Feed) look(ctx context.Context) error {
 	}
 	now, seqs, err := f.log.missed(ctx, f.cursor, until)
 	if err != nil {
+		f.cfg.Metrics.lag.failed(f.looked)
 		return fmt.Errorf("look at the event log: %w", err)
+	}
+	if f.before == nil {
+		f.cfg.Metrics.lag.looked(time.Time{}) // it found nothing yet
+	} else {
+		f.cfg.Metrics.lag.looked(f.looked)
 	}
 	f.looked, f.before = time.Now(), &now
 	if until.isAfter(f.cursor) {

@@ -18,7 +18,7 @@ type FeedConfig struct {
 	Metrics   *Metrics
 }
 
-// statementLimit is for one statement of the Feed: on a connection that is half-open it would never end.
+// statementLimit is for one statement of the Feed or Trimmer: on a connection that is half-open it would never end.
 const statementLimit = 30 * time.Second
 
 // Feed hands out the rows of the event log, each once, in the order of their commits. After a catch-up, transactions

@@ -105,19 +105,26 @@ func (l *Listener) connect(ctx context.Context) error {
 	config.ConnConfig.RuntimeParams["application_name"] = "terasocket listener"
 	conn, err := pgx.ConnectConfig(ctx, config.ConnConfig)
 	if err != nil {
-		return fmt.Errorf("connect the listener: %w", err)
+		return fmt.Errorf("connect the listener: %w", crowded(err))
 	}
 	if _, err := conn.Exec(ctx, "LISTEN "+Channel); err != nil {
 		_ = conn.Close(context.WithoutCancel(ctx))
 		return fmt.Errorf("listen: %w", err)
 	}
+	// it is idle by nature; only from PostgreSQL 14 on there is such a limit
+	if _, err := conn.Exec(ctx, "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'"); err != nil {
+		_ = conn.Close(context.WithoutCancel(ctx))
+		return fmt.Errorf("listen without idle_session_timeout: %w", err)
+	}
 	l.conn = conn
+	l.cfg.Metrics.lag.connected()
 	l.cfg.Metrics.up.Store(true)
 	return nil
 }
 
 func (l *Listener) disconnect() {
 	l.cfg.Metrics.up.Store(false)
+	l.cfg.Metrics.lag.disconnected(time.Now())
 	if l.conn == nil {
 		return
 	}
@@ -166,6 +173,7 @@ func (l *Listener) hear(payload string) {
 	if len(l.hints) > l.cfg.QueueSize {
 		l.hints, l.gap = nil, true
 	}
+	l.queued()
 	l.mu.Unlock()
 	l.wake()
 }
@@ -173,6 +181,7 @@ func (l *Listener) hear(payload string) {
 func (l *Listener) markGap() {
 	l.mu.Lock()
 	l.gap = true
+	l.queued()
 	l.mu.Unlock()
 	l.wake()
 }
@@ -190,5 +199,13 @@ func (l *Listener) take() (hints []Hint, gap bool) {
 	defer l.mu.Unlock()
 	hints, gap = l.hints, l.gap
 	l.hints, l.gap = nil, false
+	l.cfg.Metrics.queued.Store(0)
+	l.cfg.Metrics.lag.take()
 	return hints, gap
+}
+
+// queued tells the metrics that something waits. The caller holds mu.
+func (l *Listener) queued() {
+	l.cfg.Metrics.queued.Store(int64(len(l.hints)))
+	l.cfg.Metrics.lag.queue(time.Now())
 }

@@ -47,7 +47,9 @@ func (t *Trimmer) Run(ctx context.Context) error {
 func (t *Trimmer) Trim(ctx context.Context) (int64, error) {
 	var total int64
 	for {
-		tag, err := t.Pool.Exec(ctx, trimSQL, t.Retention, t.MaxRows, trimBatch)
+		limited, cancel := context.WithTimeout(ctx, statementLimit)
+		tag, err := t.Pool.Exec(limited, trimSQL, t.Retention, t.MaxRows, trimBatch)
+		cancel()
 		if err != nil {
 			return total, fmt.Errorf("trim the event log: %w", err)
 		}

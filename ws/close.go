@@ -1,6 +1,7 @@
 package ws
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/gorilla/websocket"
@@ -59,11 +60,13 @@ func (c CloseCode) ComeBack() bool {
 	return false
 }
 
-// label is the code in metrics. Clients may close with thousands of codes: those are one.
+// closeCodes are those that metrics tell apart. Clients may close with thousands of others: those are one.
+var closeCodes = [...]CloseCode{websocket.CloseNormalClosure, websocket.CloseGoingAway, websocket.CloseNoStatusReceived,
+	CloseKicked, CloseProtocolError, CloseAbnormal, ClosePolicy, CloseTooBig, CloseInternal, CloseRestart, CloseSlow}
+
+// label is the code in metrics.
 func (c CloseCode) label() string {
-	switch c {
-	case websocket.CloseNormalClosure, websocket.CloseGoingAway, websocket.CloseNoStatusReceived,
-		CloseKicked, CloseProtocolError, CloseAbnormal, ClosePolicy, CloseTooBig, CloseInternal, CloseRestart, CloseSlow:
+	if slices.Contains(closeCodes[:], c) {
 		return strconv.Itoa(int(c))
 	}
 	return "other"

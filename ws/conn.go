@@ -123,6 +123,13 @@ func (c *Conn) mayWrite() bool {
 	return c.code == 0
 }
 
+// waiting is how many bytes wait for this socket.
+func (c *Conn) waiting() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.backlog()
+}
+
 func (c *Conn) backlog() int {
 	if c.ws == nil {
 		return c.bytes

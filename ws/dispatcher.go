@@ -112,6 +112,8 @@ func (d *Dispatcher) audiences(ctx context.Context, batch []event.Event) (map[st
 func (d *Dispatcher) ask(ctx context.Context, keys []string) (map[string][]access.Principal, error) {
 	ctx, cancel := context.WithTimeout(ctx, audienceWait)
 	defer cancel()
+	began := time.Now()
+	defer func() { d.Metrics.audienceTime.Observe(time.Since(began).Seconds()) }()
 	return askFor(ctx, d.Audience, keys)
 }
 
@@ -147,7 +149,7 @@ func routingKeys(batch []event.Event) []string {
 }
 
 func (d *Dispatcher) dispatch(e *event.Event, audiences map[string][]access.Principal) {
-	d.Metrics.dispatched.WithLabelValues(typeName(e)).Inc()
+	d.Metrics.dispatched.WithLabelValues(sourceOf(e.Topic), typeName(e)).Inc()
 	if e.To == "" {
 		return
 	}

@@ -114,7 +114,7 @@ func TestDispatchInOrderToTheirAudience(t *testing.T) {
 		if want := [][]string{{"user:1 user:2", "user:2"}, {"user:1 user:2 user:3"}}; fmt.Sprint(d.asked) != fmt.Sprint(want) {
 			t.Errorf("asked for %q, want %q", d.asked, want)
 		}
-		if n := testutil.ToFloat64(d.metrics.dispatched.WithLabelValues("DatabaseEvent")); n != 6 {
+		if n := testutil.ToFloat64(d.metrics.dispatched.WithLabelValues("other", "DatabaseEvent")); n != 6 {
 			t.Errorf("%v events counted", n)
 		}
 	})

@@ -172,6 +172,7 @@ func (a *admission) upgrade(w http.ResponseWriter, r *http.Request, c *Conn, sub
 		}
 		return
 	}
+	a.Metrics.accepted[c.Identity.Kind].Inc()
 	a.Log.Info("socket open", "conn", c.id, "principal", c.Identity.Principal.String(),
 		"encoding", encodingName(c.Encoding), "resume", c.Asked)
 	c.open(socket, hijacked.out)

@@ -43,7 +43,9 @@ type Hub struct {
 
 // NewHub makes a hub without sockets.
 func NewHub(log *slog.Logger, metrics *Metrics) *Hub {
-	return &Hub{log: log, metrics: metrics, sockets: make(map[access.Principal][]*Conn), empty: make(chan struct{})}
+	h := &Hub{log: log, metrics: metrics, sockets: make(map[access.Principal][]*Conn), empty: make(chan struct{})}
+	metrics.watch(h)
+	return h
 }
 
 // Add makes c receive what is delivered to its principal from now on, though the client has no answer yet: then it
@@ -102,6 +104,21 @@ func (h *Hub) LenOf(kind access.Kind) int {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	return h.byKind[kind]
+}
+
+// backlog is how many bytes wait for all sockets together.
+func (h *Hub) backlog() int {
+	h.mu.RLock()
+	conns := make([]*Conn, 0, h.total)
+	for _, sockets := range h.sockets {
+		conns = append(conns, sockets...)
+	}
+	h.mu.RUnlock()
+	n := 0
+	for _, c := range conns {
+		n += c.waiting()
+	}
+	return n
 }
 
 // Kick closes the sockets of p with CloseKicked, those that are still connecting too, and returns how many it closed.

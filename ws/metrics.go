@@ -12,14 +12,18 @@ type Metrics struct {
 	connections [len(access.Kinds) + 1]prometheus.Gauge
 	delivered   [len(access.Kinds) + 1][encodings]prometheus.Counter
 
+	accepted       [len(access.Kinds) + 1]prometheus.Counter
 	refused        *prometheus.CounterVec // reason
 	closes         *prometheus.CounterVec // code
-	dispatched     *prometheus.CounterVec // type
+	dispatched     *prometheus.CounterVec // source, type
 	encodeErrors   *prometheus.CounterVec // encoding
 	slowCloses     prometheus.Counter
 	audienceErrors prometheus.Counter
 	sourceErrors   prometheus.Counter
+	audienceTime   prometheus.Histogram
 	commitToWrite  prometheus.Histogram
+
+	registerer prometheus.Registerer // nil: none
 }
 
 // NewMetrics registers the metrics; with a nil r they are counted and seen by nobody.
@@ -35,32 +39,68 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		return c
 	}
 	m := &Metrics{
+		registerer:     r,
 		refused:        vec("terasocket_handshakes_refused_total", "Websocket handshakes refused, by reason.", "reason"),
 		closes:         vec("terasocket_closes_total", "Sockets that ended, by close code; 1006 is a broken socket or a missing pong.", "code"),
-		dispatched:     vec("terasocket_events_dispatched_total", "Events handed to the hub, by message type.", "type"),
+		dispatched:     vec("terasocket_events_total", "Events taken from the log for delivery, by class of topic and message type.", "source", "type"),
 		encodeErrors:   vec("terasocket_encode_errors_total", "Events that could not be encoded, by encoding.", "encoding"),
 		slowCloses:     counter("terasocket_slow_closes_total", "Sockets closed because too much waited for them."),
 		audienceErrors: counter("terasocket_audience_errors_total", "Failed audience queries; the events are delivered later."),
 		sourceErrors:   counter("terasocket_source_errors_total", "Failed attempts to get the next events."),
+		audienceTime: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "terasocket_audience_seconds",
+			Help:    "Time of one query for the audience of a batch of live events, those that failed too.",
+			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
+		}),
 		commitToWrite: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "terasocket_commit_to_write_seconds",
 			Help:    "Time from the recording of an event to its write to the last of its sockets.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
 		}),
 	}
+	register(r, m.audienceTime)
 	register(r, m.commitToWrite)
 
 	connections := prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "terasocket_connections", Help: "Sockets open now, by kind of principal."}, []string{"kind"})
 	register(r, connections)
-	delivered := vec("terasocket_frames_delivered_total", "Frames handed to sockets, by kind and encoding.", "kind", "encoding")
+	delivered := vec("terasocket_deliveries_total", "Frames handed to sockets, by kind and encoding.", "kind", "encoding")
+	accepted := vec("terasocket_handshakes_accepted_total", "Websocket handshakes answered with 101, by kind of principal.", "kind")
 	for _, kind := range access.Kinds {
+		m.accepted[kind] = accepted.WithLabelValues(kind.String())
 		m.connections[kind] = connections.WithLabelValues(kind.String())
 		for e := range event.Encoding(encodings) {
 			m.delivered[kind][e] = delivered.WithLabelValues(kind.String(), encodingName(e))
 		}
 	}
+	m.start()
 	return m
+}
+
+// start exports what has a known label at 0: a counter that is born with its first event has no rate.
+func (m *Metrics) start() {
+	for _, reason := range refusals {
+		m.refused.WithLabelValues(reason)
+	}
+	for _, code := range closeCodes {
+		m.closes.WithLabelValues(code.label())
+	}
+	m.closes.WithLabelValues("other")
+	for source, types := range eventTypes {
+		for _, name := range types {
+			m.dispatched.WithLabelValues(source, name)
+		}
+	}
+	for e := range event.Encoding(encodings) {
+		m.encodeErrors.WithLabelValues(encodingName(e))
+	}
+}
+
+// watch exports what waits for the sockets of h.
+func (m *Metrics) watch(h *Hub) {
+	register(m.registerer, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "terasocket_backlog_bytes", Help: "Bytes that wait for all sockets together."},
+		func() float64 { return float64(h.backlog()) }))
 }
 
 func register(r prometheus.Registerer, c prometheus.Collector) {

@@ -105,23 +105,51 @@ func TestMetrics(t *testing.T) {
 	m := NewMetrics(registry)
 	m.refused.WithLabelValues("token").Inc()
 	m.closes.WithLabelValues(CloseCode(4711).label()).Inc()
-	m.dispatched.WithLabelValues("DatabaseEvent").Inc()
+	m.dispatched.WithLabelValues("database", "DatabaseEvent").Inc()
 	m.connections[access.User].Inc()
 	if problems, err := testutil.GatherAndLint(registry); err != nil || len(problems) != 0 {
 		t.Errorf("%v %v", problems, err)
 	}
 	want := `
-# HELP terasocket_closes_total Sockets that ended, by close code; 1006 is a broken socket or a missing pong.
-# TYPE terasocket_closes_total counter
-terasocket_closes_total{code="other"} 1
 # HELP terasocket_connections Sockets open now, by kind of principal.
 # TYPE terasocket_connections gauge
 terasocket_connections{kind="device"} 0
 terasocket_connections{kind="participant"} 0
 terasocket_connections{kind="user"} 1
 `
-	if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "terasocket_closes_total", "terasocket_connections"); err != nil {
+	if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "terasocket_connections"); err != nil {
 		t.Error(err)
+	}
+	// exported at 0 from the start, so that the first one is seen as an increase
+	for counter, want := range map[prometheus.Collector]int{m.refused: len(refusals), m.closes: len(closeCodes) + 1, m.dispatched: 19, m.encodeErrors: encodings} {
+		if n := testutil.CollectAndCount(counter); n != want {
+			t.Errorf("%d series, want %d", n, want)
+		}
+	}
+	if n := testutil.ToFloat64(m.closes.WithLabelValues("other")); n != 1 {
+		t.Errorf("an unknown close code was counted %v times as other", n)
+	}
+}
+
+// A direct topic names a person: that is no label.
+func TestSourceOfTopic(t *testing.T) {
+	t.Parallel()
+	for topic, want := range map[string]string{
+		"module.TeraServer.DatabaseModule.events.participant":                         "database",
+		"module.TeraServer.UserManagerModule.events":                                  "user_manager",
+		"module.TeraServer.TwistedModule.events.0c3a2a6e-0000-4000-8000-000000000000": "command",
+		"websocket.participant.0c3a2a6e-0000-4000-8000-000000000000.events":           "direct",
+		"service.FileTransferService.events":                                          "archive",
+		"log.login":                                                                   "log",
+		"service.0c3a2a6e-0000-4000-8000-000000000000":                                "other",
+		"": "other",
+	} {
+		if got := sourceOf(topic); got != want {
+			t.Errorf("%q: %s, want %s", topic, got, want)
+		}
+		if _, isKnown := eventTypes[want]; !isKnown {
+			t.Errorf("%s is not exported from the start", want)
+		}
 	}
 }
 

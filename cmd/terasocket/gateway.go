@@ -88,7 +88,8 @@ func openGateway(ctx context.Context, cfg *serveCmd, log *slog.Logger) (_ *gatew
 	}
 
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		db.NewGauges(g.pool))
 	dbMetrics, wsMetrics := db.NewMetrics(registry), ws.NewMetrics(registry)
 	listenURL := cfg.ListenDatabaseURL
 	if listenURL == "" {

@@ -1,0 +1,224 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"terasocket/db/dbtest"
+	"terasocket/db/opentera"
+)
+
+// asRole makes a role that may do what the owner may, with these settings, and gives the URL of a new database as this
+// role and as its owner.
+func asRole(t *testing.T, settings ...string) (roleURL, ownerURL, role string) {
+	t.Helper()
+	admin := dbtest.Conn(t, dbtest.New(t, migrated())) // outlives the database where the role is connected
+	role = fmt.Sprintf("terasocket_fault_%d", rand.Uint64())
+	run := func(sql string) {
+		t.Helper()
+		if _, err := admin.Exec(context.Background(), sql); err != nil {
+			t.Errorf("%s: %v", sql, err)
+		}
+	}
+	run(fmt.Sprintf("CREATE ROLE %s LOGIN IN ROLE %s", role, pgx.Identifier{admin.Config().User}.Sanitize()))
+	t.Cleanup(func() {
+		conn, err := pgx.ConnectConfig(context.Background(), admin.Config())
+		if err == nil {
+			_, err = conn.Exec(context.Background(), "DROP ROLE "+role)
+			_ = conn.Close(context.Background())
+		}
+		if err != nil {
+			t.Errorf("drop role: %v", err)
+		}
+	})
+	for _, s := range settings {
+		run("ALTER ROLE " + role + " " + s)
+	}
+	ownerURL = dbtest.New(t, migrated())
+	target := must(url.Parse(ownerURL))
+	target.User = url.User(role)
+	return target.String(), ownerURL, role
+}
+
+// writes changes a participant so many times, one transaction each.
+func writes(t *testing.T, pool *pgxpool.Pool, prefix string, n int) (names []string) {
+	t.Helper()
+	for i := range n {
+		names = append(names, fmt.Sprintf("%s %d", prefix, i))
+		rename(t, pool, 1, names[i])
+	}
+	return names
+}
+
+// lockEvents holds the strongest lock on the event log until release is called.
+func lockEvents(t *testing.T, databaseURL string) (release func()) {
+	t.Helper()
+	conn := dbtest.Conn(t, databaseURL)
+	if _, err := conn.Exec(t.Context(), "BEGIN; LOCK TABLE terasocket.events IN ACCESS EXCLUSIVE MODE"); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		t.Helper()
+		if _, err := conn.Exec(context.Background(), "COMMIT"); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// Somebody locks the event log. A writer with a lock_timeout goes on, and its loss is recorded; one without waits, and
+// nothing of it is lost. Clients stay.
+func TestTheLogIsLocked(t *testing.T) {
+	t.Parallel()
+	url := dbtest.New(t, migrated())
+	pool := dbtest.Pool(t, url)
+	gateway := serve(t, url)
+	paul := gateway.login(opentera.DemoProjectAdmin, "")
+	paul.mustHearNames(writes(t, pool, "before", 3)...)
+
+	release := lockEvents(t, url)
+	impatient := dbtest.Conn(t, url)
+	if _, err := impatient.Exec(t.Context(), "SET lock_timeout = '100ms'; SELECT"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := impatient.Exec(t.Context(), "UPDATE t_participants SET participant_name = 'not recorded' WHERE id_participant = 2"); err != nil {
+		t.Errorf("OpenTera's write failed: %v", err)
+	}
+	lost := 0
+	if err := pool.QueryRow(t.Context(), "SELECT count(*) FROM terasocket.capture_errors WHERE sqlstate = '55P03'").Scan(&lost); err != nil || lost != 1 {
+		t.Errorf("%d losses recorded, %v, want 1", lost, err)
+	}
+	patient := make(chan error, 1)
+	go func() {
+		_, err := pool.Exec(context.WithoutCancel(t.Context()), "UPDATE t_participants SET participant_name = 'patient' WHERE id_participant = 1")
+		patient <- err
+	}()
+	gateway.waitFor(is("0"), "terasocket_database_up") // the gauges ask the log, and do not wait for it
+	if code, body := gateway.probe("/readyz"); code != http.StatusOK {
+		t.Errorf("not ready: %s", body)
+	}
+	release()
+	if err := <-patient; err != nil {
+		t.Errorf("OpenTera's write failed: %v", err)
+	}
+	paul.mustHearNames("patient")
+	paul.mustHearNames(writes(t, pool, "after", 3)...)
+	gateway.waitFor(is("1"), "terasocket_capture_errors_total")
+}
+
+// Limits that administrators set for all roles must not cut the gateway off, nor make it lose anything.
+func TestTimeoutsOfTheRole(t *testing.T) {
+	t.Parallel()
+	for _, setting := range []string{"statement_timeout", "idle_session_timeout", "idle_in_transaction_session_timeout", "lock_timeout"} {
+		t.Run(setting, func(t *testing.T) {
+			t.Parallel()
+			roleURL, ownerURL, _ := asRole(t, "SET "+setting+" = '300ms'")
+			pool := dbtest.Pool(t, ownerURL)
+			if setting == "idle_session_timeout" {
+				var version int
+				if err := pool.QueryRow(t.Context(), "SELECT current_setting('server_version_num')::int").Scan(&version); err != nil || version < 140000 {
+					t.Skipf("PostgreSQL %d has no %s (%v)", version, setting, err)
+				}
+			}
+			gateway := serve(t, roleURL)
+			gateway.dbURL = ownerURL
+			paul := gateway.login(opentera.DemoProjectAdmin, "")
+			paul.mustHearNames(writes(t, pool, "before", 3)...)
+
+			release := lockEvents(t, ownerURL)
+			done := make(chan []string)
+			go func() { done <- writes(t, pool, "while", 5) }()
+			time.Sleep(time.Second) // three times the limit, idle or waiting
+			if errors := gateway.value("terasocket_audience_errors_total"); errors == "" {
+				t.Error("the gateway is gone")
+			}
+			release()
+			paul.mustHearNames(<-done...)
+			paul.mustHearNames(writes(t, pool, "after", 3)...)
+			gateway.waitReady(http.StatusOK, "ready")
+			if n := gateway.value("terasocket_listener_reconnects_total"); n != "0" {
+				t.Errorf("the LISTEN connection was lost %s times", n)
+			}
+			gateway.login(opentera.DemoSuperadmin, "")
+		})
+	}
+}
+
+// No connection is left: at start that is said; later it is waited out, and clients stay.
+func TestTooManyConnections(t *testing.T) {
+	t.Parallel()
+	roleURL, ownerURL, role := asRole(t)
+	pool := dbtest.Pool(t, ownerURL)
+	limit := func(n int) {
+		t.Helper()
+		if _, err := pool.Exec(t.Context(), fmt.Sprintf("ALTER ROLE %s CONNECTION LIMIT %d", role, n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	start := func() result {
+		return command(t.Context(), map[string]string{"DATABASE_URL": roleURL}, "serve", "--plain-http", "--listen", "127.0.0.1:0", "--admin-listen", "")
+	}
+	limit(0)
+	if got := start(); got.code != 1 || !strings.Contains(got.stderr, "no connection left") || !strings.Contains(got.stderr, "CONNECTION LIMIT") ||
+		strings.Count(got.stderr, "\n") != 1 {
+		t.Errorf("with no connection: %+v", got)
+	}
+	limit(1)
+	if got := start(); got.code != 1 || !strings.Contains(got.stderr, "connect the listener") || !strings.Contains(got.stderr, "no connection left") {
+		t.Errorf("with one connection: %+v", got)
+	}
+	limit(-1)
+	gateway := serve(t, roleURL)
+	gateway.dbURL = ownerURL
+	paul := gateway.login(opentera.DemoProjectAdmin, "")
+	paul.mustHearNames(writes(t, pool, "before", 3)...)
+	for _, left := range []int{0, 1} {
+		token := gateway.token(ownerURL)
+		limit(left)
+		if _, err := pool.Exec(t.Context(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1", role); err != nil {
+			t.Fatal(err)
+		}
+		gateway.waitReady(http.StatusServiceUnavailable, "")
+		if left == 0 {
+			gateway.mustTurnAway(token, 2*time.Second)
+		}
+		names := writes(t, pool, fmt.Sprint("with ", left), 5)
+		limit(-1)
+		gateway.waitReady(http.StatusOK, "ready")
+		paul.mustHearNames(names...)
+	}
+	paul.mustHearNames(writes(t, pool, "after", 3)...)
+}
+
+// A program that LISTENs and stays in a transaction lets the queue of notifications grow. That can be seen, and hurts
+// nobody yet.
+func TestTheNotifyQueueGrows(t *testing.T) {
+	t.Parallel()
+	url := dbtest.New(t, migrated())
+	pool := dbtest.Pool(t, url)
+	stuck := dbtest.Conn(t, url)
+	if _, err := stuck.Exec(t.Context(), "LISTEN elsewhere"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stuck.Exec(t.Context(), "BEGIN; SELECT 1"); err != nil {
+		t.Fatal(err)
+	}
+	gateway := serve(t, url)
+	paul := gateway.login(opentera.DemoProjectAdmin, "")
+	if _, err := pool.Exec(t.Context(), "SELECT pg_notify('elsewhere', i || repeat('x', 7900)) FROM generate_series(1, 2000) i"); err != nil {
+		t.Fatal(err)
+	}
+	gateway.waitFor(func(v string) bool { return v != "" && v != "0" }, "terasocket_notify_queue_usage_ratio")
+	paul.mustHearNames(writes(t, pool, "beside", 5)...)
+	if n := gateway.value("terasocket_listener_malformed_total"); n != "0" {
+		t.Errorf("%s notifications of another channel were heard", n)
+	}
+}

@@ -1,0 +1,189 @@
+package main
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"terasocket/access"
+	"terasocket/api"
+	"terasocket/db/dbtest"
+	"terasocket/db/opentera"
+)
+
+// proxied puts a proxy before a database, and gives the URL through it.
+func proxied(t *testing.T, databaseURL string) (*tcpProxy, string) {
+	t.Helper()
+	target := must(url.Parse(databaseURL))
+	proxy, err := newTCPProxy(target.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(proxy.Close)
+	target.Host = proxy.Addr()
+	return proxy, target.String()
+}
+
+// probe asks the admin address as an orchestrator does.
+func (s *served) probe(path string) (code int, body string) {
+	s.t.Helper()
+	response, err := (&http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}).Get(s.admin + path)
+	if err != nil {
+		s.t.Fatalf("%s: %v", path, err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return response.StatusCode, string(text)
+}
+
+// waitReady asks until /readyz answers so; reason is a part of it.
+func (s *served) waitReady(code int, reason string) {
+	s.t.Helper()
+	got, body := 0, ""
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if got, body = s.probe("/readyz"); got == code && strings.Contains(body, reason) {
+			if alive, _ := s.probe("/healthz"); alive != http.StatusOK {
+				s.t.Errorf("/healthz: %d while /readyz says %q", alive, body)
+			}
+			return
+		}
+	}
+	s.t.Fatalf("/readyz stays %d %q, want %d %q", got, body, code, reason)
+}
+
+// mustTurnAway checks that new clients are told to come later, within that time.
+func (s *served) mustTurnAway(token string, limit time.Duration) {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), limit)
+	defer cancel()
+	began := time.Now()
+	conn, response, err := (&websocket.Dialer{TLSClientConfig: insecure}).DialContext(ctx, api.WebsocketURL(s.url, access.User, token), nil)
+	if err == nil {
+		_ = conn.Close()
+		s.t.Fatal("a client was let in")
+	}
+	if response == nil || response.StatusCode != http.StatusServiceUnavailable || response.Header.Get("Retry-After") == "" {
+		s.t.Errorf("a new client got %v %v after %v, want 503 with Retry-After", err, response, time.Since(began))
+	}
+}
+
+// token is a connect token of paul, minted past the gateway.
+func (s *served) token(databaseURL string) (token string) {
+	s.t.Helper()
+	if err := dbtest.Conn(s.t, databaseURL).QueryRow(s.t.Context(), "SELECT terasocket.create_connect_token('user', $1)", opentera.DemoProjectAdminUUID).Scan(&token); err != nil {
+		s.t.Fatal(err)
+	}
+	return token
+}
+
+func TestNotReadyWithoutListen(t *testing.T) {
+	t.Parallel()
+	direct := dbtest.New(t, migrated())
+	pool := dbtest.Pool(t, direct)
+	proxy, listenURL := proxied(t, direct)
+	gateway := serve(t, direct, "--listen-database-url", listenURL)
+	paul := gateway.login(opentera.DemoProjectAdmin, "")
+	gateway.waitReady(http.StatusOK, "ready")
+	reconnects := gateway.value("terasocket_listener_reconnects_total")
+
+	proxy.Cut()
+	gateway.waitReady(http.StatusServiceUnavailable, "the LISTEN connection is down")
+	gateway.waitFor(is("0"), "terasocket_listener_up")
+	gateway.waitFor(after("0"), "terasocket_lag_seconds")
+	token := gateway.token(direct)
+	gateway.mustTurnAway(token, time.Second)
+	rename(t, pool, 1, "missed")
+	proxy.Restore()
+	gateway.waitReady(http.StatusOK, "ready")
+	paul.mustHearNames("missed")
+	dial(t, api.WebsocketURL(gateway.url, access.User, token)) // it was not used up
+	gateway.waitFor(after(reconnects), "terasocket_listener_reconnects_total")
+	gateway.waitFor(after("0"), "terasocket_log_catchups_total")
+	gateway.waitFor(is("0"), "terasocket_lag_seconds")
+}
+
+func TestNotReadyWithoutPool(t *testing.T) {
+	t.Parallel()
+	direct := dbtest.New(t, migrated())
+	pool := dbtest.Pool(t, direct)
+	for _, fault := range []struct {
+		name   string
+		inject func(*tcpProxy)
+	}{
+		{"cut", (*tcpProxy).Cut},
+		{"half-open", (*tcpProxy).HalfOpen},
+	} {
+		proxy, poolURL := proxied(t, direct)
+		gateway := serve(t, poolURL, "--listen-database-url", direct)
+		s := *gateway
+		s.dbURL = direct // to log in by, if need be
+		paul := s.login(opentera.DemoProjectAdmin, "")
+		rename(t, pool, 1, "before "+fault.name)
+		paul.mustHearNames("before " + fault.name)
+
+		token := gateway.token(direct)
+		fault.inject(proxy)
+		gateway.waitReady(http.StatusServiceUnavailable, "look at the database")
+		gateway.mustTurnAway(token, redeemLimit)
+		for _, name := range []string{"one ", "two ", "three "} {
+			rename(t, pool, 1, name+fault.name)
+		}
+		gateway.waitFor(after("0"), "terasocket_lag_seconds") // it heard of them, and cannot read them
+		if began, v := time.Now(), gateway.samples(); time.Since(began) > 4*time.Second || len(v) == 0 {
+			t.Errorf("a scrape took %v", time.Since(began))
+		}
+		proxy.Restore()
+		gateway.waitReady(http.StatusOK, "ready")
+		paul.mustHearNames("one "+fault.name, "two "+fault.name, "three "+fault.name)
+		gateway.waitFor(is("0"), "terasocket_lag_seconds")
+	}
+}
+
+// redeemLimit is what a handshake may take when the database has gone silent: ws gives the question 5 s.
+const redeemLimit = 7 * time.Second
+
+func TestNotReadyWithAnotherSchema(t *testing.T) {
+	t.Parallel()
+	url := dbtest.New(t, migrated())
+	gateway := serve(t, url)
+	for _, tt := range []struct{ change, undo, reason string }{
+		{"UPDATE terasocket.schema_migrations SET version = version + 1", "UPDATE terasocket.schema_migrations SET version = version - 1", "newer than this binary"},
+		{"UPDATE terasocket.schema_migrations SET version = version - 1", "UPDATE terasocket.schema_migrations SET version = version + 1", "older than this binary"},
+		{"UPDATE terasocket.schema_migrations SET dirty = true", "UPDATE terasocket.schema_migrations SET dirty = false", "interrupted"},
+		{"ALTER TABLE terasocket.schema_migrations RENAME TO elsewhere", "ALTER TABLE terasocket.elsewhere RENAME TO schema_migrations", "not installed in this database"},
+	} {
+		gateway.waitReady(http.StatusOK, "ready")
+		psql(t, url, tt.change)
+		gateway.waitReady(http.StatusServiceUnavailable, tt.reason)
+		psql(t, url, tt.undo)
+	}
+	gateway.waitReady(http.StatusOK, "ready")
+}
+
+func TestNotReadyWhileDraining(t *testing.T) {
+	t.Parallel()
+	url := dbtest.New(t, migrated())
+	gateway := serve(t, url, "--drain-time", "3s")
+	gateway.login(opentera.DemoProjectAdmin, "") // who never answers the close frame: it takes until CloseWait
+	gateway.login(opentera.DemoSuperadmin, "")
+	token := gateway.token(url)
+	gateway.waitReady(http.StatusOK, "ready")
+	if err := gateway.process.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	gateway.waitReady(http.StatusServiceUnavailable, "draining")
+	gateway.mustTurnAway(token, time.Second)
+	if err := <-gateway.exited; err != nil {
+		t.Errorf("exit: %v", err)
+	}
+}

@@ -1,0 +1,295 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"terasocket/db/dbtest"
+	"terasocket/db/opentera"
+)
+
+// sample is one line of /metrics.
+type sample struct {
+	name, value string
+	labels      map[string]string
+}
+
+var (
+	sampleLine = regexp.MustCompile(`^([a-z_]+)(?:\{(.*)\})? (\S+)$`)
+	labelPair  = regexp.MustCompile(`([a-z_]+)="([^"\\]*)",?`)
+	metricName = regexp.MustCompile(`\bterasocket_[a-z_]+`)
+)
+
+// samples reads /metrics, our own part of it.
+func (s *served) samples() (all []sample) {
+	s.t.Helper()
+	response, err := (&http.Client{Timeout: 10 * time.Second}).Get(s.admin + "/metrics")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	lines := bufio.NewScanner(response.Body)
+	for lines.Scan() {
+		if !strings.HasPrefix(lines.Text(), "terasocket_") {
+			continue
+		}
+		match := sampleLine.FindStringSubmatch(lines.Text())
+		if match == nil || labelPair.ReplaceAllString(match[2], "") != "" {
+			s.t.Fatalf("cannot read the line %q", lines.Text())
+		}
+		one := sample{name: match[1], value: match[3], labels: map[string]string{}}
+		for _, pair := range labelPair.FindAllStringSubmatch(match[2], -1) {
+			one.labels[pair[1]] = pair[2]
+		}
+		all = append(all, one)
+	}
+	if err := lines.Err(); err != nil {
+		s.t.Fatal(err)
+	}
+	return all
+}
+
+// value is that of the one sample with these labels ("name", "value", ...); "" when it is absent.
+func (s *served) value(name string, labels ...string) string {
+	s.t.Helper()
+	for _, one := range s.samples() {
+		isIt := one.name == name
+		for i := 0; i < len(labels); i += 2 {
+			isIt = isIt && one.labels[labels[i]] == labels[i+1]
+		}
+		if isIt {
+			return one.value
+		}
+	}
+	return ""
+}
+
+// waitFor asks until a metric has that value.
+func (s *served) waitFor(want func(value string) bool, name string, labels ...string) {
+	s.t.Helper()
+	value := ""
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		if value = s.value(name, labels...); want(value) {
+			return
+		}
+	}
+	s.t.Fatalf("%s %v stays %q", name, labels, value)
+}
+
+func is(want string) func(string) bool { return func(value string) bool { return value == want } }
+
+// after says that a value, once it is there, differs from what it was.
+func after(before string) func(string) bool {
+	return func(value string) bool { return value != "" && value != before }
+}
+
+// kindred is a gateway that had people of all kinds, in all encodings, and events of all sources.
+func kindred(t *testing.T) *served {
+	t.Helper()
+	url := dbtest.New(t, migrated())
+	gateway := serve(t, url)
+	token := func(kind, uuid string) string {
+		t.Helper()
+		got := command(t.Context(), map[string]string{"DATABASE_URL": url}, "token", "--public-url", gateway.url, kind, uuid)
+		if got.code != 0 {
+			t.Fatal(got.stderr)
+		}
+		return strings.TrimSpace(got.stdout)
+	}
+	paul := gateway.login(opentera.DemoProjectAdmin, "&snapshot=1")
+	dial(t, token("user", opentera.DemoSuperadminUUID)+"&encoding=json")
+	dial(t, token("participant", opentera.DemoParticipantUUID)+"&encoding=json&since=0")
+	dial(t, token("device", opentera.DemoDeviceUUID))
+	psql(t, url, "UPDATE t_participants SET participant_name = 'Ann Onymous' WHERE id_participant = 1")
+	psql(t, url, `SELECT terasocket.publish('websocket.user.`+opentera.DemoProjectAdminUUID+`.events', jsonb_build_object('@type',
+		'type.googleapis.com/opentera.protobuf.UserEvent', 'type', 'USER_CONNECTED', 'userUuid', '`+opentera.DemoProjectAdminUUID+`'))`)
+	psql(t, url, `SELECT terasocket.kick('`+opentera.DemoDeviceUUID+`')`)
+	psql(t, url, "UPDATE t_participants SET participant_name = 'last' WHERE id_participant = 1")
+	for {
+		if _, d := paul.event(); strings.Contains(d.GetObjectValue(), `"last"`) {
+			break
+		}
+	}
+	gateway.waitFor(is("1"), "terasocket_closes_total", "code", "4000")
+	for _, path := range []string{"/wss/user?id=nothing", "/wss/participant", "/wss/device?id=x"} {
+		response, err := (&http.Client{Transport: &http.Transport{TLSClientConfig: insecure, DisableKeepAlives: true}}).Get(gateway.https() + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = response.Body.Close()
+	}
+	return gateway
+}
+
+// A label is one of a few words that are known beforehand: no person, no address, no object.
+func TestMetrics(t *testing.T) {
+	t.Parallel()
+	gateway := kindred(t)
+	words := func(s string) []string { return strings.Fields(s) }
+	types := words(`DatabaseEvent UserEvent ParticipantEvent DeviceEvent JoinSessionEvent JoinSessionReplyEvent LeaveSessionEvent
+		StopSessionEvent ArchiveEvent ServerCommand LoginEvent`)
+	allowed := map[string][]string{
+		"kind":     words("user participant device"),
+		"encoding": words("protobuf json json_seq"),
+		"reason":   words("draining encoding gone malformed not_ready not_upgrade origin redeem since snapshot token too_many upgrade version"),
+		"code":     words("1000 1001 1002 1005 1006 1008 1009 1011 1012 1013 4000 other"),
+		"source":   words("database user_manager direct archive command log other"),
+		"type":     types,
+		"le":       words("0.0005 0.001 0.0025 0.005 0.01 0.025 0.05 0.1 0.25 0.5 1 2.5 5 10 30 60 +Inf"),
+	}
+	all := gateway.samples()
+	for _, one := range all {
+		for label, value := range one.labels {
+			if !slices.Contains(allowed[label], value) {
+				t.Errorf("%s has the label %s=%q", one.name, label, value)
+			}
+		}
+	}
+	if len(all) < 100 {
+		t.Errorf("only %d samples", len(all))
+	}
+	for _, tt := range []struct {
+		name   string
+		labels []string
+		want   func(string) bool
+	}{
+		{"terasocket_connections", []string{"kind", "user"}, is("2")},
+		{"terasocket_connections", []string{"kind", "participant"}, is("1")},
+		{"terasocket_connections", []string{"kind", "device"}, is("0")},
+		{"terasocket_handshakes_accepted_total", []string{"kind", "user"}, is("2")},
+		{"terasocket_handshakes_accepted_total", []string{"kind", "device"}, is("1")},
+		{"terasocket_handshakes_refused_total", []string{"reason", "not_upgrade"}, is("3")},
+		{"terasocket_handshakes_refused_total", []string{"reason", "not_ready"}, is("0")},
+		{"terasocket_events_total", []string{"source", "database", "type", "DatabaseEvent"}, is("2")},
+		{"terasocket_events_total", []string{"source", "direct", "type", "UserEvent"}, is("1")},
+		{"terasocket_events_total", []string{"source", "command", "type", "ServerCommand"}, is("1")},
+		{"terasocket_events_total", []string{"source", "user_manager", "type", "DeviceEvent"}, after("0")},
+		{"terasocket_events_total", []string{"source", "log", "type", "LoginEvent"}, after("0")},
+		{"terasocket_deliveries_total", []string{"kind", "user", "encoding", "protobuf"}, after("0")},
+		{"terasocket_deliveries_total", []string{"kind", "user", "encoding", "json"}, after("0")},
+		{"terasocket_audience_seconds_count", nil, after("0")},
+		{"terasocket_commit_to_write_seconds_count", nil, after("0")},
+		{"terasocket_backlog_bytes", nil, is("0")},
+		{"terasocket_listener_up", nil, is("1")},
+		{"terasocket_listener_queue_hints", nil, is("0")},
+		{"terasocket_database_up", nil, is("1")},
+		{"terasocket_capture_errors_total", nil, is("0")},
+		{"terasocket_log_rows", nil, func(v string) bool { return v != "" }},
+		{"terasocket_log_oldest_seconds", nil, func(v string) bool { return v != "" }},
+		{"terasocket_notify_queue_usage_ratio", nil, func(v string) bool { return v != "" }},
+	} {
+		if v := gateway.value(tt.name, tt.labels...); !tt.want(v) {
+			t.Errorf("%s %v is %q", tt.name, tt.labels, v)
+		}
+	}
+	gateway.waitFor(is("0"), "terasocket_lag_seconds")
+}
+
+// What deploy/ says of metrics is true: of the dashboard, the alert rules and the table.
+func TestDeployKnowsTheMetrics(t *testing.T) {
+	t.Parallel()
+	gateway := serve(t, dbtest.New(t, migrated()))
+	exported := map[string]bool{}
+	for _, one := range gateway.samples() {
+		name := one.name
+		for _, suffix := range []string{"_bucket", "_sum", "_count"} {
+			if base, is := strings.CutSuffix(name, suffix); is {
+				name = base
+			}
+		}
+		exported[name] = true
+	}
+	read := func(name string) string {
+		t.Helper()
+		text, err := os.ReadFile(filepath.Join("..", "..", "deploy", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	known := func(where, expression string) int {
+		t.Helper()
+		names := metricName.FindAllString(expression, -1)
+		for _, name := range names {
+			if !exported[strings.TrimSuffix(name, "_bucket")] {
+				t.Errorf("%s: there is no metric %s", where, name)
+			}
+		}
+		return len(names)
+	}
+
+	var dashboard struct {
+		UID, Title    string
+		SchemaVersion int
+		Panels        []struct {
+			ID          int
+			Type, Title string
+			GridPos     struct{ H, W, X, Y int }
+			Targets     []struct{ Expr, RefID string }
+		}
+	}
+	if err := json.Unmarshal([]byte(read("grafana-dashboard.json")), &dashboard); err != nil {
+		t.Fatal(err)
+	}
+	ids, shown := map[int]bool{}, ""
+	for _, p := range dashboard.Panels {
+		if p.Title == "" || ids[p.ID] || p.GridPos.W < 1 || p.GridPos.X+p.GridPos.W > 24 || (p.Type == "row") != (len(p.Targets) == 0) {
+			t.Errorf("panel %+v", p)
+		}
+		ids[p.ID] = true
+		for _, target := range p.Targets {
+			shown += target.Expr + "\n"
+			if known("panel "+p.Title, target.Expr) == 0 || target.RefID == "" {
+				t.Errorf("panel %s has a target %+v", p.Title, target)
+			}
+		}
+	}
+	if dashboard.UID == "" || dashboard.Title == "" || dashboard.SchemaVersion == 0 || len(ids) < 10 {
+		t.Errorf("dashboard %q %q of schema %d with %d panels", dashboard.UID, dashboard.Title, dashboard.SchemaVersion, len(ids))
+	}
+
+	// one form for every rule: no YAML parser is needed to see what is missing
+	rule := regexp.MustCompile(`^(Terasocket\w+)\n {8}expr: (.+)\n {8}for: \d+m\n {8}labels:\n {10}severity: (?:warning|critical)\n` +
+		` {8}annotations:\n {10}summary: ".+"\n {10}description: "(.{40,})"\n*$`)
+	rules := strings.Split(read("alerts.yml"), "      - alert: ")
+	for _, text := range rules[1:] {
+		match := rule.FindStringSubmatch(text)
+		if match == nil {
+			t.Errorf("not a rule as the others are:\n%s", text)
+			continue
+		}
+		if known("alert "+match[1], match[2]) == 0 && match[2] != `up{job="terasocket"} == 0` {
+			t.Errorf("alert %s asks for nothing of ours", match[1])
+		}
+		known("alert "+match[1], match[3])
+	}
+	if len(rules) < 10 {
+		t.Errorf("%d rules", len(rules)-1)
+	}
+
+	table := map[string]bool{}
+	for line := range strings.Lines(read("README.md")) {
+		if strings.HasPrefix(line, "| `terasocket_") {
+			table[metricName.FindString(line)] = true
+		}
+	}
+	for name := range table {
+		known("README", name)
+	}
+	for name := range exported {
+		if !table[name] {
+			t.Errorf("the table of deploy/README.md lacks %s", name)
+		}
+		if !strings.Contains(shown, name) {
+			t.Errorf("the dashboard does not show %s", name)
+		}
+	}
+}
