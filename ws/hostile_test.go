@@ -139,7 +139,7 @@ func TestBadClientsBesideAGoodOne(t *testing.T) {
 	for i := range total {
 		g.deliver(fmt.Sprint(i, value), user(7))
 		if i%4 == 3 {
-			eventually(t, "the good client keeps up", func() bool { return g.backlogOf(good) < 16<<10 })
+			eventually(t, "the good client keeps up", func() bool { return g.backlogOf(good) < 8<<10 })
 		}
 	}
 	<-heard
