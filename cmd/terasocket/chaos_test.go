@@ -140,7 +140,11 @@ func TestRollingRestart(t *testing.T) {
 	moved := 0
 	for _, c := range x.world.clients {
 		for _, v := range c.visits[:len(c.visits)-1] {
-			if moved++; v.end != "code 1012" {
+			switch v.end {
+			case "code 1012":
+				moved++
+			case "code 1013": // a burst, and no turn on the processor to read it
+			default:
 				t.Errorf("%s was sent away from %s with %s, want code 1012", c, v.gateway, v.end)
 			}
 		}
