@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
@@ -18,7 +19,8 @@ const (
 )
 
 // Open makes the pool for everything but LISTEN and proves that the database can be reached. The URL's own pool_*
-// parameters and connect_timeout hold; without them at most 8 connections are made, each within 5 s.
+// parameters, connect_timeout and default_query_exec_mode hold; without them at most 8 connections are made, each within
+// 5 s, and statements are prepared unless there is a pooler such as PgBouncer in between.
 func Open(ctx context.Context, databaseURL string) (*pgxpool.Pool, error) {
 	config, err := pgxpool.ParseConfig(databaseURL)
 	if err != nil {
@@ -35,15 +37,32 @@ func Open(ctx context.Context, databaseURL string) (*pgxpool.Pool, error) {
 	if !strings.Contains(databaseURL, "connect_timeout") {
 		config.ConnConfig.ConnectTimeout = connectTimeout
 	}
-	pool, err := pgxpool.NewWithConfig(ctx, config)
+	pool, isPooled, err := open(ctx, config)
+	if err != nil || !isPooled || strings.Contains(databaseURL, "default_query_exec_mode") {
+		return pool, err
+	}
+	// the next transaction may not find what this one has prepared
+	pool.Close()
+	config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
+	pool, _, err = open(ctx, config)
+	return pool, err
+}
+
+// open makes a pool, and says whether there is a pooler between it and the server.
+func open(ctx context.Context, config *pgxpool.Config) (pool *pgxpool.Pool, isPooled bool, err error) {
+	if pool, err = pgxpool.NewWithConfig(ctx, config.Copy()); err != nil {
+		return nil, false, fmt.Errorf("open pool: %w", err)
+	}
+	err = pool.AcquireFunc(ctx, func(c *pgxpool.Conn) error {
+		backend, err := backendPID(ctx, c.Conn())
+		isPooled = backend != c.Conn().PgConn().PID()
+		return err
+	})
 	if err != nil {
-		return nil, fmt.Errorf("open pool: %w", err)
-	}
-	if err := pool.Ping(ctx); err != nil {
 		pool.Close()
-		return nil, fmt.Errorf("the database cannot be reached (does it run, is its URL right?): %w", crowded(err))
+		return nil, false, fmt.Errorf("the database cannot be reached (does it run, is its URL right?): %w", crowded(err))
 	}
-	return pool, nil
+	return pool, isPooled, nil
 }
 
 // crowded says what to do when the server has no connection left.
