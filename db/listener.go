@@ -116,6 +116,10 @@ func (l *Listener) connect(ctx context.Context) error {
 		_ = conn.Close(context.WithoutCancel(ctx))
 		return fmt.Errorf("listen without idle_session_timeout: %w", err)
 	}
+	if err := mustOwnSession(ctx, conn); err != nil {
+		_ = conn.Close(context.WithoutCancel(ctx))
+		return err
+	}
 	l.conn = conn
 	l.cfg.Metrics.lag.connected()
 	l.cfg.Metrics.up.Store(true)

@@ -21,8 +21,8 @@ import (
 	pb "terasocket/proto/opentera"
 )
 
-// pgbouncer starts a PgBouncer in transaction pooling before a database, and gives the URL through it.
-func pgbouncer(t *testing.T, databaseURL string) string {
+// pgbouncer starts a PgBouncer before a database, and gives the URL through it.
+func pgbouncer(t *testing.T, databaseURL, mode string) string {
 	t.Helper()
 	program, err := exec.LookPath("pgbouncer")
 	if err != nil {
@@ -42,7 +42,7 @@ func pgbouncer(t *testing.T, databaseURL string) string {
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	for name, text := range map[string]string{
 		"ini": fmt.Sprintf("[databases]\n* = host=%s port=%s\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = %d\nunix_socket_dir =\n"+
-			"auth_type = trust\nauth_file = %s/users\npool_mode = transaction\ndefault_pool_size = 4\n", target.Hostname(), target.Port(), port, dir),
+			"auth_type = trust\nauth_file = %s/users\npool_mode = %s\ndefault_pool_size = 20\n", target.Hostname(), target.Port(), port, dir, mode),
 		"users": fmt.Sprintf("%q \"\"\n", target.User.Username()),
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
@@ -91,12 +91,15 @@ func with(t *testing.T, databaseURL, key, value string) string {
 // Everything that the gateway asks of the database goes through PgBouncer in transaction pooling, but for LISTEN.
 func TestThroughPgBouncer(t *testing.T) {
 	t.Parallel()
-	for _, mode := range []string{"exec", "simple_protocol"} {
-		t.Run(mode, func(t *testing.T) {
+	for _, mode := range []string{"", "exec", "simple_protocol"} {
+		t.Run("mode "+mode, func(t *testing.T) {
 			t.Parallel()
 			direct := dbtest.New(t, migrated())
 			pool := dbtest.Pool(t, direct)
-			pooled := with(t, pgbouncer(t, direct), "default_query_exec_mode", mode)
+			pooled := pgbouncer(t, direct, "transaction")
+			if mode != "" {
+				pooled = with(t, pooled, "default_query_exec_mode", mode)
+			}
 			gateway := serve(t, pooled, "--listen-database-url", direct)
 			gateway.dbURL = direct
 			gateway.waitReady(200, "ready")
@@ -137,4 +140,24 @@ func TestThroughPgBouncer(t *testing.T) {
 			}
 		})
 	}
+}
+
+// LISTEN through PgBouncer hears nothing when that pools transactions: the gateway does not start. Where it pools sessions
+// all works.
+func TestListenThroughPgBouncer(t *testing.T) {
+	t.Parallel()
+	direct := dbtest.New(t, migrated())
+	for name, env := range map[string]map[string]string{
+		"all":    {"DATABASE_URL": pgbouncer(t, direct, "transaction")},
+		"listen": {"DATABASE_URL": direct, "TERASOCKET_LISTEN_DATABASE_URL": pgbouncer(t, direct, "transaction")},
+	} {
+		got := command(t.Context(), env, "serve", "--plain-http", "--listen", "127.0.0.1:0", "--admin-listen", "")
+		if got.code != 1 || !strings.Contains(got.stderr, "pooler of transactions") || !strings.Contains(got.stderr, "--listen-database-url") {
+			t.Errorf("%s through the pooler: %+v", name, got)
+		}
+	}
+	gateway := serve(t, pgbouncer(t, direct, "session"))
+	gateway.dbURL = direct
+	paul := gateway.login(opentera.DemoProjectAdmin, "")
+	paul.mustHearNames(writes(t, dbtest.Pool(t, direct), "by sessions", 20)...)
 }

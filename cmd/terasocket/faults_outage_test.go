@@ -1,0 +1,75 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"terasocket/db/dbtest"
+	"terasocket/db/opentera"
+	pb "terasocket/proto/opentera"
+)
+
+// The database is away altogether. Who is connected stays, and hears everything afterwards, in order; who comes is told at
+// once to come later, at the websocket and at login.
+func TestOutage(t *testing.T) {
+	t.Parallel()
+	direct := dbtest.New(t, migrated())
+	pool := dbtest.Pool(t, direct)
+	proxy, through := proxied(t, direct)
+	gateway := serve(t, through)
+	gateway.dbURL = direct
+	var clients []*socket
+	for i := range 10 {
+		query := ""
+		if i%2 == 1 {
+			query = "&since=0"
+		}
+		clients = append(clients, gateway.login(opentera.DemoProjectAdmin, query))
+	}
+	login := func() int {
+		t.Helper()
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, gateway.https()+"/api/user/login", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.SetBasicAuth(opentera.DemoSuperadmin, opentera.DemoPassword)
+		response, err := (&http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{TLSClientConfig: insecure, DisableKeepAlives: true}}).Do(request)
+		if err != nil {
+			t.Fatalf("a login during the outage: %v", err)
+		}
+		_ = response.Body.Close()
+		return response.StatusCode
+	}
+	var names []string
+	for round := range 3 {
+		token := gateway.token(direct)
+		proxy.Cut()
+		for range 5 {
+			gateway.mustTurnAway(token, time.Second) // before the gateway has noticed, too
+			if code := login(); code != http.StatusServiceUnavailable {
+				t.Errorf("a login during the outage got %d", code)
+			}
+		}
+		gateway.waitReady(http.StatusServiceUnavailable, "")
+		names = append(names, writes(t, pool, fmt.Sprint("outage ", round), 10)...)
+		proxy.Restore()
+		gateway.waitReady(http.StatusOK, "ready")
+		names = append(names, writes(t, pool, fmt.Sprint("back ", round), 10)...)
+	}
+	for i, c := range clients {
+		for _, want := range names {
+			if _, d := c.event(); d.GetType() != pb.DatabaseEvent_DB_UPDATE || !strings.Contains(d.GetObjectValue(), `"`+want+`"`) {
+				t.Fatalf("client %d heard %s, want %s", i, d.GetObjectValue(), want)
+			}
+		}
+	}
+	if n := gateway.value("terasocket_closes_total", "code", "1006"); n != "0" {
+		t.Errorf("%s clients were cut off", n)
+	}
+	if code := login(); code != http.StatusOK {
+		t.Errorf("a login afterwards got %d", code)
+	}
+}

@@ -1,0 +1,51 @@
+package db
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// errTransactionPooler says why LISTEN would be heard by nobody.
+var errTransactionPooler = errors.New("the listener's connection goes through a pooler of transactions, where LISTEN does not work: " +
+	"name the server itself in --listen-database-url")
+
+// backendPID asks which process of the server runs a connection's statements. A pooler tells its clients another number
+// when they connect.
+func backendPID(ctx context.Context, conn *pgx.Conn) (pid uint32, err error) {
+	if err := conn.QueryRow(ctx, "SELECT pg_backend_pid()", pgx.QueryExecModeExec).Scan(&pid); err != nil {
+		return 0, fmt.Errorf("ask for the server process: %w", err)
+	}
+	return pid, nil
+}
+
+// mustOwnSession makes sure that the connection keeps its server process between transactions. Where a pooler is in
+// between, a rival connection takes one: if that is ours, it was not kept.
+func mustOwnSession(ctx context.Context, conn *pgx.Conn) error {
+	ours, err := backendPID(ctx, conn)
+	if err != nil || ours == conn.PgConn().PID() {
+		return err
+	}
+	rival, err := pgx.ConnectConfig(ctx, conn.Config())
+	if err != nil {
+		return fmt.Errorf("connect beside the listener: %w", crowded(err))
+	}
+	defer func() { _ = rival.Close(context.WithoutCancel(ctx)) }()
+	if _, err := rival.Exec(ctx, "BEGIN"); err != nil {
+		return fmt.Errorf("connect beside the listener: %w", err)
+	}
+	theirs, err := backendPID(ctx, rival)
+	if err != nil {
+		return err
+	}
+	if theirs == ours {
+		return errTransactionPooler
+	}
+	now, err := backendPID(ctx, conn)
+	if err == nil && now != ours {
+		err = errTransactionPooler
+	}
+	return err
+}
