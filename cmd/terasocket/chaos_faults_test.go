@@ -55,7 +55,11 @@ func (x *injector) faults() []fault {
 			return func(ctx context.Context) error { return x.restart(ctx, false) }
 		}},
 		{"PostgreSQL restarted, immediate", func(*rand.Rand) func(context.Context) error {
-			return func(ctx context.Context) error { return x.restart(ctx, true) }
+			return func(ctx context.Context) error {
+				x.gateways.crashes.Add(1)
+				defer x.gateways.crashes.Add(1)
+				return x.restart(ctx, true)
+			}
 		}},
 		{"network cut", func(rng *rand.Rand) func(context.Context) error {
 			proxy, d := x.proxies[slot(rng)], upTo(rng, 3*time.Second)

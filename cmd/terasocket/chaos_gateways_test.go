@@ -29,6 +29,8 @@ type chaosCluster struct {
 	args      []string
 
 	refused atomic.Int64 // handshakes that failed
+	started atomic.Int64 // processes, those that did not get ready too
+	crashes atomic.Int64 // of PostgreSQL: one more when it begins, and when it is over
 
 	mu        sync.Mutex
 	processes []*process // nil: down
@@ -81,9 +83,7 @@ func (c *chaosCluster) start(slot int) error {
 	if err != nil {
 		return err
 	}
-	c.mu.Lock()
-	number := len(c.all)
-	c.mu.Unlock()
+	number := int(c.started.Add(1)) - 1
 	p := &process{slot: slot, number: number, exited: make(chan struct{}), logFile: filepath.Join(c.dir, fmt.Sprintf("gateway-%d.log", number))}
 	log, err := os.Create(p.logFile)
 	if err != nil {
