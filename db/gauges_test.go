@@ -1,6 +1,9 @@
 package db_test
 
 import (
+	"context"
+	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/url"
 	"strings"
@@ -72,6 +75,37 @@ func TestGauges(t *testing.T) {
 	}
 	if again := gathered(t, g); again["terasocket_log_rows"] != 2 {
 		t.Errorf("the database was asked again: %v", again)
+	}
+}
+
+// A role that may not see how many errors of capture there are still sees the rest; it is not told that there are none.
+func TestGaugesOfARoleWithFewRights(t *testing.T) {
+	t.Parallel()
+	conn := dbtest.Conn(t, dbtest.New(t, dbtest.OpenTera("migrated", migrations.Up)))
+	role := fmt.Sprintf("terasocket_gauges_%d", rand.Uint64())
+	for _, sql := range []string{"CREATE ROLE " + role + " LOGIN", "GRANT USAGE ON SCHEMA terasocket TO " + role, "GRANT SELECT ON terasocket.events TO " + role} {
+		if _, err := conn.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(func() { // conn is closed later
+		if _, err := conn.Exec(context.Background(), "DROP OWNED BY "+role+"; DROP ROLE "+role); err != nil {
+			t.Error(err)
+		}
+	})
+	config, err := pgxpool.ParseConfig(conn.Config().ConnString())
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.ConnConfig.User = role
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	got := gathered(t, db.NewGauges(pool))
+	if _, isThere := got["terasocket_capture_errors_total"]; isThere || got["terasocket_database_up"] != 1 || len(got) != 4 {
+		t.Errorf("%v", got)
 	}
 }
 
