@@ -10,6 +10,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
+// broken is a collector that fails.
+type broken struct{}
+
+func (broken) Describe(chan<- *prometheus.Desc) {}
+
+func (broken) Collect(out chan<- prometheus.Metric) {
+	out <- prometheus.NewInvalidMetric(prometheus.NewInvalidDesc(errors.New("broken")), errors.New("broken"))
+}
+
 func TestAdmin(t *testing.T) {
 	t.Parallel()
 	registry := prometheus.NewRegistry()
@@ -20,6 +29,9 @@ func TestAdmin(t *testing.T) {
 	get := func(path string) (int, string) {
 		w := httptest.NewRecorder()
 		handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+		if cached := w.Header().Get("Cache-Control"); !strings.Contains(cached, "no-store") && !strings.Contains(cached, "no-cache") {
+			t.Errorf("%s may be cached: %q", path, cached)
+		}
 		return w.Code, w.Body.String()
 	}
 	if code, body := get("/healthz"); code != 200 || body != "ok\n" {
@@ -30,6 +42,11 @@ func TestAdmin(t *testing.T) {
 	}
 	if code, body := get("/metrics"); code != 200 || !strings.Contains(body, "terasocket_test_total 0") {
 		t.Errorf("/metrics: %d %q", code, body)
+	}
+	// what one part of the program cannot tell does not take the rest away
+	registry.MustRegister(broken{})
+	if code, body := get("/metrics"); code != 200 || !strings.Contains(body, "terasocket_test_total 0") {
+		t.Errorf("/metrics with a broken collector: %d %q", code, body)
 	}
 	notReady = errors.New("draining")
 	if code, body := get("/readyz"); code != 503 || body != "draining\n" {

@@ -71,17 +71,21 @@ func (g *Gauges) ask() []prometheus.Metric {
 	ctx, cancel := context.WithTimeout(context.Background(), gaugesWait)
 	defer cancel()
 	var usage, oldest float64
-	var rows, errors int64
+	var rows int64
+	var errors *int64
 	if err := g.pool.QueryRow(ctx, gaugesSQL).Scan(&usage, &rows, &oldest, &errors); err != nil {
 		return []prometheus.Metric{gauge(g.up, 0)} // why is in /readyz, and in the log of whoever else asked
 	}
-	return []prometheus.Metric{
+	metrics := []prometheus.Metric{
 		gauge(g.up, 1),
 		gauge(g.usage, usage),
 		gauge(g.rows, float64(rows)),
 		gauge(g.oldest, oldest),
-		prometheus.MustNewConstMetric(g.errors, prometheus.CounterValue, float64(errors)),
 	}
+	if errors != nil {
+		metrics = append(metrics, prometheus.MustNewConstMetric(g.errors, prometheus.CounterValue, float64(*errors)))
+	}
+	return metrics
 }
 
 func gauge(d *prometheus.Desc, v float64) prometheus.Metric {

@@ -1,12 +1,16 @@
 package db_test
 
 import (
+	"context"
+	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/url"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -74,6 +78,37 @@ func TestGauges(t *testing.T) {
 	}
 }
 
+// A role that may not see how many errors of capture there are still sees the rest; it is not told that there are none.
+func TestGaugesOfARoleWithFewRights(t *testing.T) {
+	t.Parallel()
+	conn := dbtest.Conn(t, dbtest.New(t, dbtest.OpenTera("migrated", migrations.Up)))
+	role := fmt.Sprintf("terasocket_gauges_%d", rand.Uint64())
+	for _, sql := range []string{"CREATE ROLE " + role + " LOGIN", "GRANT USAGE ON SCHEMA terasocket TO " + role, "GRANT SELECT ON terasocket.events TO " + role} {
+		if _, err := conn.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(func() { // conn is closed later
+		if _, err := conn.Exec(context.Background(), "DROP OWNED BY "+role+"; DROP ROLE "+role); err != nil {
+			t.Error(err)
+		}
+	})
+	config, err := pgxpool.ParseConfig(conn.Config().ConnString())
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.ConnConfig.User = role
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	got := gathered(t, db.NewGauges(pool))
+	if _, isThere := got["terasocket_capture_errors_total"]; isThere || got["terasocket_database_up"] != 1 || len(got) != 4 {
+		t.Errorf("%v", got)
+	}
+}
+
 // A database that does not answer costs a scrape 2 s at most, and takes the values away.
 func TestGaugesWithoutDatabase(t *testing.T) {
 	t.Parallel()
@@ -101,5 +136,51 @@ func TestGaugesWithoutDatabase(t *testing.T) {
 		if strings.Contains(name, "log") || strings.Contains(name, "capture") || strings.Contains(name, "notify") {
 			t.Errorf("%s is there without a database", name)
 		}
+	}
+}
+
+// The names of the counters are as Prometheus wants them.
+func TestMetricNames(t *testing.T) {
+	t.Parallel()
+	registry := prometheus.NewRegistry()
+	db.NewMetrics(registry)
+	if problems, err := testutil.GatherAndLint(registry); err != nil || len(problems) > 0 {
+		t.Errorf("%v %v", problems, err)
+	}
+}
+
+// What the URL says of the pool holds; what it does not say is set.
+func TestOpen(t *testing.T) {
+	t.Parallel()
+	base := dbtest.New(t, dbtest.OpenTera("migrated", migrations.Up))
+	for _, tt := range []struct {
+		parameters map[string]string
+		conns      int32
+		timeout    time.Duration
+		mode       pgx.QueryExecMode
+	}{
+		{map[string]string{"pool_max_conns": "2"}, 2, 5 * time.Second, pgx.QueryExecModeCacheStatement},
+		{map[string]string{"pool_max_conns": "20", "connect_timeout": "3"}, 20, 3 * time.Second, pgx.QueryExecModeCacheStatement},
+		{map[string]string{"default_query_exec_mode": "simple_protocol"}, 8, 5 * time.Second, pgx.QueryExecModeSimpleProtocol},
+	} {
+		u, err := url.Parse(base)
+		if err != nil {
+			t.Fatal(err)
+		}
+		query := u.Query()
+		for key, value := range tt.parameters {
+			query.Set(key, value)
+		}
+		u.RawQuery = query.Encode()
+		pool, err := db.Open(t.Context(), u.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := pool.Config()
+		if got.MaxConns < tt.conns || tt.conns < 8 && got.MaxConns != tt.conns || got.ConnConfig.ConnectTimeout != tt.timeout ||
+			got.ConnConfig.DefaultQueryExecMode != tt.mode || got.PingTimeout != 2*time.Second {
+			t.Errorf("%v: %d connections, %v, %v, ping %v", tt.parameters, got.MaxConns, got.ConnConfig.ConnectTimeout, got.ConnConfig.DefaultQueryExecMode, got.PingTimeout)
+		}
+		pool.Close()
 	}
 }

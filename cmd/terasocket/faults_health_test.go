@@ -135,10 +135,12 @@ func TestNotReadyWithoutPool(t *testing.T) {
 		fault.inject(proxy)
 		gateway.waitReady(http.StatusServiceUnavailable, "look at the database")
 		gateway.mustTurnAway(token, redeemLimit)
-		for _, name := range []string{"one ", "two ", "three "} {
-			rename(t, pool, 1, name+fault.name)
-		}
-		gateway.waitFor(after("0"), "terasocket_lag_seconds") // it heard of them, and cannot read them
+		rename(t, pool, 1, "one "+fault.name)
+		gateway.waitFor(after("0"), "terasocket_source_errors_total") // it heard of that, and cannot read it
+		gateway.waitFor(after("0"), "terasocket_lag_seconds")
+		rename(t, pool, 1, "two "+fault.name)
+		rename(t, pool, 1, "three "+fault.name)
+		gateway.waitFor(after("0"), "terasocket_listener_queue_hints")
 		if began, v := time.Now(), gateway.samples(); time.Since(began) > 4*time.Second || len(v) == 0 {
 			t.Errorf("a scrape took %v", time.Since(began))
 		}

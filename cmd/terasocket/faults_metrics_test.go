@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -292,4 +293,28 @@ func TestDeployKnowsTheMetrics(t *testing.T) {
 			t.Errorf("the dashboard does not show %s", name)
 		}
 	}
+}
+
+// What waits for a client that does not read can be seen before it is too much.
+func TestWhatWaitsForSlowClientsIsSeen(t *testing.T) {
+	t.Parallel()
+	url := dbtest.New(t, migrated())
+	pool := dbtest.Pool(t, url)
+	gateway := serve(t, url, "--max-backlog", "100000000")
+	admin := gateway.login(opentera.DemoSuperadmin, "")
+	for i := 0; gateway.value("terasocket_backlog_bytes") == "0"; i++ {
+		if i == 200 {
+			t.Fatal("nothing waits")
+		}
+		if _, err := pool.Exec(t.Context(), "UPDATE t_participants SET participant_name = repeat('x', 10000) || $1", strconv.Itoa(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rename(t, pool, 1, "the end")
+	for {
+		if _, d := admin.event(); strings.Contains(d.GetObjectValue(), `"the end"`) {
+			break
+		}
+	}
+	gateway.waitFor(is("0"), "terasocket_backlog_bytes")
 }
