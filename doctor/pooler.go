@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -30,8 +31,8 @@ func sessions(ctx context.Context, conn *pgx.Conn) (pid uint32, isPooled bool, e
 	return pid, pid != conn.PgConn().PID(), err
 }
 
-// poolKeepsStatements: serve prepares its statements unless its URL says otherwise. A pooler that gives every transaction
-// another server connection must know of them.
+// poolKeepsStatements: serve prepares its statements only without a pooler, unless its URL says otherwise. A pooler that
+// gives every transaction another server connection must know of them.
 func (d *doctor) poolKeepsStatements(ctx context.Context) Finding {
 	conn, err := d.serving.connect(ctx)
 	if err != nil {
@@ -45,8 +46,9 @@ func (d *doctor) poolKeepsStatements(ctx context.Context) Finding {
 	if !isPooled {
 		return fine("direct, no pooler")
 	}
-	if config, err := pgx.ParseConfig(d.DatabaseURL); err == nil && config.DefaultQueryExecMode != pgx.QueryExecModeCacheStatement {
-		return fine("a pooler, and default_query_exec_mode=%s", config.DefaultQueryExecMode)
+	config, err := pgx.ParseConfig(d.DatabaseURL)
+	if err != nil || !strings.Contains(d.DatabaseURL, "default_query_exec_mode") || config.DefaultQueryExecMode != pgx.QueryExecModeCacheStatement {
+		return fine("a pooler: serve prepares no statements")
 	}
 	statement := "terasocket_doctor_" + rand.Text()
 	if _, err := conn.Prepare(ctx, statement, "SELECT 1"); err != nil {
@@ -68,8 +70,7 @@ func (d *doctor) poolKeepsStatements(ctx context.Context) Finding {
 	switch {
 	case errors.As(err, &refused) && refused.Code == "26000": // invalid_sql_statement_name
 		return fail("a pooler that forgets prepared statements (PgBouncer in transaction mode)",
-			"add default_query_exec_mode=exec to the parameters of --database-url (?default_query_exec_mode=exec), "+
-				"or set max_prepared_statements in PgBouncer 1.21 or later")
+			"take default_query_exec_mode out of the parameters of --database-url, or set max_prepared_statements in PgBouncer 1.21 or later")
 	case err != nil:
 		return unanswered(err)
 	}
