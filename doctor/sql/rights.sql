@@ -24,6 +24,9 @@ WITH RECURSIVE ours AS (
     SELECT 'EXECUTE', 'terasocket.' || f.name || ' (missing)', 2 FROM unnest($2::text[]) f (name), ours
     WHERE  NOT EXISTS (SELECT FROM pg_proc p WHERE p.pronamespace = ours.oid AND p.proname = f.name)
     UNION ALL
+    SELECT 'SELECT', q.oid::regclass::text, 3   -- how many changes were not recorded, for the metrics
+    FROM   pg_class q, ours WHERE q.relnamespace = ours.oid AND q.relname = 'capture_errors_id_seq' AND NOT has_sequence_privilege(q.oid, 'SELECT')
+    UNION ALL
     SELECT t.what, format('%I.%I', n.nspname, c.relname), 3
     FROM  (SELECT DISTINCT 'SELECT', CASE WHEN d.name ~ '^t_' THEN $1::oid ELSE ours.oid END, d.name
            FROM   named d, ours WHERE d.namespace = 'terasocket' OR d.name ~ '^t_'
