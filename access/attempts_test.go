@@ -131,7 +131,7 @@ func TestRightLoginsAtOnce(t *testing.T) {
 func TestAGuessWhoseClientLeavesIsCounted(t *testing.T) {
 	t.Parallel()
 	d := newDoor(t)
-	d.users.Passwords = access.NewPasswords()
+	d.users.Passwords = access.NewPasswords(access.PasswordCost)
 	for i := range 2 {
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)

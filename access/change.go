@@ -33,7 +33,7 @@ func (u *Users) ChangePassword(ctx context.Context, id int32, password string) e
 		if u.Passwords.compare(*old, password) {
 			return ErrSamePassword
 		}
-		hash, err = hashed(password)
+		hash, err = u.Passwords.hashed(password)
 		return err
 	})
 	if err != nil {

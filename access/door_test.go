@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/crypto/bcrypt"
 
 	"terasocket/access"
 	"terasocket/db/dbtest"
@@ -46,7 +47,7 @@ func doors(t testing.TB, n int) []*door {
 		pool := dbtest.Pool(t, url)
 		d := &door{TB: t, pool: pool, devices: &access.Devices{Pool: pool}, clock: new(atomic.Int64)}
 		now := func() time.Time { return time.Now().Add(time.Duration(d.clock.Load())) }
-		keys, passwords := &access.Keys{Pool: pool}, access.QuickPasswords()
+		keys, passwords := &access.Keys{Pool: pool}, access.NewPasswords(bcrypt.MinCost)
 		d.users = &access.Users{Pool: pool, Passwords: passwords, Keys: keys, Now: now}
 		d.participants = &access.Participants{Pool: pool, Passwords: passwords, Keys: keys, Now: now}
 		all[i] = d

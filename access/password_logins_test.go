@@ -120,7 +120,7 @@ func TestPasswordLogins(t *testing.T) {
 func TestAnUnknownUsernameTakesAsLong(t *testing.T) {
 	t.Parallel()
 	d := newDoor(t)
-	passwords := access.NewPasswords()
+	passwords := access.NewPasswords(access.PasswordCost)
 	d.users.Passwords, d.participants.Passwords = passwords, passwords
 	d.do("UPDATE t_participants SET participant_password = NULL WHERE id_participant = 1")
 	for _, c := range []struct {

@@ -17,21 +17,22 @@ var ErrBusy = errors.New("too many logins at once")
 type Passwords struct {
 	turn  chan struct{} // holds the one that is comparing
 	queue chan struct{} // holds it and all that wait
-	dummy string        // what the password of an unknown user is compared with
+	cost  int           // of the hashes that it makes
+	dummy string        // what the password of an unknown user is compared with, of that cost
 }
 
 // passwordQueue is how many may wait: a few seconds' worth.
 const passwordQueue = 16
 
-// passwordCost is passlib's default that OpenTera uses.
-const passwordCost = 12
+// PasswordCost is bcrypt's cost of the hashes that OpenTera makes: passlib's default.
+const PasswordCost = 12
 
-// dummyHash is of 32 random bytes that nobody kept, with that cost.
-const dummyHash = "$2a$12$qdGfseejBqw6Rd0aYEF8NeocOYqqUkmuf3MV4BTi40duXtvRJvYOa"
-
-// NewPasswords makes one; a gateway needs no more.
-func NewPasswords() *Passwords {
-	return &Passwords{turn: make(chan struct{}, 1), queue: make(chan struct{}, passwordQueue), dummy: dummyHash}
+// NewPasswords makes one, of a bcrypt cost from 4 to 31; a gateway needs no more.
+func NewPasswords(cost int) *Passwords {
+	return &Passwords{
+		turn: make(chan struct{}, 1), queue: make(chan struct{}, passwordQueue), cost: cost,
+		dummy: fmt.Sprintf("$2a$%02d$qdGfseejBqw6Rd0aYEF8NeocOYqqUkmuf3MV4BTi40duXtvRJvYOa", cost), // of what nobody knows
+	}
 }
 
 // Match says whether password belongs to hash, a bcrypt hash of any ident ($2a$, $2b$, $2y$) as passlib writes it; only
@@ -75,8 +76,8 @@ func (p *Passwords) compare(hash, password string) bool {
 }
 
 // hashed is for whoever has the turn: a hash as passlib writes it.
-func hashed(password string) (string, error) {
-	hash, err := bcrypt.GenerateFromPassword(significant(password), passwordCost)
+func (p *Passwords) hashed(password string) (string, error) {
+	hash, err := bcrypt.GenerateFromPassword(significant(password), p.cost)
 	if err != nil {
 		return "", fmt.Errorf("hash password: %w", err)
 	}

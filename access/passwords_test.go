@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -13,9 +12,6 @@ import (
 	"terasocket/access"
 	"terasocket/db/opentera"
 )
-
-// passwords is shared: making one costs a comparison, which takes seconds under -race.
-var passwords = sync.OnceValue(access.NewPasswords)
 
 func hashOf(t testing.TB, password string) string {
 	t.Helper()
@@ -28,7 +24,7 @@ func hashOf(t testing.TB, password string) string {
 
 func TestPasswords(t *testing.T) {
 	t.Parallel()
-	p := passwords()
+	p := access.NewPasswords(bcrypt.MinCost)
 	hash := hashOf(t, "sésame")
 	ident := func(name string) string { return "$" + name + hash[strings.Index(hash[1:], "$")+1:] }
 	long := strings.Repeat("x", 72)
@@ -54,7 +50,7 @@ func TestPasswords(t *testing.T) {
 // A hash that is none matches nothing, and the time does not tell.
 func TestPasswordsWithoutAHash(t *testing.T) {
 	t.Parallel()
-	p := passwords()
+	p := access.NewPasswords(access.PasswordCost)
 	for _, g := range []string{"", "$1$" + hashOf(t, "x")[3:]} {
 		start := time.Now()
 		if got, err := p.Match(t.Context(), g, "nobody's password"); got || err != nil {
@@ -68,9 +64,9 @@ func TestPasswordsWithoutAHash(t *testing.T) {
 }
 
 // Comparisons wait for each other; too many are turned away, and who gives up leaves the queue.
-// Not parallel: it fills the queue that the other tests share.
 func TestPasswordsAreBusy(t *testing.T) {
-	p := passwords()
+	t.Parallel()
+	p := access.NewPasswords(access.PasswordCost)
 	ctx, cancel := context.WithCancel(t.Context())
 	type answer struct {
 		matches bool

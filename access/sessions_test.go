@@ -116,6 +116,7 @@ func TestChangePassword(t *testing.T) {
 			t.Errorf("%s: %v, want %v", name, err, c.want)
 		}
 	}
+	d.users.Passwords = access.NewPasswords(access.PasswordCost) // as a gateway has it
 	if err := d.users.ChangePassword(t.Context(), fatou, next); err != nil {
 		t.Fatal(err)
 	}

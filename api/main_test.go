@@ -16,6 +16,7 @@ import (
 	"github.com/go-chi/chi/v5"
 	"github.com/jackc/pgx/v5"
 	"go.uber.org/goleak"
+	"golang.org/x/crypto/bcrypt"
 
 	"terasocket/access"
 	"terasocket/db/dbtest"
@@ -69,7 +70,7 @@ func opened(t testing.TB) *house {
 		defer h.mu.Unlock()
 		return time.Now().Add(h.away)
 	}
-	keys, passwords := &access.Keys{Pool: pool}, access.NewPasswords()
+	keys, passwords := &access.Keys{Pool: pool}, access.NewPasswords(bcrypt.MinCost)
 	users := &access.Users{Pool: pool, Passwords: passwords, Keys: keys, Now: now}
 	devices, online := &access.Devices{Pool: pool}, &access.Online{Pool: pool}
 	h.api = &API{

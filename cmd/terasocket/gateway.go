@@ -140,7 +140,7 @@ func openGateway(ctx context.Context, cfg *serveCmd, log *slog.Logger) (_ *gatew
 		Ready:           g.listener.Connected, // no events without it, and soon no database either: say so at once
 		ClientAddr:      proxies.ClientAddr,
 	}.Routes(router)
-	keys, passwords := &access.Keys{Pool: g.pool}, access.NewPasswords()
+	keys, passwords := &access.Keys{Pool: g.pool}, access.NewPasswords(access.PasswordCost)
 	users := &access.Users{Pool: g.pool, Passwords: passwords, Keys: keys}
 	devices, online := &access.Devices{Pool: g.pool}, &access.Online{Pool: g.pool}
 	(&api.API{
