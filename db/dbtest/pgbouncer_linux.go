@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"syscall"
 	"testing"
@@ -59,12 +60,22 @@ func PgBouncer(t testing.TB, databaseURL, mode string) string {
 	if os.Geteuid() == 0 { // which PgBouncer refuses to be
 		process.SysProcAttr.Credential = account(t, "postgres")
 	}
-	if err := process.Start(); err != nil {
+	started, ended := make(chan error), make(chan struct{})
+	go func() {
+		defer close(ended)
+		runtime.LockOSThread() // Pdeathsig is sent when the thread that started the process dies: it stays until then
+		err := process.Start()
+		started <- err
+		if err == nil {
+			_ = process.Wait()
+		}
+	}()
+	if err := <-started; err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		_ = process.Process.Kill()
-		_ = process.Wait()
+		<-ended
 	})
 	target.Host = fmt.Sprintf("127.0.0.1:%d", port)
 	for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
