@@ -2,6 +2,8 @@ package api
 
 import (
 	"encoding/json"
+	"errors"
+	"io"
 	"mime"
 	"net/http"
 	"net/url"
@@ -62,7 +64,10 @@ func parseArguments(contentType string, body []byte) (_ url.Values, ok bool) {
 	var object map[string]any
 	decoder := json.NewDecoder(strings.NewReader(string(body)))
 	decoder.UseNumber()
-	if !utf8.Valid(body) || decoder.Decode(&object) != nil || decoder.More() || object == nil {
+	if !utf8.Valid(body) || decoder.Decode(&object) != nil || object == nil {
+		return nil, false
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
 		return nil, false
 	}
 	values := url.Values{}

@@ -142,8 +142,11 @@ func (a *API) tooMany(w http.ResponseWriter, wait time.Duration) {
 }
 
 // websocketURL mints a connect token for a principal and says where it opens a socket.
-// Errors: access.ErrUnknown for one that may not connect any more, or the database's.
+// Errors: access.ErrUnknown for one that may not connect any more; a request that names no host; or the database's.
 func (a *API) websocketURL(r *http.Request, who access.Identity) (string, error) {
+	if a.host(r) == "" {
+		return "", errors.New("the request names no host, and there is no --public-url")
+	}
 	token, err := a.Door.Tokens.Create(r.Context(), who.Kind, who.UUID)
 	if err != nil {
 		return "", err

@@ -163,6 +163,7 @@ func (h *house) ask(method, path, body string, changes ...with) *reply {
 		h.Fatal(err)
 	}
 	if response.Header.Get("WWW-Authenticate") != "" || response.Header.Get("Access-Control-Allow-Origin") != "*" ||
+		response.Header.Get("Access-Control-Allow-Headers") != "*" || response.Header.Get("Access-Control-Allow-Methods") != "*" ||
 		response.Header.Get("Cross-Origin-Embedder-Policy") != "require-corp" || response.Header.Get("Cache-Control") != "no-store" {
 		h.Errorf("%s %s: headers %v", method, path, response.Header)
 	}

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -30,6 +31,9 @@ func ParseProxies(list []string) (*Proxies, error) {
 				return nil, fmt.Errorf("trusted proxy %q is neither an address nor a network such as 10.0.0.0/8", s)
 			}
 			prefix = netip.PrefixFrom(addr, addr.BitLen())
+		}
+		if addr := prefix.Addr(); addr.Is4In6() && prefix.Bits() >= 96 { // peers are compared unmapped
+			prefix = netip.PrefixFrom(addr.Unmap(), prefix.Bits()-96)
 		}
 		p.trusted = append(p.trusted, prefix.Masked())
 	}
@@ -61,19 +65,21 @@ func (p *Proxies) ClientAddr(r *http.Request) string {
 }
 
 // External is host:port as a trusted proxy says that clients reach it: X_ExternalServer (as OpenTera's nginx spells it)
-// or X-ExternalServer, with X-ExternalPort.
+// or X-ExternalServer, with X-ExternalPort. Where there are two that differ, one is the client's own, which the proxy passed
+// on: neither counts.
 func (p *Proxies) External(r *http.Request) (host string, ok bool) {
 	peer, ok := peerAddr(r)
 	if !ok || !p.isTrusted(peer) {
 		return "", false
 	}
-	server := r.Header.Get("X-ExternalServer")
-	if values := r.Header["X_externalserver"]; server == "" && len(values) > 0 { // Go's canonical form of X_ExternalServer
-		server = values[0]
+	servers := slices.Compact(slices.Concat(r.Header.Values("X-ExternalServer"), r.Header["X_externalserver"])) // Go's canonical form of X_ExternalServer
+	ports := slices.Compact(r.Header.Values("X-ExternalPort"))
+	if len(servers) != 1 || len(ports) > 1 {
+		return "", false
 	}
-	host = server
-	if port := r.Header.Get("X-ExternalPort"); port != "" {
-		host = net.JoinHostPort(strings.Trim(server, "[]"), port)
+	host = servers[0]
+	if len(ports) == 1 && ports[0] != "" {
+		host = net.JoinHostPort(strings.Trim(host, "[]"), ports[0])
 	}
 	return host, isHost(host)
 }

@@ -41,6 +41,44 @@ func TestClientAddr(t *testing.T) {
 	}
 }
 
+// A proxy is the same by its mapped address, on a socket of both families.
+func TestMappedProxies(t *testing.T) {
+	t.Parallel()
+	for _, list := range []string{"::ffff:10.0.0.1", "::ffff:10.0.0.0/104"} {
+		proxies, err := ParseProxies([]string{list})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for peer, want := range map[string]string{"10.0.0.1:5": "203.0.113.9", "[::ffff:10.0.0.1]:5": "203.0.113.9", "11.0.0.1:5": "11.0.0.1", "[2001:db8::1]:5": "2001:db8::1"} {
+			r := httptest.NewRequest(http.MethodGet, "/", nil)
+			r.RemoteAddr = peer
+			r.Header.Set("X-Forwarded-For", "203.0.113.9")
+			if got := proxies.ClientAddr(r); got != want {
+				t.Errorf("%s of %s is %q, want %q", peer, list, got, want)
+			}
+		}
+	}
+}
+
+// Of two that should be one, a proxy wrote the one and passed on the other.
+func TestExternalTwice(t *testing.T) {
+	t.Parallel()
+	proxies, err := ParseProxies([]string{"10.0.0.0/8"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"X-ExternalServer", "X_ExternalServer", "X-ExternalPort"} {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.RemoteAddr = "10.0.0.1:5"
+		r.Header.Set("X-ExternalServer", "tera.example")
+		r.Header.Set("X-ExternalPort", "443")
+		r.Header.Add(name, "1")
+		if host, ok := proxies.External(r); ok {
+			t.Errorf("two of %s give %s", name, host)
+		}
+	}
+}
+
 func TestParseProxiesRefuses(t *testing.T) {
 	t.Parallel()
 	for _, s := range []string{"nginx", "10.0.0.0/33", "10.0.0", "*"} {
@@ -72,6 +110,8 @@ func TestWebsocketURLBase(t *testing.T) {
 		"IPv6":                     {"", "10.0.0.1:5", map[string]string{"X-ExternalServer": "[2001:db8::1]", "X-ExternalPort": "1"}, false, "wss://[2001:db8::1]:1"},
 		"spoofed":                  {"", "192.0.2.1:5", map[string]string{"X_ExternalServer": "evil.example", "X-ExternalServer": "evil.example"}, true, "wss://asked.example:4050"},
 		"proxy says nothing":       {"", "10.0.0.1:5", map[string]string{"X-ExternalPort": "1"}, true, "wss://asked.example:4050"},
+		"a client's own word through OpenTera's nginx": {"", "10.0.0.1:5", map[string]string{"X-ExternalServer": "evil.example", "X_ExternalServer": "tera.example", "X-ExternalPort": "40075"}, true, "wss://asked.example:4050"},
+		"both spellings of one name":                   {"", "10.0.0.1:5", map[string]string{"X-ExternalServer": "tera.example", "X_ExternalServer": "tera.example"}, true, "wss://tera.example"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -106,4 +146,18 @@ func FuzzClientAddr(f *testing.F) {
 		proxies.ClientAddr(r)
 		proxies.External(r)
 	})
+}
+
+// A request without a host, or with one that is none, gets no URL: "ws:///wss" would send the token to a host named wss.
+func TestNoHostNoURL(t *testing.T) {
+	t.Parallel()
+	h := opened(t)
+	h.api.PublicURL = ""
+	for _, host := range []string{"", "a%zz", ":4050"} {
+		r := h.get(participantLogin, basic(patient, password), func(r *http.Request) { r.Host = host })
+		r.must(503, unavailableBody)
+	}
+	if n := value[int](h, "SELECT count(*) FROM terasocket.connect_tokens"); n != 0 {
+		t.Errorf("%d connect tokens", n)
+	}
 }

@@ -183,6 +183,7 @@ func TestUserChangesPassword(t *testing.T) {
 	in := cookie(session)
 	h.post(url, `{"new_password": "x"}`, in).must(400, `{"errors": {"confirm_password": "Missing required parameter"}, "message": "Input payload validation failed"}`)
 	h.post(url, `[]`, in).must(400, `{"message": "the body must be a JSON object of texts, booleans and numbers, or a form"}`)
+	h.post(url, both(fresh, fresh)+"}]", in).must(400, `{"message": "the body must be a JSON object of texts, booleans and numbers, or a form"}`)
 	h.post(url, strings.Repeat(" ", 17<<10), in).must(413, `{"message": "the body is over 16 KiB"}`)
 	h.post(url, both(fresh, fresh+"!"), in).must(400, `"New password and confirm password do not match"`)
 	h.post(url, both("short", "short"), in).must(400, `"Password must be at least 10 characters long<br>Password must have at least one digit<br>`+

@@ -13,7 +13,7 @@ func WebsocketURL(base string, kind access.Kind, token string) string {
 	return strings.TrimSuffix(base, "/") + "/wss/" + kind.String() + "?id=" + url.QueryEscape(token)
 }
 
-// host is how a client calls this server, without the port.
+// host is how a client calls this server, without the port; "" where the request names none.
 func (a *API) host(r *http.Request) string {
 	base, err := url.Parse(a.base(r))
 	if err != nil {
