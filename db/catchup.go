@@ -14,9 +14,9 @@ func (f *Feed) catchUp(ctx context.Context) error {
 		return err
 	}
 	if timeline != f.timeline {
-		return f.beginAnew(ctx, timeline)
+		return f.beginAnew(ctx, timeline, "the database is on another timeline")
 	}
-	now, seqs, err := f.log.missed(ctx, f.cursor, nil)
+	now, seqs, err := f.missed(ctx, nil)
 	if err != nil {
 		return err
 	}
@@ -27,16 +27,32 @@ func (f *Feed) catchUp(ctx context.Context) error {
 	return nil
 }
 
-// beginAnew is for another timeline: transaction ids and seqs that were handed out may be given to others there.
-func (f *Feed) beginAnew(ctx context.Context, timeline int64) error {
-	now, err := f.log.snapshot(ctx)
+// beginAnew is for a log that does not follow on what was handed out: on another timeline, transaction ids and seqs may be
+// given to others.
+func (f *Feed) beginAnew(ctx context.Context, timeline int64, why string) error {
+	now, newest, err := f.log.snapshot(ctx)
 	if err != nil {
 		return err
 	}
-	f.timeline, f.cursor, f.done, f.gap = timeline, now, map[int64]uint64{}, false
+	f.timeline, f.cursor, f.newest, f.done, f.gap = timeline, now, newest, map[int64]uint64{}, false
 	f.hints, f.rest, f.backlog, f.next, f.before = nil, nil, nil, nil, nil
-	return fmt.Errorf("%w: the database is on another timeline", ErrBroken)
+	return fmt.Errorf("%w: %s", ErrBroken, why)
 }
+
+// missed gives the snapshot now and the seqs of all rows that the cursor does not see; with until, only those that until
+// sees. It begins anew when nobody has looked for long and the log is trimmed up to what was handed out: what came next
+// may have been trimmed, too.
+func (f *Feed) missed(ctx context.Context, until *Snapshot) (now Snapshot, seqs []int64, err error) {
+	now, seqs, oldest, err := f.log.missed(ctx, f.cursor, until)
+	isTrimmed := f.newest > 0 && (oldest == 0 || oldest > f.newest+1)
+	if err == nil && isTrimmed && f.isOverdue() {
+		err = f.beginAnew(ctx, f.timeline, "rows may have been trimmed before they were delivered")
+	}
+	return now, seqs, err
+}
+
+// isOverdue says whether the last look at the log was longer ago than it should be.
+func (f *Feed) isOverdue() bool { return time.Since(f.looked) > 4*f.cfg.LookEvery }
 
 // look finds rows that no notification announced, of transactions that had ended at the last look.
 func (f *Feed) look(ctx context.Context) error {
@@ -46,7 +62,7 @@ func (f *Feed) look(ctx context.Context) error {
 	if until == nil {
 		until = &f.cursor // the first look: only take the snapshot
 	}
-	now, seqs, err := f.log.missed(ctx, f.cursor, until)
+	now, seqs, err := f.missed(ctx, until)
 	if err != nil {
 		f.cfg.Metrics.lag.failed(f.looked)
 		return fmt.Errorf("look at the event log: %w", err)
@@ -72,7 +88,7 @@ func (f *Feed) complete(ctx context.Context, rows []Row, newest Snapshot) error 
 	if !newest.isAfter(f.cursor) {
 		return nil
 	}
-	now, seqs, err := f.log.missed(ctx, f.cursor, &newest)
+	now, seqs, err := f.missed(ctx, &newest)
 	if err != nil {
 		return err
 	}

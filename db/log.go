@@ -114,28 +114,30 @@ func withSnapshots(result pgx.Rows, err error) ([]rowWithSnapshot, error) {
 	return rows, nil
 }
 
-// missed gives the snapshot now and the seqs of all rows that cursor does not see, ascending; with until, only those
-// that until sees.
-func (l eventLog) missed(ctx context.Context, cursor Snapshot, until *Snapshot) (now Snapshot, seqs []int64, err error) {
+// missed gives the snapshot now, the seqs of all rows that cursor does not see, ascending, and the oldest seq that is held,
+// 0 when there is none; with until, only those rows that until sees.
+func (l eventLog) missed(ctx context.Context, cursor Snapshot, until *Snapshot) (now Snapshot, seqs []int64, oldest int64, err error) {
 	var text string
 	var untilText *string
 	if until != nil {
 		s := until.String()
 		untilText = &s
 	}
-	if err := l.pool.QueryRow(ctx, missedSQL, cursor.String(), untilText).Scan(&text, &seqs); err != nil {
-		return Snapshot{}, nil, fmt.Errorf("look for missed rows: %w", err)
+	if err := l.pool.QueryRow(ctx, missedSQL, cursor.String(), untilText).Scan(&text, &seqs, &oldest); err != nil {
+		return Snapshot{}, nil, 0, fmt.Errorf("look for missed rows: %w", err)
 	}
 	now, err = ParseSnapshot(text)
-	return now, seqs, err
+	return now, seqs, oldest, err
 }
 
-func (l eventLog) snapshot(ctx context.Context) (Snapshot, error) {
+// snapshot gives the snapshot now, and the newest seq that it sees, 0 when there is none.
+func (l eventLog) snapshot(ctx context.Context) (now Snapshot, newest int64, err error) {
 	var text string
-	if err := l.pool.QueryRow(ctx, "SELECT pg_current_snapshot()::text").Scan(&text); err != nil {
-		return Snapshot{}, fmt.Errorf("take a snapshot: %w", err)
+	if err := l.pool.QueryRow(ctx, "SELECT pg_current_snapshot()::text, coalesce(max(seq), 0) FROM terasocket.events").Scan(&text, &newest); err != nil {
+		return Snapshot{}, 0, fmt.Errorf("take a snapshot: %w", err)
 	}
-	return ParseSnapshot(text)
+	now, err = ParseSnapshot(text)
+	return now, newest, err
 }
 
 // timeline says on which timeline the database is, by the seq with which it begins.
