@@ -40,15 +40,19 @@ func (f *Feed) beginAnew(ctx context.Context, timeline int64, why string) error 
 }
 
 // missed gives the snapshot now and the seqs of all rows that the cursor does not see; with until, only those that until
-// sees. It begins anew when nobody has looked for long and the log is trimmed up to what was handed out: what came next
-// may have been trimmed, too.
+// sees. It begins anew when the log cannot be what it was: the newest row that was handed out is not there, though older
+// ones are (the server has crashed, and forgotten what it committed asynchronously); or everything up to it is trimmed, and
+// nobody has looked for so long that what came next may be trimmed as well.
 func (f *Feed) missed(ctx context.Context, until *Snapshot) (now Snapshot, seqs []int64, err error) {
-	now, seqs, oldest, err := f.log.missed(ctx, f.cursor, until)
-	isTrimmed := f.newest > 0 && (oldest == 0 || oldest > f.newest+1)
-	if err == nil && isTrimmed && f.isOverdue() {
+	found, err := f.log.missed(ctx, f.cursor, until, f.newest)
+	switch {
+	case err != nil || found.holdsNewest || f.newest == 0 || found.oldest == f.newest+1:
+	case 0 < found.oldest && found.oldest < f.newest:
+		err = f.beginAnew(ctx, f.timeline, "the database has forgotten rows that were delivered")
+	case f.isOverdue():
 		err = f.beginAnew(ctx, f.timeline, "rows may have been trimmed before they were delivered")
 	}
-	return now, seqs, err
+	return found.now, found.seqs, err
 }
 
 // isOverdue says whether the last look at the log was longer ago than it should be.

@@ -114,20 +114,27 @@ func withSnapshots(result pgx.Rows, err error) ([]rowWithSnapshot, error) {
 	return rows, nil
 }
 
-// missed gives the snapshot now, the seqs of all rows that cursor does not see, ascending, and the oldest seq that is held,
-// 0 when there is none; with until, only those rows that until sees.
-func (l eventLog) missed(ctx context.Context, cursor Snapshot, until *Snapshot) (now Snapshot, seqs []int64, oldest int64, err error) {
+// found is an answer of eventLog.missed.
+type found struct {
+	now         Snapshot
+	seqs        []int64 // of all rows that the cursor does not see, ascending; with until, only those that until sees
+	oldest      int64   // seq that is held, 0 when there is none
+	holdsNewest bool    // whether that row is there
+}
+
+// missed looks for rows beyond the cursor, and for the row newest.
+func (l eventLog) missed(ctx context.Context, cursor Snapshot, until *Snapshot, newest int64) (f found, err error) {
 	var text string
 	var untilText *string
 	if until != nil {
 		s := until.String()
 		untilText = &s
 	}
-	if err := l.pool.QueryRow(ctx, missedSQL, cursor.String(), untilText).Scan(&text, &seqs, &oldest); err != nil {
-		return Snapshot{}, nil, 0, fmt.Errorf("look for missed rows: %w", err)
+	if err := l.pool.QueryRow(ctx, missedSQL, cursor.String(), untilText, newest).Scan(&text, &f.seqs, &f.oldest, &f.holdsNewest); err != nil {
+		return found{}, fmt.Errorf("look for missed rows: %w", err)
 	}
-	now, err = ParseSnapshot(text)
-	return now, seqs, oldest, err
+	f.now, err = ParseSnapshot(text)
+	return f, err
 }
 
 // snapshot gives the snapshot now, and the newest seq that it sees, 0 when there is none.
