@@ -14,9 +14,9 @@ func (f *Feed) catchUp(ctx context.Context) error {
 		return err
 	}
 	if timeline != f.timeline {
-		return f.beginAnew(ctx, timeline)
+		return f.beginAnew(ctx, timeline, "the database is on another timeline")
 	}
-	now, seqs, err := f.log.missed(ctx, f.cursor, nil)
+	now, seqs, err := f.missed(ctx, nil)
 	if err != nil {
 		return err
 	}
@@ -27,16 +27,36 @@ func (f *Feed) catchUp(ctx context.Context) error {
 	return nil
 }
 
-// beginAnew is for another timeline: transaction ids and seqs that were handed out may be given to others there.
-func (f *Feed) beginAnew(ctx context.Context, timeline int64) error {
-	now, err := f.log.snapshot(ctx)
+// beginAnew is for a log that does not follow on what was handed out: on another timeline, transaction ids and seqs may be
+// given to others.
+func (f *Feed) beginAnew(ctx context.Context, timeline int64, why string) error {
+	now, newest, err := f.log.snapshot(ctx)
 	if err != nil {
 		return err
 	}
-	f.timeline, f.cursor, f.done, f.gap = timeline, now, map[int64]uint64{}, false
+	f.timeline, f.cursor, f.newest, f.done, f.gap = timeline, now, newest, map[int64]uint64{}, false
 	f.hints, f.rest, f.backlog, f.next, f.before = nil, nil, nil, nil, nil
-	return fmt.Errorf("%w: the database is on another timeline", ErrBroken)
+	return fmt.Errorf("%w: %s", ErrBroken, why)
 }
+
+// missed gives the snapshot now and the seqs of all rows that the cursor does not see; with until, only those that until
+// sees. It begins anew when the log cannot be what it was: the newest row that was handed out is not there, though older
+// ones are (the server has crashed, and forgotten what it committed asynchronously); or everything up to it is trimmed, and
+// nobody has looked for so long that what came next may be trimmed as well.
+func (f *Feed) missed(ctx context.Context, until *Snapshot) (now Snapshot, seqs []int64, err error) {
+	found, err := f.log.missed(ctx, f.cursor, until, f.newest)
+	switch {
+	case err != nil || found.holdsNewest || f.newest == 0 || found.oldest == f.newest+1:
+	case 0 < found.oldest && found.oldest < f.newest:
+		err = f.beginAnew(ctx, f.timeline, "the database has forgotten rows that were delivered")
+	case f.isOverdue():
+		err = f.beginAnew(ctx, f.timeline, "rows may have been trimmed before they were delivered")
+	}
+	return found.now, found.seqs, err
+}
+
+// isOverdue says whether the last look at the log was longer ago than it should be.
+func (f *Feed) isOverdue() bool { return time.Since(f.looked) > 4*f.cfg.LookEvery }
 
 // look finds rows that no notification announced, of transactions that had ended at the last look.
 func (f *Feed) look(ctx context.Context) error {
@@ -46,7 +66,7 @@ func (f *Feed) look(ctx context.Context) error {
 	if until == nil {
 		until = &f.cursor // the first look: only take the snapshot
 	}
-	now, seqs, err := f.log.missed(ctx, f.cursor, until)
+	now, seqs, err := f.missed(ctx, until)
 	if err != nil {
 		f.cfg.Metrics.lag.failed(f.looked)
 		return fmt.Errorf("look at the event log: %w", err)
@@ -72,7 +92,7 @@ func (f *Feed) complete(ctx context.Context, rows []Row, newest Snapshot) error 
 	if !newest.isAfter(f.cursor) {
 		return nil
 	}
-	now, seqs, err := f.log.missed(ctx, f.cursor, &newest)
+	now, seqs, err := f.missed(ctx, &newest)
 	if err != nil {
 		return err
 	}

@@ -23,8 +23,9 @@
 //     transactions that ended before its last look, and hands out what no notification announced. It does so too before
 //     it hands out a row whose snapshot sees more than the cursor: a client's cursor is the last row that it heard, and
 //     when it comes back it is told what the snapshot of that row does not see.
-//  3. The database fails over to another timeline, or rows are trimmed before they were handed out: nobody can say what is
-//     missing. Next says ErrBroken, and every cursor of the former timeline is one that the log does not hold.
+//  3. The database fails over to another timeline, has forgotten in a crash what it had committed asynchronously, or rows
+//     are trimmed before they were handed out, or may be: nobody can say what is missing. Next says ErrBroken, and every
+//     cursor of the former timeline is one that the log does not hold.
 //  4. A statement fails: nothing has moved, the next call of Next does the same again.
 //
 // # Concurrency

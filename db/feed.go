@@ -31,6 +31,7 @@ type Feed struct {
 	timeline int64            // terasocket.enter_timeline()
 	cursor   Snapshot         // all rows of the transactions that it sees were handed out, but for backlog
 	done     map[int64]uint64 // seq -> xid of the rows beyond cursor that were handed out
+	newest   int64            // the highest seq that was handed out, or was there before
 
 	hints   []Hint    // to be read next, after backlog and rest
 	rest    []int64   // of a hint at more rows than one batch, ascending
@@ -51,7 +52,7 @@ func NewFeed(ctx context.Context, pool *pgxpool.Pool, listener *Listener, cfg Fe
 	if f.timeline, err = f.log.timeline(ctx); err != nil {
 		return nil, err
 	}
-	if f.cursor, err = f.log.snapshot(ctx); err != nil {
+	if f.cursor, f.newest, err = f.log.snapshot(ctx); err != nil {
 		return nil, err
 	}
 	return f, nil
@@ -68,7 +69,7 @@ func (f *Feed) Next(ctx context.Context) ([]Row, error) {
 		if f.pending() == 0 && !f.gap {
 			f.hints, f.gap = f.listener.take()
 			// never idle: look all the same, or done would grow for ever
-			if !f.gap && time.Since(f.looked) > 4*f.cfg.LookEvery {
+			if !f.gap && f.isOverdue() {
 				if err := f.look(ctx); err != nil {
 					return nil, err
 				}
@@ -201,7 +202,7 @@ func (f *Feed) handOut(rows []Row) []Row {
 		if _, isDone := f.done[r.Seq]; isDone || f.cursor.Sees(r.XID) {
 			continue
 		}
-		f.done[r.Seq] = r.XID
+		f.done[r.Seq], f.newest = r.XID, max(f.newest, r.Seq)
 		fresh = append(fresh, r)
 	}
 	f.cfg.Metrics.Rows.Add(float64(len(fresh)))

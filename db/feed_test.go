@@ -433,6 +433,57 @@ func TestRowsTrimmedBeforeTheyWereDeliveredAreMissing(t *testing.T) {
 	b.mustHear("end")
 }
 
+// A gateway that did not see the log for so long that it was trimmed meanwhile cannot know what it has missed.
+func TestRowsTrimmedWhileNobodyLookedAreMissing(t *testing.T) {
+	for name, find := range map[string]func(*bundle){
+		"by catch-up":      (*bundle).killListeners,
+		"by notifications": func(*bundle) {},
+	} {
+		for _, kept := range []string{"some are left", "none is left"} {
+			t.Run(name+", "+kept, func(t *testing.T) {
+				b := setup(t, func(_ *db.ListenerConfig, fc *db.FeedConfig) { fc.LookEvery = 20 * time.Millisecond })
+				b.record(b.pool, "before")
+				b.mustHear("before")
+				b.record(b.pool, "lost")
+				b.record(b.pool, "kept")
+				eventually(t, "the listener hears", func() bool { return testutil.ToFloat64(b.metrics.Notifications) == 3 })
+				b.trim("lost", kept == "none is left")
+				time.Sleep(100 * time.Millisecond) // more than four looks
+				find(b)
+				b.wantBroken()
+				b.record(b.pool, "end")
+				b.mustHear("end")
+			})
+		}
+	}
+}
+
+// Trimming takes what was handed out long ago; then nothing is missing.
+func TestATrimmedLogIsNotBroken(t *testing.T) {
+	b := setup(t, func(_ *db.ListenerConfig, fc *db.FeedConfig) { fc.LookEvery = 20 * time.Millisecond })
+	b.killListeners() // with an empty log
+	b.record(b.pool, "1")
+	b.record(b.pool, "2")
+	b.mustHear("1", "2")
+	b.trim("1", false)
+	time.Sleep(100 * time.Millisecond)
+	b.killListeners()
+	b.record(b.pool, "3")
+	b.mustHear("3")
+	b.trim("2", false)
+	time.Sleep(100 * time.Millisecond)
+	b.record(b.pool, "4")
+	b.mustHear("4")
+}
+
+// trim takes the rows up to this one away, or all.
+func (b *bundle) trim(last string, all bool) {
+	b.t.Helper()
+	if _, err := b.pool.Exec(b.t.Context(), "DELETE FROM terasocket.events WHERE $2 OR seq <= (SELECT seq FROM terasocket.events WHERE body = to_jsonb($1::text))", last, all); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {

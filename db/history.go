@@ -52,14 +52,24 @@ func (p Place) Missed(seq int64, xid uint64) bool {
 	return !p.snapshot.Sees(xid)
 }
 
-// Places gives the places of these cursors, without those that the log does not hold, and the seq of the oldest row that
-// is held, 0 when there is none.
+// lacks says whether rows that the client has missed may be trimmed though its cursor is not: those of a transaction that
+// was running when the cursor was recorded, has ended since, and may have begun before the oldest row that is held, when
+// ids below begun were in use.
+func (p Place) lacks(begun uint64) bool {
+	return slices.ContainsFunc(p.snapshot.running, func(xid uint64) bool { return xid != p.xid && xid < begun && !p.IsNew(xid) })
+}
+
+//go:embed sql/ends.sql
+var endsSQL string
+
+// Places gives the places of these cursors, without those that the log does not hold, or of whose past it lacks a part,
+// and the seq of the oldest row that is held, 0 when there is none.
 func (h *History) Places(ctx context.Context, cursors []int64) (places map[int64]Place, oldest int64, err error) {
 	var batch pgx.Batch
 	batch.Queue("SELECT pg_current_snapshot()::text")
 	batch.Queue(placesSQL, cursors)
 	batch.Queue(beganSQL, cursors)
-	batch.Queue("SELECT coalesce(min(seq), 0), coalesce(max(seq), 0) FROM terasocket.events")
+	batch.Queue(endsSQL)
 	answers := h.Pool.SendBatch(ctx, &batch)
 	defer func() { _ = answers.Close() }()
 	fail := func(err error) (map[int64]Place, int64, error) {
@@ -94,11 +104,16 @@ func (h *History) Places(ctx context.Context, cursors []int64) (places map[int64
 		return fail(err)
 	}
 	var last int64
-	if err := answers.QueryRow().Scan(&oldest, &last); err != nil {
+	var begun uint64
+	if err := answers.QueryRow().Scan(&oldest, &begun, &last); err != nil {
 		return fail(err)
 	}
 	began.accumulate()
 	for cursor, p := range places {
+		if oldest > 1 && p.lacks(begun) {
+			delete(places, cursor)
+			continue
+		}
 		p.Last = last
 		p.Behind = min(cursor, began.lowest(p.snapshot)-1)
 		places[cursor] = p

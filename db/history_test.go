@@ -201,3 +201,39 @@ func TestWhatIsNewIsNotOfThePast(t *testing.T) {
 		t.Errorf("nothing beyond %d, and %d was missed", p.Last, b.seqOf("missed"))
 	}
 }
+
+// A transaction was running when the client left, and rows of it were trimmed: its cursor is held, and what it has missed is not.
+func TestACursorIsNotHeldWhereWhatItMissedIsTrimmed(t *testing.T) {
+	b, h := archive(t)
+	open, harmless := b.begin(), b.begin()
+	b.record(b.pool, "first")
+	b.record(open, "trimmed")
+	b.record(b.pool, "oldest")
+	if _, err := harmless.Exec(t.Context(), "SELECT pg_current_xact_id()"); err != nil {
+		t.Fatal(err)
+	}
+	b.record(harmless, "of a later transaction")
+	b.record(b.pool, "cursor")
+	cursor := b.seqOf("cursor")
+	isHeld := func() bool {
+		t.Helper()
+		places, _, err := h.Places(t.Context(), []int64{cursor})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(places) == 1
+	}
+	b.trim("first", false)
+	if !isHeld() {
+		t.Error("not held while the transaction runs: it will come live")
+	}
+	b.commit(harmless)
+	b.commit(open)
+	if !isHeld() {
+		t.Error("not held, and nothing of the transaction is trimmed")
+	}
+	b.trim("trimmed", false)
+	if isHeld() {
+		t.Error("held, though a row that the client has missed is trimmed")
+	}
+}

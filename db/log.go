@@ -114,28 +114,37 @@ func withSnapshots(result pgx.Rows, err error) ([]rowWithSnapshot, error) {
 	return rows, nil
 }
 
-// missed gives the snapshot now and the seqs of all rows that cursor does not see, ascending; with until, only those
-// that until sees.
-func (l eventLog) missed(ctx context.Context, cursor Snapshot, until *Snapshot) (now Snapshot, seqs []int64, err error) {
+// found is an answer of eventLog.missed.
+type found struct {
+	now         Snapshot
+	seqs        []int64 // of all rows that the cursor does not see, ascending; with until, only those that until sees
+	oldest      int64   // seq that is held, 0 when there is none
+	holdsNewest bool    // whether that row is there
+}
+
+// missed looks for rows beyond the cursor, and for the row newest.
+func (l eventLog) missed(ctx context.Context, cursor Snapshot, until *Snapshot, newest int64) (f found, err error) {
 	var text string
 	var untilText *string
 	if until != nil {
 		s := until.String()
 		untilText = &s
 	}
-	if err := l.pool.QueryRow(ctx, missedSQL, cursor.String(), untilText).Scan(&text, &seqs); err != nil {
-		return Snapshot{}, nil, fmt.Errorf("look for missed rows: %w", err)
+	if err := l.pool.QueryRow(ctx, missedSQL, cursor.String(), untilText, newest).Scan(&text, &f.seqs, &f.oldest, &f.holdsNewest); err != nil {
+		return found{}, fmt.Errorf("look for missed rows: %w", err)
 	}
-	now, err = ParseSnapshot(text)
-	return now, seqs, err
+	f.now, err = ParseSnapshot(text)
+	return f, err
 }
 
-func (l eventLog) snapshot(ctx context.Context) (Snapshot, error) {
+// snapshot gives the snapshot now, and the newest seq that it sees, 0 when there is none.
+func (l eventLog) snapshot(ctx context.Context) (now Snapshot, newest int64, err error) {
 	var text string
-	if err := l.pool.QueryRow(ctx, "SELECT pg_current_snapshot()::text").Scan(&text); err != nil {
-		return Snapshot{}, fmt.Errorf("take a snapshot: %w", err)
+	if err := l.pool.QueryRow(ctx, "SELECT pg_current_snapshot()::text, coalesce(max(seq), 0) FROM terasocket.events").Scan(&text, &newest); err != nil {
+		return Snapshot{}, 0, fmt.Errorf("take a snapshot: %w", err)
 	}
-	return ParseSnapshot(text)
+	now, err = ParseSnapshot(text)
+	return now, newest, err
 }
 
 // timeline says on which timeline the database is, by the seq with which it begins.

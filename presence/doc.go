@@ -11,7 +11,8 @@
 //
 // # Invariants
 //
-//  1. A socket is told of as open before it is told of as ended. One that ends before it was told of need not be.
+//  1. A socket is told of as open before it is told of as ended. One that ends before it was told of need not be; one that
+//     ends while nobody knows whether it was is told of again first: a statement that is still under way would be recorded last.
 //  2. Nothing is told twice: a socket has a number, so that a statement whose answer was lost can be repeated.
 //  3. No socket waits for the database, and none is closed because the database is away.
 //  4. A gateway that did not keep its own lease without a break does not call others dead: after an outage of the database,

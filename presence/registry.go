@@ -47,16 +47,17 @@ type socket struct {
 	addr       string
 
 	// guarded by Registry.mu
-	tried     bool // the database may know that it is open
+	tried     bool // the database may know that it is open, or come to know
 	told      bool // and does
 	gone      bool // it has ended
 	onPurpose bool
 	queued    bool // it is in the queue, or in the hands of the writer
 }
 
-// open says whether the database must be told that s is open; ended, that it is not any more.
-func (s *socket) open() bool  { return !s.gone && !s.told }
-func (s *socket) ended() bool { return s.gone && s.tried }
+// open says whether the database must be told that s is open; ended, that it is not any more. Of one that has ended while
+// nobody knows whether it was told, it is told again first: what is still under way there would be recorded after its end.
+func (s *socket) open() bool  { return !s.told && (!s.gone || s.tried) }
+func (s *socket) ended() bool { return s.told && s.gone }
 
 // New makes a registry without sockets.
 func New(c Config) *Registry {

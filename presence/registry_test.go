@@ -3,9 +3,12 @@ package presence
 import (
 	"context"
 	"errors"
+	"net"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 func TestOneSocket(t *testing.T) {
@@ -161,9 +164,11 @@ func TestLostAnswer(t *testing.T) {
 		t.Errorf("%v, %d sockets", err, c.sockets())
 	}
 	batch[0].told = false
-	left(false) // ended, and nobody knows whether it was recorded
-	if _, err := r.flush(t.Context()); err != nil || c.sockets() != 0 || c.online() != 0 {
-		t.Errorf("%v, %d sockets", err, c.sockets())
+	left(false) // ended, and nobody knows whether it was recorded: it is told again, and that it has ended
+	for want := 1; want >= 0; want-- {
+		if left, err := r.flush(t.Context()); err != nil || left != want || c.sockets() != want || c.online() != want {
+			t.Errorf("%v, %d sockets, %d are to be told of", err, c.sockets(), left)
+		}
 	}
 }
 
@@ -200,5 +205,42 @@ func TestHandover(t *testing.T) {
 	defer cancel()
 	if err := r.Handover(ctx); err == nil {
 		t.Error("handed over without a database")
+	}
+}
+
+// The connection breaks while the database is still busy with the news of a socket, and the socket ends: what the database
+// records in the end must not stay.
+func TestEndedWhileNobodyKnowsWhetherItWasTold(t *testing.T) {
+	t.Parallel()
+	c := setup(t)
+	// like a commit on a disk that stalls, it cannot be cancelled
+	c.exec(`CREATE FUNCTION stall() RETURNS trigger LANGUAGE plpgsql AS $$
+		BEGIN PERFORM pg_sleep(60); RETURN NULL; EXCEPTION WHEN query_canceled THEN PERFORM pg_sleep(1); RETURN NULL; END $$`)
+	c.exec(`CREATE TRIGGER stall AFTER INSERT ON terasocket.connections FOR EACH ROW EXECUTE FUNCTION stall()`)
+	r := c.gateway(nil)
+	var dialled sync.Map
+	settings := r.Pool.Config()
+	settings.ConnConfig.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+		dialled.Store(conn, true)
+		return conn, err
+	}
+	pool, err := pgxpool.NewWithConfig(t.Context(), settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	r.Pool = pool
+	c.run(r)
+	left := r.Connected(user(9), "", "")
+	c.eventually("the database is at it", func() bool {
+		return c.count("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()") == 1
+	})
+	left(true)
+	dialled.Range(func(conn, _ any) bool { _ = conn.(net.Conn).Close(); return true })
+	c.eventually("recorded", func() bool { return c.events("USER_CONNECTED") == 1 })
+	c.eventually("gone", func() bool { return c.online() == 0 && c.sockets() == 0 })
+	if c.events("USER_CONNECTED") != 1 || c.events("USER_DISCONNECTED") != 1 {
+		t.Errorf("announced %d times, and %d times gone", c.events("USER_CONNECTED"), c.events("USER_DISCONNECTED"))
 	}
 }

@@ -2,6 +2,7 @@ package presence
 
 import (
 	"context"
+	_ "embed"
 	"fmt"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -18,7 +19,7 @@ type Roster struct {
 type Visible struct {
 	Messages []Message // users, participants, devices; of each CONNECTED, then JOINED_SESSION, then STATUS_CHANGED
 	Snapshot string    // pg_snapshot: a transaction that it sees is reflected in Messages, another is not
-	Seq      int64     // of the newest event at that moment, 0 when there was none
+	Seq      int64     // of the newest event when the viewer was let in, 0 when there was none
 }
 
 // Message is an event as it would announce a part of it.
@@ -30,12 +31,14 @@ type Message struct {
 // Topic is the one that presence is announced on.
 const Topic = "module.TeraServer.UserManagerModule.events"
 
+//go:embed sql/snapshot.sql
+var snapshotSQL string
+
 // Of asks the database once.
-func (r *Roster) Of(ctx context.Context, viewer access.Principal) (Visible, error) {
+func (r *Roster) Of(ctx context.Context, viewer access.Identity) (Visible, error) {
 	var v Visible
 	var names, bodies []string
-	err := r.Pool.QueryRow(ctx, "SELECT snapshot, seq, names, messages FROM terasocket.presence_snapshot($1, $2)",
-		viewer.Kind.String(), viewer.ID).Scan(&v.Snapshot, &v.Seq, &names, &bodies)
+	err := r.Pool.QueryRow(ctx, snapshotSQL, viewer.Kind.String(), viewer.ID, viewer.Snapshot).Scan(&v.Snapshot, &v.Seq, &names, &bodies)
 	if err != nil {
 		return Visible{}, fmt.Errorf("read the presence of others: %w", err)
 	}

@@ -110,11 +110,14 @@ func (r *Registry) putBack(batch []*socket, err error) (left int) {
 // tell tells the database of a batch: of those that are open with one statement, of those that have ended with another,
 // and a third when some of them did so on purpose.
 func (r *Registry) tell(ctx context.Context, gateway string, batch []*socket) error {
-	var open, ended, kicked []*socket
+	var open, first, ended, kicked []*socket
 	r.mu.Lock()
 	for _, s := range batch {
 		switch {
 		case s.open():
+			if !s.tried {
+				first = append(first, s)
+			}
 			s.tried = true
 			open = append(open, s)
 		case s.ended() && s.onPurpose:
@@ -127,6 +130,7 @@ func (r *Registry) tell(ctx context.Context, gateway string, batch []*socket) er
 
 	if len(open) > 0 {
 		if err := r.tellOpen(ctx, gateway, open); err != nil {
+			r.forget(first, err)
 			return err
 		}
 	}
@@ -168,9 +172,23 @@ func (r *Registry) tellEnded(ctx context.Context, gateway string, sockets []*soc
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, s := range sockets {
-		s.tried = false
+		s.tried, s.told = false, false
 	}
 	return nil
+}
+
+// forget notes that the first telling of these was refused by the database: it knows nothing of them. After another
+// error nobody can say.
+func (r *Registry) forget(sockets []*socket, err error) {
+	var refused *pgconn.PgError
+	if !errors.As(err, &refused) || refused.SeverityUnlocalized != "ERROR" {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, s := range sockets {
+		s.tried = false
+	}
 }
 
 func (r *Registry) exec(ctx context.Context, sql string, args ...any) error {

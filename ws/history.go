@@ -47,8 +47,9 @@ func (e *TrimmedError) Error() string {
 // Roster gives who is online, busy and in which state.
 type Roster interface {
 	// Presence gives what this principal may see of it, as the events that would announce it, and a test for which
-	// transactions it reflects: an event of one that it does not came after it.
-	Presence(ctx context.Context, viewer access.Principal) (events []event.Event, reflects func(xid uint64) bool, err error)
+	// transactions it reflects: an event of one that it does not came after it. Who resumes from their seq is told
+	// everything since the handshake (Identity.Snapshot): the events of that time are held until the snapshot is told.
+	Presence(ctx context.Context, viewer access.Identity) (events []event.Event, reflects func(xid uint64) bool, err error)
 }
 
 // isPresence says whether an event announces what a Roster gives.

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gorilla/websocket"
+
 	"terasocket/access"
 	"terasocket/proto/event"
 )
@@ -164,4 +166,25 @@ func (g *gateway) backlogOf(c *client) int {
 		}
 	}
 	return 0
+}
+
+// Who pings and never reads is as slow as anybody who does not read: the answers that wait for it are bounded.
+func TestPongsThatNobodyReadsAreBounded(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t, func(h *Handler) { h.Limits = Limits{Backlog: 32 << 10, ControlFrames: 1 << 30} }, nil)
+	c := g.connect(t, "user?id=user_7_a")
+	payload := make([]byte, 125)
+	for range 100_000 {
+		if err := c.WriteControl(websocket.PingMessage, payload, time.Now().Add(5*time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		if n := g.backlog(); n > 40<<10 {
+			t.Fatalf("%d bytes wait for a socket whose limit is 32 KiB", n)
+		}
+	}
+	if g.backlog() <= 32<<10 {
+		t.Fatal("the kernel took it all")
+	}
+	g.deliver("one more", user(7))
+	c.wantClose(CloseSlow)
 }

@@ -23,7 +23,7 @@ func (c *Conn) prepareToRead(ws *websocket.Conn) {
 	ws.SetPingHandler(func(payload string) error {
 		c.alive()
 		if c.countControl() {
-			_ = ws.WriteControl(websocket.PongMessage, []byte(payload), time.Time{}) // a broken socket ends the reading
+			c.answerPing(payload)
 		}
 		return nil
 	})
@@ -76,6 +76,15 @@ func (c *Conn) countControl() bool {
 	}
 	c.Close(ClosePolicy)
 	return false
+}
+
+// answerPing leaves the answer out while too much waits: who pings and never reads must not fill the outbox.
+func (c *Conn) answerPing(payload string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.code == 0 && c.backlog() <= c.Backlog {
+		_ = c.ws.WriteControl(websocket.PongMessage, []byte(payload), time.Time{}) // a broken socket ends the reading
+	}
 }
 
 // refuseData answers a data frame as OpenTera does, if there were not too many.

@@ -147,7 +147,7 @@ func (r *reader) readFor(ctx context.Context, asks []*ask) {
 	}
 	for _, a := range asks {
 		switch {
-		case page.Oldest == 0 || page.Oldest > max(a.cursor, a.behind+1):
+		case page.Oldest == 0 || page.Oldest > a.behind+1:
 			r.reply([]*ask{a}, answer{err: &TrimmedError{Oldest: page.Oldest}})
 		case page.IsLast || page.Last > a.behind:
 			r.reply([]*ask{a}, answer{page: page})

@@ -20,13 +20,15 @@ type tape struct {
 	value  string
 	page   func(behind uint64) error // before a page is read; nil: nothing
 
+	earlier uint64 // so far before its cursor begins what a client has missed
+
 	mu            sync.Mutex
 	pages, lookup int
 }
 
-type spot struct{ since, last uint64 }
+type spot struct{ since, last, behind uint64 }
 
-func (s spot) Behind() uint64            { return s.since }
+func (s spot) Behind() uint64            { return s.behind }
 func (s spot) Last() uint64              { return s.last }
 func (s spot) Missed(_, xid uint64) bool { return xid > s.since }
 func (s spot) IsNew(xid uint64) bool     { return xid > s.last }
@@ -40,7 +42,7 @@ func (t *tape) Places(_ context.Context, cursors []uint64) ([]Place, uint64, err
 	places := make([]Place, len(cursors))
 	for i, cursor := range cursors {
 		if cursor >= t.oldest && cursor <= t.last {
-			places[i] = spot{cursor, t.last}
+			places[i] = spot{cursor, t.last, cursor - t.earlier}
 		}
 	}
 	return places, t.oldest, nil
@@ -163,6 +165,15 @@ func TestEachIsToldWhatTheLogDoesNotHold(t *testing.T) {
 	var incomplete terasocket.ReplayIncomplete
 	if err := c.next().event.GetEvents()[0].UnmarshalTo(&incomplete); err != nil || incomplete.GetOldestSeq() != 259 {
 		t.Errorf("oldest %d, %v", incomplete.GetOldestSeq(), err)
+	}
+
+	// trimmed, between its place and the first page, of what it missed before its cursor
+	log = &tape{last: 900, oldest: 400, earlier: 100}
+	log.page = func(uint64) error { log.oldest = 450; return nil }
+	g = newGateway(t, func(h *Handler) { h.History, h.Audience = log, everybody }, nil)
+	c = g.connect(t, "user?id=user_7_a&since=500")
+	if err := c.next().event.GetEvents()[0].UnmarshalTo(&incomplete); err != nil || incomplete.GetOldestSeq() != 450 {
+		t.Errorf("oldest %d, %v; want 450", incomplete.GetOldestSeq(), err)
 	}
 }
 

@@ -71,7 +71,7 @@ func (r *resumer) snapshot(ctx context.Context, c *Conn) (reflected func(xid uin
 	}
 	askCtx, cancel := context.WithTimeout(ctx, pageWait)
 	defer cancel()
-	events, reflected, err := r.roster.Presence(askCtx, c.Identity.Principal)
+	events, reflected, err := r.roster.Presence(askCtx, c.Identity)
 	if err != nil {
 		return nil, err
 	}

@@ -213,8 +213,8 @@ func TestResumeOfAClientThatLeaves(t *testing.T) {
 // rosterFunc gives the presence of others.
 type rosterFunc func(viewer access.Principal) ([]event.Event, func(uint64) bool, error)
 
-func (f rosterFunc) Presence(_ context.Context, viewer access.Principal) ([]event.Event, func(uint64) bool, error) {
-	return f(viewer)
+func (f rosterFunc) Presence(_ context.Context, viewer access.Identity) ([]event.Event, func(uint64) bool, error) {
+	return f(viewer.Principal)
 }
 
 func arrival(seq, xid uint64, name string) event.Event {

@@ -15,9 +15,9 @@ type roster struct {
 	presence *presence.Roster
 }
 
-// Presence makes events of what the database knows. Their seq is that of the newest event: who resumes from it misses
-// nothing.
-func (r *roster) Presence(ctx context.Context, viewer access.Principal) ([]event.Event, func(xid uint64) bool, error) {
+// Presence makes events of what the database knows. Their seq is that of the newest event before the handshake: who
+// resumes from it misses nothing.
+func (r *roster) Presence(ctx context.Context, viewer access.Identity) ([]event.Event, func(xid uint64) bool, error) {
 	visible, err := r.presence.Of(ctx, viewer)
 	if err != nil {
 		return nil, nil, err
