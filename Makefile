@@ -107,7 +107,7 @@ fuzz: ## run every fuzz test for FUZZTIME (30s)
 		done; \
 	done
 
-chaos: postgres compiler ## the long fault suite: CHAOS_TIME (2m) of faults, CHAOS_SEED to repeat
+chaos: postgres pgbouncer compiler ## the long fault suite: CHAOS_TIME (2m) of faults, CHAOS_SEED to repeat
 	CGO_ENABLED=1 CHAOS_TIME=$(CHAOS_TIME) CHAOS_SEED=$(CHAOS_SEED) $(GO) test -count 1 -v -timeout 60m -run '^TestChaos$$' ./cmd/terasocket
 
 clean: ## remove what the targets above built

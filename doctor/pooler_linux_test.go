@@ -10,7 +10,7 @@ func TestTransactionPooler(t *testing.T) {
 	t.Parallel()
 	i := newInstallation(t)
 	direct := i.DatabaseURL
-	pooled := dbtest.PgBouncer(t, direct, "transaction")
+	pooled := dbtest.PgBouncer(t, direct, "transaction").URL
 
 	i.DatabaseURL = pooled
 	findings, err := Examine(t.Context(), i.Config)
@@ -48,7 +48,7 @@ func TestTransactionPooler(t *testing.T) {
 func TestSessionPooler(t *testing.T) {
 	t.Parallel()
 	i := newInstallation(t)
-	i.DatabaseURL = dbtest.PgBouncer(t, i.DatabaseURL, "session") + "&default_query_exec_mode=cache_statement"
+	i.DatabaseURL = dbtest.PgBouncer(t, i.DatabaseURL, "session").URL + "&default_query_exec_mode=cache_statement"
 	findings, err := Examine(t.Context(), i.Config)
 	if err != nil {
 		t.Fatal(err)

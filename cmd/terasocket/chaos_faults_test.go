@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -13,7 +16,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gorilla/websocket"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"terasocket/db/embedded"
 )
@@ -25,13 +30,15 @@ type injector struct {
 	rng      *rand.Rand
 	server   *embedded.Server
 	direct   string // URL of the database without a proxy
+	pool     *pgxpool.Pool
 	proxies  []*tcpProxy
 	gateways *chaosCluster
 	clients  []*chaosClient
 	stats    *tally
 
+	postgres *sync.Mutex // of chaos
+	more     []fault
 	deck     []int        // what is still to come of it
-	postgres sync.Mutex   // one restart at a time
 	slots    []sync.Mutex // one fault of a gateway's process at a time
 }
 
@@ -44,7 +51,7 @@ type fault struct {
 func (x *injector) faults() []fault {
 	slot := func(rng *rand.Rand) int { return rng.IntN(len(x.proxies)) }
 	upTo := func(rng *rand.Rand, d time.Duration) time.Duration { return d/10 + time.Duration(rng.Int64N(int64(d))) }
-	return []fault{
+	return append([]fault{
 		{"listener backend terminated", func(rng *rand.Rand) func(context.Context) error {
 			return x.terminator("application_name = 'terasocket listener'", rng)
 		}},
@@ -119,6 +126,136 @@ func (x *injector) faults() []fault {
 			d := upTo(rng, 2*time.Second)
 			return func(ctx context.Context) error { x.crowd(ctx, d); return nil }
 		}},
+		{"tables locked", func(rng *rand.Rand) func(context.Context) error {
+			table, d := []string{"events", "online", "connect_tokens"}[rng.IntN(3)], upTo(rng, time.Second)
+			return func(ctx context.Context) error {
+				return x.asOwner(ctx, func(tx pgx.Tx) error {
+					// in the queue for it, it holds up everybody behind it, too
+					_, err := tx.Exec(ctx, "SET LOCAL lock_timeout = '2s'; LOCK TABLE terasocket."+table)
+					if err == nil {
+						sleepFor(ctx, d)
+					}
+					return nil
+				})
+			}
+		}},
+		{"statements cancelled", func(rng *rand.Rand) func(context.Context) error { // as statement_timeout does, SQLSTATE 57014
+			d := upTo(rng, 2*time.Second)
+			return func(ctx context.Context) error {
+				return x.asOwner(ctx, func(tx pgx.Tx) error {
+					for end := time.Now().Add(d); time.Now().Before(end); sleepFor(ctx, 10*time.Millisecond) {
+						if _, err := tx.Exec(ctx, `SELECT pg_cancel_backend(pid) FROM pg_stat_activity
+							WHERE datname = current_database() AND application_name = 'terasocket' AND state = 'active' AND random() < 0.5`); err != nil {
+							return nil
+						}
+					}
+					return nil
+				})
+			}
+		}},
+		{"a listener that does not listen", func(rng *rand.Rand) func(context.Context) error {
+			d := upTo(rng, 5*time.Second)
+			return func(ctx context.Context) error {
+				conn, err := pgx.Connect(ctx, x.direct)
+				if err != nil {
+					return nil
+				}
+				defer func() { _ = conn.Close(ctx) }()
+				_, _ = conn.Exec(ctx, "LISTEN terasocket; BEGIN")
+				sleepFor(ctx, d)
+				return nil
+			}
+		}},
+		{"strangers with rubbish and half-open handshakes", func(rng *rand.Rand) func(context.Context) error {
+			target, seed, d := x.gateways.pick(rng), rng.Uint64(), upTo(rng, 3*time.Second)
+			return func(ctx context.Context) error { x.strangers(ctx, target, seed, d); return nil }
+		}},
+		{"clients that send rubbish", func(rng *rand.Rand) func(context.Context) error {
+			clients, seed := x.some(rng, 10), rng.Uint64()
+			return func(ctx context.Context) error { x.rubbish(ctx, clients, seed); return nil }
+		}},
+	}, x.more...)
+}
+
+// asOwner runs do in a transaction beside the gateways. When the server is away or full, another fault is at work.
+func (x *injector) asOwner(ctx context.Context, do func(pgx.Tx) error) error {
+	conn, err := pgx.Connect(ctx, x.direct)
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	tx, err := conn.Begin(ctx)
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = tx.Rollback(ctx) }()
+	return do(tx)
+}
+
+// strangers hold connections to a gateway that are no websockets, for a while.
+func (x *injector) strangers(ctx context.Context, target *process, seed uint64, d time.Duration) {
+	if target == nil {
+		return
+	}
+	rng := rand.New(rand.NewPCG(seed, 0))
+	noise := make([]byte, 64<<10)
+	for i := range noise {
+		noise[i] = byte(rng.Uint32())
+	}
+	addr := strings.TrimPrefix(target.url, "wss://")
+	var held []net.Conn
+	for i := range 200 {
+		conn, err := net.DialTimeout("tcp", addr, time.Second)
+		if err != nil {
+			break // it has just been stopped
+		}
+		held = append(held, conn)
+		_ = conn.SetDeadline(time.Now().Add(time.Second))
+		switch i % 4 {
+		case 0: // and says nothing
+		case 1:
+			_, _ = conn.Write(noise)
+		case 2:
+			_, _ = tls.Client(conn, insecure).Write(noise)
+		case 3:
+			_, _ = io.WriteString(tls.Client(conn, insecure), "GET /wss/user?token=")
+		}
+	}
+	sleepFor(ctx, d)
+	for _, conn := range held {
+		_ = conn.Close()
+	}
+}
+
+// rubbish opens a second socket of each of these clients, which sends what no client should: the first hears on.
+func (x *injector) rubbish(ctx context.Context, clients []*chaosClient, seed uint64) {
+	var running sync.WaitGroup
+	defer running.Wait()
+	for i, c := range clients {
+		rng := rand.New(rand.NewPCG(seed, uint64(i)))
+		running.Go(func() {
+			bad := &chaosClient{kind: c.kind, id: c.id, uuid: c.uuid, rng: rng}
+			_, conn, err := bad.connect(ctx, x.pool, x.gateways, 0)
+			if err != nil {
+				return // the gateway or the database is away
+			}
+			defer func() { _ = conn.Close() }()
+			end := time.Now().Add(3 * time.Second)
+			_ = conn.SetWriteDeadline(end)
+			what, noise := rng.IntN(4), make([]byte, 1<<20)
+			for err == nil && time.Now().Before(end) {
+				switch what {
+				case 0:
+					err = conn.WriteMessage(websocket.BinaryMessage, noise)
+				case 1:
+					err = conn.WriteMessage(websocket.TextMessage, []byte("what?"))
+				case 2:
+					err = conn.WriteControl(websocket.PingMessage, noise[:125], end)
+				case 3:
+					_, err = conn.NetConn().Write(noise[:100])
+				}
+			}
+		})
 	}
 }
 

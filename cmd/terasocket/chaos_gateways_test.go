@@ -23,7 +23,7 @@ import (
 // chaosCluster is three gateways, each with a database connection of its own that can be disturbed. They come and go.
 type chaosCluster struct {
 	t         *testing.T
-	databases []string // URLs, one a gateway
+	databases []chaosDatabase // one a gateway
 	cert, key string
 	dir       string // of their logs
 	args      []string
@@ -38,6 +38,9 @@ type chaosCluster struct {
 	oddities  map[string]int
 }
 
+// chaosDatabase is where a gateway finds the database: for its pool, and for LISTEN.
+type chaosDatabase struct{ pool, listen string }
+
 // process is a gateway.
 type process struct {
 	slot, number int
@@ -51,7 +54,7 @@ type process struct {
 
 func (p *process) String() string { return fmt.Sprintf("gateway %d.%d", p.slot, p.number) }
 
-func newChaosCluster(t *testing.T, databases []string, args ...string) *chaosCluster {
+func newChaosCluster(t *testing.T, databases []chaosDatabase, args ...string) *chaosCluster {
 	dir := t.TempDir()
 	c := &chaosCluster{t: t, databases: databases, dir: dir, args: args, cert: filepath.Join(dir, "cert.pem"), key: filepath.Join(dir, "key.pem"),
 		processes: make([]*process, len(databases)), oddities: map[string]int{}}
@@ -92,7 +95,7 @@ func (c *chaosCluster) start(slot int) error {
 	defer func() { _ = log.Close() }()
 	p.cmd = exec.Command(path, append([]string{"serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--tls-cert", c.cert, "--tls-key", c.key,
 		"--drain-time", "500ms", "--presence-lease", "2s", "--presence-grace", "2s", "--log-format", "json"}, c.args...)...)
-	p.cmd.Env = append(os.Environ(), "DATABASE_URL="+c.databases[slot])
+	p.cmd.Env = append(os.Environ(), "DATABASE_URL="+c.databases[slot].pool, "TERASOCKET_LISTEN_DATABASE_URL="+c.databases[slot].listen)
 	p.cmd.Stderr = log
 	stdout, err := p.cmd.StdoutPipe()
 	if err != nil {

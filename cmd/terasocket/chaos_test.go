@@ -164,10 +164,12 @@ type chaos struct {
 	proxies  []*tcpProxy
 	gateways *chaosCluster
 	world    *chaosWorld
+	faults   []fault // beside those of the injector: what this machine allows
 	stats    *tally
 	rng      *rand.Rand
 	sentinel int
 	changed  map[int]bool // users whose rights changed
+	postgres sync.Mutex   // one restart at a time, and none while its disk is full
 }
 
 // actor gives the random numbers of one actor.
@@ -199,7 +201,7 @@ func newChaos(t *testing.T, plan chaosPlan) *chaos {
 		t.Fatal(err)
 	}
 	t.Cleanup(x.pool.Close)
-	var urls []string
+	var databases []chaosDatabase
 	for range 3 {
 		proxy, err := newTCPProxy(x.server.Addr())
 		if err != nil {
@@ -213,10 +215,14 @@ func newChaos(t *testing.T, plan chaosPlan) *chaos {
 		}
 		u.Host = proxy.Addr()
 		u.RawQuery += "&connect_timeout=5"
-		urls = append(urls, u.String())
+		listen := u.String()
+		u.RawQuery += "&options=-c%20lock_timeout%3D500ms"
+		databases = append(databases, chaosDatabase{pool: u.String(), listen: listen})
 	}
-	x.gateways = newChaosCluster(t, urls, "--max-backlog", fmt.Sprint(plan.backlog))
-	for slot := range urls {
+	databases[2].pool = x.pooler(databases[2].listen)
+	x.smallDisk()
+	x.gateways = newChaosCluster(t, databases, "--max-backlog", fmt.Sprint(plan.backlog))
+	for slot := range databases {
 		if err := x.gateways.start(slot); err != nil {
 			t.Fatal(err)
 		}
@@ -382,8 +388,8 @@ func (x *chaos) run() {
 	began := time.Now()
 	p, disconnect := x.begin()
 	defer disconnect()
-	inject := &injector{t: x.T, rng: x.plan.actor(1), server: x.server, direct: x.url, proxies: x.proxies, gateways: x.gateways,
-		clients: x.world.clients, stats: x.stats, slots: make([]sync.Mutex, len(x.proxies))}
+	inject := &injector{t: x.T, rng: x.plan.actor(1), server: x.server, direct: x.url, pool: x.pool, proxies: x.proxies, gateways: x.gateways,
+		clients: x.world.clients, stats: x.stats, postgres: &x.postgres, more: x.faults, slots: make([]sync.Mutex, len(x.proxies))}
 	writers := x.writers()
 	for phase := range x.plan.phases {
 		if phase > 0 {
@@ -423,6 +429,7 @@ func (x *chaos) writers() (run []func(ctx context.Context)) {
 	add(x.plan.prepareEvery, func(w *writer) func(context.Context) { return w.prepared })
 	add(x.plan.burstEvery, func(w *writer) func(context.Context) { return w.burst })
 	add(x.plan.moveEvery, func(w *writer) func(context.Context) { return w.move })
+	add(x.plan.moveEvery, func(w *writer) func(context.Context) { return w.remove })
 	return run
 }
 
@@ -437,6 +444,7 @@ func (x *chaos) phase(inject *injector, writers []func(context.Context)) {
 	sleepFor(ctx, time.Second) // live and undisturbed, for the order of commits
 	inject.run(ctx, x.plan.faultEvery)
 	busy.Wait()
+	x.pool.Reset() // connections that a restart has ended
 }
 
 // changeRights lets users win and lose projects, while nothing is under way.
@@ -498,9 +506,9 @@ func (x *chaos) prove(p *proof, began time.Time) (live, catchUps int) {
 		done = append(done, fmt.Sprintf("%s %d", what, x.stats.count[what]))
 	}
 	x.Logf("seed %d, %v\ninjected and done: %s\n%d clients, %d reconnects (ends: %s), %d handshakes failed, %d gateways ran, %d catch-ups\n"+
-		"%d events in the log, %d deliveries checked (%d of them live, in the order of commits)\nlost %d, duplicated %d (only across a resume), leaked %d, reordered %d",
+		"%d events in the log, %d deliveries checked (%d of them live, in the order of commits); %d changes were not recorded, each of them counted\nlost %d, duplicated %d (only across a resume), leaked %d, reordered %d",
 		x.plan.seed, time.Since(began).Round(time.Second), strings.Join(done, ", "), len(x.world.clients), x.reconnects(), p.endings(),
-		x.gateways.refused.Load(), len(x.gateways.all), catchUps, len(p.order), p.checked, live, p.lost, p.duplicated, p.leaked, p.reordered)
+		x.gateways.refused.Load(), len(x.gateways.all), catchUps, len(p.order), p.checked, live, p.unrecorded, p.lost, p.duplicated, p.leaked, p.reordered)
 	if p.lost+p.leaked+p.reordered > 0 || len(p.complaints) > 0 {
 		x.Errorf("lost %d, leaked %d, reordered %d; some of the complaints:\n%s", p.lost, p.leaked, p.reordered, strings.Join(p.complaints, "\n"))
 	}

@@ -89,7 +89,8 @@ func (w *writer) change(ctx context.Context, tx pgx.Tx, i int, objectType string
 		return err
 	}
 	_, err = tx.Exec(ctx, `INSERT INTO chaos.changes (mark, writer, n, op, object_type, object_id, is_in)
-		VALUES ($1, $2, $3, 'U', $4::text, $5::integer, CASE $4::text WHEN 'participant' THEN (SELECT id_project FROM t_participants WHERE id_participant = $5::integer) END)`,
+		VALUES ($1, $2, $3, 'U', $4::text, $5::integer, CASE $4::text WHEN 'participant' THEN (SELECT id_project FROM t_participants WHERE id_participant = $5::integer)
+		                           WHEN 'asset' THEN (SELECT id_session FROM t_assets WHERE id_asset = $5::integer) END)`,
 		mark, w.number, w.n, objectType, id)
 	return err
 }
@@ -125,7 +126,8 @@ func (w *writer) small(ctx context.Context) {
 			}
 			return nil
 		case 2:
-			return w.create(ctx, tx)
+			_, err := w.create(ctx, tx)
+			return err
 		default:
 			if err := w.several(ctx, tx, 0, 1+w.rng.IntN(3)); err != nil {
 				return err
@@ -154,16 +156,16 @@ func (w *writer) several(ctx context.Context, tx pgx.Tx, from, n int) error {
 }
 
 // create adds an asset.
-func (w *writer) create(ctx context.Context, tx pgx.Tx) error {
-	id := 500000 + w.world.newID.Add(1)
-	mark := w.mark(0)
-	_, err := tx.Exec(ctx, `INSERT INTO t_assets (id_asset, id_session, asset_name, asset_uuid, asset_service_uuid, asset_type, version_id)
-		VALUES ($1, $2, $3, gen_random_uuid()::text, '0badcafe-0000-4000-8000-000000000000', 'text/plain', 1)`, id, 100000+w.rng.IntN(40), mark)
+func (w *writer) create(ctx context.Context, tx pgx.Tx) (id int64, err error) {
+	id = 500000 + w.world.newID.Add(1)
+	mark, session := w.mark(0), 100000+w.rng.IntN(40)
+	_, err = tx.Exec(ctx, `INSERT INTO t_assets (id_asset, id_session, asset_name, asset_uuid, asset_service_uuid, asset_type, version_id)
+		VALUES ($1, $2, $3, gen_random_uuid()::text, '0badcafe-0000-4000-8000-000000000000', 'text/plain', 1)`, id, session, mark)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	_, err = tx.Exec(ctx, `INSERT INTO chaos.changes (mark, writer, n, op, object_type, object_id) VALUES ($1, $2, $3, 'C', 'asset', $4)`, mark, w.number, w.n, id)
-	return err
+	_, err = tx.Exec(ctx, `INSERT INTO chaos.changes (mark, writer, n, op, object_type, object_id, is_in) VALUES ($1, $2, $3, 'C', 'asset', $4, $5)`, mark, w.number, w.n, id, session)
+	return id, err
 }
 
 // long keeps a transaction with savepoints open for a while; what comes after a savepoint is kept or not.
@@ -282,6 +284,31 @@ func (w *writer) move(ctx context.Context) {
 		}
 		_, err := tx.Exec(ctx, `INSERT INTO chaos.changes (mark, writer, n, op, object_type, object_id, was_in, is_in)
 			VALUES ($1, $2, $3, 'U', 'participant', $4, $5, $6)`, mark, w.number, w.n, id, from, to)
+		return err
+	})
+}
+
+// remove adds an asset, changes it, and deletes it softly, which is an update, or for good.
+func (w *writer) remove(ctx context.Context) {
+	var id int64
+	w.transaction(ctx, "small transactions", func(ctx context.Context, tx pgx.Tx) (err error) {
+		id, err = w.create(ctx, tx)
+		return err
+	})
+	w.transaction(ctx, "small transactions", func(ctx context.Context, tx pgx.Tx) error { return w.change(ctx, tx, 0, "asset", int(id)) })
+	w.transaction(ctx, "assets deleted", func(ctx context.Context, tx pgx.Tx) error {
+		op, mark, sql := "U", w.mark(0), "UPDATE t_assets SET deleted_at = now(), asset_name = $2 WHERE id_asset = $1 RETURNING id_session"
+		if w.rng.IntN(2) == 0 {
+			op, mark, sql = "D", "", "DELETE FROM t_assets WHERE id_asset = $1 AND $2 = '' RETURNING id_session"
+		}
+		var session int
+		if err := tx.QueryRow(ctx, sql, id, mark).Scan(&session); errors.Is(err, pgx.ErrNoRows) {
+			return nil // it was never added
+		} else if err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, `INSERT INTO chaos.changes (mark, writer, n, op, object_type, object_id, was_in, is_in) VALUES ($1, $2, $3, $4, 'asset', $5, $6, $6)`,
+			mark, w.number, w.n, op, id, session)
 		return err
 	})
 }

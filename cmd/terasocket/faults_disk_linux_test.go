@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -18,38 +19,43 @@ import (
 	"terasocket/db/opentera"
 )
 
-// smallDisk makes a tablespace on a file system of its own, of a megabyte, and a database whose event log is in it.
-func smallDisk(t *testing.T) (databaseURL string) {
-	t.Helper()
+// mountTmpfs makes a file system of this size for the server whose data directory this is. It goes with the test.
+func mountTmpfs(t testing.TB, data, size string) (dir string, err error) {
 	if os.Geteuid() != 0 {
-		t.Skip("a full disk needs a file system of its own, and mounting one needs root")
-	}
-	admin := dbtest.Conn(t, dbtest.New(t, migrated())) // outlives the database that uses the tablespace
-	var data string
-	if err := admin.QueryRow(t.Context(), "SHOW data_directory").Scan(&data); err != nil {
-		t.Fatal(err)
+		return "", errors.New("mounting a file system needs root")
 	}
 	info, err := os.Stat(data)
 	if err != nil {
-		t.Skipf("the test server is not on this machine: %v", err)
+		return "", fmt.Errorf("the server is not on this machine: %w", err)
 	}
 	owner := info.Sys().(*syscall.Stat_t)
-	dir, err := os.MkdirTemp("/tmp", "terasocket-small-disk-") // t.TempDir is closed to the server
-	if err != nil {
-		t.Fatal(err)
+	if dir, err = os.MkdirTemp("/tmp", "terasocket-small-disk-"); err != nil { // t.TempDir is closed to the server
+		return "", err
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := exec.CommandContext(t.Context(), "mount", "-t", "tmpfs", "-o", fmt.Sprintf("size=1m,uid=%d,gid=%d,mode=700", owner.Uid, owner.Gid), "tmpfs", dir).CombinedOutput(); err != nil {
-		t.Skipf("mounting a small file system is not allowed here: %v: %s", err, out)
+	if out, err := exec.CommandContext(t.Context(), "mount", "-t", "tmpfs", "-o", fmt.Sprintf("size=%s,uid=%d,gid=%d,mode=700", size, owner.Uid, owner.Gid), "tmpfs", dir).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("mount: %w: %s", err, out)
 	}
 	t.Cleanup(func() {
 		if out, err := exec.CommandContext(context.Background(), "umount", "-l", dir).CombinedOutput(); err != nil {
 			t.Errorf("umount: %v: %s", err, out)
 		}
 	})
+	return dir, nil
+}
+
+// smallDisk makes a tablespace on a file system of its own, of a megabyte, and a database whose event log is in it.
+func smallDisk(t *testing.T) (databaseURL string) {
+	t.Helper()
+	admin := dbtest.Conn(t, dbtest.New(t, migrated())) // outlives the database that uses the tablespace
+	var data string
+	if err := admin.QueryRow(t.Context(), "SHOW data_directory").Scan(&data); err != nil {
+		t.Fatal(err)
+	}
+	dir, err := mountTmpfs(t, data, "1m")
+	if err != nil {
+		t.Skip(err)
+	}
 	name := strings.ReplaceAll(filepath.Base(dir), "-", "_")
 	if _, err := admin.Exec(t.Context(), fmt.Sprintf("CREATE TABLESPACE %s LOCATION '%s'", name, dir)); err != nil {
 		t.Fatal(err)

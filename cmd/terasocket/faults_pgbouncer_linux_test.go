@@ -29,7 +29,7 @@ func TestThroughPgBouncer(t *testing.T) {
 			t.Parallel()
 			direct := dbtest.New(t, migrated())
 			pool := dbtest.Pool(t, direct)
-			pooled := dbtest.PgBouncer(t, direct, "transaction")
+			pooled := dbtest.PgBouncer(t, direct, "transaction").URL
 			if mode != "" {
 				pooled = with(t, pooled, "default_query_exec_mode", mode)
 			}
@@ -81,15 +81,15 @@ func TestListenThroughPgBouncer(t *testing.T) {
 	t.Parallel()
 	direct := dbtest.New(t, migrated())
 	for name, env := range map[string]map[string]string{
-		"all":    {"DATABASE_URL": dbtest.PgBouncer(t, direct, "transaction")},
-		"listen": {"DATABASE_URL": direct, "TERASOCKET_LISTEN_DATABASE_URL": dbtest.PgBouncer(t, direct, "transaction")},
+		"all":    {"DATABASE_URL": dbtest.PgBouncer(t, direct, "transaction").URL},
+		"listen": {"DATABASE_URL": direct, "TERASOCKET_LISTEN_DATABASE_URL": dbtest.PgBouncer(t, direct, "transaction").URL},
 	} {
 		got := command(t.Context(), env, "serve", "--plain-http", "--listen", "127.0.0.1:0", "--admin-listen", "")
 		if got.code != 1 || !strings.Contains(got.stderr, "pooler of transactions") || !strings.Contains(got.stderr, "--listen-database-url") {
 			t.Errorf("%s through the pooler: %+v", name, got)
 		}
 	}
-	gateway := serve(t, dbtest.PgBouncer(t, direct, "session"))
+	gateway := serve(t, dbtest.PgBouncer(t, direct, "session").URL)
 	gateway.dbURL = direct
 	paul := gateway.login(opentera.DemoProjectAdmin, "")
 	paul.mustHearNames(writes(t, dbtest.Pool(t, direct), "by sessions", 20)...)

@@ -17,9 +17,18 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// PgBouncer starts one before the server of databaseURL, in this pool_mode ("session", "transaction"), and gives the URL
-// through it. It ends with the test. `make pgbouncer` installs the program.
-func PgBouncer(t testing.TB, databaseURL, mode string) string {
+// Pooler is a running PgBouncer.
+type Pooler struct {
+	URL string // of the database, through it
+
+	program, ini string
+	attributes   *syscall.SysProcAttr
+	end          func()
+}
+
+// PgBouncer starts one before the server of databaseURL, in this pool_mode ("session", "transaction"). It ends with the
+// test. `make pgbouncer` installs the program.
+func PgBouncer(t testing.TB, databaseURL, mode string) *Pooler {
 	t.Helper()
 	program, err := exec.LookPath("pgbouncer")
 	if err != nil {
@@ -45,7 +54,8 @@ func PgBouncer(t testing.TB, databaseURL, mode string) string {
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	for name, text := range map[string]string{
 		"ini": fmt.Sprintf("[databases]\n* = host=%s port=%s\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = %d\nunix_socket_dir =\n"+
-			"auth_type = trust\nauth_file = %s/users\npool_mode = %s\ndefault_pool_size = 20\n", target.Hostname(), target.Port(), port, dir, mode),
+			"auth_type = trust\nauth_file = %s/users\npool_mode = %s\ndefault_pool_size = 20\nserver_login_retry = 1\n",
+			target.Hostname(), target.Port(), port, dir, mode),
 		"users": fmt.Sprintf("%q \"\"\n", target.User.Username()),
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
@@ -55,11 +65,34 @@ func PgBouncer(t testing.TB, databaseURL, mode string) string {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	process := exec.Command(program, filepath.Join(dir, "ini"))
-	process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	target.Host = fmt.Sprintf("127.0.0.1:%d", port)
+	p := &Pooler{URL: target.String(), program: program, ini: filepath.Join(dir, "ini"), attributes: &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}}
 	if os.Geteuid() == 0 { // which PgBouncer refuses to be
-		process.SysProcAttr.Credential = account(t, "postgres")
+		p.attributes.Credential = account(t, "postgres")
 	}
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Kill() })
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		conn, err := pgx.Connect(t.Context(), p.URL)
+		if err == nil {
+			_ = conn.Close(t.Context())
+			return p
+		}
+		if time.Now().After(end) {
+			t.Fatalf("PgBouncer does not answer: %v", err)
+		}
+	}
+}
+
+// Kill ends it at once, with all its connections.
+func (p *Pooler) Kill() { p.end() }
+
+// Start starts it again after Kill.
+func (p *Pooler) Start() error {
+	process := exec.Command(p.program, p.ini)
+	process.SysProcAttr = p.attributes
 	started, ended := make(chan error), make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -70,24 +103,14 @@ func PgBouncer(t testing.TB, databaseURL, mode string) string {
 			_ = process.Wait()
 		}
 	}()
-	if err := <-started; err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = process.Process.Kill()
-		<-ended
-	})
-	target.Host = fmt.Sprintf("127.0.0.1:%d", port)
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		conn, err := pgx.Connect(t.Context(), target.String())
+	err := <-started
+	p.end = func() {
 		if err == nil {
-			_ = conn.Close(t.Context())
-			return target.String()
+			_ = process.Process.Kill()
 		}
-		if time.Now().After(end) {
-			t.Fatalf("PgBouncer does not answer: %v", err)
-		}
+		<-ended
 	}
+	return err
 }
 
 func account(t testing.TB, name string) *syscall.Credential {

@@ -53,11 +53,11 @@ CREATE TABLE chaos.changes (
     mark         text    NOT NULL,   -- the name that it gives to the object, or the archive_url of a message
     writer       integer NOT NULL,   -- commits its changes one after the other
     n            integer NOT NULL,
-    op           text    NOT NULL,   -- C, U, or M for a message
+    op           text    NOT NULL,   -- C, U, D, or M for a message
     object_type  text    NOT NULL,
     object_id    integer NOT NULL,
-    was_in       integer,            -- project of a participant before
-    is_in        integer,            -- and after
+    was_in       integer,            -- project of a participant before; session of an asset that was deleted
+    is_in        integer,            -- and after; session of an asset
     told         text    NOT NULL DEFAULT '', -- UUID of whom a message is for
     is_silent    boolean NOT NULL DEFAULT false, -- nothing announced it: a prepared transaction cannot NOTIFY
     xid          xid8    NOT NULL DEFAULT pg_current_xact_id()
@@ -85,10 +85,7 @@ CREATE VIEW chaos.sees AS
 SELECT viewer, 'project' AS object_type, id_project AS object_id FROM chaos.sees_project UNION
 SELECT v.viewer, 'device', l.id_device FROM t_devices_sites l
 JOIN  (SELECT viewer, id_site FROM chaos.sees_project UNION SELECT id_user, id_site FROM chaos.held WHERE id_site IS NOT NULL) v USING (id_site) UNION
-SELECT viewer, 'session', id_session FROM chaos.sees_session UNION
-SELECT v.viewer, 'asset', a.id_asset FROM t_assets a JOIN chaos.sees_session v USING (id_session)
-WHERE  EXISTS (SELECT FROM t_services s JOIN t_services_projects l USING (id_service) JOIN chaos.sees_project w USING (id_project)
-               WHERE s.service_uuid = a.asset_service_uuid AND w.viewer = v.viewer) UNION
+SELECT viewer, 'session', id_session FROM chaos.sees_session UNION -- and its assets: every project uses their service
 SELECT id_user, 'user', id_user FROM t_users UNION
 SELECT a.id_user, 'user', u.id_user FROM t_users a, t_users u WHERE a.user_superadmin UNION
 SELECT v.viewer, 'user', h.id_user FROM chaos.held h JOIN chaos.sees_project v USING (id_project) WHERE h.id_service = 1;

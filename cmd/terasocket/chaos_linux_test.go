@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"terasocket/db/dbtest"
+)
+
+// pooler puts a PgBouncer that pools transactions before this database, and adds its fault.
+func (x *chaos) pooler(databaseURL string) string {
+	pooler := dbtest.PgBouncer(x, databaseURL, "transaction")
+	var isDown bool
+	x.faults = append(x.faults, fault{"PgBouncer killed", func(rng *rand.Rand) func(context.Context) error {
+		d := time.Duration(rng.Int64N(int64(2 * time.Second)))
+		return func(ctx context.Context) error {
+			x.postgres.Lock()
+			if isDown {
+				x.postgres.Unlock()
+				return nil
+			}
+			isDown = true
+			x.postgres.Unlock()
+			pooler.Kill()
+			sleepFor(ctx, d)
+			err := pooler.Start()
+			x.postgres.Lock()
+			isDown = false
+			x.postgres.Unlock()
+			return err
+		}
+	}})
+	return pooler.URL
+}
+
+// smallDisk puts the event log on a file system of its own, and adds the fault that it is full. Where no file system can be
+// mounted there is no such fault.
+func (x *chaos) smallDisk() {
+	dir, err := mountTmpfs(x, filepath.Join(x.server.Dir(), "data"), "1g")
+	if err != nil {
+		x.Logf("the disk of the event log is never full: %v", err)
+		return
+	}
+	// each in a transaction of its own, as CREATE TABLESPACE has to be
+	for _, sql := range []string{fmt.Sprintf("CREATE TABLESPACE small LOCATION '%s'", dir), "ALTER TABLE terasocket.events SET TABLESPACE small",
+		"ALTER TABLE terasocket.capture_errors ADD COLUMN xid xid8 DEFAULT pg_current_xact_id()"} { // which the proof asks for
+		if _, err := x.pool.Exec(x.Context(), sql); err != nil {
+			x.Fatal(err)
+		}
+	}
+	x.faults = append(x.faults, fault{"disk of the event log full", func(rng *rand.Rand) func(context.Context) error {
+		d := 100*time.Millisecond + time.Duration(rng.Int64N(int64(1500*time.Millisecond)))
+		return func(ctx context.Context) error {
+			x.postgres.Lock() // what was not written cannot be recovered on a full disk
+			defer x.postgres.Unlock()
+			ballast := filepath.Join(dir, "ballast")
+			if err := fill(ballast); err != nil {
+				return err
+			}
+			sleepFor(ctx, d)
+			return os.Remove(ballast)
+		}
+	}})
+}
+
+// fill makes a file of all the room that is left.
+func fill(name string) error {
+	file, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = file.Close() }()
+	for {
+		var disk syscall.Statfs_t
+		if err := syscall.Statfs(name, &disk); err != nil {
+			return err
+		}
+		info, err := file.Stat()
+		if err != nil {
+			return err
+		}
+		if disk.Bavail == 0 {
+			return nil
+		}
+		if err := syscall.Fallocate(int(file.Fd()), 0, info.Size(), int64(disk.Bavail)*disk.Bsize); err != nil && err != syscall.ENOSPC {
+			return err
+		}
+	}
+}
