@@ -72,6 +72,10 @@ func openTeraHeaders(next http.Handler) http.Handler {
 		h.Set("Access-Control-Allow-Methods", "*")
 		h.Set("Cross-Origin-Embedder-Policy", "require-corp")
 		h.Set("Cache-Control", "no-store")
+		if r.Method == http.MethodOptions { // a browser asks what it may send; to it, * alone is without credentials
+			h.Set("Access-Control-Allow-Headers", "Authorization, *")
+			return
+		}
 		next.ServeHTTP(w, r)
 	})
 }

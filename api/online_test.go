@@ -170,6 +170,12 @@ func TestUserEndpointsRefuse(t *testing.T) {
 				t.Errorf("%s %s: %d", method, path, w.Code)
 			}
 		}
+		// what a browser asks before it shows credentials from another origin
+		w := ask(t, &API{Users: people}, http.MethodOptions, path, "", "")
+		if h := w.Header(); w.Code != http.StatusOK || w.Body.Len() > 0 || h.Get("Access-Control-Allow-Origin") != "*" ||
+			h.Get("Access-Control-Allow-Methods") != "*" || h.Get("Access-Control-Allow-Headers") != "Authorization, *" {
+			t.Errorf("OPTIONS %s: %d %v", path, w.Code, h)
+		}
 	}
 }
 
