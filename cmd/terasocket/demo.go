@@ -75,12 +75,10 @@ func (c *demoCmd) Run(ctx context.Context, con *console) (err error) {
 	showErr := show(ctx, con.stdout, conn, g.url(), trust)
 	if showErr == nil && !c.Once {
 		c.invite(con.stdout, g.url(), databaseURL)
-	}
-	if showErr == nil {
 		showErr = logins(ctx, con.stdout, conn, g.url())
 	}
 	if showErr == nil && !c.Once {
-		_, _ = fmt.Fprintln(con.stdout, "\nCtrl-C ends it and cleans up.")
+		say("\nCtrl-C ends it and cleans up.")
 		<-ctx.Done()
 	}
 	stop()
