@@ -93,7 +93,7 @@ func oneLine(err error) string {
 	case "42501": // insufficient_privilege
 		return text + ": `terasocket doctor` lists the rights that serve needs; other commands are for the owner of OpenTera's tables"
 	case "25006": // read_only_sql_transaction
-		return text + ": turn default_transaction_read_only off for this role and database"
+		return text + ": name the primary if this is a read replica, else turn default_transaction_read_only off for this role and database"
 	}
 	return text
 }
