@@ -48,7 +48,14 @@ func NewFeed(ctx context.Context, pool *pgxpool.Pool, listener *Listener, cfg Fe
 	setDefault(&cfg.BatchRows, 256)
 	setDefault(&cfg.LookEvery, 5*time.Second)
 	f := &Feed{cfg: cfg, log: eventLog{pool}, listener: listener, done: map[int64]uint64{}, looked: time.Now()}
-	var err error
+	var database string
+	err := pool.QueryRow(ctx, whichDatabase).Scan(&database)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("ask for the database: %w", err)
+	case database != listener.database:
+		return nil, errOtherDatabase
+	}
 	if f.timeline, err = f.log.timeline(ctx); err != nil {
 		return nil, err
 	}

@@ -29,6 +29,8 @@ type Listener struct {
 	cfg  ListenerConfig
 	conn *pgx.Conn // of the goroutine in Run
 
+	database string // of the first connection, see whichDatabase
+
 	mu    sync.Mutex
 	hints []Hint
 	gap   bool          // notifications were missed: the Feed must look at the log
@@ -45,6 +47,10 @@ func Listen(ctx context.Context, cfg ListenerConfig) (*Listener, error) {
 	l := &Listener{cfg: cfg, awake: make(chan struct{}, 1)}
 	if err := l.connect(ctx); err != nil {
 		return nil, err
+	}
+	if err := l.conn.QueryRow(ctx, whichDatabase, pgx.QueryExecModeExec).Scan(&l.database); err != nil {
+		l.disconnect()
+		return nil, fmt.Errorf("ask for the listener's database: %w", err)
 	}
 	return l, nil
 }

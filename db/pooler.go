@@ -12,6 +12,14 @@ import (
 var errTransactionPooler = errors.New("the listener's connection goes through a pooler of transactions, where LISTEN does not work: " +
 	"name the server itself in --listen-database-url")
 
+// errOtherDatabase says why no notification would come.
+var errOtherDatabase = errors.New("the listener's connection leads to another database than --database-url: " +
+	"name the same one in --listen-database-url")
+
+// whichDatabase tells databases apart, of all servers, by what any role may ask.
+const whichDatabase = `SELECT format('%s since %s', d.oid, extract(epoch FROM pg_postmaster_start_time()))
+	FROM pg_database d WHERE d.datname = current_database()`
+
 // backendPID asks which process of the server runs a connection's statements. A pooler tells its clients another number
 // when they connect.
 func backendPID(ctx context.Context, conn *pgx.Conn) (pid uint32, err error) {

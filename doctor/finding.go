@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -35,8 +36,16 @@ func (f Finding) String() string {
 
 // oneLine takes out what a library puts into its errors.
 func (f Finding) oneLine() Finding {
-	f.Found, f.Todo = strings.Join(strings.Fields(f.Found), " "), strings.Join(strings.Fields(f.Todo), " ")
+	f.Found, f.Todo = oneLine(f.Found), oneLine(f.Todo)
 	return f
+}
+
+func oneLine(text string) string {
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		lines[i] = strings.Join(strings.Fields(line), " ")
+	}
+	return strings.Join(slices.Compact(lines), " ") // pgx tells of both its attempts, with TLS and without
 }
 
 func fine(format string, args ...any) Finding {

@@ -50,16 +50,33 @@ func mayServe(ctx context.Context, tx pgx.Tx) (Finding, error) {
 	if err != nil {
 		return Finding{}, err
 	}
-	var lacking, grants []string
-	var right, objects, grant string
+	var missing, lacking, grants, objects []string
+	var right, grant string
 	_, err = pgx.ForEachRow(rows, []any{&right, &objects, &grant}, func() error {
-		lacking, grants = append(lacking, right+" on "+objects), append(grants, grant)
+		if right == "" {
+			missing = objects
+			return nil
+		}
+		lacking, grants = append(lacking, right+" on "+few(objects)), append(grants, grant)
 		return nil
 	})
+	if len(missing) > 0 {
+		return fail("functions that serve calls are missing: "+few(missing), "see migrations; where the version is right, somebody has dropped them: "+
+			"`terasocket migrate down 99` and `terasocket migrate up` make all anew, without the log and the keys"), err
+	}
 	if len(lacking) > 0 {
 		return fail(role+" lacks "+strings.Join(lacking, "; "), "as the owner of OpenTera's tables run: "+strings.Join(grants, " ")), err
 	}
 	return fine("%s may do all that serve does", role), err
+}
+
+// few names the first: what to do names them all.
+func few(objects []string) string {
+	const most = 3
+	if len(objects) > most {
+		return fmt.Sprintf("%s and %d more", strings.Join(objects[:most], ", "), len(objects)-most)
+	}
+	return strings.Join(objects, ", ")
 }
 
 // ownerMayRead: the triggers run with the rights of who migrated. A table that OpenTera's upgrade has made anew as

@@ -66,7 +66,11 @@ func TestRights(t *testing.T) {
 		i.find("rights").must(t, OK)
 	}
 	i.exec("DROP FUNCTION terasocket.presence_sweep")
-	i.find("rights").must(t, Fail, "terasocket.presence_sweep (missing)")
+	f = i.find("rights")
+	f.must(t, Fail, "are missing: terasocket.presence_sweep", "migrate up")
+	if strings.Contains(f.Todo, "GRANT") {
+		t.Errorf("%s\nwhat is not there cannot be granted", f)
+	}
 }
 
 var (

@@ -13,7 +13,7 @@ import (
 var (
 	ErrNotOpenTera = errors.New("this is not an OpenTera database: it has no table t_users in the search path of this role. " +
 		"Let OpenTera create its schema first, or correct --database-url")
-	ErrReplica     = errors.New("this database is a read replica: terasocket needs the primary")
+	ErrReplica     = errors.New("this database is a read replica: name the primary in --database-url")
 	ErrNotMigrated = errors.New("terasocket is not installed in this database: run `terasocket migrate up`")
 	ErrBehind      = errors.New("the terasocket schema is older than this binary: run `terasocket migrate up`")
 	ErrAhead       = errors.New("the terasocket schema is newer than this binary: use the newer binary")

@@ -5,11 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // cli is the command line: one field a subcommand.
@@ -59,15 +63,39 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		return exited
 	}
 	if err != nil {
-		_, _ = fmt.Fprintf(stderr, "terasocket: %v\nTry: terasocket --help\n", err)
+		try := "terasocket"
+		var usage *kong.ParseError
+		if errors.As(err, &usage) && usage.Context.Selected() != nil {
+			try = usage.Context.Selected().FullPath()
+		}
+		_, _ = fmt.Fprintf(stderr, "terasocket: %v\nTry: %s --help\n", err, try)
 		return 2
 	}
 	if err := command.Run(); err != nil {
-		// one line, whatever a library puts into its errors
-		_, _ = fmt.Fprintln(stderr, "terasocket:", strings.Join(strings.Fields(err.Error()), " "))
+		_, _ = fmt.Fprintln(stderr, "terasocket:", oneLine(err))
 		return 1
 	}
 	return 0
+}
+
+// oneLine takes out what a library puts into its errors, and adds what to do about PostgreSQL's.
+func oneLine(err error) string {
+	lines := strings.Split(err.Error(), "\n")
+	for i, line := range lines {
+		lines[i] = strings.Join(strings.Fields(line), " ")
+	}
+	text := strings.Join(slices.Compact(lines), " ") // pgx tells of both its attempts, with TLS and without
+	var refused *pgconn.PgError
+	if !errors.As(err, &refused) {
+		return text
+	}
+	switch refused.Code {
+	case "42501": // insufficient_privilege
+		return text + ": `terasocket doctor` lists the rights that serve needs; other commands are for the owner of OpenTera's tables"
+	case "25006": // read_only_sql_transaction
+		return text + ": name the primary if this is a read replica, else turn default_transaction_read_only off for this role and database"
+	}
+	return text
 }
 
 // environment takes flags that are not given from the environment.
@@ -106,17 +134,41 @@ func (f databaseFlags) url() (string, error) {
 	if f.DatabaseURL == "" {
 		return "", errNoDatabase
 	}
-	return f.DatabaseURL, nil
+	return f.DatabaseURL, checkDatabaseURL("--database-url", f.DatabaseURL)
+}
+
+// checkDatabaseURL says nothing of a URL that cannot be read, as pgx would: it may hold a password.
+func checkDatabaseURL(flag, databaseURL string) error {
+	_, err := pgxpool.ParseConfig(databaseURL)
+	var file *fs.PathError
+	switch {
+	case errors.As(err, &file): // sslrootcert, sslcert, sslkey
+		return fmt.Errorf("%s: %w", flag, file)
+	case err != nil:
+		return fmt.Errorf("%s, or a parameter in it, cannot be read: write postgres://user:password@host:port/database, "+
+			"with %%XX for special characters of the password", flag)
+	}
+	return nil
+}
+
+// logLevel says which levels there are.
+type logLevel slog.Level
+
+func (l *logLevel) UnmarshalText(text []byte) error {
+	if (*slog.Level)(l).UnmarshalText(text) != nil {
+		return fmt.Errorf("%q is not debug, info, warn or error", text)
+	}
+	return nil
 }
 
 // logFlags say how to log, to standard error.
 type logFlags struct {
-	LogLevel  slog.Level `name:"log-level" default:"info" help:"Log from this level on: debug, info, warn or error."`
-	LogFormat string     `name:"log-format" enum:"text,json" default:"text" help:"text or json."`
+	LogLevel  logLevel `name:"log-level" default:"info" help:"Log from this level on: debug, info, warn or error."`
+	LogFormat string   `name:"log-format" enum:"text,json" default:"text" help:"text or json."`
 }
 
 func (f logFlags) logger(w io.Writer) *slog.Logger {
-	options := &slog.HandlerOptions{Level: f.LogLevel}
+	options := &slog.HandlerOptions{Level: slog.Level(f.LogLevel)}
 	if f.LogFormat == "json" {
 		return slog.New(slog.NewJSONHandler(w, options))
 	}

@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"terasocket/db/dbtest"
 	"terasocket/db/opentera"
@@ -52,7 +55,15 @@ func TestServeRefusesWithOneClearSentence(t *testing.T) {
 	}{
 		"no database":      {[]string{"--plain-http"}, "no database given: set --database-url or DATABASE_URL"},
 		"unreachable":      {[]string{"--plain-http", "--database-url", "postgres://127.0.0.1:1/x"}, "cannot be reached"},
-		"rubbish URL":      {[]string{"--plain-http", "--database-url", "postgres://u:secret@%zz"}, "read the database URL"},
+		"rubbish URL":      {[]string{"--plain-http", "--database-url", "postgres://u:secret@%zz"}, "--database-url, or a parameter in it, cannot be read"},
+		"SQLAlchemy's URL": {[]string{"--plain-http", "--database-url", "postgresql+psycopg2://u:secret:x@h/x"}, "write postgres://user:password@host"},
+		"spaced password":  {[]string{"--plain-http", "--database-url", "host=h password = 'secret x' port=x"}, "cannot be read"},
+		"no root file":     {[]string{"--plain-http", "--database-url", "postgres://u:secret@h/x?sslmode=verify-full&sslrootcert=/nonexistent"}, "/nonexistent"},
+		"read-only":        {[]string{"--plain-http", "--listen", "127.0.0.1:0", "--database-url", readOnly(dbtest.New(t, migrated()))}, "turn default_transaction_read_only off"},
+		"listens nowhere":  {[]string{"--plain-http", "--listen-database-url", "postgres://u:secret@127.0.0.1:1/x", "--database-url", dbtest.New(t, migrated())}, "--listen-database-url: connect"},
+		"bad listen URL":   {[]string{"--plain-http", "--listen-database-url", "postgres://u:secret@%zz", "--database-url", dbtest.New(t, migrated())}, "--listen-database-url, or"},
+		"listens elsewhere": {[]string{"--plain-http", "--listen-database-url", dbtest.New(t, dbtest.Empty()), "--database-url", dbtest.New(t, migrated())},
+			"another database than --database-url"},
 		"not OpenTera":     {[]string{"--plain-http", "--database-url", dbtest.New(t, dbtest.Empty())}, "not an OpenTera database"},
 		"not migrated":     {[]string{"--plain-http", "--database-url", dbtest.New(t, dbtest.OpenTera("bare"))}, "run `terasocket migrate up`"},
 		"behind":           {[]string{"--plain-http", "--database-url", behind}, "older than this binary: run `terasocket migrate up`"},
@@ -61,8 +72,11 @@ func TestServeRefusesWithOneClearSentence(t *testing.T) {
 		"no certificate":   {[]string{"--database-url", behind}, "TLS needs --tls-cert and --tls-key"},
 		"both":             {[]string{"--plain-http", "--tls-cert", "x", "--database-url", behind}, "exclude each other"},
 		"bad public URL":   {[]string{"--plain-http", "--public-url", "https://x", "--database-url", behind}, "must be wss://host:port"},
+		"secret in URL":    {[]string{"--plain-http", "--public-url", "wss://u:secret@x", "--database-url", behind}, "--public-url must be wss://host:port"},
+		"no public host":   {[]string{"--plain-http", "--public-url", "wss://", "--database-url", behind}, "must be wss://host:port"},
+		"bad origin":       {[]string{"--plain-http", "--allowed-origins", "https://a,tera.example", "--database-url", behind}, `"tera.example" must be an origin`},
 		"bad proxies":      {[]string{"--plain-http", "--trusted-proxies", "nginx", "--database-url", dbtest.New(t, migrated())}, "neither an address nor a network"},
-		"missing cert":     {[]string{"--tls-cert", "/nonexistent", "--tls-key", "/nonexistent", "--database-url", dbtest.New(t, migrated())}, "read the TLS certificate"},
+		"missing cert":     {[]string{"--tls-cert", "/nonexistent", "--tls-key", "/nonexistent", "--database-url", dbtest.New(t, migrated())}, "--tls-cert /nonexistent"},
 		"address in use":   {[]string{"--plain-http", "--listen", "256.0.0.1:1", "--database-url", dbtest.New(t, migrated())}, "--listen"},
 		"short lease":      {[]string{"--plain-http", "--presence-lease", "10ms", "--database-url", behind}, "--presence-lease must be 1s or more"},
 		"negative backlog": {[]string{"--plain-http", "--max-backlog=-1", "--database-url", behind}, "must be positive"},
@@ -80,11 +94,59 @@ func TestServeRefusesWithOneClearSentence(t *testing.T) {
 	}
 }
 
+// readOnly is the URL of the same database for sessions that may write nothing.
+func readOnly(databaseURL string) string {
+	separator := "?"
+	if strings.Contains(databaseURL, "?") {
+		separator = "&"
+	}
+	return databaseURL + separator + "default_transaction_read_only=on"
+}
+
 func TestWrongUsage(t *testing.T) {
 	t.Parallel()
-	for _, args := range [][]string{{"nonsense"}, {"serve", "--nonsense"}, {"token", "robot", "x"}, {"serve", "--encoding", "xml"}, {"migrate", "down", "x"}} {
-		if got := command(t.Context(), nil, args...); got.code != 2 || got.stderr == "" {
-			t.Errorf("%q: exit code %d, %q; want 2 and a message", args, got.code, got.stderr)
+	for _, test := range []struct{ args, try string }{
+		{"nonsense", "terasocket --help"},
+		{"serve --nonsense", "terasocket serve --help"},
+		{"serve --encoding xml", "terasocket serve --help"},
+		{"serve --log-level loud", `"loud" is not debug, info, warn or error`},
+		{"token robot x", "terasocket token --help"},
+		{"migrate down x", "terasocket migrate down --help"},
+	} {
+		if got := command(t.Context(), nil, strings.Fields(test.args)...); got.code != 2 || !strings.Contains(got.stderr, test.try) {
+			t.Errorf("%q: exit code %d, %q; want 2 and %q", test.args, got.code, got.stderr, test.try)
+		}
+	}
+}
+
+func TestAnErrorIsOneLine(t *testing.T) {
+	t.Parallel()
+	refused := &pgconn.PgError{Severity: "ERROR", Code: "42501", Message: "permission denied"}
+	for _, test := range []struct {
+		err  error
+		want string
+	}{
+		{errors.New("connect:\n\tno answer\n\tno answer"), "connect: no answer"},
+		{fmt.Errorf("ask: %w", refused), "ask: ERROR: permission denied (SQLSTATE 42501): `terasocket doctor` lists the rights that serve needs; " +
+			"other commands are for the owner of OpenTera's tables"},
+	} {
+		if got := oneLine(test.err); got != test.want {
+			t.Errorf("%q, want %q", got, test.want)
+		}
+	}
+}
+
+func TestTailSaysWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ args, want string }{
+		{"127.0.0.1:4050 --username x --password secret", "the gateway must be wss://host:port"},
+		{"wss://u:secret@127.0.0.1:1 --username x --password secret", "the gateway must be wss://host:port"},
+		{"https://127.0.0.1:1 --username x --password secret", "log in: dial tcp 127.0.0.1:1"},
+		{"wss://127.0.0.1:1 --username x", "no password given"},
+	} {
+		got := command(t.Context(), nil, append([]string{"tail"}, strings.Fields(test.args)...)...)
+		if got.code != 1 || !strings.Contains(got.stderr, test.want) || strings.Contains(got.stderr, "secret") {
+			t.Errorf("%q: %+v, want %q", test.args, got, test.want)
 		}
 	}
 }
@@ -180,6 +242,9 @@ func TestTokenPrintsOneLine(t *testing.T) {
 	var answer map[string]string
 	if err := json.Unmarshal([]byte(got.stdout), &answer); err != nil || !strings.HasPrefix(answer["websocket_url"], "wss://tera.example:443/wss/device?id=") {
 		t.Errorf("%+v, %v", got, err)
+	}
+	if got := command(t.Context(), env, "token", "--public-url", "https://x", "user", opentera.DemoProjectAdminUUID); got.code != 1 || got.stdout != "" {
+		t.Errorf("%+v; want no token for a URL that is none", got)
 	}
 	for _, args := range [][]string{{"user", "no-such"}, {"user", opentera.DemoDisabledUUID}, {"user", opentera.DemoDeletedUUID},
 		{"participant", opentera.DemoProjectAdminUUID}, {"participant", opentera.DemoDisabledParticipantUUID}, {"user", "'; DROP TABLE t_users; --"}} {

@@ -21,9 +21,9 @@ import (
 )
 
 type demoCmd struct {
-	Listen string     `name:"listen" default:"127.0.0.1:4050" help:"Address of sockets and REST; port 0 for a free one."`
-	Once   bool       `name:"once" help:"Show the job and end, instead of serving on."`
-	Level  slog.Level `name:"log-level" default:"warn" help:"Log from this level on: debug, info, warn or error."`
+	Listen string   `name:"listen" default:"127.0.0.1:4050" help:"Address of sockets and REST; port 0 for a free one."`
+	Once   bool     `name:"once" help:"Show the job and end, instead of serving on."`
+	Level  logLevel `name:"log-level" default:"warn" help:"Log from this level on: debug, info, warn or error."`
 }
 
 // Run starts everything, shows who hears what, and serves until ctx ends. Nothing of it is left behind.
@@ -59,7 +59,7 @@ func (c *demoCmd) Run(ctx context.Context, con *console) (err error) {
 		LogRetention: 24 * time.Hour, LogMaxRows: 1_000_000, MaxBacklog: 256 << 10,
 		PresenceLease: 10 * time.Second, PresenceGrace: 5 * time.Second,
 	}
-	log := slog.New(slog.NewTextHandler(con.stderr, &slog.HandlerOptions{Level: c.Level}))
+	log := slog.New(slog.NewTextHandler(con.stderr, &slog.HandlerOptions{Level: slog.Level(c.Level)}))
 	g, err := openGateway(ctx, serve, log)
 	if err != nil {
 		return err
@@ -75,12 +75,10 @@ func (c *demoCmd) Run(ctx context.Context, con *console) (err error) {
 	showErr := show(ctx, con.stdout, conn, g.url(), trust)
 	if showErr == nil && !c.Once {
 		c.invite(con.stdout, g.url(), databaseURL)
-	}
-	if showErr == nil {
 		showErr = logins(ctx, con.stdout, conn, g.url())
 	}
 	if showErr == nil && !c.Once {
-		_, _ = fmt.Fprintln(con.stdout, "\nCtrl-C ends it and cleans up.")
+		say("\nCtrl-C ends it and cleans up.")
 		<-ctx.Done()
 	}
 	stop()

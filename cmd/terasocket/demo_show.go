@@ -84,11 +84,11 @@ func show(ctx context.Context, w io.Writer, conn *pgx.Conn, url string, trust *t
 		}()
 	}
 	row := func(cells ...string) {
-		_, _ = fmt.Fprintf(w, "%-40s", cells[0])
+		line := fmt.Sprintf("%-40s", cells[0])
 		for _, c := range cells[1:] {
-			_, _ = fmt.Fprintf(w, "  %-30s", c)
+			line += fmt.Sprintf("  %-32s", c)
 		}
-		_, _ = fmt.Fprintln(w)
+		_, _ = fmt.Fprintln(w, strings.TrimRight(line, " "))
 	}
 	row("one transaction", viewers[0].username, viewers[1].username, viewers[2].username)
 	row("", "("+viewers[0].who+")", "("+viewers[1].who+")", "("+viewers[2].who+")")

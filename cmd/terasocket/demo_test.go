@@ -72,6 +72,20 @@ func TestDemo(t *testing.T) {
 	}
 }
 
+// A server that ends at once gives nothing to try.
+func TestDemoOnce(t *testing.T) {
+	t.Parallel()
+	got := command(t.Context(), nil, "demo", "--once", "--listen", "127.0.0.1:0")
+	if got.code != 0 || !strings.Contains(got.stdout, "DB_UPDATE server_settings") || strings.Contains(got.stdout, "curl") {
+		t.Errorf("%+v", got)
+	}
+	for line := range strings.Lines(got.stdout) {
+		if strings.HasSuffix(strings.TrimSuffix(line, "\n"), " ") {
+			t.Errorf("%q ends in blanks", line)
+		}
+	}
+}
+
 // curl runs the real one, opens a socket with what it answers, and says of which kind it is.
 func curl(t *testing.T, arguments []string) (kind string) {
 	t.Helper()

@@ -19,7 +19,7 @@ type doctorCmd struct {
 	PublicURL            string        `name:"public-url" placeholder:"URL" help:"Where clients connect, through the proxy: wss://host:port."`
 	TLSCert              string        `name:"tls-cert" placeholder:"FILE" help:"As serve has it."`
 	TLSKey               string        `name:"tls-key" placeholder:"FILE" help:"As serve has it."`
-	TrustedProxies       []string      `name:"trusted-proxies" placeholder:"ADDR,..." help:"As serve has it."`
+	TrustedProxies       []string      `name:"trusted-proxies" placeholder:"ADDR" help:"As serve has it."`
 	LogRetention         time.Duration `name:"log-retention" default:"24h" help:"As serve has it."`
 	LogMaxRows           int64         `name:"log-max-rows" default:"1000000" help:"As serve has it."`
 	As                   string        `name:"as" placeholder:"KIND:UUID" help:"Hold a socket open for 35 s as this user, participant or device, who is seen to be online meanwhile."`

@@ -569,7 +569,8 @@ func TestTail(t *testing.T) {
 		"exclude each other": {"tail", "--as", "user:x", "--username", "y"},
 		"is not KIND:UUID":   {"tail", "--as", "x"},
 		"unknown kind":       {"tail", "--as", "robot:x"},
-		"401 Unauthorized":   {"tail", "--insecure", "--username", "admin", "--password", "wrong", gateway.url},
+		"wrong username or":  {"tail", "--insecure", "--username", "admin", "--password", "wrong", gateway.url},
+		"trust it with --ca": {"tail", "--username", "admin", "--password", "wrong", gateway.url},
 		"holds no certif":    {"tail", "--ca", "/dev/null", "--as", "user:x"},
 	} {
 		if got := command(t.Context(), nil, args...); got.code != 1 || !strings.Contains(got.stderr, name) {

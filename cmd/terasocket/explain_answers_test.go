@@ -102,7 +102,7 @@ func TestExplainRefusals(t *testing.T) {
 		"no database":      {[]string{"--event", last, "--as", me, "--database-url", "postgres://127.0.0.1:1/x"}, 1, "cannot be reached"},
 		"without any":      {[]string{"--event", last, "--as", me, "--database-url", ""}, 1, "no database given"},
 		"not migrated":     {[]string{"--event", last, "--as", me, "--database-url", dbtest.New(t, dbtest.OpenTera("bare"))}, 1, "run `terasocket migrate up`"},
-		"unreadable URL":   {[]string{"--event", last, "--as", me, "--database-url", "postgres://u:secret@%zz"}, 1, "read the database URL"},
+		"unreadable URL":   {[]string{"--event", last, "--as", me, "--database-url", "postgres://u:secret@%zz"}, 1, "cannot be read"},
 		"event not a seq":  {[]string{"--event", "99999999999999999999", "--as", me}, 2, "--event"},
 		"device as a user": {[]string{"--event", last, "--as", "device:" + opentera.DemoSuperadminUUID}, 1, "there is no device"},
 	} {

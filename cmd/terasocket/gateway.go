@@ -91,12 +91,15 @@ func openGateway(ctx context.Context, cfg *serveCmd, log *slog.Logger) (_ *gatew
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		db.NewGauges(g.pool))
 	dbMetrics, wsMetrics := db.NewMetrics(registry), ws.NewMetrics(registry)
-	listenURL := cfg.ListenDatabaseURL
+	listenFlag, listenURL := "--listen-database-url", cfg.ListenDatabaseURL
 	if listenURL == "" {
-		listenURL = databaseURL
+		listenFlag, listenURL = "--database-url", databaseURL
+	}
+	if err := checkDatabaseURL(listenFlag, listenURL); err != nil {
+		return nil, err
 	}
 	if g.listener, err = db.Listen(ctx, db.ListenerConfig{DatabaseURL: listenURL, Log: log, Metrics: dbMetrics}); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", listenFlag, err)
 	}
 	feed, err := db.NewFeed(ctx, g.pool, g.listener, db.FeedConfig{Log: log, Metrics: dbMetrics})
 	if err != nil {
@@ -324,9 +327,10 @@ func (g *gateway) url() string {
 	return scheme + g.sockets.Addr().String()
 }
 
-func (g *gateway) adminURL() string {
+// adminAddress says where health and metrics are.
+func (g *gateway) adminAddress() string {
 	if g.admin == nil {
-		return "no address"
+		return "no health and metrics"
 	}
-	return "http://" + g.admin.Addr().String()
+	return "health and metrics on http://" + g.admin.Addr().String()
 }

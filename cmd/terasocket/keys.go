@@ -100,6 +100,7 @@ func (c *keysRotate) Run(ctx context.Context, con *console) error {
 	if c.JSON {
 		return json.NewEncoder(con.stdout).Encode(map[string]any{"name": c.Name, "overlap_seconds": c.Overlap.Seconds()})
 	}
-	_, err = fmt.Fprintf(con.stdout, "a new key signs %s tokens; those before it verify for another %s\n", c.Name, c.Overlap)
+	_, err = fmt.Fprintf(con.stdout, "a new key signs %s tokens; those before it verify until %s\n", c.Name,
+		time.Now().Add(c.Overlap).UTC().Format(time.RFC3339))
 	return err
 }

@@ -39,7 +39,7 @@ func TestKeysCommand(t *testing.T) {
 	if out := run("list", "--json"); strings.TrimSpace(out) != "[]" {
 		t.Errorf("before any key is needed: %q", out)
 	}
-	if out := run("rotate", "user"); !strings.Contains(out, "user tokens") || !strings.Contains(out, "1h0m0s") {
+	if out := run("rotate", "user"); !strings.Contains(out, "user tokens") || !strings.Contains(out, "verify until 20") {
 		t.Errorf("rotate: %q", out)
 	}
 	if out := run("rotate", "user", "--overlap", "2h", "--json"); strings.TrimSpace(out) != `{"name":"user","overlap_seconds":7200}` {

@@ -24,12 +24,14 @@ type migrateFlags struct {
 }
 
 func (f migrateFlags) migrator(ctx context.Context) (*migrations.Migrator, error) {
-	url := f.MigrationDatabaseURL
+	url, err := f.MigrationDatabaseURL, error(nil)
 	if url == "" {
-		var err error
-		if url, err = f.url(); err != nil {
-			return nil, err
-		}
+		url, err = f.url()
+	} else {
+		err = checkDatabaseURL("--migration-database-url", url)
+	}
+	if err != nil {
+		return nil, err
 	}
 	return migrations.New(ctx, url)
 }

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
+	"net/url"
 	"time"
 
 	"terasocket/ws"
@@ -22,8 +22,8 @@ type serveCmd struct {
 	ClientCA          string        `name:"client-ca" placeholder:"FILE" help:"Certificates, PEM, that sign the client certificates of devices."`
 	PublicURL         string        `name:"public-url" placeholder:"URL" help:"What login puts before /wss/...: wss://host:port. Default: from the request."`
 	Encoding          string        `name:"encoding" enum:"protobuf,json" default:"protobuf" help:"Of a socket that asks for none: protobuf, or json for an installation with existing clients."`
-	TrustedProxies    []string      `name:"trusted-proxies" placeholder:"ADDR,..." help:"Addresses or networks whose X-Forwarded-For, X-ExternalServer, X-ExternalPort and X-SSL headers count."`
-	AllowedOrigins    []string      `name:"allowed-origins" placeholder:"ORIGIN,..." help:"Origins that browsers may connect from, as https://host. Default: any."`
+	TrustedProxies    []string      `name:"trusted-proxies" placeholder:"ADDR" help:"Addresses or networks whose X-Forwarded-For, X-ExternalServer, X-ExternalPort and X-SSL headers count."`
+	AllowedOrigins    []string      `name:"allowed-origins" placeholder:"ORIGIN" help:"Origins that browsers may connect from, as https://host. Default: any."`
 	LogRetention      time.Duration `name:"log-retention" default:"24h" help:"How far back a client can resume."`
 	LogMaxRows        int64         `name:"log-max-rows" default:"1000000" help:"How many events are kept at most."`
 	MaxBacklog        int           `name:"max-backlog" default:"262144" help:"Bytes that may wait for one socket; when there are more it is closed with 1013."`
@@ -49,7 +49,7 @@ func (c *serveCmd) Run(ctx context.Context, con *console) error {
 		return err
 	}
 	defer g.close()
-	if _, err := fmt.Fprintf(con.stdout, "terasocket %s ready: %s, health and metrics on %s\n", version, g.url(), g.adminURL()); err != nil {
+	if _, err := fmt.Fprintf(con.stdout, "terasocket %s ready: %s, %s\n", version, g.url(), g.adminAddress()); err != nil {
 		return fmt.Errorf("print: %w", err)
 	}
 	return g.run(ctx)
@@ -64,13 +64,30 @@ func (c *serveCmd) check() error {
 		return errors.New("--client-ca needs TLS here; with --plain-http the proxy checks certificates, and tells in X-SSL-CLIENT-DN and X-SSL-VERIFIED (--trusted-proxies)")
 	case !c.PlainHTTP && (c.TLSCert == "" || c.TLSKey == ""):
 		return errors.New("TLS needs --tls-cert and --tls-key; behind a proxy that terminates TLS say --plain-http")
-	case c.PublicURL != "" && !strings.HasPrefix(c.PublicURL, "wss://") && !strings.HasPrefix(c.PublicURL, "ws://"):
-		return fmt.Errorf("--public-url is %q: it must be wss://host:port", c.PublicURL)
 	case c.LogRetention <= 0, c.LogMaxRows <= 0, c.MaxBacklog <= 0, c.DrainTime < 0:
 		return errors.New("--log-retention, --log-max-rows and --max-backlog must be positive, --drain-time not negative")
 	case c.PresenceLease < time.Second, c.PresenceGrace < 0:
 		return errors.New("--presence-lease must be 1s or more, --presence-grace not negative")
 	}
+	if c.PublicURL != "" {
+		if err := checkServer("--public-url", c.PublicURL); err != nil {
+			return err
+		}
+	}
+	for _, origin := range c.AllowedOrigins {
+		if u, err := url.Parse(origin); err != nil || u.Scheme == "" || u.Host == "" {
+			return fmt.Errorf("--allowed-origins: %q must be an origin such as https://host:port", origin)
+		}
+	}
 	_, err := ws.ParseEncoding(c.Encoding)
 	return err
+}
+
+// checkServer says nothing of an address that is none: it may hold a password.
+func checkServer(name, address string) error {
+	u, err := url.Parse(address)
+	if err != nil || u.Scheme != "wss" && u.Scheme != "ws" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return fmt.Errorf("%s must be wss://host:port", name)
+	}
+	return nil
 }

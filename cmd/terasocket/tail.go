@@ -26,7 +26,7 @@ type tailCmd struct {
 	Password string  `name:"password" help:"Its password; better in TERASOCKET_PASSWORD or TERASOCKET_PASSWORD_FILE."`
 	Since    *uint64 `name:"since" placeholder:"SEQ" help:"Resume after this seq."`
 	JSON     bool    `name:"json" help:"Print one JSON object a line."`
-	Server   string  `arg:"" optional:"" default:"wss://localhost:4050" help:"The gateway: wss://host:port, or ws://host:port."`
+	Server   string  `arg:"" optional:"" default:"wss://localhost:4050" help:"The gateway, wss://host:port or ws://host:port. Default: ${default}."`
 }
 
 // Run connects and prints events until ctx ends or the server closes the socket. A close by the server is an error: it
@@ -93,7 +93,13 @@ func (c *tailCmd) line(frame []byte) (string, error) {
 
 // websocketURL logs in, or mints a token.
 func (c *tailCmd) websocketURL(ctx context.Context, tlsConfig *tls.Config) (string, error) {
-	base := strings.TrimSuffix(strings.Replace(strings.Replace(c.Server, "https://", "wss://", 1), "http://", "ws://", 1), "/")
+	base := strings.TrimSuffix(c.Server, "/")
+	if strings.HasPrefix(base, "http") { // as a browser has it
+		base = "ws" + strings.TrimPrefix(base, "http")
+	}
+	if err := checkServer("the gateway", base); err != nil {
+		return "", err
+	}
 	switch {
 	case c.As != "" && c.Username != "":
 		return "", errors.New("--as and --username exclude each other")
@@ -107,6 +113,8 @@ func (c *tailCmd) websocketURL(ctx context.Context, tlsConfig *tls.Config) (stri
 			return "", err
 		}
 		return api.WebsocketURL(base, kind, token), nil
+	case c.Username != "" && c.Password == "":
+		return "", errors.New("no password given: set --password, TERASOCKET_PASSWORD or TERASOCKET_PASSWORD_FILE")
 	case c.Username != "":
 		return login(ctx, strings.Replace(base, "ws", "http", 1), c.Username, c.Password, tlsConfig)
 	}
@@ -123,14 +131,18 @@ func login(ctx context.Context, base, username, password string, tlsConfig *tls.
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: tlsConfig, DisableKeepAlives: true}, Timeout: 30 * time.Second}
 	response, err := client.Do(request)
 	if err != nil {
-		return "", fmt.Errorf("log in: %w", err)
+		return "", withoutURL("log in", err)
 	}
 	defer func() { _ = response.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(response.Body, 1<<16))
 	if err != nil {
 		return "", fmt.Errorf("log in: %w", err)
 	}
-	if response.StatusCode != http.StatusOK {
+	switch response.StatusCode {
+	case http.StatusOK:
+	case http.StatusUnauthorized:
+		return "", fmt.Errorf("log in as %s: wrong username or password", username)
+	default:
 		return "", fmt.Errorf("log in as %s: %s: %s", username, response.Status, strings.TrimSpace(string(body)))
 	}
 	var answer struct {
@@ -151,6 +163,10 @@ func withoutURL(op string, err error) error {
 	var urlErr *url.Error
 	if errors.As(err, &urlErr) {
 		err = urlErr.Err
+	}
+	var untrusted *tls.CertificateVerificationError
+	if errors.As(err, &untrusted) {
+		return fmt.Errorf("%s: %w: trust it with --ca FILE", op, err)
 	}
 	return fmt.Errorf("%s: %w", op, err)
 }

@@ -14,7 +14,7 @@ import (
 
 type tokenCmd struct {
 	databaseFlags
-	PublicURL string `name:"public-url" default:"wss://localhost:4050" placeholder:"URL" help:"What comes before /wss/...: wss://host:port."`
+	PublicURL string `name:"public-url" default:"wss://localhost:4050" placeholder:"URL" help:"What comes before /wss/...: ${default}."`
 	JSON      bool   `name:"json" help:"Print one JSON object."`
 	Kind      string `arg:"" enum:"user,participant,device" help:"user, participant or device."`
 	UUID      string `arg:"" name:"uuid" help:"Its UUID."`
@@ -24,6 +24,9 @@ type tokenCmd struct {
 func (c *tokenCmd) Run(ctx context.Context, con *console) error {
 	kind, err := access.ParseKind(c.Kind)
 	if err != nil {
+		return err
+	}
+	if err := checkServer("--public-url", c.PublicURL); err != nil {
 		return err
 	}
 	token, err := mint(ctx, c.databaseFlags, kind, c.UUID)

@@ -1,6 +1,7 @@
 -- The rights that serve needs and this role has not. Beside what serve asks for itself, whatever is named by functions
 -- that run with the caller's rights.
--- $1 oid of OpenTera's schema, $2 text[] functions that serve calls -> right, objects, the statement that grants it
+-- $1 oid of OpenTera's schema, $2 text[] functions that serve calls -> right, objects, the statement that grants it; a
+-- function that is not there has the right '' and no statement
 WITH RECURSIVE ours AS (
     SELECT n.oid FROM pg_namespace n WHERE n.nspname = 'terasocket'
 ), called AS (
@@ -21,7 +22,7 @@ WITH RECURSIVE ours AS (
     UNION ALL
     SELECT 'EXECUTE', c.oid::regprocedure::text, 2 FROM called c WHERE NOT has_function_privilege(c.oid, 'EXECUTE')
     UNION ALL
-    SELECT 'EXECUTE', 'terasocket.' || f.name || ' (missing)', 2 FROM unnest($2::text[]) f (name), ours
+    SELECT '', 'terasocket.' || f.name, 0 FROM unnest($2::text[]) f (name), ours
     WHERE  NOT EXISTS (SELECT FROM pg_proc p WHERE p.pronamespace = ours.oid AND p.proname = f.name)
     UNION ALL
     SELECT 'SELECT', q.oid::regclass::text, 3   -- how many changes were not recorded, for the metrics
@@ -36,9 +37,9 @@ WITH RECURSIVE ours AS (
     JOIN   pg_namespace n ON n.oid = c.relnamespace
     WHERE  NOT has_table_privilege(c.oid, t.what)
 )
-SELECT n.what, string_agg(DISTINCT n.object, ', '),
-       'GRANT ' || n.what || CASE n.what WHEN 'USAGE' THEN ' ON SCHEMA ' WHEN 'EXECUTE' THEN ' ON FUNCTION ' ELSE ' ON ' END
-       || string_agg(DISTINCT n.object, ', ') || ' TO ' || quote_ident(current_user) || ';'
+SELECT n.what, array_agg(DISTINCT n.object),
+       CASE WHEN n.what <> '' THEN 'GRANT ' || n.what || CASE n.what WHEN 'USAGE' THEN ' ON SCHEMA ' WHEN 'EXECUTE' THEN ' ON FUNCTION ' ELSE ' ON ' END
+       || string_agg(DISTINCT n.object, ', ') || ' TO ' || quote_ident(current_user) || ';' ELSE '' END
 FROM   needed n
 GROUP  BY n.what
 ORDER  BY min(n.priority), 1
