@@ -6,14 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"os"
-	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 
 	"terasocket/db"
 	"terasocket/db/dbtest"
@@ -34,20 +29,7 @@ func TestCrashThatForgetsWhatWasHandedOut(t *testing.T) {
 	if err := dbtest.OpenTera("crash", migrations.Up).Fill(t.Context(), url); err != nil {
 		t.Fatal(err)
 	}
-	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	b := &bundle{t: t, url: url, metrics: db.NewMetrics(prometheus.NewRegistry())}
-	listener, err := db.Listen(t.Context(), db.ListenerConfig{DatabaseURL: url, RetryMin: 10 * time.Millisecond, RetryMax: 100 * time.Millisecond, Log: log, Metrics: b.metrics})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan struct{})
-	go func() { defer close(ended); _ = listener.Run(ctx) }()
-	t.Cleanup(func() { cancel(); <-ended })
-	b.pool = dbtest.Pool(t, url)
-	if b.feed, err = db.NewFeed(t.Context(), b.pool, listener, db.FeedConfig{LookEvery: time.Minute, Log: log, Metrics: b.metrics}); err != nil {
-		t.Fatal(err)
-	}
+	b := follow(t, url, dbtest.Pool(t, url), retryOften)
 	b.record(b.pool, "kept")
 	b.mustHear("kept")
 	if _, err := b.pool.Exec(t.Context(), "CHECKPOINT"); err != nil {
@@ -58,15 +40,8 @@ func TestCrashThatForgetsWhatWasHandedOut(t *testing.T) {
 	}
 	b.mustHear("forgotten 0", "forgotten 1", "forgotten 2")
 
-	pidFile, err := os.ReadFile(filepath.Join(server.Dir(), "data", "postmaster.pid"))
+	pid, err := dbtest.Crash(server)
 	if err != nil {
-		t.Fatal(err)
-	}
-	var pid int
-	if _, err := fmt.Sscan(string(pidFile), &pid); err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Kill(pid, syscall.SIGQUIT); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the server is gone", func() bool { return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) })

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/url"
 	"os"
@@ -18,7 +17,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"terasocket/db"
 	"terasocket/db/dbtest"
@@ -120,25 +118,12 @@ func (p *pair) standbyURL() string {
 func TestFailoverToAStandbyThatHasNotReceivedEverything(t *testing.T) {
 	t.Parallel()
 	p := newPair(t)
-	metrics := db.NewMetrics(prometheus.NewRegistry())
-	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	listener, err := db.Listen(t.Context(), db.ListenerConfig{DatabaseURL: p.url(), RetryMin: 10 * time.Millisecond, RetryMax: 100 * time.Millisecond, Log: log, Metrics: metrics})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan struct{})
-	go func() { defer close(ended); _ = listener.Run(ctx) }()
-	t.Cleanup(func() { cancel(); <-ended })
 	pool, err := db.Open(t.Context(), p.url())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(pool.Close)
-	b := &bundle{t: t, url: p.url(), pool: pool, metrics: metrics}
-	if b.feed, err = db.NewFeed(t.Context(), pool, listener, db.FeedConfig{LookEvery: time.Minute, Log: log, Metrics: metrics}); err != nil {
-		t.Fatal(err)
-	}
+	b := follow(t, p.url(), pool, retryOften)
 	h := &db.History{Pool: pool}
 	b.record(pool, "both have it")
 	b.mustHear("both have it")
@@ -176,15 +161,7 @@ func TestFailoverToAStandbyThatHasNotReceivedEverything(t *testing.T) {
 	b.mustHear(lost...)
 	cursor := b.seqOf("lost 99")
 
-	pidFile, err := os.ReadFile(filepath.Join(p.primary.Dir(), "data", "postmaster.pid"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var pid int
-	if _, err := fmt.Sscan(string(pidFile), &pid); err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Kill(pid, syscall.SIGQUIT); err != nil { // it dies as in a crash
+	if _, err := dbtest.Crash(p.primary); err != nil {
 		t.Fatal(err)
 	}
 	if query(standby, "SELECT pg_promote(true, 30)::text") != "true" {

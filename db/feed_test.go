@@ -34,7 +34,13 @@ func setup(t *testing.T, adjust ...func(*db.ListenerConfig, *db.FeedConfig)) *bu
 	t.Helper()
 	t.Parallel()
 	url := dbtest.New(t, dbtest.OpenTera("migrated", migrations.Up))
-	b := &bundle{t: t, url: url, pool: dbtest.Pool(t, url), metrics: db.NewMetrics(prometheus.NewRegistry())}
+	return follow(t, url, dbtest.Pool(t, url), adjust...)
+}
+
+// follow starts to listen to a database, and a feed.
+func follow(t *testing.T, url string, pool *pgxpool.Pool, adjust ...func(*db.ListenerConfig, *db.FeedConfig)) *bundle {
+	t.Helper()
+	b := &bundle{t: t, url: url, pool: pool, metrics: db.NewMetrics(prometheus.NewRegistry())}
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	lc := db.ListenerConfig{DatabaseURL: url, RetryMin: 10 * time.Millisecond, Log: log, Metrics: b.metrics}
 	// a minute: what a test hears, it hears by notification or catch-up, not because somebody looked again
@@ -61,6 +67,9 @@ func setup(t *testing.T, adjust ...func(*db.ListenerConfig, *db.FeedConfig)) *bu
 	}
 	return b
 }
+
+// retryOften is for a server that comes back.
+func retryOften(lc *db.ListenerConfig, _ *db.FeedConfig) { lc.RetryMax = 100 * time.Millisecond }
 
 // record writes one row to the event log, as a trigger would.
 const record = `INSERT INTO terasocket.events (topic, type, body, audience) SELECT 'test', 'test', to_jsonb(b), '[]'

@@ -36,11 +36,12 @@ func (f Finding) String() string {
 
 // oneLine takes out what a library puts into its errors.
 func (f Finding) oneLine() Finding {
-	f.Found, f.Todo = oneLine(f.Found), oneLine(f.Todo)
+	f.Found, f.Todo = OneLine(f.Found), OneLine(f.Todo)
 	return f
 }
 
-func oneLine(text string) string {
+// OneLine is a text in one line; of lines that follow each other and say the same, one is left.
+func OneLine(text string) string {
 	lines := strings.Split(text, "\n")
 	for i, line := range lines {
 		lines[i] = strings.Join(strings.Fields(line), " ")

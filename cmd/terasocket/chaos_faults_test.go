@@ -3,16 +3,11 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
-	"os"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -20,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"terasocket/db/dbtest"
 	"terasocket/db/embedded"
 )
 
@@ -313,16 +309,7 @@ func (x *injector) restart(ctx context.Context, isImmediate bool) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	if isImmediate {
-		text, err := os.ReadFile(filepath.Join(x.server.Dir(), "data", "postmaster.pid"))
-		if err != nil {
-			return err
-		}
-		first, _, _ := strings.Cut(string(text), "\n")
-		pid, err := strconv.Atoi(first)
-		if err != nil {
-			return fmt.Errorf("postmaster.pid: %w", err)
-		}
-		if err := syscall.Kill(pid, syscall.SIGQUIT); err != nil {
+		if _, err := dbtest.Crash(x.server); err != nil {
 			return err
 		}
 	}

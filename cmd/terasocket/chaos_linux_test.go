@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
@@ -15,24 +16,15 @@ import (
 // pooler puts a PgBouncer that pools transactions before this database, and adds its fault.
 func (x *chaos) pooler(databaseURL string) string {
 	pooler := dbtest.PgBouncer(x, databaseURL, "transaction")
-	var isDown bool
+	var alone sync.Mutex // killed by one at a time
 	x.faults = append(x.faults, fault{"PgBouncer killed", func(rng *rand.Rand) func(context.Context) error {
 		d := time.Duration(rng.Int64N(int64(2 * time.Second)))
 		return func(ctx context.Context) error {
-			x.postgres.Lock()
-			if isDown {
-				x.postgres.Unlock()
-				return nil
-			}
-			isDown = true
-			x.postgres.Unlock()
+			alone.Lock()
+			defer alone.Unlock()
 			pooler.Kill()
 			sleepFor(ctx, d)
-			err := pooler.Start()
-			x.postgres.Lock()
-			isDown = false
-			x.postgres.Unlock()
-			return err
+			return pooler.Start()
 		}
 	}})
 	return pooler.URL

@@ -8,12 +8,13 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"terasocket/doctor"
 )
 
 // cli is the command line: one field a subcommand.
@@ -80,11 +81,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 
 // oneLine takes out what a library puts into its errors, and adds what to do about PostgreSQL's.
 func oneLine(err error) string {
-	lines := strings.Split(err.Error(), "\n")
-	for i, line := range lines {
-		lines[i] = strings.Join(strings.Fields(line), " ")
-	}
-	text := strings.Join(slices.Compact(lines), " ") // pgx tells of both its attempts, with TLS and without
+	text := doctor.OneLine(err.Error())
 	var refused *pgconn.PgError
 	if !errors.As(err, &refused) {
 		return text

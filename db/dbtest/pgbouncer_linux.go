@@ -6,15 +6,13 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
-	"runtime"
-	"strconv"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"terasocket/db/embedded"
 )
 
 // Pooler is a running PgBouncer.
@@ -22,8 +20,7 @@ type Pooler struct {
 	URL string // of the database, through it
 
 	program, ini string
-	attributes   *syscall.SysProcAttr
-	end          func()
+	kill         func() // nil when it could not be started
 }
 
 // PgBouncer starts one before the server of databaseURL, in this pool_mode ("session", "transaction"). It ends with the
@@ -66,10 +63,7 @@ func PgBouncer(t testing.TB, databaseURL, mode string) *Pooler {
 		t.Fatal(err)
 	}
 	target.Host = fmt.Sprintf("127.0.0.1:%d", port)
-	p := &Pooler{URL: target.String(), program: program, ini: filepath.Join(dir, "ini"), attributes: &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}}
-	if os.Geteuid() == 0 { // which PgBouncer refuses to be
-		p.attributes.Credential = account(t, "postgres")
-	}
+	p := &Pooler{URL: target.String(), program: program, ini: filepath.Join(dir, "ini")}
 	if err := p.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -87,45 +81,14 @@ func PgBouncer(t testing.TB, databaseURL, mode string) *Pooler {
 }
 
 // Kill ends it at once, with all its connections.
-func (p *Pooler) Kill() { p.end() }
-
-// Start starts it again after Kill.
-func (p *Pooler) Start() error {
-	process := exec.Command(p.program, p.ini)
-	process.SysProcAttr = p.attributes
-	started, ended := make(chan error), make(chan struct{})
-	go func() {
-		defer close(ended)
-		runtime.LockOSThread() // Pdeathsig is sent when the thread that started the process dies: it stays until then
-		err := process.Start()
-		started <- err
-		if err == nil {
-			_ = process.Wait()
-		}
-	}()
-	err := <-started
-	p.end = func() {
-		if err == nil {
-			_ = process.Process.Kill()
-		}
-		<-ended
+func (p *Pooler) Kill() {
+	if p.kill != nil {
+		p.kill()
 	}
-	return err
 }
 
-func account(t testing.TB, name string) *syscall.Credential {
-	t.Helper()
-	u, err := user.Lookup(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	uid, err := strconv.ParseUint(u.Uid, 10, 32)
-	if err != nil {
-		t.Fatal(err)
-	}
-	gid, err := strconv.ParseUint(u.Gid, 10, 32)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+// Start starts it again after Kill.
+func (p *Pooler) Start() (err error) {
+	p.kill, err = embedded.Program(p.program, p.ini)
+	return err
 }

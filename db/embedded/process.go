@@ -38,6 +38,22 @@ func start(cmd *exec.Cmd) (*process, error) {
 	return p, nil
 }
 
+// Program starts another program as the server is started: not as root, and
+// ended when this program ends. kill ends it at once and waits for that.
+func Program(name string, args ...string) (kill func(), err error) {
+	a, err := serverAccount()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(name, args...)
+	cmd.SysProcAttr = a.attributes()
+	p, err := start(cmd)
+	if err != nil {
+		return nil, err
+	}
+	return func() { p.end(os.Kill, time.Minute) }, nil
+}
+
 // end sends sig and waits for the process to end, at most for limit. It
 // reports whether the process has ended.
 func (p *process) end(sig os.Signal, limit time.Duration) bool {
