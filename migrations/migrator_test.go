@@ -99,7 +99,7 @@ func TestStatus(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, s := range steps {
+		for _, s := range steps.Steps {
 			list = append(list, s.Applied)
 		}
 		return list
