@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // decodeOurs reads a row that only gateways hear. isOurs is false for any other row.
@@ -69,3 +70,6 @@ func checkPrincipal(r Record) error {
 	}
 	return nil
 }
+
+// IsForGateways says whether rows of this type are acted on by gateways, and heard by no client.
+func IsForGateways(typeName string) bool { return strings.HasPrefix(typeName, "terasocket.") }
