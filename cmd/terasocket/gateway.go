@@ -20,6 +20,7 @@ import (
 	"terasocket/access"
 	"terasocket/api"
 	"terasocket/db"
+	"terasocket/eventlog"
 	"terasocket/migrations"
 	"terasocket/presence"
 	"terasocket/ws"
@@ -31,11 +32,11 @@ type gateway struct {
 	log        *slog.Logger
 	pool       *pgxpool.Pool
 	listener   *db.Listener
+	events     *events
 	hub        *ws.Hub
 	presence   *presence.Registry
 	dispatcher *ws.Dispatcher
 	tokens     *access.Tokens
-	trimmer    *db.Trimmer
 	sockets    net.Listener // sockets and REST
 	admin      net.Listener // nil: none
 	server     *http.Server
@@ -48,7 +49,6 @@ const (
 	idleTimeout    = time.Minute
 	maxHeaderBytes = 16 << 10
 	stopTimeout    = 10 * time.Second // beyond --drain-time, for clients that do not answer the close frame
-	trimEvery      = time.Minute
 
 	// of the end, when the database is away
 	handoverTimeout = 5 * time.Second
@@ -89,7 +89,7 @@ func openGateway(ctx context.Context, cfg *serveCmd, log *slog.Logger) (_ *gatew
 
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		db.NewGauges(g.pool))
+		eventlog.NewGauges(g.pool))
 	dbMetrics, wsMetrics := db.NewMetrics(registry), ws.NewMetrics(registry)
 	listenFlag, listenURL := "--listen-database-url", cfg.ListenDatabaseURL
 	if listenURL == "" {
@@ -101,22 +101,19 @@ func openGateway(ctx context.Context, cfg *serveCmd, log *slog.Logger) (_ *gatew
 	if g.listener, err = db.Listen(ctx, db.ListenerConfig{DatabaseURL: listenURL, Log: log, Metrics: dbMetrics}); err != nil {
 		return nil, fmt.Errorf("%s: %w", listenFlag, err)
 	}
-	feed, err := db.NewFeed(ctx, g.pool, g.listener, db.FeedConfig{Log: log, Metrics: dbMetrics})
-	if err != nil {
+	if err := g.listener.MustShareDatabase(ctx, g.pool); err != nil {
 		return nil, err
 	}
+	g.events = newEvents(cfg, g.pool, g.listener, log, registry)
 	g.hub = ws.NewHub(log, wsMetrics)
-	g.hub.Sees = db.SeenIn
-	rules, decoder := &access.Rules{Pool: g.pool}, newDecoder(log, registry)
 	g.dispatcher = &ws.Dispatcher{
-		Source:   &source{decoder, feed},
-		Audience: rules,
-		Hub:      g.hub,
-		Log:      log,
-		Metrics:  wsMetrics,
+		Source:    g.events.feed,
+		Standings: g.events.history,
+		Hub:       g.hub,
+		Log:       log,
+		Metrics:   wsMetrics,
 	}
 	g.tokens = &access.Tokens{Pool: g.pool}
-	g.trimmer = &db.Trimmer{Pool: g.pool, Retention: cfg.LogRetention, MaxRows: cfg.LogMaxRows, Every: trimEvery, Log: log}
 
 	g.presence = presence.New(presence.Config{
 		Pool:  g.pool,
@@ -132,9 +129,8 @@ func openGateway(ctx context.Context, cfg *serveCmd, log *slog.Logger) (_ *gatew
 		Hub:             g.hub,
 		Log:             log,
 		Metrics:         wsMetrics,
-		History:         &history{decoder, &db.History{Pool: g.pool}},
-		Audience:        rules,
-		Roster:          &roster{&presence.Roster{Pool: g.pool}},
+		History:         g.events.history,
+		Roster:          &presence.Roster{Pool: g.pool},
 		DefaultEncoding: encoding,
 		AllowedOrigins:  cfg.AllowedOrigins,
 		Failures:        failureLimit,
@@ -260,7 +256,7 @@ func (g *gateway) run(ctx context.Context) error {
 	group.Go(func() error { return g.dispatcher.Run(running) })
 	group.Go(func() error { return g.presence.Run(running) })
 	group.Go(func() error { return g.tokens.RunSweep(running, g.log) })
-	group.Go(func() error { return g.trimmer.Run(running) })
+	group.Go(func() error { return g.events.run(running) })
 	group.Go(func() error { return serveHTTP(g.server, g.sockets) })
 	if g.admin != nil {
 		group.Go(func() error { return serveHTTP(g.adminSrv, g.admin) })
@@ -315,7 +311,10 @@ func (g *gateway) ready(r *http.Request) error {
 	case !g.listener.Connected():
 		return errors.New("the LISTEN connection is down")
 	}
-	return migrations.Check(ctx, g.pool)
+	if err := migrations.Check(ctx, g.pool); err != nil {
+		return err
+	}
+	return g.events.ready(ctx)
 }
 
 // url is what clients put before /wss/...

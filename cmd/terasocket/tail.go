@@ -16,6 +16,7 @@ import (
 
 	"terasocket/access"
 	"terasocket/api"
+	"terasocket/proto/event"
 )
 
 type tailCmd struct {
@@ -80,12 +81,12 @@ func (c *tailCmd) Run(ctx context.Context, con *console) error {
 }
 
 func (c *tailCmd) line(frame []byte) (string, error) {
-	e, err := parseFrame(frame)
+	e, err := event.ParseFrame(frame)
 	if err != nil {
 		return "", err
 	}
 	if !c.JSON {
-		return e.String(), nil
+		return describe(e), nil
 	}
 	line, err := json.Marshal(e)
 	return string(line), err
