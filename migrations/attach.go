@@ -45,7 +45,7 @@ func (m *Migrator) attach(ctx context.Context, conn *pgx.Conn) error {
 
 // dropOrphans drops trigger functions of before, which are in no file and which no trigger calls any more.
 func (m *Migrator) dropOrphans(ctx context.Context, conn *pgx.Conn) error {
-	files, _, err := m.files.functions(m.schema)
+	files, err := m.files.functions(m.schema)
 	if err != nil {
 		return err
 	}

@@ -92,8 +92,8 @@ func compare(ctx context.Context, q querier, s State) (State, error) {
 	case err != nil:
 		return s, fmt.Errorf("read the version of the functions of terasocket: %w", err)
 	}
-	_, hash, err := scripts{embedded}.functions(schema)
-	s.IsCurrent = s.Version == Latest() && s.Hash == hash
+	files, err := scripts{embedded}.functions(schema)
+	s.IsCurrent = s.Version == Latest() && s.Hash == hashOf(files)
 	switch {
 	case err != nil:
 		return s, err

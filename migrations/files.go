@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
@@ -83,23 +84,38 @@ func (s scripts) down(version uint, schema string) (string, error) {
 // function is a file of functions.
 type function struct{ name, text string }
 
-// functions are the files of functions, in the order in which they are applied, and their hash. No files: no hash.
-func (s scripts) functions(schema string) (files []function, hash string, err error) {
+// functions are the files of functions, in the order in which they are applied.
+func (s scripts) functions(schema string) (files []function, err error) {
 	names, err := fs.Glob(s, "functions/*.sql")
-	if err != nil || len(names) == 0 {
-		return nil, "", err
-	}
 	slices.Sort(names)
-	sum := sha256.New()
 	for _, name := range names {
-		text, err := s.read(name, schema)
-		if err != nil {
-			return nil, "", fmt.Errorf("read the embedded functions: %w", err)
-		}
-		fmt.Fprintf(sum, "%s %d\n%s", name, len(text), text)
+		text, readErr := s.read(name, schema)
+		err = errors.Join(err, readErr)
 		files = append(files, function{name, string(text)})
 	}
-	return files, hex.EncodeToString(sum.Sum(nil)), nil
+	if err != nil {
+		return nil, fmt.Errorf("read the embedded functions: %w", err)
+	}
+	return files, nil
+}
+
+// hashOf tells functions apart.
+func hashOf(files []function) string {
+	sum := sha256.New()
+	for _, f := range files {
+		_, _ = fmt.Fprintf(sum, "%s %d\n%s", f.name, len(f.text), f.text)
+	}
+	return hex.EncodeToString(sum.Sum(nil))
+}
+
+// formulas are the files by which terasocket.told and holdings are computed: when one changes, they are filled anew.
+func formulas(files []function) (list []function) {
+	for _, f := range files {
+		if f.name == "functions/keys.sql" || f.name == "functions/rights.sql" {
+			list = append(list, f)
+		}
+	}
+	return list
 }
 
 // read is a file with the name of OpenTera's schema, quoted where needed, in it.

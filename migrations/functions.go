@@ -10,34 +10,41 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// applied is the hash and the compatibility of the functions in the database, "" and 0 when there are none.
-func applied(ctx context.Context, q querier) (hash string, compatibility int, err error) {
-	err = q.QueryRow(ctx, "SELECT hash, compatibility FROM terasocket.functions").Scan(&hash, &compatibility)
+// edition is what is known of functions, as terasocket.functions holds it; zero when none were applied.
+type edition struct {
+	hash, formulas string
+	compatibility  int
+}
+
+// applied is the edition of the functions in the database.
+func applied(ctx context.Context, q querier) (e edition, err error) {
+	err = q.QueryRow(ctx, "SELECT hash, formulas, compatibility FROM terasocket.functions").Scan(&e.hash, &e.formulas, &e.compatibility)
 	switch state := sqlState(err); {
 	case errors.Is(err, pgx.ErrNoRows), state == "42P01", state == "3F000": // undefined_table, invalid_schema_name
-		return "", 0, nil
+		return edition{}, nil
 	case err != nil:
-		return "", 0, fmt.Errorf("read the version of the functions: %w", err)
+		return edition{}, fmt.Errorf("read the version of the functions: %w", err)
 	}
-	return hash, compatibility, nil
+	return e, nil
 }
 
 // apply makes the functions and views what the files say, in one transaction, unless they are that already.
 func (m *Migrator) apply(ctx context.Context, conn *pgx.Conn) error {
-	files, hash, err := m.files.functions(m.schema)
+	files, err := m.files.functions(m.schema)
 	if err != nil {
 		return err
 	}
-	stored, compatibility, err := applied(ctx, conn)
-	if err != nil || stored == hash && compatibility == Compatibility {
+	stored, err := applied(ctx, conn)
+	wanted := edition{hashOf(files), hashOf(formulas(files)), Compatibility}
+	if err != nil || stored == wanted {
 		return err
 	}
 	afresh := false
-	err = m.patiently(ctx, conn, blockers{tables: []string{"terasocket.changes", "terasocket.events"}}, func() error {
-		err := m.replace(ctx, conn, files, hash, afresh)
+	err = m.patiently(ctx, conn, blockers{tables: []string{"terasocket.announcer", "terasocket.changes", "terasocket.events"}}, func() error {
+		err := m.replace(ctx, conn, files, wanted, afresh)
 		if mustDrop(err) && !afresh {
 			afresh = true
-			err = m.replace(ctx, conn, files, hash, afresh)
+			err = m.replace(ctx, conn, files, wanted, afresh)
 		}
 		return err
 	})
@@ -59,7 +66,7 @@ func mustDrop(err error) bool {
 
 // replace is one try. Functions stay where they are, with the rights that operators gave on them, and with the sessions that
 // use them; afresh, all go first, but those that triggers on OpenTera's tables call, and the rights are given again.
-func (m *Migrator) replace(ctx context.Context, conn *pgx.Conn, files []function, hash string, afresh bool) error {
+func (m *Migrator) replace(ctx context.Context, conn *pgx.Conn, files []function, wanted edition, afresh bool) error {
 	return m.inTransaction(ctx, conn, pgx.ReadCommitted, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SET LOCAL check_function_bodies = off"); err != nil {
 			return err
@@ -100,11 +107,21 @@ func (m *Migrator) replace(ctx context.Context, conn *pgx.Conn, files []function
 		if err := closeToPublic(ctx, tx); err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, `INSERT INTO terasocket.functions (hash, compatibility) VALUES ($1, $2)
-			ON CONFLICT (one) DO UPDATE SET hash = excluded.hash, compatibility = excluded.compatibility, applied_at = clock_timestamp()`,
-			hash, Compatibility)
-		return err
+		return record(ctx, tx, wanted)
 	})
+}
+
+// record says which functions there are now. By other formulas all is computed anew, before anything is announced.
+func record(ctx context.Context, tx pgx.Tx, e edition) error {
+	_, err := tx.Exec(ctx, `UPDATE terasocket.announcer SET fill_type = 'start', fill_id = 0
+		WHERE NOT EXISTS (SELECT FROM terasocket.functions f WHERE f.formulas = $1)`, e.formulas)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, `INSERT INTO terasocket.functions (hash, formulas, compatibility) VALUES ($1, $2, $3)
+		ON CONFLICT (one) DO UPDATE SET hash = excluded.hash, formulas = excluded.formulas, compatibility = excluded.compatibility,
+		applied_at = clock_timestamp()`, e.hash, e.formulas, e.compatibility)
+	return err
 }
 
 // object is a function or view of ours.

@@ -65,7 +65,7 @@ func TestFunctionsOfBeforeAreDropped(t *testing.T) {
 	left := oneOn[string](t, conn, `SELECT string_agg(n, ' ' ORDER BY n) FROM (SELECT proname::text FROM pg_proc WHERE pronamespace = 'terasocket'::regnamespace
 		UNION ALL SELECT relname FROM pg_class WHERE relnamespace = 'terasocket'::regnamespace AND relkind = 'v'
 		UNION ALL SELECT tgname FROM pg_trigger WHERE tgname IN ('mine', 'terasocket_old', 'terasocket_update')) x (n)`)
-	mustEqual(t, "left", left, "attach_table capture_t_sessions capture_t_sites capture_tables fill missing_triggers terasocket_update terasocket_update wanted_indexes")
+	mustEqual(t, "left", left, "attach_table capture_t_sessions capture_t_sites capture_tables fill keys missing_triggers terasocket_update terasocket_update wanted_indexes")
 }
 
 // What is not ours keeps a function of before from being dropped: nothing changes, and the error names it.
@@ -133,5 +133,30 @@ func TestFunctionsAreClosed(t *testing.T) {
 	if n := oneOn[int](t, conn, `SELECT count(*) FROM pg_proc p WHERE p.pronamespace = 'terasocket'::regnamespace
 		AND (p.proacl IS NULL OR EXISTS (SELECT FROM aclexplode(p.proacl) a WHERE a.grantee = 0))`); n != 0 {
 		t.Errorf("%d functions are open to everybody", n)
+	}
+}
+
+// Other formulas: told and holdings are computed anew. Other functions: they are not.
+func TestFormulas(t *testing.T) {
+	t.Parallel()
+	m, url, conn := standingIn(t, standIn())
+	mustUp(t, m)
+	filled := func(m *migrations.Migrator) (n int) {
+		m.Progress = func(line string) {
+			if strings.HasSuffix(line, "still to read") {
+				n++
+			}
+		}
+		mustUp(t, m)
+		return n
+	}
+	if n := filled(from(t, url, with("functions/one.sql", "CREATE OR REPLACE FUNCTION terasocket.one() RETURNS integer LANGUAGE sql AS 'SELECT 1'"))); n != 0 {
+		t.Error("all was read again for another function")
+	}
+	if n := filled(from(t, url, with("functions/rights.sql", "CREATE OR REPLACE FUNCTION terasocket.tags() RETURNS integer LANGUAGE sql AS 'SELECT 1'"))); n != 1 {
+		t.Error("other rights, and nothing was read again")
+	}
+	if !oneOn[bool](t, conn, "SELECT fill_type IS NULL FROM terasocket.announcer") {
+		t.Error("it is not filled")
 	}
 }

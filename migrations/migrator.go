@@ -63,7 +63,10 @@ func (m *Migrator) Force(ctx context.Context, version int) error {
 	if version == 0 {
 		version = -1 // golang-migrate's word for none
 	}
-	return m.alone(ctx, func(*pgx.Conn) error {
+	return m.alone(ctx, func(conn *pgx.Conn) error {
+		if err := m.createSchema(ctx, conn); err != nil {
+			return err
+		}
 		return m.run(ctx, func(mg *migrate.Migrate) error { return mg.Force(version) })
 	})
 }
@@ -116,16 +119,16 @@ func (m *Migrator) Status(ctx context.Context) (Status, error) {
 	for i := range s.Steps {
 		s.Steps[i].Applied = s.Steps[i].Version <= version
 	}
-	_, hash, err := m.files.functions(m.schema)
+	files, err := m.files.functions(m.schema)
 	if err != nil {
 		return Status{}, err
 	}
-	stored, compatibility, err := applied(ctx, conn)
-	s.Compatibility = compatibility
+	stored, err := applied(ctx, conn)
+	s.Compatibility = stored.compatibility
 	switch {
-	case err != nil || stored == "":
+	case err != nil || stored.hash == "":
 		return s, err
-	case stored != hash:
+	case stored.hash != hashOf(files):
 		s.Functions = "different"
 		return s, nil
 	}

@@ -16,11 +16,11 @@ import (
 func standIn() fstest.MapFS {
 	return fstest.MapFS{
 		"0001_log.up.sql": file(`
-			CREATE TABLE terasocket.functions (one boolean PRIMARY KEY DEFAULT true, hash text NOT NULL, compatibility integer NOT NULL,
+			CREATE TABLE terasocket.functions (one boolean PRIMARY KEY DEFAULT true, hash text NOT NULL, formulas text NOT NULL, compatibility integer NOT NULL,
 				applied_at timestamptz NOT NULL DEFAULT clock_timestamp());
 			CREATE TABLE terasocket.changes (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, what text);
 			CREATE TABLE terasocket.events (seq bigint PRIMARY KEY);
-			CREATE TABLE terasocket.announcer (one boolean PRIMARY KEY DEFAULT true, fill_type text DEFAULT 'rights', todo integer NOT NULL DEFAULT 3);
+			CREATE TABLE terasocket.announcer (one boolean PRIMARY KEY DEFAULT true, fill_type text DEFAULT 'start', fill_id bigint, todo integer NOT NULL DEFAULT 0);
 			INSERT INTO terasocket.announcer DEFAULT VALUES`),
 		"0001_log.down.sql":  file("DROP TABLE terasocket.announcer, terasocket.events, terasocket.changes, terasocket.functions"),
 		"0002_more.up.sql":   file("CREATE TABLE terasocket.more (id integer PRIMARY KEY)"),
@@ -41,9 +41,11 @@ func standIn() fstest.MapFS {
 			CREATE OR REPLACE FUNCTION terasocket.wanted_indexes() RETURNS TABLE (index_name text, statement text) LANGUAGE sql AS
 				$$ SELECT 'terasocket_t_sessions_name', 'CREATE INDEX CONCURRENTLY terasocket_t_sessions_name ON OPENTERA.t_sessions (session_name)'
 				   WHERE to_regclass('OPENTERA.terasocket_t_sessions_name') IS NULL $$`),
+		"functions/keys.sql": file("CREATE OR REPLACE FUNCTION terasocket.keys() RETURNS integer LANGUAGE sql AS 'SELECT 1'"),
 		"functions/fill.sql": file(`
 			CREATE OR REPLACE FUNCTION terasocket.fill(batch integer) RETURNS bigint LANGUAGE sql AS
-				$$ UPDATE terasocket.announcer SET todo = greatest(todo - 1, 0), fill_type = CASE WHEN todo > 1 THEN 'rights' END RETURNING todo $$`),
+				$$ UPDATE terasocket.announcer SET todo = CASE WHEN fill_type = 'start' THEN 2 ELSE greatest(todo - 1, 0) END,
+					fill_type = CASE WHEN fill_type = 'start' OR todo > 1 THEN 'site' END RETURNING todo $$`),
 	}
 }
 

@@ -62,8 +62,8 @@ func (m *Migrator) start(ctx context.Context, conn *pgx.Conn) (uint, error) {
 	if err != nil {
 		return version, err
 	}
-	_, compatibility, err := applied(ctx, conn)
-	if err == nil && (version > m.files.latest() || compatibility > Compatibility) {
+	stored, err := applied(ctx, conn)
+	if err == nil && (version > m.files.latest() || stored.compatibility > Compatibility) {
 		err = ErrAhead
 	}
 	return version, err
