@@ -58,39 +58,55 @@ func (m *Migrator) prepare(ctx context.Context, databaseURL string) error {
 	return err
 }
 
+// place is what sql/look.sql finds.
+type place struct {
+	Major         int
+	Text          string // of the version
+	PID           int32
+	IsReplica     bool
+	Schema, Owner string // of OpenTera's tables, "" when they are not seen
+	Owners        []string
+	Role          string // that has connected
+	MayBecome     bool   // the owner
+	Ours          string // owner of the schema terasocket, "" when there is none
+	Deadlock      time.Duration
+}
+
 // suits says whether this can be migrated: a direct connection to the primary of an OpenTera database, with the rights of the
 // owner of its tables.
 func (m *Migrator) suits(ctx context.Context, conn *pgx.Conn) error {
-	// OpenTera names no schema: its tables are in the first schema of the role's search path.
-	var major, pid int
-	var text, schema, owner, role, ours string
-	var isReplica, mayBecome bool
-	var owners []string
-	err := conn.QueryRow(ctx, lookSQL).Scan(&major, &text, &pid, &isReplica, &schema, &owner, &owners, &role, &mayBecome, &ours, &m.brief)
-	switch {
-	case err != nil:
+	found, err := collect[place](ctx, conn, lookSQL)
+	if err != nil {
 		return fmt.Errorf("look for OpenTera's tables: %w", err)
-	case uint32(pid) != conn.PgConn().PID():
-		return ErrPooler // it tells its clients numbers of its own
-	case major < 13:
-		return fmt.Errorf("PostgreSQL %s is too old: terasocket works with 13 to 19", text)
-	case schema == "":
-		return ErrNotOpenTera
-	case isReplica:
-		return ErrReplica
-	case strings.Contains(schema, "'"):
-		return fmt.Errorf("OpenTera's tables are in the schema %s: terasocket cannot work with a quote in its name", schema)
-	case len(owners) > 1:
-		return fmt.Errorf("OpenTera's tables belong to several roles (%s): give them all to one (ALTER TABLE ... OWNER TO %s)",
-			strings.Join(owners, ", "), owner)
-	case !mayBecome:
-		return fmt.Errorf("the role %s may not migrate: OpenTera's tables belong to %s: %w", role, owner, ErrOwner)
-	case ours != "" && ours != owner:
-		return fmt.Errorf("the schema terasocket belongs to %s, OpenTera's tables to %s: take it out with `terasocket migrate down` of the "+
-			"binary that made it, or give it and all in it to %s", ours, owner, owner)
 	}
-	m.schema, m.owner = schema, owner
-	m.brief = min(m.brief/2, longestWait)
+	p := found[0]
+	m.schema, m.owner = p.Schema, p.Owner
+	m.brief = min(p.Deadlock/2, longestWait)
+	return p.fault(conn.PgConn().PID())
+}
+
+// fault is why this cannot be migrated over a connection with this process id.
+func (p place) fault(pid uint32) error {
+	switch {
+	case uint32(p.PID) != pid:
+		return ErrPooler // it tells its clients numbers of its own
+	case p.Major < 13:
+		return fmt.Errorf("PostgreSQL %s is too old: terasocket works with 13 to 19", p.Text)
+	case p.Schema == "":
+		return ErrNotOpenTera
+	case p.IsReplica:
+		return ErrReplica
+	case strings.Contains(p.Schema, "'"):
+		return fmt.Errorf("OpenTera's tables are in the schema %s: terasocket cannot work with a quote in its name", p.Schema)
+	case len(p.Owners) > 1:
+		return fmt.Errorf("OpenTera's tables belong to several roles (%s): give them all to one (ALTER TABLE ... OWNER TO %s)",
+			strings.Join(p.Owners, ", "), p.Owner)
+	case !p.MayBecome:
+		return fmt.Errorf("the role %s may not migrate, since OpenTera's tables belong to %s: %w", p.Role, p.Owner, ErrOwner)
+	case p.Ours != "" && p.Ours != p.Owner:
+		return fmt.Errorf("the schema terasocket belongs to %s, OpenTera's tables to %s: give it, and all that is in it, to %s",
+			p.Ours, p.Owner, p.Owner)
+	}
 	return nil
 }
 

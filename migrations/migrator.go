@@ -170,10 +170,11 @@ func (m *Migrator) say(format string, args ...any) {
 }
 
 // explain adds what to do to the errors that an operator can mend.
-func explain(err error) error {
+func (m *Migrator) explain(err error) error {
 	err = original(err)
 	if isRefused(err) {
-		return fmt.Errorf("this role may not do that: migrate as the owner of OpenTera's tables (--migration-database-url): %w", err)
+		return fmt.Errorf("%s, who owns OpenTera's tables, lacks a right (it needs CREATE on the database, and on the schema %s for indexes): %w",
+			m.owner, m.schema, err)
 	}
 	return err
 }

@@ -40,7 +40,7 @@ func (m *Migrator) patiently(ctx context.Context, conn *pgx.Conn, where blockers
 	for pause := 20 * time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) {
 		err := do()
 		if err == nil || ctx.Err() != nil || !isBusy(err) {
-			return explain(err)
+			return m.explain(err)
 		}
 		if time.Since(begin) >= m.LockTimeout {
 			others, _ := m.inTheWay(ctx, conn, where) // the error that counts is err
