@@ -46,14 +46,19 @@ BEGIN
     SELECT * INTO e FROM terasocket.epochs o ORDER BY o.begin DESC LIMIT 1;
     IF NOT FOUND THEN
         RETURN terasocket.begin_epoch('installed', last_seen);
-    ELSIF e.system_identifier <> s.system_identifier OR e.database <> s.database OR e.log <> s.log OR e.timeline <> s.timeline THEN
+    ELSIF e.system_identifier <> s.system_identifier OR e.log <> s.log OR e.timeline <> s.timeline THEN
         PERFORM terasocket.forget_the_past();
+        UPDATE terasocket.announcer SET fill_type = 'start', fill_id = 0;   -- it may be a part of a dump
         RETURN terasocket.begin_epoch(CASE WHEN e.system_identifier <> s.system_identifier THEN 'another server'
-            WHEN e.database <> s.database THEN 'another database' WHEN e.log <> s.log THEN 'another log' ELSE 'another timeline' END, last_seen);
+            WHEN e.log <> s.log THEN 'another log' ELSE 'another timeline' END, last_seen);
+    ELSIF e.database <> s.database THEN   -- a copy of files: whole
+        PERFORM terasocket.forget_the_past();
+        RETURN terasocket.begin_epoch('another database', last_seen);
     ELSIF e.started_at <> s.started_at THEN
         RETURN terasocket.begin_epoch('the server was started again', last_seen);
     ELSIF (SELECT max(v.seq) FROM terasocket.events v) > (SELECT a.last_seq FROM terasocket.announcer a) THEN
         PERFORM terasocket.forget_the_past();
+        UPDATE terasocket.announcer SET fill_type = 'start', fill_id = 0;
         RETURN terasocket.begin_epoch('the log was restored into this database', last_seen);
     END IF;
     RETURN (SELECT max(o.begin) FROM terasocket.epochs o);
@@ -70,5 +75,4 @@ BEGIN
     DELETE FROM terasocket.login_sessions;
     DELETE FROM terasocket.signing_keys;
     DELETE FROM terasocket.kicked;
-    UPDATE terasocket.announcer SET fill_type = 'start', fill_id = 0;
 END $$;

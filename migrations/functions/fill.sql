@@ -18,6 +18,7 @@ DECLARE
                                                WHERE to_regclass('OPENTERA.' || o.table_name) IS NOT NULL) s ORDER BY s.place);
     ot     terasocket.object_types;
     ids    bigint[];
+    room   integer;
 BEGIN
     SELECT * INTO a FROM terasocket.announcer;
     IF a.fill_type IS NULL THEN
@@ -33,30 +34,34 @@ BEGIN
         UPDATE terasocket.announcer SET fill_type = steps[1], fill_id = 0;
         RETURN terasocket.left_to_fill(steps, 0);
     END IF;
-    SELECT * INTO ot FROM terasocket.object_types o WHERE o.object_type = replace(a.fill_type, ' tags', '');
-    EXECUTE format('SELECT array_agg(o.id ORDER BY o.id) FROM (SELECT o.%1$I::bigint AS id FROM OPENTERA.%2$I o WHERE o.%1$I > $1 ORDER BY 1 LIMIT $2) o',
-                   ot.id_key, ot.table_name) INTO ids USING a.fill_id, batch;
-    ids := coalesce(ids, '{}');
-    IF a.fill_type LIKE '% tags' THEN
-        PERFORM terasocket.hold(ot.object_type, ids::integer[]);
-    ELSE
-        INSERT INTO terasocket.told (object_type, id, keys, gone)
-        SELECT ot.object_type, o.id, terasocket.keys(ot.object_type, o.r), terasocket.deleted_body(ot, o.r)
-        FROM   terasocket.rows(ot.object_type, ids) o WHERE o.r ->> 'deleted_at' IS NULL;
-        IF ot.object_type IN ('service', 'session_type', 'test_type') THEN
-            PERFORM terasocket.announced_aliases(ot.object_type, ids);
+    room := batch;
+    LOOP
+        SELECT * INTO ot FROM terasocket.object_types o WHERE o.object_type = replace(a.fill_type, ' tags', '');
+        EXECUTE format('SELECT array_agg(o.id ORDER BY o.id) FROM (SELECT o.%1$I::bigint AS id FROM OPENTERA.%2$I o WHERE o.%1$I > $1 ORDER BY 1 LIMIT $2) o',
+                       ot.id_key, ot.table_name) INTO ids USING a.fill_id, room;
+        ids := coalesce(ids, '{}');
+        IF a.fill_type LIKE '% tags' THEN
+            PERFORM terasocket.hold(ot.object_type, ids::integer[]);
+        ELSE
+            INSERT INTO terasocket.told (object_type, id, keys, gone)
+            SELECT ot.object_type, o.id, terasocket.keys(ot.object_type, o.r), terasocket.deleted_body(ot, o.r)
+            FROM   terasocket.rows(ot.object_type, ids) o WHERE o.r ->> 'deleted_at' IS NULL;
+            IF ot.object_type IN ('service', 'session_type', 'test_type') THEN
+                PERFORM terasocket.announced_aliases(ot.object_type, ids);
+            END IF;
         END IF;
-    END IF;
-    IF cardinality(ids) = batch THEN
-        UPDATE terasocket.announcer SET fill_id = ids[batch];
-        RETURN terasocket.left_to_fill(steps, array_position(steps, a.fill_type));
-    END IF;
-    UPDATE terasocket.announcer SET fill_type = steps[array_position(steps, a.fill_type) + 1], fill_id = 0, is_settled = true;
-    IF steps[array_position(steps, a.fill_type) + 1] IS NOT NULL THEN
-        RETURN terasocket.left_to_fill(steps, array_position(steps, a.fill_type) + 1);
-    END IF;
-    PERFORM terasocket.begin_epoch('filled', 0);
-    RETURN 0;
+        room := room - cardinality(ids);
+        EXIT WHEN room = 0;
+        a.fill_type := steps[array_position(steps, a.fill_type) + 1];
+        a.fill_id := 0;
+        IF a.fill_type IS NULL THEN
+            UPDATE terasocket.announcer SET fill_type = NULL, fill_id = 0, is_settled = true;
+            PERFORM terasocket.begin_epoch('filled', 0);
+            RETURN 0;
+        END IF;
+    END LOOP;
+    UPDATE terasocket.announcer SET fill_type = a.fill_type, fill_id = ids[cardinality(ids)];
+    RETURN terasocket.left_to_fill(steps, array_position(steps, a.fill_type));
 END $$;
 
 -- left_to_fill: about how many objects there are in the steps from this one on; at least 1.
