@@ -2,6 +2,7 @@ package eventlog
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"terasocket/db"
+	"terasocket/proto/event"
 )
 
 // AnnouncerConfig says how to announce. Zero values stand for the defaults given.
@@ -56,6 +58,17 @@ func setDefault[T comparable](v *T, value T) {
 	if *v == zero {
 		*v = value
 	}
+}
+
+// First announces once, so that what this database lacks shows at start, and that an epoch that has to begin does so before
+// anybody reads. What else fails is left to Run.
+func (a *Announcer) First(ctx context.Context) error {
+	if _, err := announce(ctx, a.Pool, a.atMost, false, 0, a.limit); err != nil {
+		if err = described("announce", err); errors.Is(err, event.ErrUnusable) {
+			return err
+		}
+	}
+	return nil
 }
 
 // Run announces until ctx ends, and then returns nil: what fails is logged and tried again.

@@ -69,6 +69,7 @@ var (
 	errNoState    = errors.New("the tables announcer and trimmed are empty")
 	errNotSettled = errors.New("an announcement of rights is not complete yet")
 	errNoEpoch    = errors.New("nothing was ever announced")
+	errNotFilled  = errors.New("the memory of announcements is being filled")
 )
 
 //go:embed sql/begin.sql
@@ -91,7 +92,7 @@ func (f *Feed) Begin(ctx context.Context) (event.Beginning, error) {
 		case ctx.Err() == nil:
 			f.Progress.feedResult(began, err)
 		}
-		if !errors.Is(err, errNotSettled) && !errors.Is(err, errNoEpoch) {
+		if !errors.Is(err, errNotSettled) && !errors.Is(err, errNoEpoch) && !errors.Is(err, errNotFilled) {
 			return event.Beginning{}, err
 		}
 		if !f.await(ctx, 200*time.Millisecond) {
@@ -104,14 +105,16 @@ func (f *Feed) begin(ctx context.Context) (event.Beginning, error) {
 	ctx, cancel := context.WithTimeout(ctx, statementLimit)
 	defer cancel()
 	var b event.Beginning
-	var isSettled bool
+	var isSettled, isFilled bool
 	var tags, keys []string
-	if err := f.Pool.QueryRow(ctx, beginSQL).Scan(&b.Epoch, &b.Seq, &isSettled, &tags, &keys); err != nil {
+	if err := f.Pool.QueryRow(ctx, beginSQL).Scan(&b.Epoch, &b.Seq, &isSettled, &isFilled, &tags, &keys); err != nil {
 		return event.Beginning{}, described("begin with the event log", err)
 	}
 	switch {
 	case b.Epoch == 0:
 		return event.Beginning{}, described("begin with the event log", errNoEpoch)
+	case !isFilled:
+		return event.Beginning{}, described("begin with the event log", errNotFilled)
 	case !isSettled:
 		return event.Beginning{}, described("begin with the event log", errNotSettled)
 	}

@@ -105,6 +105,9 @@ func openGateway(ctx context.Context, cfg *serveCmd, log *slog.Logger) (_ *gatew
 		return nil, err
 	}
 	g.events = newEvents(cfg, g.pool, g.listener, log, registry)
+	if err := g.events.announcer.First(ctx); err != nil {
+		return nil, err
+	}
 	g.hub = ws.NewHub(log, wsMetrics)
 	g.dispatcher = &ws.Dispatcher{
 		Source:    g.events.feed,
