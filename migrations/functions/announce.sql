@@ -10,7 +10,8 @@
 -- at once. careful: an object that fails is set aside. last_seen: the highest seq that the caller knows of.
 CREATE OR REPLACE FUNCTION terasocket.announce(at_most integer DEFAULT 2000, careful boolean DEFAULT false, last_seen bigint DEFAULT 0,
     OUT epoch bigint, OUT last_seq bigint, OUT announced integer, OUT more boolean)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET jit = off SET lock_timeout = '100ms' AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET jit = off SET lock_timeout = '100ms'
+    SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$   -- dead rows of changes must cost nothing
 DECLARE
     a       terasocket.announcer;
     picked  terasocket.changes[];   -- in the order of their ids
@@ -46,7 +47,7 @@ BEGIN
         rows := rows || ROW(0, 2, clock_timestamp(), '', 'terasocket.Settled', NULL, NULL, NULL, '{}', NULL, NULL, NULL)::terasocket.events;
         a.is_settled := true;
     END IF;
-    PERFORM terasocket.consume(picked, late);
+    PERFORM terasocket.consume(picked, late, more);
     -- (until here, announcement is 0 for rights, 1 for the rest, 2 for Settled, and seq the id of the change)
     INSERT INTO terasocket.events (seq, announcement, at, topic, type, op, object_type, object_id, body, gone, present, former)
     SELECT a.last_seq + row_number() OVER (ORDER BY r.announcement, r.seq, r.op = 'C', r.object_type, r.object_id), a.announcement + 1,
@@ -67,28 +68,29 @@ END $$;
 -- What the last announcement saw is consumed, so only what its snapshot does not see is looked for.
 CREATE OR REPLACE FUNCTION terasocket.pick(since pg_snapshot, at_most integer, OUT picked terasocket.changes[], OUT more boolean)
 LANGUAGE plpgsql AS $$
-DECLARE
-    new_rows  terasocket.changes[];
 BEGIN
     IF since IS NULL THEN
-        new_rows := ARRAY(SELECT c FROM terasocket.changes c ORDER BY c.id LIMIT at_most + 1);
+        picked := ARRAY(SELECT c FROM terasocket.changes c ORDER BY c.id LIMIT at_most + 1);
     ELSE
-        new_rows := ARRAY(SELECT c FROM (
+        picked := ARRAY(SELECT c FROM (
             SELECT n.* FROM terasocket.changes n WHERE n.xid >= pg_snapshot_xmax(since)
             UNION ALL
             SELECT n.* FROM terasocket.changes n
             WHERE  n.xid = ANY (ARRAY(SELECT pg_snapshot_xip(since))) AND n.xid < pg_snapshot_xmax(since)) c ORDER BY c.id LIMIT at_most + 1);
     END IF;
-    SELECT array_agg(ROW(c.xid, c.id, c.at, c.what, c.op, c.rights, c.ids[1:at_most - c.before::integer], c.body)::terasocket.changes ORDER BY c.id) FILTER (WHERE c.before < at_most),
-           bool_or(c.before + c.size > at_most) IS TRUE
-    INTO   picked, more
-    FROM  (SELECT r.*, coalesce(cardinality(r.ids), 1) AS size,
-                  sum(coalesce(cardinality(r.ids), 1)) OVER (ORDER BY r.id) - coalesce(cardinality(r.ids), 1) AS before
-           FROM unnest(new_rows) r) c;
-    -- what a trigger could not record as it should: its rights and its objects, all of them
-    picked := coalesce(picked, '{}') || ARRAY(
-        SELECT ROW('0'::xid8, -e.id, e.at, e.what, CASE e.op WHEN 'DELETE' THEN 'D' ELSE 'U' END, true, e.ids, NULL)::terasocket.changes
-        FROM   terasocket.capture_errors e WHERE e.announced_at IS NULL);
+    more := (SELECT sum(coalesce(cardinality(c.ids), 1)) FROM unnest(picked) c) > at_most IS TRUE;
+    IF more THEN
+        picked := ARRAY(
+            SELECT ROW(c.xid, c.id, c.at, c.what, c.op, c.rights, c.ids[1:at_most - c.before::integer], c.body)::terasocket.changes
+            FROM  (SELECT r.*, sum(coalesce(cardinality(r.ids), 1)) OVER (ORDER BY r.id) - coalesce(cardinality(r.ids), 1) AS before FROM unnest(picked) r) c
+            WHERE  c.before < at_most ORDER BY c.id);
+    END IF;
+    IF EXISTS (SELECT FROM terasocket.capture_errors e WHERE e.announced_at IS NULL) THEN
+        -- what a trigger could not record as it should: its rights and its objects, all of them
+        picked := picked || ARRAY(
+            SELECT ROW('0'::xid8, -e.id, e.at, e.what, CASE e.op WHEN 'DELETE' THEN 'D' ELSE 'U' END, true, e.ids, NULL)::terasocket.changes
+            FROM   terasocket.capture_errors e WHERE e.announced_at IS NULL);
+    END IF;
 END $$;
 
 -- late_rights: the other rows of the snapshot that rights may follow from.
@@ -101,17 +103,22 @@ BEGIN
 END $$;
 
 -- consume: takes away what was announced: the rows picked, or those of their ids that were; of late rows only the rights.
-CREATE OR REPLACE FUNCTION terasocket.consume(picked terasocket.changes[], late terasocket.changes[]) RETURNS void
+CREATE OR REPLACE FUNCTION terasocket.consume(picked terasocket.changes[], late terasocket.changes[], more boolean) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
-    DELETE FROM terasocket.changes c USING unnest(picked) p
-    WHERE  c.xid = p.xid AND c.id = p.id AND cardinality(c.ids) IS NOT DISTINCT FROM cardinality(p.ids);
-    UPDATE terasocket.changes c SET ids = c.ids[cardinality(p.ids) + 1:], rights = CASE WHEN c.rights THEN NULL ELSE c.rights END FROM unnest(picked) p
-    WHERE  c.xid = p.xid AND c.id = p.id;
-    IF late IS NOT NULL THEN
-        UPDATE terasocket.changes c SET rights = NULL FROM unnest(late) l WHERE c.xid = l.xid AND c.id = l.id;
+    IF more THEN
+        UPDATE terasocket.changes c SET rights = NULL FROM unnest(late) l WHERE c.xid = l.xid AND c.id = l.id AND c.rights;
+        UPDATE terasocket.changes c SET ids = c.ids[cardinality(p.ids) + 1:] FROM unnest(picked) p
+        WHERE  c.xid = p.xid AND c.id = p.id AND cardinality(c.ids) > cardinality(p.ids);
+        DELETE FROM terasocket.changes c USING unnest(picked) p
+        WHERE  c.xid = p.xid AND c.id = p.id AND (c.ids IS NULL OR (c.ids[1], cardinality(c.ids)) = (p.ids[1], cardinality(p.ids)));
+    ELSE
+        DELETE FROM terasocket.changes c USING unnest(picked) p WHERE c.xid = p.xid AND c.id = p.id;
     END IF;
-    UPDATE terasocket.capture_errors e SET announced_at = clock_timestamp() WHERE e.announced_at IS NULL AND -e.id IN (SELECT p.id FROM unnest(picked) p WHERE p.xid = '0');
+    IF EXISTS (SELECT FROM unnest(picked) p WHERE p.xid = '0') THEN
+        UPDATE terasocket.capture_errors e SET announced_at = clock_timestamp() FROM unnest(picked) p
+        WHERE  p.xid = '0' AND e.id = -p.id AND e.announced_at IS NULL;
+    END IF;
 END $$;
 
 -- announced_rights: what principals gained and lost, and what aliases stand for now, as rows for the gateways.

@@ -144,6 +144,15 @@ END $$;
 
 -- deleted_body: object_value of a DB_DELETE.
 CREATE OR REPLACE FUNCTION terasocket.deleted_body(ot terasocket.object_types, r jsonb) RETURNS jsonb
-LANGUAGE sql IMMUTABLE AS $$
-    SELECT jsonb_object_agg(k, r -> k) FROM unnest(ot.delete_keys) k WHERE r ? k
-$$;
+LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE
+    body jsonb := '{}';
+    k    text;
+BEGIN
+    FOREACH k IN ARRAY ot.delete_keys LOOP
+        IF r ? k THEN
+            body := body || jsonb_build_object(k, r -> k);
+        END IF;
+    END LOOP;
+    RETURN body;
+END $$;

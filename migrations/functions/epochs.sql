@@ -42,9 +42,15 @@ DECLARE
     s  record;
     e  terasocket.epochs;
 BEGIN
-    SELECT * INTO s FROM terasocket.this_server();
     SELECT * INTO e FROM terasocket.epochs o ORDER BY o.begin DESC LIMIT 1;
-    IF NOT FOUND THEN
+    -- no two servers were started in the same microsecond, and a promotion finds the start time of its primary
+    IF e.started_at = pg_postmaster_start_time() AND e.log = 'terasocket.events'::regclass
+       AND e.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+       AND (SELECT v.seq FROM terasocket.events v ORDER BY v.seq DESC LIMIT 1) > (SELECT a.last_seq FROM terasocket.announcer a) IS NOT TRUE THEN
+        RETURN e."begin";
+    END IF;
+    SELECT * INTO s FROM terasocket.this_server();
+    IF e.log IS NULL THEN
         RETURN terasocket.begin_epoch('installed', last_seen);
     ELSIF e.system_identifier <> s.system_identifier OR e.log <> s.log OR e.timeline <> s.timeline THEN
         PERFORM terasocket.forget_the_past();
@@ -56,12 +62,10 @@ BEGIN
         RETURN terasocket.begin_epoch('another database', last_seen);
     ELSIF e.started_at <> s.started_at THEN
         RETURN terasocket.begin_epoch('the server was started again', last_seen);
-    ELSIF (SELECT max(v.seq) FROM terasocket.events v) > (SELECT a.last_seq FROM terasocket.announcer a) THEN
-        PERFORM terasocket.forget_the_past();
-        UPDATE terasocket.announcer SET fill_type = 'start', fill_id = 0;
-        RETURN terasocket.begin_epoch('the log was restored into this database', last_seen);
     END IF;
-    RETURN (SELECT max(o.begin) FROM terasocket.epochs o);
+    PERFORM terasocket.forget_the_past();
+    UPDATE terasocket.announcer SET fill_type = 'start', fill_id = 0;
+    RETURN terasocket.begin_epoch('the log was restored into this database', last_seen);
 END $$;
 
 -- forget_the_past: what must not come back to life in a database that was restored or promoted. Kicks and messages that were

@@ -8,25 +8,28 @@ CREATE OR REPLACE FUNCTION terasocket.announced_objects(picked terasocket.change
 LANGUAGE plpgsql AS $$
 DECLARE
     own      jsonb := '{}';   -- type -> ids of what follows from others
+    types    text[] := ARRAY(SELECT DISTINCT c.what FROM unnest(picked) c);
     rows     terasocket.events[] := '{}';
+    name     text;
     ot       terasocket.object_types;
     touched  terasocket.touch[];
     state    record;
-    spread   record;
-    roles    bigint[] := ARRAY(SELECT unnest(coalesce(c.ids, terasocket.all_ids('role'))) FROM unnest(picked) c WHERE c.what = 'role');
 BEGIN
-    IF roles <> '{}' THEN
-        own := terasocket.followers(own, 'role', roles);
+    IF 'role' = ANY (types) THEN
+        own := terasocket.followers(own, 'role', ARRAY(
+            SELECT unnest(coalesce(c.ids, terasocket.all_ids('role'))) FROM unnest(picked) c WHERE c.what = 'role'));
     END IF;
-    FOR ot IN SELECT * FROM terasocket.object_types o ORDER BY o.place LOOP
+    FOR name IN SELECT o.object_type FROM terasocket.object_types o ORDER BY o.place LOOP
+        CONTINUE WHEN name <> ALL (types) AND NOT own ? name;
+        SELECT * INTO ot FROM terasocket.object_types o WHERE o.object_type = name;
         touched := ARRAY(
-            SELECT ROW(t.id, coalesce(min(t.at), clock_timestamp()), min(t.first), max(t.last), coalesce(string_agg(t.op, ''), ''), bool_or(t.op <> 'l') OR "all", coalesce(bool_or(t.rights), false))::terasocket.touch
+            SELECT ROW(t.id, coalesce(min(t.at), clock_timestamp()), min(t.first), max(t.last), coalesce(string_agg(t.op, ''), ''),
+                       bool_or(t.op <> 'l') OR "all", coalesce(bool_or(t.rights), false))::terasocket.touch
             FROM  (SELECT i.id, c.at, c.id AS first, c.id AS last, c.op, c.rights IS DISTINCT FROM false AS rights
-                   FROM   unnest(picked) c, unnest(CASE WHEN c.ids IS NULL THEN terasocket.all_ids(c.what) ELSE c.ids END) i (id) WHERE c.what = ot.object_type
+                   FROM   unnest(picked) c, unnest(CASE WHEN c.ids IS NULL THEN terasocket.all_ids(c.what) ELSE c.ids END) i (id) WHERE c.what = name
                    UNION ALL
-                   SELECT f.id::bigint, NULL, NULL, NULL, 'l', false FROM jsonb_array_elements_text(own -> ot.object_type) f (id)) t
+                   SELECT f.id::bigint, NULL, NULL, NULL, 'l', false FROM jsonb_array_elements_text(own -> name) f (id)) t
             GROUP  BY t.id);
-        CONTINUE WHEN touched = '{}';
         IF careful THEN
             state := terasocket.announced_carefully(ot, touched);
         ELSE
@@ -158,6 +161,6 @@ BEGIN
             FROM   lost l GROUP BY l.kind, l.id;
         END IF;
     END LOOP;
-    PERFORM terasocket.consume(picked, NULL);
+    PERFORM terasocket.consume(picked, picked, true);
     UPDATE terasocket.announcer SET last_seq = greatest(a.last_seq, (SELECT max(e.seq) FROM terasocket.events e)), announcement = a.announcement + 1, is_settled = false;
 END $$;
