@@ -40,6 +40,7 @@ type gateway struct {
 	pool     *pgxpool.Pool
 	registry *prometheus.Registry
 	listened *db.Metrics
+	metrics  *eventlog.Metrics
 	log      *logged
 
 	listener  *db.Listener
@@ -100,7 +101,7 @@ func run(t *testing.T, url string, pool *pgxpool.Pool, o options) *gateway {
 	g := &gateway{t: t, url: url, pool: pool, registry: prometheus.NewRegistry(), log: &logged{}}
 	log := slog.New(slog.NewTextHandler(io.MultiWriter(t.Output(), g.log), nil))
 	g.listened = db.NewMetrics(g.registry)
-	metrics := eventlog.NewMetrics(g.registry)
+	g.metrics = eventlog.NewMetrics(g.registry)
 	var err error
 	g.listener, err = db.Listen(t.Context(), db.ListenerConfig{DatabaseURL: url, RetryMin: 10 * time.Millisecond, RetryMax: 100 * time.Millisecond,
 		Log: log, Metrics: g.listened})
@@ -109,11 +110,11 @@ func run(t *testing.T, url string, pool *pgxpool.Pool, o options) *gateway {
 	}
 	g.progress = eventlog.NewProgress(g.listener)
 	g.progress.Register(g.registry)
-	g.feed = eventlog.NewFeed(eventlog.FeedConfig{Pool: pool, Listener: g.listener, Progress: g.progress, Log: log, Metrics: metrics,
+	g.feed = eventlog.NewFeed(eventlog.FeedConfig{Pool: pool, Listener: g.listener, Progress: g.progress, Log: log, Metrics: g.metrics,
 		PollEvery: o.poll, PageRows: o.pageRows})
-	g.history = eventlog.NewHistory(pool, g.feed, log, metrics)
+	g.history = eventlog.NewHistory(pool, g.feed, log, g.metrics)
 	announcer := eventlog.NewAnnouncer(eventlog.AnnouncerConfig{Pool: pool, Listener: g.listener, Progress: g.progress, Feed: g.feed, Log: log,
-		Metrics: metrics, PollEvery: o.poll, AtMost: o.atMost, Limit: o.limit})
+		Metrics: g.metrics, PollEvery: o.poll, AtMost: o.atMost, Limit: o.limit})
 	ctx, cancel := context.WithCancel(context.Background())
 	var group errgroup.Group
 	group.Go(func() error { return g.listener.Run(ctx) })
