@@ -181,9 +181,9 @@ func unfinished(ctx context.Context, conn *pgx.Conn) (string, error) {
 	case err != nil:
 		return "", fmt.Errorf("look at what is not done: %w", err)
 	case triggers > 0:
-		return fmt.Sprintf("%d triggers are missing", triggers), nil
+		return fmt.Sprintf("triggers are missing (%d)", triggers), nil
 	case indexes > 0:
-		return fmt.Sprintf("%d indexes are missing", indexes), nil
+		return fmt.Sprintf("indexes are missing (%d)", indexes), nil
 	case !isFilled:
 		return "not all objects are read", nil
 	}

@@ -31,13 +31,33 @@ func TestUpGoesOn(t *testing.T) {
 		t.Errorf("%d changes", n)
 	}
 	status, err := m.Status(t.Context())
-	if err != nil || status.Functions != "current" || status.Unfinished != "1 triggers are missing" {
+	if err != nil || status.Functions != "current" || status.Unfinished != "triggers are missing (1)" {
 		t.Errorf("%+v, %v", status, err)
 	}
 	execOn(t, holder, "ROLLBACK")
 	mustMigrate(t, 0, func() (int, error) { return m.Up(t.Context()) })
 	if status, err := m.Status(t.Context()); err != nil || status.Unfinished != "" {
 		t.Errorf("%+v, %v", status, err)
+	}
+}
+
+// A gateway that makes a trigger function anew at the same moment is no fault.
+func TestUpBesideAGateway(t *testing.T) {
+	t.Parallel()
+	m, url, conn := standingIn(t, standIn())
+	mustUp(t, m)
+	for range 3 {
+		gateway := dbtest.Conn(t, url)
+		execOn(t, gateway, "BEGIN; SELECT terasocket.attach_table('t_sites')")
+		done := make(chan error, 1)
+		go func() { done <- second(m.Up(t.Context())) }()
+		for !oneOn[bool](t, conn, "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND locktype = 'transactionid' AND pid IN (SELECT pid FROM pg_stat_activity WHERE datname = current_database()))") {
+			time.Sleep(time.Millisecond)
+		}
+		execOn(t, gateway, "COMMIT")
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -2,12 +2,14 @@ package migrations
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // blockers are where a step may have to wait.
@@ -54,12 +56,16 @@ func (m *Migrator) patiently(ctx context.Context, conn *pgx.Conn, where blockers
 
 // isBusy says whether it may succeed the next time.
 func isBusy(err error) bool {
-	switch sqlState(original(err)) {
+	err = original(err)
+	var refused *pgconn.PgError
+	switch sqlState(err) {
 	case "55P03", // lock_not_available
 		"57014", // query_canceled: by the statement_timeout
 		"40P01", // deadlock_detected
 		"40001": // serialization_failure
 		return true
+	case "XX000": // internal_error: "tuple concurrently updated", a gateway has made a trigger function anew at this moment
+		return errors.As(err, &refused) && refused.Routine == "simple_heap_update"
 	}
 	return false
 }
