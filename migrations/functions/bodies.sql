@@ -139,7 +139,24 @@ BEGIN
     IF ot.object_type IN ('user', 'session', 'service', 'session_type_site', 'session_type_service', 'session_type_project') THEN
         body := body || terasocket.computed(ot.object_type, r, created);
     END IF;
+    IF pg_column_size(body) > 65536 THEN
+        RETURN terasocket.bounded_body(body);
+    END IF;
     RETURN body;
+END $$;
+
+-- bounded_body: the same without its long texts, and with "truncated": true, when it is over the setting
+-- terasocket.max_body_bytes (ALTER DATABASE ... SET), 1 MiB unless set: the client reads the object by REST.
+CREATE OR REPLACE FUNCTION terasocket.bounded_body(body jsonb) RETURNS jsonb
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    setting text := nullif(current_setting('terasocket.max_body_bytes', true), '');
+BEGIN
+    IF octet_length(body::text) <= CASE WHEN setting ~ '^[0-9]{1,9}$' THEN setting::integer ELSE 1048576 END THEN
+        RETURN body;
+    END IF;
+    RETURN (SELECT coalesce(jsonb_object_agg(b.key, b.value), '{}') || '{"truncated": true}'
+            FROM jsonb_each(body) b WHERE length(b.value::text) <= 1000);
 END $$;
 
 -- deleted_body: object_value of a DB_DELETE.
