@@ -48,6 +48,7 @@ const (
 	headerTimeout  = 10 * time.Second
 	idleTimeout    = time.Minute
 	maxHeaderBytes = 16 << 10
+	beginEvery     = 5 * time.Millisecond
 	stopTimeout    = 10 * time.Second // beyond --drain-time, for clients that do not answer the close frame
 
 	// of the end, when the database is away
@@ -108,13 +109,12 @@ func openGateway(ctx context.Context, cfg *serveCmd, log *slog.Logger) (_ *gatew
 	if err := g.events.announcer.First(ctx); err != nil {
 		return nil, err
 	}
-	g.hub = ws.NewHub(log, wsMetrics)
+	g.hub = ws.NewHub(g.events.history, log, wsMetrics)
 	g.dispatcher = &ws.Dispatcher{
-		Source:    g.events.feed,
-		Standings: g.events.history,
-		Hub:       g.hub,
-		Log:       log,
-		Metrics:   wsMetrics,
+		Source:  g.events.feed,
+		Hub:     g.hub,
+		Log:     log,
+		Metrics: wsMetrics,
 	}
 	g.tokens = &access.Tokens{Pool: g.pool}
 
@@ -128,11 +128,11 @@ func openGateway(ctx context.Context, cfg *serveCmd, log *slog.Logger) (_ *gatew
 
 	router := chi.NewRouter()
 	ws.Handler{
-		Door:            g.tokens,
+		Tokens:          g.tokens,
 		Hub:             g.hub,
 		Log:             log,
 		Metrics:         wsMetrics,
-		History:         g.events.history,
+		Replays:         g.events.history,
 		Roster:          &presence.Roster{Pool: g.pool},
 		DefaultEncoding: encoding,
 		AllowedOrigins:  cfg.AllowedOrigins,
@@ -210,7 +210,7 @@ func (g *gateway) bind() error {
 	if err != nil {
 		return fmt.Errorf("--listen: %w", err)
 	}
-	g.sockets = &ws.Listener{Listener: listener}
+	g.sockets = &ws.SocketListener{Listener: listener}
 	if tlsConfig != nil {
 		g.sockets = tls.NewListener(g.sockets, tlsConfig)
 	}
@@ -250,8 +250,8 @@ func closePool(pool *pgxpool.Pool) {
 }
 
 // run serves until ctx ends, then drains: no new sockets, those that are open closed with 1012 over --drain-time, events
-// delivered to the last.
-func (g *gateway) run(ctx context.Context) error {
+// delivered to the last. It calls onReady when the first socket can be taken.
+func (g *gateway) run(ctx context.Context, onReady func() error) error {
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	group, running := errgroup.WithContext(running)
@@ -264,6 +264,12 @@ func (g *gateway) run(ctx context.Context) error {
 	if g.admin != nil {
 		group.Go(func() error { return serveHTTP(g.adminSrv, g.admin) })
 	}
+	group.Go(func() error {
+		if !g.begins(running) {
+			return nil
+		}
+		return onReady()
+	})
 	group.Go(func() error {
 		select {
 		case <-ctx.Done():
@@ -284,6 +290,20 @@ func (g *gateway) run(ctx context.Context) error {
 		return errors.Join(shutdown(g.server), shutdown(g.adminSrv))
 	})
 	return group.Wait()
+}
+
+// begins waits until the event log is read, the first time; false when ctx ended before.
+func (g *gateway) begins(ctx context.Context) bool {
+	tick := time.NewTicker(beginEvery)
+	defer tick.Stop()
+	for !g.hub.Ready() {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-tick.C:
+		}
+	}
+	return true
 }
 
 // shutdown ends a server: its requests, those that wait for a database that is away too, after a moment.
@@ -317,7 +337,13 @@ func (g *gateway) ready(r *http.Request) error {
 	if err := migrations.Check(ctx, g.pool); err != nil {
 		return err
 	}
-	return g.events.ready(ctx)
+	if err := g.events.ready(ctx); err != nil {
+		return err
+	}
+	if !g.hub.Ready() {
+		return errors.New("the event log is not read yet")
+	}
+	return nil
 }
 
 // url is what clients put before /wss/...

@@ -49,10 +49,12 @@ func (c *serveCmd) Run(ctx context.Context, con *console) error {
 		return err
 	}
 	defer g.close()
-	if _, err := fmt.Fprintf(con.stdout, "terasocket %s ready: %s, %s\n", version, g.url(), g.adminAddress()); err != nil {
-		return fmt.Errorf("print: %w", err)
-	}
-	return g.run(ctx)
+	return g.run(ctx, func() error {
+		if _, err := fmt.Fprintf(con.stdout, "terasocket %s ready: %s, %s\n", version, g.url(), g.adminAddress()); err != nil {
+			return fmt.Errorf("print: %w", err)
+		}
+		return nil
+	})
 }
 
 // check finds settings that cannot work together.
