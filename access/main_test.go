@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -174,17 +175,31 @@ var deleteKeys = map[string][]string{
 	"session_type_project": {"id_session_type_project"}, "server_settings": {"id_server_settings"},
 }
 
-// announce has everything announced that is committed.
+// announce has everything announced that is committed, and gives the number of rows.
+func announce(t testing.TB, pool *pgxpool.Pool) (announced int) {
+	t.Helper()
+	conn, err := pool.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Release()
+	for more := true; more; {
+		results, err := conn.Conn().PgConn().Exec(t.Context(), `BEGIN ISOLATION LEVEL REPEATABLE READ; LOCK TABLE terasocket.announcer IN EXCLUSIVE MODE;
+			SELECT announced, more FROM terasocket.announce(); COMMIT`).ReadAll()
+		if err != nil {
+			t.Fatal(err)
+		}
+		row := results[2].Rows[0]
+		n, _ := strconv.Atoi(string(row[0]))
+		announced += n
+		more = string(row[1]) == "t"
+	}
+	return announced
+}
+
 func (f *fixture) announce() {
 	f.Helper()
-	for more := true; more; {
-		results, err := f.conn.PgConn().Exec(f.Context(), `BEGIN ISOLATION LEVEL REPEATABLE READ; LOCK TABLE terasocket.announcer IN EXCLUSIVE MODE;
-			SELECT more FROM terasocket.announce(); COMMIT`).ReadAll()
-		if err != nil {
-			f.Fatal(err)
-		}
-		more = string(results[2].Rows[0][0]) == "t"
-	}
+	announce(f, f.pool)
 }
 
 // skip forgets what has been recorded so far: everybody connects anew.

@@ -86,11 +86,7 @@ func (f *fixture) keysOf(message string, body fields, owner string) string {
 // hearers are those who hold these routing keys.
 func (f *fixture) hearers(keys string) (p people) {
 	f.Helper()
-	audiences, err := f.rules.Audiences(f.Context(), []string{keys})
-	if err != nil {
-		f.Fatal(err)
-	}
-	for _, a := range audiences[0] {
+	for _, a := range f.principals([]string{keys})[0] {
 		switch a.Kind {
 		case access.User:
 			p.users = append(p.users, a.ID)

@@ -3,6 +3,7 @@ package access
 import (
 	"fmt"
 	"strings"
+	"unicode/utf8"
 )
 
 // Kind is what a principal is: the three kinds of clients that OpenTera has.
@@ -82,4 +83,9 @@ func ParseRef(s string) (Kind, string, error) {
 	}
 	k, err := ParseKind(kind)
 	return k, uuid, err
+}
+
+// isText says whether PostgreSQL takes it for a text that says something: it has no zero bytes, and is UTF-8.
+func isText(s string) bool {
+	return s != "" && utf8.ValidString(s) && !strings.Contains(s, "\x00")
 }

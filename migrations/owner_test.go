@@ -59,7 +59,7 @@ func TestMemberBecomesTheOwner(t *testing.T) {
 		t.Errorf("without the right to create a schema: %v", err)
 	}
 	execOn(t, conn, "GRANT CREATE ON DATABASE "+conn.Config().Database+" TO "+owner)
-	execOn(t, conn, "REVOKE CREATE ON SCHEMA public FROM "+owner)
+	execOn(t, conn, "REVOKE CREATE ON SCHEMA public FROM PUBLIC, "+owner)
 	if _, err := m.Up(t.Context()); err == nil || !strings.Contains(err.Error(), "lacks a right (it needs CREATE on the database, and on the schema public for indexes)") {
 		t.Errorf("without the right to create an index: %v", err)
 	}

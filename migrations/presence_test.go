@@ -22,10 +22,19 @@ func registered(t *testing.T, n int) (f *fixture, gateways []string) {
 	return f, gateways
 }
 
-// announced returns the presence events since the last call: "USER_CONNECTED Paul Project".
+// beside is a fixture on another connection.
+func (f *fixture) beside() *fixture {
+	f.Helper()
+	other := *f
+	other.conn = dbtest.Conn(f, f.url)
+	return &other
+}
+
+// announced announces, and returns the presence events since the last call: "USER_CONNECTED Paul Project".
 func (f *fixture) announced() []string {
 	f.Helper()
-	rows, err := f.conn.Query(f.Context(), `SELECT seq, body->>'type' || ' ' || coalesce(body->>'userFullname', body->>'participantName', body->>'deviceName')
+	f.announce()
+	rows, err := f.teller.Query(f.Context(), `SELECT seq, body->>'type' || ' ' || coalesce(body->>'userFullname', body->>'participantName', body->>'deviceName')
 		FROM terasocket.events WHERE seq > $1 AND topic = 'module.TeraServer.UserManagerModule.events' ORDER BY seq`, f.seen)
 	if err != nil {
 		f.Fatal(err)
@@ -97,7 +106,7 @@ func TestOnlineIsTheFirstSocketAndOfflineTheEndOfTheLast(t *testing.T) {
 	f.mustAnnounce("the other kinds", "PARTICIPANT_CONNECTED "+one1, "DEVICE_CONNECTED "+phone, "PARTICIPANT_DISCONNECTED "+one1, "DEVICE_DISCONNECTED "+phone)
 	mustEqual(t, "rows left", one[int](f, "SELECT (SELECT count(*) FROM terasocket.presence) + (SELECT count(*) FROM terasocket.connections)"), 0)
 
-	fields := one[string](f, "SELECT body::text FROM terasocket.events WHERE body->>'type' = 'PARTICIPANT_CONNECTED'")
+	fields := oneOn[string](f, f.teller, "SELECT body::text FROM terasocket.events WHERE body->>'type' = 'PARTICIPANT_CONNECTED'")
 	var participant map[string]string
 	if err := json.Unmarshal([]byte(fields), &participant); err != nil || len(participant) != 5 ||
 		participant["participantProjectName"] == "" || participant["participantSiteName"] == "" || participant["participantUuid"] != f.uuid("participant", 1) {
@@ -143,7 +152,7 @@ func TestGrace(t *testing.T) {
 	f.mustAnnounce("after the kick", "USER_CONNECTED "+paul)
 
 	// a client closes its socket and logs out at the same moment
-	service := &fixture{TB: t, url: f.url, conn: dbtest.Conn(t, f.url)}
+	service := f.beside()
 	c = f.connect(g[0], "user", 9)
 	service.exec("BEGIN")
 	service.exec("SELECT terasocket.kick($1)", f.uuid("user", 9))
@@ -313,7 +322,7 @@ func TestALargeSweepIsInParts(t *testing.T) {
 func TestServicesAndGatewaysDoNotWaitForEachOther(t *testing.T) {
 	t.Parallel()
 	f, g := registered(t, 1)
-	service := &fixture{TB: t, url: f.url, conn: dbtest.Conn(t, f.url)}
+	service := f.beside()
 	f.exec("SET statement_timeout = '5s'")
 	service.exec("SET statement_timeout = '5s'")
 	f.disconnect(f.connect(g[0], "user", 10), "1 hour")
@@ -396,7 +405,7 @@ func TestBusy(t *testing.T) {
 	f.exec("BEGIN")
 	f.tell("StopSessionEvent", fmt.Sprintf(`"sessionUuid": %q`, second))
 	f.exec("ROLLBACK")
-	f.seen = one[int64](f, "SELECT max(seq) FROM terasocket.events")
+	f.mustAnnounce("rolled back")
 	mustEqual(t, "busy", f.busy(), "participant2=2")
 
 	_, err := f.conn.Exec(t.Context(), `SELECT terasocket.publish('module.TeraServer.UserManagerModule.messages', $1::jsonb)`,
@@ -413,7 +422,7 @@ func TestBusyAtOnce(t *testing.T) {
 	uuids := one[[]string](f, "SELECT array_agg(participant_uuid::text) FROM t_participants WHERE id_participant <= 12")
 	var wg sync.WaitGroup
 	for s := range 4 {
-		service := &fixture{TB: t, url: f.url, conn: dbtest.Conn(t, f.url)}
+		service := f.beside()
 		random := rand.New(rand.NewPCG(uint64(s), 2))
 		wg.Go(func() {
 			for i := range 30 {
@@ -455,7 +464,7 @@ func TestDeviceStatus(t *testing.T) {
 	c := f.connect(g[0], "device", 1)
 	mustEqual(t, "of a device that is online", status(), true)
 	f.mustAnnounce("status", "DEVICE_CONNECTED "+f.name("device", 1), "DEVICE_STATUS_CHANGED "+f.name("device", 1))
-	mustEqual(t, "event", one[string](f, "SELECT body->>'deviceStatus' FROM terasocket.events ORDER BY seq DESC LIMIT 1"),
+	mustEqual(t, "event", one[string](f, "SELECT body->>'deviceStatus' FROM terasocket.events WHERE body->>'type' = 'DEVICE_STATUS_CHANGED' ORDER BY seq DESC LIMIT 1"),
 		`{"status": "{\"battery\": \"ü\"}", "timestamp": 1732325000.5}`)
 	mustEqual(t, "kept", one[string](f, "SELECT status || status_at FROM terasocket.presence"), `{"battery": "ü"}1732325000.5`)
 	f.disconnect(c, "0")

@@ -11,26 +11,26 @@ import (
 // DefaultLinger is how long a closed Outbox goes on sending what waits.
 const DefaultLinger = 5 * time.Second
 
-// Listener makes every accepted connection an Outbox. It belongs under TLS:
+// SocketListener makes every accepted connection an Outbox. It belongs under TLS:
 //
-//	tls.NewListener(&ws.Listener{Listener: tcp}, config)
-type Listener struct {
+//	tls.NewListener(&ws.SocketListener{Listener: tcp}, config)
+type SocketListener struct {
 	net.Listener
-	Linger  time.Duration // of a connection closed while bytes wait; 0 = DefaultLinger, negative = none
-	Pending int           // connections that are no websockets yet; one more, and the oldest is cut. 0 = DefaultPending
+	Linger     time.Duration // of a connection closed while bytes wait; 0 = DefaultLinger, negative = none
+	Handshakes int           // connections that are no websockets yet; one more, and the oldest is cut. 0 = DefaultHandshakes
 
-	pending pending
+	handshaking handshaking
 }
 
 // Accept waits for the next connection.
-func (l *Listener) Accept() (net.Conn, error) {
+func (l *SocketListener) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
 	if err != nil {
 		return nil, err
 	}
-	o, most := NewOutbox(c, l.Linger), l.Pending
-	def(&most, DefaultPending)
-	l.pending.add(o, most)
+	o, most := NewOutbox(c, l.Linger), l.Handshakes
+	def(&most, DefaultHandshakes)
+	l.handshaking.add(o, most)
 	return o, nil
 }
 
@@ -51,8 +51,8 @@ type Outbox struct {
 	net.Conn
 	linger time.Duration
 
-	pending *pending      // nil: it was not accepted by a Listener
-	place   *list.Element // in pending, guarded by it
+	handshaking *handshaking  // nil: it was not accepted by a SocketListener
+	place       *list.Element // in handshaking, guarded by it
 
 	mu       sync.Mutex
 	async    bool

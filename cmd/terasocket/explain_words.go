@@ -25,7 +25,7 @@ func whatHappened(e access.ExplainedEvent) string {
 	if e.Op == nil || e.ObjectType == nil {
 		return messageName(e)
 	}
-	op := map[string]string{"C": "DB_CREATE", "U": "DB_UPDATE", "D": "DB_DELETE"}[*e.Op]
+	op := map[string]string{"C": "DB_CREATE", "U": "DB_UPDATE", "G": "DB_UPDATE (soft delete)", "D": "DB_DELETE"}[*e.Op]
 	return op + " " + named(*e.ObjectType, e.ObjectID, nil)
 }
 

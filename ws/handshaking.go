@@ -5,19 +5,19 @@ import (
 	"sync"
 )
 
-// DefaultPending is how many accepted connections may be no websockets yet.
-const DefaultPending = 2048
+// DefaultHandshakes is how many accepted connections may be no websockets yet.
+const DefaultHandshakes = 2048
 
-// pending are the connections that are no websockets yet: in the TLS handshake, in a request, or idle between two. When
+// handshaking are the connections that are no websockets yet: in the TLS handshake, in a request, or idle between two. When
 // there are too many the oldest goes: a client that means it is through in no time, one that does not waits.
-type pending struct {
+type handshaking struct {
 	mu    sync.Mutex
 	conns list.List // of *Outbox, oldest first
 }
 
-func (p *pending) add(o *Outbox, most int) {
+func (p *handshaking) add(o *Outbox, most int) {
 	p.mu.Lock()
-	o.pending = p
+	o.handshaking = p
 	o.place = p.conns.PushBack(o)
 	var oldest *Outbox
 	if p.conns.Len() > most {
@@ -31,7 +31,7 @@ func (p *pending) add(o *Outbox, most int) {
 
 // leave says that o is a websocket now, or closed.
 func (o *Outbox) leave() {
-	p := o.pending
+	p := o.handshaking
 	if p == nil {
 		return
 	}
