@@ -152,7 +152,7 @@ LANGUAGE plpgsql STABLE AS $$
 DECLARE
     setting text := nullif(current_setting('terasocket.max_body_bytes', true), '');
 BEGIN
-    IF octet_length(body::text) <= CASE WHEN setting ~ '^[0-9]{1,9}$' THEN setting::integer ELSE 1048576 END THEN
+    IF octet_length(body::text) <= (CASE WHEN setting ~ '^[0-9]{1,9}$' THEN setting::integer ELSE 1048576 END) THEN
         RETURN body;
     END IF;
     RETURN (SELECT coalesce(jsonb_object_agg(b.key, b.value), '{}') || '{"truncated": true}'
