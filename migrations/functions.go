@@ -97,7 +97,7 @@ func (m *Migrator) replace(ctx context.Context, conn *pgx.Conn, files []function
 			return fmt.Errorf("drop the functions of before: %w", err)
 		}
 		if _, err := tx.Exec(ctx, validateSQL); err != nil {
-			return fmt.Errorf("check the functions: %s%w", where(err), err)
+			return fmt.Errorf("check the functions: %w", err)
 		}
 		if afresh {
 			if err := regrant(ctx, tx, grants); err != nil {
@@ -229,16 +229,6 @@ func closeToPublic(ctx context.Context, tx pgx.Tx) error {
 	}
 	_, err := tx.Exec(ctx, revoke)
 	return err
-}
-
-// where is what PostgreSQL says of the function in which it found the error, "" when it says nothing.
-func where(err error) string {
-	var refused *pgconn.PgError
-	if !errors.As(err, &refused) || refused.Where == "" {
-		return ""
-	}
-	first, _, _ := strings.Cut(refused.Where, "\n")
-	return first + ": "
 }
 
 // line is where in text PostgreSQL found the error, "" when it does not say.

@@ -111,7 +111,7 @@ func TestFunctionsWithFaults(t *testing.T) {
 		"SELECT 1;\nCREATE FUNCTION oops": "functions/zz.sql line 2: ",
 		"CREATE OR REPLACE FUNCTION terasocket.bad() RETURNS integer LANGUAGE sql AS 'SELECT no_such_column'":           "no_such_column",
 		"CREATE OR REPLACE FUNCTION terasocket.bad() RETURNS integer LANGUAGE sql AS 'SELECT terasocket.no_such_one()'": "no_such_one",
-		"CREATE OR REPLACE FUNCTION terasocket.bad() RETURNS integer LANGUAGE plpgsql AS 'BEGIN RETURN oops 1; END'":    `function "bad" near line 1: ERROR: syntax error`,
+		"CREATE OR REPLACE FUNCTION terasocket.bad() RETURNS integer LANGUAGE plpgsql AS 'BEGIN RETURN oops 1; END'":    "terasocket.bad(): syntax error",
 	} {
 		m, _, conn := standingIn(t, with("functions/zz.sql", text))
 		if _, err := m.Up(t.Context()); err == nil || !strings.Contains(err.Error(), want) {

@@ -1,6 +1,19 @@
 -- Checks the bodies of all functions, which is put off while they are made: one may use another that is made after it.
-SET LOCAL check_function_bodies = on;
-SELECT fmgr_sql_validator(p.oid) FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
-WHERE  p.pronamespace = 'terasocket'::regnamespace AND l.lanname = 'sql';
-SELECT plpgsql_validator(p.oid) FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
-WHERE  p.pronamespace = 'terasocket'::regnamespace AND l.lanname = 'plpgsql'
+DO $do$
+DECLARE
+    f     record;
+BEGIN
+    SET LOCAL check_function_bodies = on;
+    FOR f IN SELECT p.oid, l.lanname FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
+             WHERE p.pronamespace = 'terasocket'::regnamespace AND l.lanname IN ('sql', 'plpgsql') ORDER BY 1 LOOP
+        BEGIN
+            IF f.lanname = 'sql' THEN
+                PERFORM fmgr_sql_validator(f.oid);
+            ELSE
+                PERFORM plpgsql_validator(f.oid);
+            END IF;
+        EXCEPTION WHEN OTHERS THEN
+            RAISE EXCEPTION '%: %', f.oid::regprocedure, SQLERRM USING ERRCODE = SQLSTATE;
+        END;
+    END LOOP;
+END $do$
