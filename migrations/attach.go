@@ -147,6 +147,7 @@ func (m *Migrator) brieflyOutside(ctx context.Context, conn *pgx.Conn, statement
 // fill reads all objects that were not read yet, batch by batch, while nobody announces.
 func (m *Migrator) fill(ctx context.Context, conn *pgx.Conn) error {
 	var said time.Time
+	var before, read int64 // fill counts by types: read is how many of the first type that is left
 	for {
 		var left int64
 		err := m.patiently(ctx, conn, blockers{tables: []string{"terasocket.announcer"}}, func() error {
@@ -164,9 +165,12 @@ func (m *Migrator) fill(ctx context.Context, conn *pgx.Conn) error {
 		if left == 0 {
 			return nil
 		}
+		if read += fillBatch; left != before {
+			before, read = left, 0
+		}
 		if time.Since(said) > time.Second {
 			said = time.Now()
-			m.say("%d objects still to read", left)
+			m.say("about %d objects still to read", max(left-read, 1))
 		}
 	}
 }

@@ -19,7 +19,7 @@ func TestWritersBesideUp(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it makes a large database")
 	}
-	besideUp(t, 50_000)
+	besideUp(t, 20_000)
 }
 
 // BenchmarkWritersBesideUp is TestWritersBesideUp with a million sessions.
