@@ -55,14 +55,18 @@ func openTeraIsThere(ctx context.Context, tx pgx.Tx) (Finding, error) {
 }
 
 func isMigrated(ctx context.Context, tx pgx.Tx) (Finding, error) {
-	err := migrations.Check(ctx, tx)
-	for _, known := range []error{migrations.ErrNotOpenTera, migrations.ErrReplica, migrations.ErrNotMigrated, migrations.ErrBehind,
-		migrations.ErrAhead, migrations.ErrDirty} {
+	state, err := migrations.Look(ctx, tx)
+	for _, known := range []error{migrations.ErrNotOpenTera, migrations.ErrReplica, migrations.ErrNotMigrated, migrations.ErrUnfinished,
+		migrations.ErrBehind, migrations.ErrAhead, migrations.ErrDirty} {
 		if errors.Is(err, known) {
 			return failWith(err), nil
 		}
 	}
-	return fine("version %d, as this binary needs", migrations.Latest()), err
+	if err == nil && !state.IsCurrent {
+		return warn(fmt.Sprintf("version %d with the functions of another binary; this one can work with them", state.Version),
+			"when all gateways are of one version, run `terasocket migrate up` of that"), nil
+	}
+	return fine("version %d and its functions, as this binary brings them", migrations.Latest()), err
 }
 
 // ownsTables says whether this role can migrate: put triggers on OpenTera's tables.

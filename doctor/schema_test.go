@@ -11,13 +11,16 @@ import (
 func TestMigrations(t *testing.T) {
 	t.Parallel()
 	i := newInstallation(t)
+	i.exec("UPDATE terasocket.functions SET hash = 'of another binary'")
+	i.find("migrations").must(t, Warn, "the functions of another binary", "terasocket migrate up")
 	for _, test := range []struct {
 		sql   string
 		words []string
 	}{
-		{"UPDATE terasocket.schema_migrations SET version = version - 1", []string{"older than this binary", "terasocket migrate up"}},
-		{"UPDATE terasocket.schema_migrations SET version = 999", []string{"newer than this binary", "use the newer binary"}},
-		{"UPDATE terasocket.schema_migrations SET dirty = true", []string{"interrupted at version 999", "terasocket migrate force"}},
+		{"UPDATE terasocket.functions SET compatibility = compatibility - 1", []string{"older than this binary", "terasocket migrate up"}},
+		{"UPDATE terasocket.functions SET compatibility = compatibility + 2", []string{"newer than this binary", "use the newer binary"}},
+		{"DELETE FROM terasocket.functions", []string{"has not finished", "run it again"}},
+		{"UPDATE terasocket.schema_migrations SET dirty = true, version = 999", []string{"interrupted at version 999", "terasocket migrate force"}},
 		{"DELETE FROM terasocket.schema_migrations", []string{"not installed", "terasocket migrate up"}},
 		{"DROP SCHEMA terasocket CASCADE", []string{"not installed", "terasocket migrate up"}},
 	} {
