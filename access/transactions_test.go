@@ -152,8 +152,9 @@ func (f *fixture) concerned(changes []change, before, after audience) bool {
 	isRights := slices.ContainsFunc(changes, func(c change) bool { return c.isRights || c.isRise && len(changes) > 1 })
 	connected := one[[]int32](f, "SELECT coalesce(array_agg(id_user), '{}') FROM t_users WHERE user_enabled AND deleted_at IS NULL")
 
+	f.announce()
 	recorded := map[object]bool{}
-	for _, s := range one[[]string](f, fmt.Sprintf("SELECT coalesce(array_agg(DISTINCT object_type || ' ' || object_id), '{}') FROM terasocket.events WHERE seq > %d", f.mark)) {
+	for _, s := range one[[]string](f, fmt.Sprintf("SELECT coalesce(array_agg(DISTINCT object_type || ' ' || object_id), '{}') FROM terasocket.events WHERE type = 'opentera.protobuf.DatabaseEvent' AND seq > %d", f.mark)) {
 		var o object
 		fmt.Sscan(s, &o.objectType, &o.id)
 		recorded[o] = true

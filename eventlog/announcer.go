@@ -153,7 +153,7 @@ func (a *Announcer) succeeded(began time.Time, done announcement) {
 	a.Metrics.announcements.Inc()
 	a.Metrics.announceTime.Observe(time.Since(began).Seconds())
 	a.Progress.announceResult(began, nil)
-	if done.announced > 0 {
+	if done.lastSeq > a.Feed.LastSeen() { // rows, or a new epoch
 		a.Feed.wake(done.lastSeq, began)
 	}
 	if !done.isMore {

@@ -161,7 +161,7 @@ func TestLongAndOddValues(t *testing.T) {
 	f := setup(t)
 	listener := listen(f, "terasocket")
 	values := map[string]string{
-		"1 MB":       strings.Repeat("0123456789abcdef", 1<<16),
+		"400 kB":     strings.Repeat("0123456789abcdef", 1<<14+1<<13),
 		"10 kB odd":  strings.Repeat(`"'\`+"\\u0041 🩺é\u200b\x01\x1f\t\r\n\x7f${x}%s</script>", 250),
 		"JSON":       `{"a": [1, "\"", null]}`,
 		"surrogates": "𝕿𝖊𝖗𝖆 👩🏽‍⚕️",
@@ -179,6 +179,9 @@ func TestLongAndOddValues(t *testing.T) {
 			t.Errorf("%s: notifications %.300v", name, got)
 		}
 	}
+	// more than a megabyte is told without its long texts
+	e := f.expectOne("UPDATE t_projects SET project_name = 'long', project_description = repeat('0123456789abcdef', 70000) WHERE id_project = 1", "U project 1")
+	mustEqual(t, "a long object", toJSON(e.Body), `{"id_project":1,"id_site":1,"project_enabled":true,"project_name":"long","truncated":true}`)
 	// a hundred of them in one statement
 	f.exec("UPDATE t_participants SET participant_name = repeat('é', 100000) WHERE id_participant <= 100")
 	f.announce()

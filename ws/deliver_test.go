@@ -263,7 +263,7 @@ func TestStress(t *testing.T) {
 func TestConnectAndDisconnect(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t, nil, nil)
-	const workers, each = 10, 500
+	const workers, each = 10, 100
 	var wg sync.WaitGroup
 	for w := range workers {
 		wg.Go(func() {

@@ -20,6 +20,7 @@ import (
 	"terasocket/api"
 	"terasocket/db/dbtest"
 	"terasocket/db/opentera"
+	"terasocket/proto/event"
 	pb "terasocket/proto/opentera"
 )
 
@@ -69,11 +70,11 @@ func (s *socket) readPresence() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	e, err := parseFrame(data)
+	e, err := event.ParseFrame(data)
 	if err != nil {
 		return "", err
 	}
-	switch m := e.message.(type) {
+	switch m := e.Message.(type) {
 	case *pb.UserEvent:
 		return m.GetType().String() + " " + m.GetUserFullname(), nil
 	case *pb.ParticipantEvent:

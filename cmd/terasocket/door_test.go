@@ -29,6 +29,7 @@ import (
 	"terasocket/db/dbtest"
 	"terasocket/db/opentera"
 	"terasocket/migrations"
+	"terasocket/proto/event"
 	pb "terasocket/proto/opentera"
 )
 
@@ -371,11 +372,11 @@ func TestConcurrentLoginsAndHandshakes(t *testing.T) {
 				if err != nil {
 					break
 				}
-				e, err := parseFrame(frame)
+				e, err := event.ParseFrame(frame)
 				if err != nil {
 					t.Fatal(err)
 				}
-				if archive, ok := e.message.(*pb.ArchiveEvent); ok {
+				if archive, ok := e.Message.(*pb.ArchiveEvent); ok {
 					heard++
 					if archive.GetOwnerUuid() != g.uuid {
 						t.Errorf("%s heard what is for %s", g.uuid, archive.GetOwnerUuid())

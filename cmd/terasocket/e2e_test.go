@@ -26,6 +26,7 @@ import (
 	"terasocket/api"
 	"terasocket/db/dbtest"
 	"terasocket/db/opentera"
+	"terasocket/proto/event"
 	pb "terasocket/proto/opentera"
 )
 
@@ -179,25 +180,25 @@ func isPresence(data []byte) bool {
 }
 
 // event reads a protobuf frame with a DatabaseEvent.
-func (s *socket) event() (received, *pb.DatabaseEvent) {
+func (s *socket) event() (event.Received, *pb.DatabaseEvent) {
 	s.t.Helper()
 	kind, data := s.frame()
 	if kind != websocket.BinaryMessage {
 		s.t.Fatalf("a frame of kind %d, want binary", kind)
 	}
-	e, err := parseFrame(data)
+	e, err := event.ParseFrame(data)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	d, ok := e.message.(*pb.DatabaseEvent)
+	d, ok := e.Message.(*pb.DatabaseEvent)
 	if !ok {
-		s.t.Fatalf("a %T", e.message)
+		s.t.Fatalf("a %T", e.Message)
 	}
 	return e, d
 }
 
 // mustHear reads the next event and compares type, object type and a part of its value.
-func (s *socket) mustHear(kind pb.DatabaseEvent_EventType, objectType, part string) received {
+func (s *socket) mustHear(kind pb.DatabaseEvent_EventType, objectType, part string) event.Received {
 	s.t.Helper()
 	e, d := s.event()
 	if d.GetType() != kind || d.GetObjectType() != objectType || !strings.Contains(d.GetObjectValue(), part) {

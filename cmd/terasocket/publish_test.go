@@ -22,6 +22,7 @@ import (
 
 	"terasocket/db/dbtest"
 	"terasocket/db/opentera"
+	"terasocket/proto/event"
 	pb "terasocket/proto/opentera"
 )
 
@@ -79,11 +80,11 @@ func (e *ear) parse(kind int, data []byte) (topic string, message proto.Message)
 		e.t.Fatalf("%s: a frame of kind %d", e.name, kind)
 	}
 	if kind == websocket.BinaryMessage {
-		r, err := parseFrame(data)
+		r, err := event.ParseFrame(data)
 		if err != nil {
 			e.t.Fatal(err)
 		}
-		return r.Topic, r.message
+		return r.Topic, r.Message
 	}
 	var frame pb.TeraMessage
 	var event pb.TeraEvent

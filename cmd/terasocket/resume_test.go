@@ -11,6 +11,7 @@ import (
 
 	"terasocket/db/dbtest"
 	"terasocket/db/opentera"
+	"terasocket/proto/event"
 	pb "terasocket/proto/opentera"
 	"terasocket/proto/terasocket"
 )
@@ -22,7 +23,7 @@ func (s *served) resume(seq uint64) *socket {
 }
 
 // mustHearNames reads participant events and compares the names in them, in order. Between them, nothing else may come.
-func (s *socket) mustHearNames(names ...string) (last received) {
+func (s *socket) mustHearNames(names ...string) (last event.Received) {
 	s.t.Helper()
 	for _, name := range names {
 		last = s.mustHear(pb.DatabaseEvent_DB_UPDATE, "participant", `"participant_name": "`+name+`"`)
@@ -138,11 +139,11 @@ func TestAClientIsToldWhenTheLogDoesNotReachBack(t *testing.T) {
 	for _, cursor := range []uint64{2, 4711, 1<<64 - 1} {
 		paul := gateway.resume(cursor)
 		kind, data := paul.frame()
-		e, err := parseFrame(data)
+		e, err := event.ParseFrame(data)
 		if err != nil {
 			t.Fatalf("frame of kind %d: %v", kind, err)
 		}
-		incomplete, ok := e.message.(*terasocket.ReplayIncomplete)
+		incomplete, ok := e.Message.(*terasocket.ReplayIncomplete)
 		if !ok || incomplete.GetOldestSeq() == 0 || e.Seq != cursor {
 			t.Errorf("resuming from %d: first comes %s", cursor, e)
 		}

@@ -2,17 +2,15 @@ package main
 
 import (
 	"fmt"
-	"log/slog"
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 
-	"terasocket/access"
 	"terasocket/db"
 	"terasocket/db/dbtest"
 	"terasocket/db/opentera"
 	"terasocket/presence"
+	"terasocket/proto/event"
 	pb "terasocket/proto/opentera"
 )
 
@@ -24,11 +22,11 @@ func (s *socket) presenceFrame() string {
 	if err != nil {
 		s.t.Fatalf("read: %v", err)
 	}
-	e, err := parseFrame(data)
+	e, err := event.ParseFrame(data)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	switch m := e.message.(type) {
+	switch m := e.Message.(type) {
 	case *pb.UserEvent:
 		return m.GetUserUuid() + " " + m.GetType().String()
 	case *pb.ParticipantEvent:
@@ -36,7 +34,7 @@ func (s *socket) presenceFrame() string {
 	case *pb.DeviceEvent:
 		return m.GetDeviceUuid() + " " + m.GetType().String() + " " + m.GetDeviceStatus()
 	}
-	return fmt.Sprintf("%T", e.message)
+	return fmt.Sprintf("%T", e.Message)
 }
 
 func TestSnapshotOnConnect(t *testing.T) {
@@ -196,52 +194,4 @@ func waitOnline(t *testing.T, url string, n int) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	t.Fatalf("there are not %d online", n)
-}
-
-// What happens between the handshake and the snapshot is held and follows it. Who is cut off before that comes back with a
-// cursor out of the snapshot, and hears it then.
-func TestTheCursorOfASnapshotIsOfTheHandshake(t *testing.T) {
-	t.Parallel()
-	pool := dbtest.Pool(t, dbtest.New(t, migrated()))
-	publish := func(uuid string) (seq uint64) {
-		t.Helper()
-		err := pool.QueryRow(t.Context(), `SELECT terasocket.publish('module.TeraServer.UserManagerModule.events', jsonb_build_object(
-			'@type', 'type.googleapis.com/opentera.protobuf.UserEvent', 'userUuid', $1::text, 'type', 'USER_CONNECTED'))`, uuid).Scan(&seq)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return seq
-	}
-	if _, err := pool.Exec(t.Context(), `SELECT terasocket.connected(terasocket.gateway_register('test', '1 h'), 'user', 1, '', '')`); err != nil {
-		t.Fatal(err)
-	}
-	before := publish(opentera.DemoProjectAdminUUID)
-	viewer := access.Identity{Principal: access.Principal{Kind: access.User, ID: 1}}
-	if err := pool.QueryRow(t.Context(), "SELECT pg_current_snapshot()::text").Scan(&viewer.Snapshot); err != nil {
-		t.Fatal(err)
-	}
-	held := publish(opentera.DemoProjectAdminUUID)
-
-	events, _, err := (&roster{&presence.Roster{Pool: pool}}).Presence(t.Context(), viewer)
-	if err != nil || len(events) == 0 {
-		t.Fatalf("%d events, %v", len(events), err)
-	}
-	log := &history{newDecoder(slog.New(slog.DiscardHandler), prometheus.NewRegistry()), &db.History{Pool: pool}}
-	places, _, err := log.Places(t.Context(), []uint64{events[0].Seq})
-	if err != nil || places[0] == nil {
-		t.Fatalf("place of %d: %v, %v", events[0].Seq, places[0], err)
-	}
-	page, err := log.After(t.Context(), places, places[0].Behind())
-	if err != nil {
-		t.Fatal(err)
-	}
-	var missed []uint64
-	for _, e := range page.Events {
-		if places[0].Missed(e.Seq, e.XID) {
-			missed = append(missed, e.Seq)
-		}
-	}
-	if fmt.Sprint(missed) != fmt.Sprint([]uint64{held}) {
-		t.Errorf("who left with the cursor %d of a snapshot missed %v, want [%d]; before the handshake was %d", events[0].Seq, missed, held, before)
-	}
 }

@@ -200,8 +200,8 @@ END $$;
 CREATE OR REPLACE FUNCTION terasocket.all_ids(what text) RETURNS bigint[]
 LANGUAGE plpgsql AS $$
 DECLARE
-    ot     terasocket.object_types;
-    found  bigint[];
+    ot   terasocket.object_types;
+    ids  bigint[];
 BEGIN
     IF what = 'role' THEN
         RETURN ARRAY(SELECT r.id_service_role::bigint FROM OPENTERA.t_services_roles r);
@@ -211,6 +211,6 @@ BEGIN
         RETURN '{}';
     END IF;
     EXECUTE format('SELECT array_agg(i.id) FROM (SELECT t.id FROM terasocket.told t WHERE t.object_type = %L UNION SELECT o.%I::bigint FROM OPENTERA.%I o) i',
-                   what, ot.id_key, ot.table_name) INTO found;
-    RETURN coalesce(found, '{}');
+                   what, ot.id_key, ot.table_name) INTO ids;
+    RETURN coalesce(ids, '{}');
 END $$;

@@ -36,6 +36,7 @@ LANGUAGE sql IMMUTABLE AS $$
             SELECT %1$L, d.op, d.rights, array_agg(d.id ORDER BY d.id)
             FROM  (SELECT d.*, (row_number() OVER (PARTITION BY d.op, d.rights ORDER BY d.id) - 1) / 1000 AS part FROM (%2$s) d) d
             GROUP  BY d.op, d.rights, d.part
+            ORDER  BY d.op <> 'D'   -- an object with the UUID of another comes after it
             RETURNING op, ids
         LOOP
             n := n + 1;

@@ -8,7 +8,7 @@ LANGUAGE plpgsql STABLE SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
     RETURN QUERY
     WITH u AS MATERIALIZED (
-        SELECT t.id_user, t.user_superadmin FROM OPENTERA.t_users t
+        SELECT t.id_user::integer, t.user_superadmin FROM OPENTERA.t_users t
         WHERE  t.id_user = ANY (users) AND t.deleted_at IS NULL AND t.user_enabled
     ), held AS MATERIALIZED (
         -- the service of the role is not looked at, as in OpenTera: a role of any service counts
@@ -57,10 +57,10 @@ BEGIN
     WHEN 'user' THEN
         RETURN QUERY SELECT t.id, t.tag FROM terasocket.tags_of_users(ids) t;
     WHEN 'participant' THEN
-        RETURN QUERY SELECT p.id_participant, 't:' || p.id_participant FROM OPENTERA.t_participants p
+        RETURN QUERY SELECT p.id_participant::integer, 't:' || p.id_participant FROM OPENTERA.t_participants p
         WHERE p.id_participant = ANY (ids) AND p.deleted_at IS NULL AND p.participant_enabled;
     WHEN 'device' THEN
-        RETURN QUERY SELECT d.id_device, 'd:' || d.id_device FROM OPENTERA.t_devices d
+        RETURN QUERY SELECT d.id_device::integer, 'd:' || d.id_device FROM OPENTERA.t_devices d
         WHERE d.id_device = ANY (ids) AND d.deleted_at IS NULL AND d.device_enabled;
     END CASE;
 END $$;
