@@ -37,7 +37,7 @@ type Feed struct {
 	epoch    atomic.Uint64
 
 	ours    chan struct{} // holds one: this gateway has announced something
-	newest  atomic.Uint64 // up to this seq
+	newest  atomic.Uint64 // up to this seq; 0: nothing that was not looked for
 	hasMore bool          // read before waiting
 	polled  time.Time     // the last read that worked
 }
@@ -171,7 +171,7 @@ func (f *Feed) Next(ctx context.Context) ([]event.Event, error) {
 // isAnnounced says whether an announcement that was not read yet was heard of.
 func (f *Feed) isAnnounced() bool {
 	seq, isGap := f.Listener.TakeAnnounced()
-	if !isGap && max(seq, f.newest.Load()) <= f.LastSeen() {
+	if !isGap && max(seq, f.newest.Swap(0)) <= f.LastSeen() {
 		return false
 	}
 	f.Progress.unread(time.Now())
@@ -196,7 +196,6 @@ func (f *Feed) read(ctx context.Context) ([]event.Event, error) {
 		}
 	}
 	if len(r.rows) == 0 {
-		f.newest.Store(last)
 		f.Progress.upToDate()
 		return nil, nil
 	}

@@ -16,6 +16,10 @@ const (
 	fillBatch = 5000
 )
 
+// missedSQL has all objects read again when a table was not watched: who knows what was missed.
+const missedSQL = `UPDATE terasocket.announcer SET fill_type = 'start', fill_id = 0
+	WHERE fill_type IS DISTINCT FROM 'start' AND EXISTS (SELECT FROM terasocket.missing_triggers() m WHERE m.table_name = $1)`
+
 // attach puts the triggers on OpenTera's tables, table by table.
 func (m *Migrator) attach(ctx context.Context, conn *pgx.Conn) error {
 	type captured struct{ Name string }
@@ -27,6 +31,9 @@ func (m *Migrator) attach(ctx context.Context, conn *pgx.Conn) error {
 		err := m.patiently(ctx, conn, blockers{tables: []string{m.schema + "." + table.Name}}, func() error {
 			return m.inTransaction(ctx, conn, pgx.ReadCommitted, func(tx pgx.Tx) error {
 				if _, err := tx.Exec(ctx, "SET LOCAL statement_timeout = "+milliseconds(holdLimit)); err != nil {
+					return err
+				}
+				if _, err := tx.Exec(ctx, missedSQL, table.Name); err != nil {
 					return err
 				}
 				if _, err := tx.Exec(ctx, "SELECT terasocket.attach_table($1)", table.Name); err != nil {

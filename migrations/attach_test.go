@@ -41,6 +41,22 @@ func TestUpGoesOn(t *testing.T) {
 	}
 }
 
+// Where a trigger was gone, what it has missed is read again: everything.
+func TestTriggerWasGone(t *testing.T) {
+	t.Parallel()
+	m, _, conn := standingIn(t, standIn())
+	mustUp(t, m)
+	for _, want := range []bool{false, true} {
+		var isRead bool
+		m.Progress = func(line string) { isRead = isRead || strings.HasSuffix(line, "still to read") }
+		mustUp(t, m)
+		if isRead != want {
+			t.Errorf("read again: %t, want %t", isRead, want)
+		}
+		execOn(t, conn, "DROP TRIGGER IF EXISTS terasocket_update ON t_sites")
+	}
+}
+
 // A gateway that makes a trigger function anew at the same moment is no fault.
 func TestUpBesideAGateway(t *testing.T) {
 	t.Parallel()

@@ -72,7 +72,7 @@ func TestSweepDoor(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	fill := func(name, at string) {
-		f.exec(fmt.Sprintf(`INSERT INTO terasocket.connect_tokens VALUES ('%[1]s', 'user', 'x', %[2]s);
+		f.exec(fmt.Sprintf(`INSERT INTO terasocket.connect_tokens (hash, kind, uuid, expires_at) VALUES ('%[1]s', 'user', 'x', %[2]s);
 			INSERT INTO terasocket.disabled_tokens VALUES ('%[1]s', %[2]s - interval '1 hour');
 			INSERT INTO terasocket.login_attempts VALUES ('user', '%[1]s', 1, %[2]s);
 			INSERT INTO terasocket.address_failures VALUES ('%[1]s', %[2]s);

@@ -136,14 +136,19 @@ func TestLargeStatement(t *testing.T) {
 		}
 	}
 	f.log()
-	manyParticipants(f, 20_000)
+	manyParticipants(f, 3_500)
 	f.exec("UPDATE t_participants SET participant_name = participant_name || '!' WHERE id_participant BETWEEN 100000 AND 200000")
 	if got := received(f, listener); len(got) != 2 || got[0].IDs != nil || got[1].IDs != nil { // INSERT and UPDATE
 		t.Errorf("%+v", got)
 	}
-	mustEqual(t, "rows of at most 1,000 ids", one[string](f, "SELECT count(*) || ' ' || max(cardinality(ids)) || ' ' || sum(cardinality(ids)) FROM terasocket.changes"), "40 1000 40000")
-	if n := len(f.log()); n != 20_000 {
-		t.Errorf("%d of 20,000 objects are announced", n)
+	mustEqual(t, "rows of at most 1,000 ids", one[string](f, "SELECT count(*) || ' ' || max(cardinality(ids)) || ' ' || sum(cardinality(ids)) FROM terasocket.changes"), "8 1000 7000")
+	// more than one announcement takes: each object is told of when it is created, and again when it is changed
+	told := map[string]int{}
+	for _, e := range f.log() {
+		told[e.String()]++
+	}
+	if len(told) != 7_000 {
+		t.Errorf("told of %d", len(told))
 	}
 }
 

@@ -201,9 +201,17 @@ func (f *received) value() string { // of the DatabaseEvent inside
 func (c *client) next() *received {
 	c.t.Helper()
 	_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
-	opcode, raw, err := c.ReadMessage()
+	r, err := c.receive()
 	if err != nil {
 		c.t.Fatalf("next frame: %v", err)
+	}
+	return r
+}
+
+func (c *client) receive() (*received, error) {
+	opcode, raw, err := c.ReadMessage()
+	if err != nil {
+		return nil, err
 	}
 	message := new(opentera.TeraMessage)
 	if opcode == websocket.BinaryMessage {
@@ -212,13 +220,13 @@ func (c *client) next() *received {
 		err = protojson.Unmarshal(raw, message)
 	}
 	if err != nil {
-		c.t.Fatalf("frame %.80q: %v", raw, err)
+		return nil, fmt.Errorf("frame %.80q: %w", raw, err)
 	}
 	e := new(opentera.TeraEvent)
 	if err := message.GetMessage().UnmarshalTo(e); err != nil {
-		c.t.Fatal(err)
+		return nil, err
 	}
-	return &received{opcode, raw, e}
+	return &received{opcode, raw, e}, nil
 }
 
 // want reads events with these object values, and nothing else between them.

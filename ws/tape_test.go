@@ -228,10 +228,14 @@ func (r *received) heard() string {
 		return fmt.Sprintf("presence of %s at %d", m.GetUserUuid(), r.event.GetHeader().GetSeq())
 	case *opentera.DatabaseEvent:
 		var o struct{ Name, Gone string }
-		if json.Unmarshal([]byte(m.GetObjectValue()), &o) != nil {
+		if json.Unmarshal([]byte(m.GetObjectValue()), &o) != nil || o.Name+o.Gone == "" {
 			return m.GetObjectValue() // of change
 		}
-		return strings.ToLower(strings.TrimPrefix(m.GetType().String(), "DB_")) + " " + o.Name + o.Gone
+		text := strings.ToLower(strings.TrimPrefix(m.GetType().String(), "DB_")) + " " + o.Name + o.Gone
+		if strings.Contains(m.GetObjectValue(), `"service_projects":[]`) {
+			text += " restricted"
+		}
+		return text
 	}
 	return fmt.Sprintf("%T", m)
 }

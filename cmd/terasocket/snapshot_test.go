@@ -6,7 +6,6 @@ import (
 	"time"
 
 
-	"terasocket/db"
 	"terasocket/db/dbtest"
 	"terasocket/db/opentera"
 	"terasocket/presence"

@@ -142,7 +142,8 @@ LANGUAGE sql IMMUTABLE AS $$
         EXCEPTION WHEN undefined_column THEN
             NULL;   -- all of that type
         END;
-        PERFORM terasocket.capture_failed(TG_TABLE_NAME, TG_OP, state, message, context, %1$L, CASE WHEN cardinality(changed) <= 100000 THEN changed END);$code$,
+        PERFORM terasocket.capture_failed(TG_TABLE_NAME, TG_OP, state, message, context, %1$L, 
+            CASE WHEN cardinality(changed) <= 100000 THEN ARRAY(SELECT DISTINCT i.id FROM unnest(changed) i (id) ORDER BY 1) END);$code$,
         what, id_key)
 $$;
 

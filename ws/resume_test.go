@@ -1,0 +1,317 @@
+package ws
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"terasocket/access"
+	"terasocket/proto/event"
+	"terasocket/proto/opentera"
+)
+
+func TestResumeReplaysThenGoesLive(t *testing.T) {
+	t.Parallel()
+	mine, others := keysOf(user(7)), keysOf(user(8))
+	log := &tape{perPage: 2}
+	g := log.gateway(t, nil)
+	g.tell(message("1", mine), message("2", mine), message("3", others), message("4", mine), message("5", ""), message("6", mine), message("7", mine))
+	log.before = func(question string) error {
+		if question == "page" && log.last() < 9 { // live while the replay reads: held
+			g.tell(message("live, held", mine), message("", others))
+		}
+		return nil
+	}
+	c := g.connect(t, "user?id=user_7_a&since=1")
+	c.hears("2", "4", "6", "7", "cursor 7", "live, held")
+	g.tell(message("live", mine))
+	c.hears("live")
+}
+
+// The dispatcher may be behind what is announced: what it brings late was replayed, and is not told again.
+func TestResumeAheadOfTheDispatcher(t *testing.T) {
+	t.Parallel()
+	log := &tape{}
+	g := log.gateway(t, nil)
+	log.announce(changes(5, user(7))...)
+	c := g.connect(t, "user?id=user_7_a&since=2")
+	g.play(3)
+	g.tell(message("6", keysOf(user(7))))
+	c.hears("3", "4", "5", "cursor 5", "6")
+	again := g.connect(t, "user?id=user_7_b&since=6")
+	again.wantCursor(6)
+}
+
+// What a principal may hear of a replay: bodies of what it saw then and sees now, deletes of what it saw before.
+func TestResumeAcrossRights(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		first  []string
+		events []event.Event
+		since  uint64
+		want   []string
+	}{
+		"lost": {[]string{"p:1"}, []event.Event{
+			message("1", `[["p:1"]]`), object("U", "2", `[["p:1"]]`, `[["p:1"]]`), rights(user(7), "", "p:1"),
+			object("U", "4", `[["p:2"]]`, `[["p:1"]]`), settled, object("D", "6", "", `[["p:1"]]`)},
+			1, []string{"delete 4"}},
+		"gained": {nil, []event.Event{
+			message("1", `[["p:1"]]`), object("U", "2", `[["p:1"]]`, `[["p:1"]]`), rights(user(7), "p:1", ""),
+			object("U", "4", `[["p:1"]]`, `[["p:2"]]`), settled, object("U", "6", `[["p:1"]]`, `[["p:1"]]`), message("7", `[["p:1"]]`)},
+			1, []string{"create 4", "update 6", "7"}},
+		"gained and lost": {nil, []event.Event{
+			settled, rights(user(7), "p:1", ""), settled, object("U", "4", `[["p:1"]]`, `[["p:1"]]`), message("5", `[["p:1"]]`),
+			rights(user(7), "", "p:1"), object("U", "7", `[["p:2"]]`, `[["p:1"]]`), settled, object("D", "9", "", `[["p:1"]]`)},
+			1, []string{"delete 7"}},
+		"lost and gained": {[]string{"p:1"}, []event.Event{
+			settled, rights(user(7), "", "p:1"), settled, object("C", "4", `[["p:1"]]`, ``), rights(user(7), "p:1", ""), settled,
+			object("U", "7", `[["p:1"]]`, `[["p:1"]]`)},
+			1, []string{"update 7"}},
+		"the cursor is between a loss and its deletes": {[]string{"p:1"}, []event.Event{
+			rights(user(7), "", "p:1"), object("D", "2", "", `[["p:1"]]`), object("D", "3", "", `[["p:1"]]`), settled, object("D", "5", "", `[["p:1"]]`)},
+			2, []string{"delete 3"}},
+		"the cursor is between a gain and its creates": {nil, []event.Event{
+			rights(user(7), "p:1", ""), object("U", "2", `[["p:1"]]`, `[["p:2"]]`), object("U", "3", `[["p:1"]]`, `[["p:1"]]`), settled,
+			object("U", "5", `[["p:1"]]`, `[["p:1"]]`)},
+			2, []string{"create 3", "update 5"}},
+		"a soft delete": {[]string{"p:1"}, []event.Event{settled, object("G", "2", "", `[["p:1"]]`)},
+			1, []string{"update 2"}},
+		"a soft delete of what is out of sight now": {[]string{"p:1"}, []event.Event{
+			settled, object("G", "2", "", `[["p:1"]]`), rights(user(7), "", "p:1"), settled},
+			1, []string{"delete 2"}},
+		"an alias was set": {[]string{"p:1"}, []event.Event{
+			message("1", `[["service:5"]]`), message("2", `[["service:5"]]`), alias("service:5", `[["p:1"]]`, ""), message("4", `[["service:5"]]`), settled},
+			1, []string{"4"}},
+		"an alias was taken": {[]string{"p:1"}, []event.Event{
+			alias("service:5", `[["p:1"]]`, ""), settled, object("U", "3", `[["service:5"]]`, `[["service:5"]]`),
+			alias("service:5", "", `[["p:1"]]`), object("U", "5", "", `[["service:5"]]`), settled, object("D", "7", "", `[["service:5"]]`)},
+			2, []string{"delete 5"}},
+		"it is no superadmin any more": {[]string{"x", "p:1"}, []event.Event{settled, service("2", `[["p:1"]]`, ""), service("3", `[["p:1"]]`, `[["p:1"]]`),
+			decoded(event.Record{Seq: 1, Type: "opentera.protobuf.DatabaseEvent", Op: "G", ObjectType: "service", Former: `[["p:1"]]`,
+				Body: `{"name": "4", "service_projects": [{"id_project": 7}]}`}), rights(user(7), "", "x"), settled},
+			1, []string{"create 2 restricted", "update 3 restricted", "update 4 restricted"}},
+		"it is superadmin now": {[]string{"p:1"}, []event.Event{settled, service("2", `[["p:1"]]`, ""), rights(user(7), "x", ""), settled,
+			service("5", `[["p:1"]]`, `[["p:1"]]`)},
+			1, []string{"create 2 restricted", "update 5"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for _, perPage := range []int{1, 100} {
+				for played := range uint64(len(tc.events) + 1) { // how far the dispatcher is when it comes back
+					log := &tape{first: with(user(7), tc.first...), perPage: perPage}
+					g := log.gateway(t, nil)
+					log.announce(tc.events...)
+					g.play(played)
+					c := g.connect(t, fmt.Sprintf("user?id=user_7_a&since=%d", tc.since))
+					g.tell(message("end", keysOf(user(7))))
+					c.hears(append(tc.want, fmt.Sprintf("cursor %d", len(tc.events)), "end")...)
+				}
+			}
+		})
+	}
+}
+
+// service is one whose body names a project.
+func service(name, present, former string) event.Event {
+	return decoded(event.Record{Seq: 1, Type: "opentera.protobuf.DatabaseEvent", Op: "U", ObjectType: "service", Present: present, Former: former,
+		Body: fmt.Sprintf(`{"name": %q, "service_projects": [{"id_project": 7}]}`, name), Gone: `{}`})
+}
+
+// Rights that are lost while the replay goes on count for what is replayed later.
+func TestResumeWhileRightsAreLost(t *testing.T) {
+	t.Parallel()
+	log := &tape{first: with(user(7), "p:1"), perPage: 1}
+	g := log.gateway(t, nil)
+	g.tell(message("1", ""), message("2", `[["p:1"]]`), object("U", "3", `[["p:1"]]`, `[["p:1"]]`), object("U", "4", `[["p:3"]]`, `[["p:1"]]`))
+	pages := 0
+	log.before = func(question string) error {
+		if question == "page" {
+			if pages++; pages == 2 {
+				g.tell(rights(user(7), "", "p:1"), object("U", "6", `[["p:2"]]`, `[["p:1"]]`), settled)
+			}
+		}
+		return nil
+	}
+	c := g.connect(t, "user?id=user_7_a&since=1")
+	c.hears("2", "delete 4", "cursor 4", "delete 6")
+}
+
+func TestResumeIsToldWhenTheLogIsTrimmed(t *testing.T) {
+	t.Parallel()
+	log := &tape{}
+	g := log.gateway(t, nil)
+	g.tell(changes(900, user(7))...)
+	log.trim(500)
+	for _, since := range []uint64{499, 901, 1<<64 - 1} {
+		c := g.connect(t, fmt.Sprintf("user?id=user_7_%d&since=%d", since, since))
+		r := c.next()
+		if r.heard() != "incomplete 501" || r.event.GetHeader().GetSeq() != since {
+			t.Errorf("since %d: %s at %d", since, r.heard(), r.event.GetHeader().GetSeq())
+		}
+		c.wantCursor(900)
+	}
+	c := g.connect(t, "user?id=user_7_a&since=500")
+	c.hears("501")
+
+	// trimmed while it is away with half of it told
+	log = &tape{perPage: 100}
+	g = log.gateway(t, nil)
+	g.tell(changes(900, user(7))...)
+	log.before = func(question string) error {
+		if pages, _ := log.counts(); question == "page" && pages == 1 {
+			log.trim(150)
+		}
+		return nil
+	}
+	c = g.connect(t, "user?id=user_7_a&since=1")
+	for seq := range 100 {
+		c.hears(fmt.Sprint(seq + 2))
+	}
+	c.hears("incomplete 151", "cursor 900")
+	g.tell(message("live", keysOf(user(7))))
+	c.hears("live")
+}
+
+func TestResumeThatFailsClosesWith1011(t *testing.T) {
+	t.Parallel()
+	broken := event.Event{Seq: 2, Present: keysOf(user(7))}
+	for name, tc := range map[string]struct {
+		events   []event.Event
+		question string
+		err      error
+		wait     time.Duration
+	}{
+		"rights":            {changes(3, user(7)), "rights", errors.New("down"), time.Millisecond},
+		"page":              {changes(3, user(7)), "page", errors.New("down"), time.Millisecond},
+		"page, for ever":    {changes(3, user(7)), "page", fmt.Errorf("read: %w", ErrUnusable), time.Hour},
+		"rights, for ever":  {changes(3, user(7)), "rights", fmt.Errorf("read: %w", ErrUnusable), time.Hour},
+		"cannot be encoded": {[]event.Event{*change(1, "1"), broken}, "", nil, time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			log := &tape{events: tc.events, before: func(question string) error {
+				if question == tc.question {
+					return tc.err
+				}
+				return nil
+			}}
+			g := log.gateway(t, func(h *Handler) { h.Limits.OutageWait = tc.wait })
+			g.play(100)
+			g.connect(t, "user?id=user_7_a&since=1").wantClose(CloseInternal)
+		})
+	}
+}
+
+// An outage of the database closes no socket that resumes: it is asked again.
+func TestResumeOutlastsAnOutage(t *testing.T) {
+	t.Parallel()
+	var failures atomic.Int32
+	failures.Store(3)
+	log := &tape{events: changes(6, user(7)), before: func(question string) error {
+		if question != "standing" && failures.Add(-1) >= 0 {
+			return errors.New("down")
+		}
+		return nil
+	}}
+	g := log.gateway(t, nil)
+	g.play(6)
+	g.connect(t, "user?id=user_7_a&since=5").hears("6", "cursor 6")
+	if n := failures.Load(); n >= 0 {
+		t.Errorf("%d failures left", n+1)
+	}
+}
+
+func TestResumeWithoutALogIsRefused(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t, func(h *Handler) { h.Replays = nil }, nil)
+	_, answer, err := websocket.DefaultDialer.Dial(g.base+"/wss/user?id=user_7_a&since=5", nil)
+	if err == nil || answer == nil || answer.StatusCode != 400 {
+		t.Errorf("%v %v, want 400", err, answer)
+	}
+	g.connect(t, "user?id=user_7_a&since=0") // the token is still good
+}
+
+// A client that leaves in the middle, never reads, or waits for the dispatcher, ends its replay: nothing is left of it
+// (goleak), and others go on.
+func TestResumeOfAClientThatLeaves(t *testing.T) {
+	t.Parallel()
+	log := &tape{}
+	for i := range 90 {
+		log.announce(message(fmt.Sprintf(`{"v": "%0100000d"}`, i), keysOf(user(7))))
+	}
+	g := log.gateway(t, nil)
+	for i := range 5 {
+		if i == 4 {
+			g.play(90)
+			log.announce(message("not dispatched", ""))
+		}
+		c := g.connect(t, fmt.Sprintf("user?id=user_7_%d&since=5", i)) // reads nothing
+		time.AfterFunc(100*time.Millisecond, func() { _ = c.Close() })
+	}
+	eventually(t, "all are gone", func() bool { return g.Hub.Len() == 0 })
+}
+
+// rosterFunc gives the presence of others.
+type rosterFunc func(viewer access.Principal) ([]event.Event, error)
+
+func (f rosterFunc) Presence(_ context.Context, viewer access.Identity) ([]event.Event, error) {
+	return f(viewer.Principal)
+}
+
+func arrivalOf(name string) event.Event {
+	e := event.New(1, time.Now(), "", &opentera.UserEvent{UserUuid: name, Type: opentera.UserEvent_USER_CONNECTED})
+	e.Present = keysOf(user(7), device(3))
+	return e
+}
+
+// The presence of everyone comes before all that is live, at the seq where live events begin.
+func TestSnapshotComesFirst(t *testing.T) {
+	t.Parallel()
+	log := &tape{}
+	var g *taped
+	g = log.gateway(t, func(h *Handler) {
+		h.Roster = rosterFunc(func(viewer access.Principal) ([]event.Event, error) {
+			if viewer != user(7) {
+				t.Errorf("asked for %v", viewer)
+			}
+			g.tell(arrivalOf("c"))
+			return []event.Event{arrivalOf("a"), arrivalOf("b")}, nil
+		})
+	})
+	g.tell(changes(3, user(7))...)
+	plain := g.connect(t, "device?id=device_3_a")
+	c := g.connect(t, "user?id=user_7_a&snapshot=1")
+	c.hears("presence of a at 3", "presence of b at 3", "presence of c at 4")
+	c = g.connect(t, "user?id=user_7_b&snapshot=1&since=2")
+	c.hears("3", "presence of c at 4", "cursor 4", "presence of a at 4", "presence of b at 4", "presence of c at 5")
+	c = g.connect(t, "user?id=user_7_c&snapshot=1&since=0")
+	c.hears("cursor 5", "presence of a at 5", "presence of b at 5", "presence of c at 6")
+	g.tell(arrivalOf("live"))
+	c.hears("presence of live at 7")
+	plain.hears("presence of c at 4", "presence of c at 5", "presence of c at 6", "presence of live at 7")
+}
+
+func TestSnapshotThatFailsClosesWith1011(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t, func(h *Handler) {
+		h.Roster = rosterFunc(func(access.Principal) ([]event.Event, error) { return nil, errors.New("down") })
+	}, nil)
+	g.connect(t, "user?id=user_7_a&snapshot=1").wantClose(CloseInternal)
+}
+
+func TestSnapshotWithoutPresenceIsRefused(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t, nil, nil)
+	for _, query := range []string{"&snapshot=1", "&snapshot=yes", "&snapshot=", "&snapshot=%zz"} {
+		_, answer, err := websocket.DefaultDialer.Dial(g.base+"/wss/user?id=user_7_a"+query, nil)
+		if err == nil || answer == nil || answer.StatusCode != 400 {
+			t.Errorf("%s: %v %v, want 400", query, err, answer)
+		}
+	}
+	g.connect(t, "user?id=user_7_a&snapshot=0") // the token is still good
+}
