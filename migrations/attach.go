@@ -16,10 +16,6 @@ const (
 	fillBatch = 5000
 )
 
-// missedSQL has all objects read again when a table was not watched: who knows what was missed.
-const missedSQL = `UPDATE terasocket.announcer SET fill_type = 'start', fill_id = 0
-	WHERE fill_type IS DISTINCT FROM 'start' AND EXISTS (SELECT FROM terasocket.missing_triggers() m WHERE m.table_name = $1)`
-
 // attach puts the triggers on OpenTera's tables, table by table.
 func (m *Migrator) attach(ctx context.Context, conn *pgx.Conn) error {
 	type captured struct{ Name string }
@@ -33,7 +29,7 @@ func (m *Migrator) attach(ctx context.Context, conn *pgx.Conn) error {
 				if _, err := tx.Exec(ctx, "SET LOCAL statement_timeout = "+milliseconds(holdLimit)); err != nil {
 					return err
 				}
-				if _, err := tx.Exec(ctx, missedSQL, table.Name); err != nil {
+				if err := missed(ctx, tx, table.Name); err != nil {
 					return err
 				}
 				if _, err := tx.Exec(ctx, "SELECT terasocket.attach_table($1)", table.Name); err != nil {
@@ -48,6 +44,20 @@ func (m *Migrator) attach(ctx context.Context, conn *pgx.Conn) error {
 	}
 	m.say("triggers on %d tables", len(tables))
 	return m.dropOrphans(ctx, conn)
+}
+
+// readAgain has fill begin anew.
+const readAgain = "UPDATE terasocket.announcer SET fill_type = 'start', fill_id = 0"
+
+// missed has all objects read again when a table is not watched: nobody knows what was missed.
+func missed(ctx context.Context, tx pgx.Tx, table string) error {
+	var isWatched bool
+	err := tx.QueryRow(ctx, "SELECT NOT EXISTS (SELECT FROM terasocket.missing_triggers() m WHERE m.table_name = $1)", table).Scan(&isWatched)
+	if err != nil || isWatched {
+		return err
+	}
+	_, err = tx.Exec(ctx, readAgain)
+	return err
 }
 
 // dropOrphans drops trigger functions of before, which are in no file and which no trigger calls any more.
@@ -151,8 +161,19 @@ func (m *Migrator) brieflyOutside(ctx context.Context, conn *pgx.Conn, statement
 	return err
 }
 
-// fill reads all objects that were not read yet, batch by batch, while nobody announces.
+// fill reads all objects that were not read yet, or all with ReadAgain, batch by batch, while nobody announces.
 func (m *Migrator) fill(ctx context.Context, conn *pgx.Conn) error {
+	if m.ReadAgain {
+		err := m.patiently(ctx, conn, blockers{tables: []string{"terasocket.announcer"}}, func() error {
+			return m.inTransaction(ctx, conn, pgx.ReadCommitted, func(tx pgx.Tx) error {
+				_, err := tx.Exec(ctx, readAgain)
+				return err
+			})
+		})
+		if err != nil {
+			return fmt.Errorf("begin to read OpenTera's objects again: %w", err)
+		}
+	}
 	var said time.Time
 	var before, read int64 // fill counts by types: read is how many of the first type that is left
 	for {

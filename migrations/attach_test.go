@@ -57,6 +57,25 @@ func TestTriggerWasGone(t *testing.T) {
 	}
 }
 
+// All is read again when an operator knows that something was missed.
+func TestReadAgain(t *testing.T) {
+	t.Parallel()
+	m, url, conn := standingIn(t, standIn())
+	mustUp(t, m)
+	m.ReadAgain = true
+	var isRead bool
+	m.Progress = func(line string) { isRead = isRead || strings.HasSuffix(line, "still to read") }
+	mustUp(t, m)
+	if !isRead || !oneOn[bool](t, conn, "SELECT fill_type IS NULL FROM terasocket.announcer") {
+		t.Error("it was not read again, or not all of it")
+	}
+	execOn(t, dbtest.Conn(t, url), "BEGIN; LOCK TABLE terasocket.announcer IN EXCLUSIVE MODE")
+	m.LockTimeout = 100 * time.Millisecond
+	if _, err := m.Up(t.Context()); err == nil || !strings.Contains(err.Error(), "begin to read OpenTera's objects again: no lock within 100ms") {
+		t.Errorf("%v", err)
+	}
+}
+
 // A gateway that makes a trigger function anew at the same moment is no fault.
 func TestUpBesideAGateway(t *testing.T) {
 	t.Parallel()

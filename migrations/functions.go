@@ -113,8 +113,7 @@ func (m *Migrator) replace(ctx context.Context, conn *pgx.Conn, files []function
 
 // record says which functions there are now. By other formulas all is computed anew, before anything is announced.
 func record(ctx context.Context, tx pgx.Tx, e edition) error {
-	_, err := tx.Exec(ctx, `UPDATE terasocket.announcer SET fill_type = 'start', fill_id = 0
-		WHERE NOT EXISTS (SELECT FROM terasocket.functions f WHERE f.formulas = $1)`, e.formulas)
+	_, err := tx.Exec(ctx, readAgain+" WHERE NOT EXISTS (SELECT FROM terasocket.functions f WHERE f.formulas = $1)", e.formulas)
 	if err != nil {
 		return err
 	}

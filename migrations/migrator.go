@@ -23,6 +23,7 @@ const versionTable = "schema_migrations"
 type Migrator struct {
 	LockTimeout time.Duration // DefaultLockTimeout, unless changed before the first call
 	Progress    func(string)  // hears one line for people at each step, unless nil
+	ReadAgain   bool          // Up reads all objects again: somebody wrote past the triggers
 
 	files  scripts
 	config *pgx.ConnConfig

@@ -45,7 +45,10 @@ func (f migrateFlags) print(con *console, object any, text string, args ...any) 
 	return err
 }
 
-type migrateUp struct{ migrateFlags }
+type migrateUp struct {
+	migrateFlags
+	ReadAgain bool `name:"read-again" help:"Read all objects again: after a restore of data alone, or when somebody wrote with triggers disabled."`
+}
 
 // Run applies what is missing.
 func (c *migrateUp) Run(ctx context.Context, con *console) error {
@@ -53,6 +56,7 @@ func (c *migrateUp) Run(ctx context.Context, con *console) error {
 	if err != nil {
 		return err
 	}
+	m.ReadAgain = c.ReadAgain
 	m.Progress = func(line string) {
 		if !c.JSON {
 			_, _ = fmt.Fprintln(con.stderr, line)

@@ -71,6 +71,9 @@ func TestMigrateStatus(t *testing.T) {
 	if got := command(t.Context(), env, "migrate", "up"); got.code != 0 {
 		t.Errorf("%+v", got)
 	}
+	if got := command(t.Context(), env, "migrate", "up", "--read-again"); got.code != 0 || !strings.Contains(got.stderr, "still to read") {
+		t.Errorf("%+v", got)
+	}
 	if got := command(t.Context(), env, "migrate", "status"); !strings.HasSuffix(got.stdout, "functions: current\n") {
 		t.Errorf("%+v", got)
 	}
