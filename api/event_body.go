@@ -92,7 +92,7 @@ func publications(topic string, events []*anypb.Any) ([]access.Publication, erro
 		if !ok || name == "" {
 			return nil, &bodyError{"event has no type that begins with " + typeURL, i}
 		}
-		all[i] = access.Publication{Topic: topic, Type: name, Event: e.GetValue()}
+		all[i] = access.Publication{Topic: topic, Event: e}
 	}
 	return all, nil
 }

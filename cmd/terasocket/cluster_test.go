@@ -82,7 +82,7 @@ func (s *socket) readPresence() (string, error) {
 	case *pb.DeviceEvent:
 		return m.GetType().String() + " " + m.GetDeviceName(), nil
 	}
-	return "", fmt.Errorf("heard %s", e)
+	return "", fmt.Errorf("heard %s", describe(e))
 }
 
 // mustPresence reads presence events and compares them. Nothing else may come between them.

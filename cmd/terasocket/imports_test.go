@@ -16,7 +16,8 @@ var allowed = map[string][]string{
 	"terasocket/proto/opentera":      {},
 	"terasocket/proto/terasocket":    {},
 	"terasocket/proto/generate":      {},
-	"terasocket/proto/event":         {"terasocket/proto/opentera"},
+	"terasocket/proto/event":         {"terasocket/proto/opentera", "terasocket/proto/terasocket"},
+	"terasocket/eventlog":            {"terasocket/db", "terasocket/proto/event", "terasocket/access"},
 	"terasocket/db":                  {},
 	"terasocket/db/embedded":         {},
 	"terasocket/db/opentera":         {},
@@ -25,10 +26,10 @@ var allowed = map[string][]string{
 	"terasocket/access":              {"terasocket/proto/event", "terasocket/proto/opentera"},
 	"terasocket/ws":                  {"terasocket/access", "terasocket/proto/event", "terasocket/proto/opentera", "terasocket/proto/terasocket"},
 	"terasocket/api":                 {"terasocket/ws", "terasocket/access", "terasocket/proto/event", "terasocket/proto/opentera"},
-	"terasocket/presence":            {"terasocket/access"},
+	"terasocket/presence":            {"terasocket/access", "terasocket/proto/event"},
 	"terasocket/doctor":              {"terasocket/access", "terasocket/api", "terasocket/migrations"},
 	"terasocket/cmd/terasocket": {"terasocket/api", "terasocket/doctor", "terasocket/ws", "terasocket/presence", "terasocket/access", "terasocket/proto/event",
-		"terasocket/proto/opentera", "terasocket/proto/terasocket", "terasocket/db", "terasocket/db/embedded", "terasocket/db/opentera", "terasocket/migrations"},
+		"terasocket/proto/opentera", "terasocket/proto/terasocket", "terasocket/db", "terasocket/eventlog", "terasocket/db/embedded", "terasocket/db/opentera", "terasocket/migrations"},
 }
 
 // forbidden are imports from outside that would break a wall.
@@ -37,6 +38,7 @@ var forbidden = map[string]string{
 	"terasocket/proto/event": "github.com/jackc/pgx",
 	"terasocket/api":         "github.com/jackc/pgx",
 	"terasocket/db":          "github.com/gorilla/websocket",
+	"terasocket/eventlog":    "github.com/gorilla/websocket",
 	"terasocket/access":      "github.com/gorilla/websocket",
 	"terasocket/presence":    "github.com/gorilla/websocket",
 }

@@ -145,7 +145,7 @@ func TestAClientIsToldWhenTheLogDoesNotReachBack(t *testing.T) {
 		}
 		incomplete, ok := e.Message.(*terasocket.ReplayIncomplete)
 		if !ok || incomplete.GetOldestSeq() == 0 || e.Seq != cursor {
-			t.Errorf("resuming from %d: first comes %s", cursor, e)
+			t.Errorf("resuming from %d: first comes %s", cursor, describe(e))
 		}
 		name := fmt.Sprintf("after %d", cursor)
 		rename(t, pool, 1, name)

@@ -5,10 +5,8 @@ import (
 	"testing"
 	"time"
 
-
 	"terasocket/db/dbtest"
 	"terasocket/db/opentera"
-	"terasocket/presence"
 	"terasocket/proto/event"
 	pb "terasocket/proto/opentera"
 )
