@@ -73,12 +73,12 @@ func BenchmarkSend(b *testing.B) {
 	c := g.connect(b, "user?id=user_1_a")
 	g.deliver("open", user(1))
 	c.want("open") // the server knows too that it is open
-	e := change(2, "v", user(1))
-	out := g.rooms[user(1)].conns[0].out
+	to, f := target{g.rooms[user(1)].conns[0], event.Plain}, NewFrames(change(2, "v", user(1)))
+	out := to.conn.out
 	out.tryFunc = func(uintptr) bool { out.tried = len(out.try); return true } // a kernel that takes everything
 	b.ReportAllocs()
 	for b.Loop() {
-		if g.Dispatch(b.Context(), e) != 1 {
+		if !g.send(to, f) {
 			b.Fatal("not delivered")
 		}
 	}

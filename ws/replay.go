@@ -54,9 +54,11 @@ func (r *resumer) catchUp(ctx context.Context, c *Conn) error {
 // viewOf is what the principal of c could see at its cursor; nil if the log does not reach back that far.
 func (r *resumer) viewOf(ctx context.Context, c *Conn) (view *access.View, oldest uint64, err error) {
 	// Aliases are known as of the dispatcher's position. It may still be behind the one where live events begin.
-	moment, last, err := r.hub.reach(ctx, c.from)
+	waitCtx, cancel := context.WithTimeout(ctx, c.OutageWait)
+	moment, last, err := r.hub.reach(waitCtx, c.from)
+	cancel()
 	if err != nil {
-		return nil, 0, err
+		return nil, 0, fmt.Errorf("wait for the dispatcher: %w", err)
 	}
 	p := c.Identity.Principal
 	past, err := again(ctx, c, func() ([]event.Event, error) { return r.log.RightsSince(ctx, p, c.Since, last) })
@@ -88,13 +90,13 @@ func (c *Conn) tellIncomplete(ctx context.Context, oldest uint64) error {
 	return c.sendReplayed(ctx, NewFrames(&e))
 }
 
-// again asks until there is an answer, for OutageWait at most: an outage of the database closes no socket. ErrUnusable is
-// not asked again.
+// again asks until there is an answer, for OutageWait at most: an outage of the database closes no socket. After ErrUnusable
+// and ErrBroken there will be none.
 func again[T any](ctx context.Context, c *Conn, question func() (T, error)) (T, error) {
 	var pause backoff
 	for began := time.Now(); ; {
 		answer, err := question()
-		if err == nil || ctx.Err() != nil || errors.Is(err, ErrUnusable) {
+		if err == nil || ctx.Err() != nil || errors.Is(err, ErrUnusable) || errors.Is(err, ErrBroken) {
 			return answer, err
 		}
 		if time.Since(began) > c.OutageWait {

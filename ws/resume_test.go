@@ -189,6 +189,7 @@ func TestResumeThatFailsClosesWith1011(t *testing.T) {
 		"rights":            {changes(3, user(7)), "rights", errors.New("down"), time.Millisecond},
 		"page":              {changes(3, user(7)), "page", errors.New("down"), time.Millisecond},
 		"page, for ever":    {changes(3, user(7)), "page", fmt.Errorf("read: %w", ErrUnusable), time.Hour},
+		"another past":      {changes(3, user(7)), "page", ErrBroken, time.Hour},
 		"rights, for ever":  {changes(3, user(7)), "rights", fmt.Errorf("read: %w", ErrUnusable), time.Hour},
 		"cannot be encoded": {[]event.Event{*change(1, "1"), broken}, "", nil, time.Hour},
 	} {
@@ -205,6 +206,14 @@ func TestResumeThatFailsClosesWith1011(t *testing.T) {
 			g.connect(t, "user?id=user_7_a&since=1").wantClose(CloseInternal)
 		})
 	}
+}
+
+// The dispatcher is behind, and stays there: nobody waits for it for ever.
+func TestResumeThatTheDispatcherDoesNotReach(t *testing.T) {
+	t.Parallel()
+	log := &tape{events: changes(3, user(7))}
+	g := log.gateway(t, func(h *Handler) { h.Limits.OutageWait = time.Millisecond })
+	g.connect(t, "user?id=user_7_a&since=1").wantClose(CloseInternal)
 }
 
 // An outage of the database closes no socket that resumes: it is asked again.
