@@ -1,7 +1,9 @@
 package migrations_test
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"terasocket/db/dbtest"
@@ -87,7 +89,7 @@ func TestFirstFillIsStoppedInTheMiddle(t *testing.T) {
 	}
 	step := one[string](f, "SELECT concat_ws(' ', fill_type, fill_id) FROM terasocket.announcer")
 	execOn(t, f.teller, lock+"SELECT terasocket.fill(100)")
-	f.exec("SELECT pg_terminate_backend($1::text::integer, 10000)", f.teller.PgConn().PID())
+	f.exec(fmt.Sprintf("SELECT pg_terminate_backend(%d, 10000)", f.teller.PgConn().PID()))
 	f.teller = dbtest.Conn(t, f.url)
 	mustEqual(t, "after a crash", one[string](f, "SELECT concat_ws(' ', fill_type, fill_id) FROM terasocket.announcer"), step)
 	f.exec(moveTo4 + "; UPDATE t_users_users_groups SET deleted_at = now() WHERE id_user = 9; DELETE FROM t_tests_invitations; UPDATE t_participants SET participant_name = 'x' WHERE id_participant = 100400")
@@ -124,9 +126,11 @@ func TestMissedWriters(t *testing.T) {
 			after = *last
 		}
 	}
+	f.exec("UPDATE t_devices SET device_enabled = true")
+	f.skip()
 	mustEqual(t, "before", look("user", 7)+look("participant", 1000)+look("device", 1000), 0)
 	f.exec("SET session_replication_role = replica")
-	f.exec("UPDATE t_users_users_groups SET deleted_at = now() WHERE id_user = 9; UPDATE t_users SET user_enabled = false WHERE id_user = 10; DELETE FROM t_devices WHERE id_device = (SELECT max(id_device) FROM t_devices); " +
+	f.exec("UPDATE t_users_users_groups SET deleted_at = now() WHERE id_user = 9; UPDATE t_users SET user_enabled = false WHERE id_user = 10; DELETE FROM t_devices WHERE id_device = (SELECT max(id_device) FROM t_devices WHERE deleted_at IS NULL); " +
 		"UPDATE t_participants SET deleted_at = now() WHERE id_participant = 1")
 	f.exec("SET session_replication_role = origin")
 	mustEqual(t, "captured", len(f.changes()), 0)
@@ -136,15 +140,13 @@ func TestMissedWriters(t *testing.T) {
 	f.announce()
 	mustEqual(t, "devices", look("device", 1000), 1)
 	f.announce()
-	var who []string
+	rights := 0
 	for _, line := range f.told() {
-		if line != "Settled" {
-			who = append(who, line[:len("Rights user 9 ")])
+		if strings.HasPrefix(line, "Rights ") {
+			rights++
 		}
 	}
-	if len(who) < 4 || who[0] != "Rights user 9 " && who[0] != "Rights user 10" {
-		t.Errorf("told %q", who)
-	}
+	mustEqual(t, "rights rows", rights, 4)
 	mustEqual(t, "afterwards", look("user", 7)+look("participant", 7)+look("device", 1000), 0)
 	mustEqual(t, "who is disabled", one[int](f, "SELECT count(*) FROM terasocket.holdings WHERE kind = 'user' AND id = 10 OR kind = 'participant' AND id = 1"), 0)
 }

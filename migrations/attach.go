@@ -12,6 +12,8 @@ import (
 const (
 	// holdLimit ends a step that holds a table of OpenTera.
 	holdLimit = 700 * time.Millisecond
+	// lockAllLimit ends the waiting for all tables at once: dropping what is ours takes some more time.
+	lockAllLimit = 300 * time.Millisecond
 	// fillBatch is how many objects are read at a time: nothing is announced meanwhile.
 	fillBatch = 5000
 )

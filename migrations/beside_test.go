@@ -13,7 +13,7 @@ import (
 	"terasocket/migrations"
 )
 
-// On a database of a hospital, writers beside `migrate up` wait for less than a second, and none fails.
+// On a database of a hospital, writers beside `migrate up` wait for no lock for a second, and none fails.
 func TestWritersBesideUp(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
@@ -52,6 +52,7 @@ func besideUp(t testing.TB, sessions int) {
 	var wg sync.WaitGroup
 	for i, statement := range beside {
 		client := dbtest.Conn(t, url)
+		execOn(t, client, "SET lock_timeout = '1s'") // which tells waiting from a machine that is busy
 		wg.Go(func() { longest[i], failures[i] = again(t.Context(), client, statement, stop) })
 	}
 	m, err := migrations.New(t.Context(), url)
@@ -69,16 +70,13 @@ func besideUp(t testing.TB, sessions int) {
 	}
 	close(stop)
 	wg.Wait()
-	t.Logf("up %s, all %s; longest waits %s; down %d, %v", up, time.Since(start), longest, n, downErr)
+	t.Logf("up %s, all %s; slowest %s; down %d, %v", up, time.Since(start), longest, n, downErr)
 	if upErr != nil || againErr != nil {
 		t.Errorf("up: %v; %v", upErr, againErr)
 	}
 	for i, err := range failures {
 		if err != nil {
 			t.Errorf("%s: %v", beside[i], err)
-		}
-		if longest[i] > time.Second {
-			t.Errorf("%s has taken %s", beside[i], longest[i])
 		}
 	}
 }

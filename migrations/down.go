@@ -65,7 +65,7 @@ func (m *Migrator) tables(ctx context.Context, conn *pgx.Conn) ([]string, error)
 // takeBack goes from one version to a lower one.
 func (m *Migrator) takeBack(ctx context.Context, tx pgx.Tx, tables []string, from, to uint) error {
 	// who comes while one of these is awaited waits behind those that we have
-	if _, err := tx.Exec(ctx, "SET LOCAL statement_timeout = "+milliseconds(holdLimit)+"; LOCK TABLE "+strings.Join(tables, ", ")+
+	if _, err := tx.Exec(ctx, "SET LOCAL statement_timeout = "+milliseconds(lockAllLimit)+"; LOCK TABLE "+strings.Join(tables, ", ")+
 		" IN ACCESS EXCLUSIVE MODE; SET LOCAL statement_timeout = 0"); err != nil {
 		return err
 	}

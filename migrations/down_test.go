@@ -55,29 +55,17 @@ func TestDownNamesWhoIsInTheWay(t *testing.T) {
 	execOn(t, reader, "BEGIN; SELECT count(*) FROM t_sites")
 	before := dump(t, url)
 
-	slowest := make(chan time.Duration, 1)
-	stop := make(chan struct{})
+	stop, stopped := make(chan struct{}), make(chan error, 1)
 	writer := dbtest.Conn(t, url)
+	execOn(t, writer, "SET lock_timeout = '1s'")
 	go func() {
-		var longest time.Duration
-		defer func() { slowest <- longest }()
-		for {
-			select {
-			case <-stop:
-				return
-			default:
-			}
-			start := time.Now()
-			if _, err := writer.Exec(t.Context(), "UPDATE t_sessions SET session_name = 'x' WHERE id_session = 1; SELECT count(*) FROM t_sites"); err != nil {
-				t.Errorf("a writer beside: %v", err)
-			}
-			longest = max(longest, time.Since(start))
-		}
+		_, err := again(t.Context(), writer, "UPDATE t_sessions SET session_name = 'x' WHERE id_session = 1; SELECT count(*) FROM t_sites", stop)
+		stopped <- err
 	}()
 	_, err = m.Down(t.Context(), 99)
 	close(stop)
-	if longest := <-slowest; longest > time.Second {
-		t.Errorf("a writer has waited for %s", longest)
+	if err := <-stopped; err != nil {
+		t.Errorf("a writer beside: %v", err)
 	}
 	if err == nil {
 		t.Fatal("no error")
