@@ -15,7 +15,7 @@ import (
 //
 // It is the live rule replayed: what the principal held at the cursor is what it held where live events begin, less what
 // Rights events gave since, plus what they took; from there it moves on with the events. A body goes to whoever saw the
-// object then and sees it now, a delete to whoever saw the object before.
+// object then and sees it now, a delete to everybody else who saw the object before.
 func (r *resumer) catchUp(ctx context.Context, c *Conn) error {
 	view, oldest, err := r.viewOf(ctx, c)
 	if err != nil {
@@ -156,8 +156,8 @@ func (c *Conn) hearsLater(f *Frames, view *access.View) event.Form {
 		return form
 	case sees: // it was superadmin then
 		return f.event.FormFor(!isSoftDelete, view.Satisfies(former, access.Former), false)
-	case isSoftDelete && f.event.HasDelete():
-		return event.Delete
+	case f.event.HasDelete() && view.Satisfies(former, access.Former):
+		return event.Delete // it saw the object then, and may not keep what it knows of it
 	}
 	return event.None
 }
