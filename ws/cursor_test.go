@@ -67,27 +67,34 @@ func TestCursors(t *testing.T) {
 // A cursor never says less than where live events begin, nor is it sent before the end of a replay.
 func TestCursorsAreNotBehind(t *testing.T) {
 	t.Parallel()
-	log := &tape{}
+	goOn := make(chan struct{})
+	log := &tape{events: changes(9, user(7)), before: func(question string) error {
+		if question == "page" {
+			<-goOn
+		}
+		return nil
+	}}
 	g := log.gateway(t, nil)
-	log.announce(changes(9, user(7))...)
+	sendAll := func(seq uint64) {
+		g.Hub.mu.Lock()
+		defer g.Hub.mu.Unlock()
+		for c := range g.conns {
+			c.sendIfQuiet(cursorFrames(seq))
+			c.sendIfQuiet(cursorFrames(seq))
+		}
+	}
 	c := g.connect(t, "user?id=user_7_a&since=0")
 	c.wantCursor(9)
-	g.Hub.mu.Lock()
-	var server *Conn
-	for s := range g.conns {
-		server = s
-	}
-	g.Hub.mu.Unlock()
 	g.play(5)
-	server.sendIfQuiet(cursorFrames(5))
-	server.sendIfQuiet(cursorFrames(8))
-	server.sendIfQuiet(cursorFrames(9))
+	sendAll(8)
+	sendAll(9)
 	c.wantCursor(9)
-	server.mu.Lock()
-	server.resuming = true
-	server.mu.Unlock()
-	server.sendIfQuiet(cursorFrames(10))
-	server.goLive()
+	g.play(9)
+	resuming := g.connect(t, "user?id=user_7_b&since=8")
+	sendAll(10)
+	c.wantCursor(9)
+	close(goOn)
 	g.tell(message("live", keysOf(user(7))))
-	c.want("live")
+	c.hears("cursor 10", "cursor 10", "live")
+	resuming.hears("9", "cursor 9", "live")
 }

@@ -286,10 +286,10 @@ func TestEncodingOfASocket(t *testing.T) {
 			}
 			g.dispatch(change(77, "v", device(3)))
 			c := &client{ws, t}
-			if strings.Contains(tc.query, "since") {
-				c.wantCursor(0)
-			}
 			f := c.next()
+			for strings.HasPrefix(f.heard(), "cursor ") || strings.HasPrefix(f.heard(), "incomplete ") {
+				f = c.next()
+			}
 			if f.opcode != tc.opcode || f.value() != "v" || (f.event.GetHeader().GetSeq() == 77) != tc.seq {
 				t.Errorf("opcode %d, value %q, seq %d", f.opcode, f.value(), f.event.GetHeader().GetSeq())
 			}
