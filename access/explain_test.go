@@ -130,7 +130,7 @@ func TestExplainErrors(t *testing.T) {
 	}
 	f.do(fmt.Sprintf("DELETE FROM terasocket.events WHERE seq = %d", last+1))
 	missing("trimmed", last+1, fmt.Sprintf("event %d is not in the log any more: the oldest held is %d", last+1, last+2))
-	f.do(fmt.Sprintf("UPDATE terasocket.events SET seq = seq + 7 WHERE seq = %d", last+3), fmt.Sprintf("UPDATE terasocket.announcer SET last_seq = %d", last+10))
+	f.do(fmt.Sprintf("UPDATE terasocket.events SET seq = seq + 7 WHERE seq = %d", last+3), fmt.Sprintf("UPDATE terasocket.announcements SET last_seq = %d", last+10))
 	missing("between epochs", last+5, fmt.Sprintf("event %d is not in the log: no event has that number (the log holds %d to %d)", last+5, last+2, last+10))
 	missing("in the future", last+11, fmt.Sprintf("there never was an event %d: the last one is %d", last+11, last+10))
 	missing("below all", -1, fmt.Sprintf("there never was an event -1: the last one is %d", last+10))

@@ -179,7 +179,7 @@ func TestAGatewayThatDoesNotListenDoesNotAnnounce(t *testing.T) {
 // The memory of announcements is made anew while the gateway runs: an epoch begins, and with it everybody.
 func TestTheMemoryIsFilledAgain(t *testing.T) {
 	g := setup(t, options{})
-	g.exec("UPDATE terasocket.announcer SET fill_type = 'start', fill_id = 0")
+	g.exec("UPDATE terasocket.filling SET fill_type = 'start', fill_id = 0")
 	g.publish(g.pool, "makes it announce")
 	g.mustBreak()
 	g.publish(g.pool, "after")

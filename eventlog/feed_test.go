@@ -320,7 +320,7 @@ func TestADatabaseErrorMovesNothing(t *testing.T) {
 // append adds a row to the log as announce() would.
 func (g *gateway) append(typeName, objectType, body string) {
 	g.t.Helper()
-	g.exec(`WITH a AS (UPDATE terasocket.announcer SET last_seq = last_seq + 1 RETURNING last_seq, announcement)
+	g.exec(`WITH a AS (UPDATE terasocket.announcements SET last_seq = last_seq + 1 WHERE announcement = (SELECT max(announcement) FROM terasocket.announcements) RETURNING last_seq, announcement)
 		INSERT INTO terasocket.events (seq, announcement, at, topic, type, object_type, object_id, body)
 		SELECT last_seq, announcement, now(), '', $1, nullif($2, ''), 1, $3::jsonb FROM a`, typeName, objectType, body)
 }
@@ -348,7 +348,7 @@ func TestARowThatIsNoEventIsRefusedAndItsNeighboursGoOn(t *testing.T) {
 // begins knows only one.
 func TestTheBeginningIsSettled(t *testing.T) {
 	g := setup(t, options{})
-	g.exec("UPDATE terasocket.announcer SET is_settled = false")
+	g.exec("UPDATE terasocket.announcements SET is_settled = false")
 	other := run(t, g.url, g.pool, options{silent: true})
 	short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()

@@ -78,7 +78,7 @@ func TestNothingIsReachedAcrossAFill(t *testing.T) {
 	g := setup(t, options{})
 	g.publish(g.pool, "1")
 	g.mustHear("1")
-	g.exec("UPDATE terasocket.announcer SET fill_type = 'start', fill_id = 0")
+	g.exec("UPDATE terasocket.filling SET fill_type = 'start', fill_id = 0")
 	g.publish(g.pool, "makes it announce")
 	g.mustBreak()
 	g.mustReach("before", g.seqOf("1"), false)

@@ -19,7 +19,7 @@ func (g *gateway) fillLog(n int) {
 	g.exec(`WITH a AS (SELECT last_seq FROM terasocket.announcer)
 		INSERT INTO terasocket.events (seq, announcement, at, topic, type, body)
 		SELECT last_seq + i, 1, now(), 't', 'opentera.protobuf.UserEvent', '{}' FROM a, generate_series(1, $1::int) i`, n)
-	g.exec("UPDATE terasocket.announcer SET last_seq = last_seq + $1", n)
+	g.exec("UPDATE terasocket.announcements SET last_seq = last_seq + $1", n)
 }
 
 func (g *gateway) mustHold(n int) {
@@ -57,7 +57,7 @@ func TestTrim(t *testing.T) {
 
 	// seqs jump from epoch to epoch: rows are counted all the same
 	g.newEpoch()
-	g.exec("UPDATE terasocket.announcer SET is_settled = true")
+	g.exec("UPDATE terasocket.announcements SET is_settled = true")
 	g.fillLog(200)
 	held := scan[int64](g, "SELECT count(*) FROM terasocket.events")
 	trim(0, time.Hour, held)

@@ -108,17 +108,22 @@ CREATE TABLE terasocket.aliases (
 CREATE INDEX aliases_object ON terasocket.aliases (object_type, id);
 COMMENT ON TABLE terasocket.aliases IS 'a tag such as service:5 stands for those who see that object';
 
--- The announcer's memory. The lock of this table is held by who announces.
-CREATE TABLE terasocket.announcer (
-    one           boolean     PRIMARY KEY DEFAULT true CHECK (one),
-    last_seq      bigint      NOT NULL DEFAULT 0,
-    announcement  bigint      NOT NULL DEFAULT 0,
-    snapshot      pg_snapshot,                    -- of the last announcement that left nothing over; null: none yet
-    is_settled    boolean     NOT NULL DEFAULT true,   -- no rights were announced since the last Settled row
-    fill_type     text        DEFAULT 'start',    -- what fill() does next; null: all is filled
-    fill_id       bigint      NOT NULL DEFAULT 0
+-- One row for each announcement; the newest is the announcer's memory. Rows are only added, and taken away at the old end:
+-- an old snapshot (a dump) keeps dead rows alive, and nobody meets them.
+CREATE TABLE terasocket.announcements (
+    announcement  bigint       PRIMARY KEY,
+    last_seq      bigint       NOT NULL,
+    snapshot      pg_snapshot,                  -- of the last announcement that left nothing over; null: none yet
+    is_settled    boolean      NOT NULL         -- no rights were announced since the last Settled row
 );
-INSERT INTO terasocket.announcer DEFAULT VALUES;
+INSERT INTO terasocket.announcements VALUES (0, 0, NULL, true);
+
+CREATE TABLE terasocket.filling (
+    one        boolean PRIMARY KEY DEFAULT true CHECK (one),
+    fill_type  text    DEFAULT 'start',         -- what fill() does next; null: all is filled
+    fill_id    bigint  NOT NULL DEFAULT 0
+);
+INSERT INTO terasocket.filling DEFAULT VALUES;
 
 -- An object that is looked at in an announcement.
 CREATE TYPE terasocket.touch AS (

@@ -83,7 +83,7 @@ func TestFirstFillIsStoppedInTheMiddle(t *testing.T) {
 	f := setup(t)
 	manyParticipants(f, 500)
 	f.announce()
-	f.exec("UPDATE terasocket.announcer SET fill_type = 'start', fill_id = 0")
+	f.exec("UPDATE terasocket.filling SET fill_type = 'start', fill_id = 0")
 	for range 4 {
 		execOn(t, f.teller, lock+"SELECT terasocket.fill(100); COMMIT")
 	}

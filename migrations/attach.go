@@ -49,7 +49,7 @@ func (m *Migrator) attach(ctx context.Context, conn *pgx.Conn) error {
 }
 
 // readAgain has fill begin anew.
-const readAgain = "UPDATE terasocket.announcer SET fill_type = 'start', fill_id = 0"
+const readAgain = "UPDATE terasocket.filling SET fill_type = 'start', fill_id = 0"
 
 // missed has all objects read again when a table is not watched: nobody knows what was missed.
 func missed(ctx context.Context, tx pgx.Tx, table string) error {

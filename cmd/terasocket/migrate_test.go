@@ -56,7 +56,7 @@ func TestMigrateStatus(t *testing.T) {
 	}
 	conn := dbtest.Conn(t, url)
 	for _, step := range []struct{ sql, want string }{
-		{"UPDATE terasocket.announcer SET fill_type = 'start'", "functions: current, but not all objects are read: run `terasocket migrate up`\n"},
+		{"UPDATE terasocket.filling SET fill_type = 'start'", "functions: current, but not all objects are read: run `terasocket migrate up`\n"},
 		{"DROP INDEX terasocket_t_assets_id_session", "functions: current, but indexes are missing (1): run `terasocket migrate up`\n"},
 		{"DROP TRIGGER terasocket_update ON t_sites", "functions: current, but triggers are missing (1): run `terasocket migrate up`\n"},
 		{"UPDATE terasocket.functions SET hash = 'x'", "functions: different: those of another binary, `terasocket migrate up` puts this one's there\n"},

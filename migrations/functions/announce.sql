@@ -34,7 +34,7 @@ BEGIN
     IF picked = '{}' AND a.is_settled THEN
         RETURN;   -- nothing new
     ELSIF EXISTS (SELECT FROM unnest(picked) c WHERE c.what = 'everything') THEN
-        UPDATE terasocket.announcer SET fill_type = 'start', fill_id = 0;
+        UPDATE terasocket.filling SET fill_type = 'start', fill_id = 0;
         RETURN;
     END IF;
     IF more THEN
@@ -55,9 +55,7 @@ BEGIN
     FROM   unnest(rows) r;
     announced := cardinality(rows);
     last_seq := a.last_seq + announced;
-    UPDATE terasocket.announcer
-    SET    last_seq = announce.last_seq, announcement = a.announcement + 1, is_settled = a.is_settled,
-           snapshot = CASE WHEN announce.more THEN a.snapshot ELSE pg_current_snapshot() END;
+    PERFORM terasocket.note_announcement(a.announcement + 1, last_seq, CASE WHEN more THEN a.snapshot ELSE pg_current_snapshot() END, a.is_settled);
     IF announced > 0 AND pg_notification_queue_usage() < 0.5 THEN
         PERFORM pg_notify('terasocket_log', '{"seq": ' || last_seq || CASE WHEN octet_length(pg_current_snapshot()::text) < 7000
             THEN ', "snapshot": "' || pg_current_snapshot() || '"}' ELSE '}' END);

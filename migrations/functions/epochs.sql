@@ -29,7 +29,7 @@ BEGIN
     INTO   begins FROM terasocket.announcer a;
     INSERT INTO terasocket.epochs (begin, old_end, reason, system_identifier, timeline, started_at, database, log)
     SELECT begins, old_end, begin_epoch.reason, s.* FROM terasocket.this_server() s;
-    UPDATE terasocket.announcer SET last_seq = begins, snapshot = NULL;
+    PERFORM terasocket.note_announcement(a.announcement + 1, begins, NULL, a.is_settled) FROM terasocket.announcer a;
     -- the last hundred are enough to answer any cursor whose events are held
     DELETE FROM terasocket.epochs e WHERE e.begin < (SELECT o.begin FROM terasocket.epochs o ORDER BY o.begin DESC OFFSET 100 LIMIT 1);
     RETURN begins;
@@ -54,7 +54,7 @@ BEGIN
         RETURN terasocket.begin_epoch('installed', last_seen);
     ELSIF e.system_identifier <> s.system_identifier OR e.log <> s.log OR e.timeline <> s.timeline THEN
         PERFORM terasocket.forget_the_past();
-        UPDATE terasocket.announcer SET fill_type = 'start', fill_id = 0;   -- it may be a part of a dump
+        UPDATE terasocket.filling SET fill_type = 'start', fill_id = 0;   -- it may be a part of a dump
         RETURN terasocket.begin_epoch(CASE WHEN e.system_identifier <> s.system_identifier THEN 'another server'
             WHEN e.log <> s.log THEN 'another log' ELSE 'another timeline' END, last_seen);
     ELSIF e.database <> s.database THEN   -- a copy of files: whole
@@ -64,7 +64,7 @@ BEGIN
         RETURN terasocket.begin_epoch('the server was started again', last_seen);
     END IF;
     PERFORM terasocket.forget_the_past();
-    UPDATE terasocket.announcer SET fill_type = 'start', fill_id = 0;
+    UPDATE terasocket.filling SET fill_type = 'start', fill_id = 0;
     RETURN terasocket.begin_epoch('the log was restored into this database', last_seen);
 END $$;
 

@@ -31,7 +31,7 @@ BEGIN
             DELETE FROM terasocket.changes c WHERE c.what NOT IN ('message', 'presence', 'kick');
         END IF;
         TRUNCATE terasocket.told, terasocket.holdings, terasocket.aliases, terasocket.set_aside;
-        UPDATE terasocket.announcer SET fill_type = steps[1], fill_id = 0;
+        UPDATE terasocket.filling SET fill_type = steps[1], fill_id = 0;
         RETURN terasocket.left_to_fill(steps, 0);
     END IF;
     room := batch;
@@ -55,12 +55,13 @@ BEGIN
         a.fill_type := steps[array_position(steps, a.fill_type) + 1];
         a.fill_id := 0;
         IF a.fill_type IS NULL THEN
-            UPDATE terasocket.announcer SET fill_type = NULL, fill_id = 0, is_settled = true;
+            UPDATE terasocket.filling SET fill_type = NULL, fill_id = 0;
+            PERFORM terasocket.note_announcement(a.announcement + 1, a.last_seq, NULL, true);
             PERFORM terasocket.begin_epoch('filled', 0);
             RETURN 0;
         END IF;
     END LOOP;
-    UPDATE terasocket.announcer SET fill_type = a.fill_type, fill_id = ids[cardinality(ids)];
+    UPDATE terasocket.filling SET fill_type = a.fill_type, fill_id = ids[cardinality(ids)];
     RETURN terasocket.left_to_fill(steps, array_position(steps, a.fill_type));
 END $$;
 

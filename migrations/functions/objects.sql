@@ -162,5 +162,5 @@ BEGIN
         END IF;
     END LOOP;
     PERFORM terasocket.consume(picked, picked, true);
-    UPDATE terasocket.announcer SET last_seq = greatest(a.last_seq, (SELECT max(e.seq) FROM terasocket.events e)), announcement = a.announcement + 1, is_settled = false;
+    PERFORM terasocket.note_announcement(a.announcement + 1, greatest(a.last_seq, (SELECT max(e.seq) FROM terasocket.events e)), a.snapshot, false);
 END $$;
