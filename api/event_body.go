@@ -78,7 +78,7 @@ func checkCount(n int) error {
 	return nil
 }
 
-// publications takes each message out of its Any. What is in it, the database checks.
+// publications are the events with their topic. What is in them, the database checks.
 func publications(topic string, events []*anypb.Any) ([]access.Publication, error) {
 	if topic == "" {
 		return nil, &bodyError{"header has no topic", -1}

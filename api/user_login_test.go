@@ -383,7 +383,7 @@ func TestUserLogout(t *testing.T) {
 	if id, err := h.api.Door.Tokens.Redeem(t.Context(), access.User, secret); err == nil {
 		t.Errorf("a URL from before the logout lets %v in", id)
 	}
-	if n := value[int](h, `SELECT count(*) FROM terasocket.events WHERE type = 'opentera.protobuf.ServerCommand' AND object_type = 'user' AND object_id = $1`, userID); n != 1 {
+	if n := logged[int](h, `SELECT count(*) FROM terasocket.events WHERE type = 'terasocket.Kick' AND object_type = 'user' AND object_id = $1`, userID); n != 1 {
 		t.Errorf("%d kicks", n)
 	}
 	h.get("/api/user/users/online", token(other)).must(200, "[]") // only the token that was shown
