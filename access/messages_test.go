@@ -248,6 +248,7 @@ func TestMessageAudienceIsWhoSeesIt(t *testing.T) {
 				statements = append(statements, link(i, r.any("t_devices"), r.any("t_participants"), []string{"NULL", "NULL", "NULL", "now()"}[r.IntN(4)]))
 			}
 			f.do(statements...)
+			f.announce() // aliases are what was announced
 			f.do("CREATE TEMP TABLE sees AS SELECT * FROM vis.sees", "CREATE TEMP TABLE lists AS SELECT * FROM vis.lists_session")
 			seen := 0
 			compare := func(message string, body fields, users, participants, devices string) {
