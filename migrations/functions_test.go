@@ -65,7 +65,7 @@ func TestFunctionsOfBeforeAreDropped(t *testing.T) {
 	left := oneOn[string](t, conn, `SELECT string_agg(n, ' ' ORDER BY n) FROM (SELECT proname::text FROM pg_proc WHERE pronamespace = 'terasocket'::regnamespace
 		UNION ALL SELECT relname FROM pg_class WHERE relnamespace = 'terasocket'::regnamespace AND relkind = 'v'
 		UNION ALL SELECT tgname FROM pg_trigger WHERE tgname IN ('mine', 'terasocket_old', 'terasocket_update')) x (n)`)
-	mustEqual(t, "left", left, "attach_table capture_t_sessions capture_t_sites capture_tables fill keys missing_triggers terasocket_update terasocket_update wanted_indexes")
+	mustEqual(t, "left", left, "announcer attach_table capture_t_sessions capture_t_sites capture_tables fill keys missing_triggers terasocket_update terasocket_update wanted_indexes")
 }
 
 // What is not ours keeps a function of before from being dropped: nothing changes, and the error names it.

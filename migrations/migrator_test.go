@@ -192,7 +192,7 @@ func TestFailedMigrationLeavesNothing(t *testing.T) {
 		name, obstacle, remove string
 		applied                int
 	}{
-		{"table of 0001", "CREATE SCHEMA terasocket; CREATE TABLE terasocket.announcer ()", "DROP TABLE terasocket.announcer", 0},
+		{"table of 0001", "CREATE SCHEMA terasocket; CREATE TABLE terasocket.filling ()", "DROP TABLE terasocket.filling", 0},
 		{"table of 0002", "CREATE SCHEMA terasocket; CREATE TABLE terasocket.more ()", "DROP TABLE terasocket.more", 1},
 		{"function", "CREATE SCHEMA terasocket; CREATE VIEW terasocket.v AS SELECT 1 AS one; CREATE FUNCTION terasocket.fill(batch integer) RETURNS SETOF terasocket.v LANGUAGE sql AS 'SELECT 1'; " +
 			"CREATE VIEW public.mine AS SELECT * FROM terasocket.fill(1)", "DROP VIEW mine", 2},

@@ -20,9 +20,9 @@ func standIn() fstest.MapFS {
 				applied_at timestamptz NOT NULL DEFAULT clock_timestamp());
 			CREATE TABLE terasocket.changes (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, what text);
 			CREATE TABLE terasocket.events (seq bigint PRIMARY KEY);
-			CREATE TABLE terasocket.announcer (one boolean PRIMARY KEY DEFAULT true, fill_type text DEFAULT 'start', fill_id bigint, todo integer NOT NULL DEFAULT 0);
-			INSERT INTO terasocket.announcer DEFAULT VALUES`),
-		"0001_log.down.sql":  file("DROP TABLE terasocket.announcer, terasocket.events, terasocket.changes, terasocket.functions"),
+			CREATE TABLE terasocket.filling (one boolean PRIMARY KEY DEFAULT true, fill_type text DEFAULT 'start', fill_id bigint, todo integer NOT NULL DEFAULT 0);
+			INSERT INTO terasocket.filling DEFAULT VALUES`),
+		"0001_log.down.sql":  file("DROP TABLE terasocket.filling, terasocket.events, terasocket.changes, terasocket.functions"),
 		"0002_more.up.sql":   file("CREATE TABLE terasocket.more (id integer PRIMARY KEY)"),
 		"0002_more.down.sql": file("DROP TABLE terasocket.more"),
 		"functions/attach.sql": file(`
@@ -41,10 +41,11 @@ func standIn() fstest.MapFS {
 			CREATE OR REPLACE FUNCTION terasocket.wanted_indexes() RETURNS TABLE (index_name text, statement text) LANGUAGE sql AS
 				$$ SELECT 'terasocket_t_sessions_name', 'CREATE INDEX CONCURRENTLY terasocket_t_sessions_name ON OPENTERA.t_sessions (session_name)'
 				   WHERE to_regclass('OPENTERA.terasocket_t_sessions_name') IS NULL $$`),
-		"functions/keys.sql": file("CREATE OR REPLACE FUNCTION terasocket.keys() RETURNS integer LANGUAGE sql AS 'SELECT 1'"),
+		"functions/announcer.sql": file("CREATE OR REPLACE VIEW terasocket.announcer AS SELECT fill_type, todo FROM terasocket.filling"),
+		"functions/keys.sql":      file("CREATE OR REPLACE FUNCTION terasocket.keys() RETURNS integer LANGUAGE sql AS 'SELECT 1'"),
 		"functions/fill.sql": file(`
 			CREATE OR REPLACE FUNCTION terasocket.fill(batch integer) RETURNS bigint LANGUAGE sql AS
-				$$ UPDATE terasocket.announcer SET todo = CASE WHEN fill_type = 'start' THEN 2 ELSE greatest(todo - 1, 0) END,
+				$$ UPDATE terasocket.filling SET todo = CASE WHEN fill_type = 'start' THEN 2 ELSE greatest(todo - 1, 0) END,
 					fill_type = CASE WHEN fill_type = 'start' OR todo > 1 THEN 'site' END RETURNING todo $$`),
 	}
 }
