@@ -348,13 +348,15 @@ func TestARowThatIsNoEventIsRefusedAndItsNeighboursGoOn(t *testing.T) {
 // begins knows only one.
 func TestTheBeginningIsSettled(t *testing.T) {
 	g := setup(t, options{})
-	g.exec("UPDATE terasocket.announcements SET is_settled = false")
 	other := run(t, g.url, g.pool, options{silent: true})
+	release := g.holdAnnouncements("filling")
+	g.exec("UPDATE terasocket.announcements SET is_settled = false WHERE last_seq > 0")
 	short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	if _, err := other.feed.Begin(short); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("it began: %v", err)
 	}
+	release()
 	g.publish(g.pool, "settles it")
 	heard := g.hear("Settled")
 	other.begin()

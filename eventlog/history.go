@@ -99,8 +99,12 @@ func (h *History) RightsSince(ctx context.Context, p access.Principal, since, un
 func (h *History) Standing(ctx context.Context, p access.Principal) (s access.Standing, err error) {
 	ctx, cancel := context.WithTimeout(ctx, statementLimit)
 	defer cancel()
-	if err := h.pool.QueryRow(ctx, standingSQL, p.Kind.String(), p.ID).Scan(&s.Epoch, &s.Seq, &s.Tags); err != nil {
+	var isFilled bool
+	if err := h.pool.QueryRow(ctx, standingSQL, p.Kind.String(), p.ID).Scan(&s.Epoch, &s.Seq, &isFilled, &s.Tags); err != nil {
 		return access.Standing{}, described("read what "+p.String()+" holds", err)
+	}
+	if !isFilled { // no tags mean nothing
+		return access.Standing{}, fmt.Errorf("read what %s holds: %w", p, errNotFilled)
 	}
 	return s, nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 
 	"terasocket/access"
@@ -84,6 +85,16 @@ func TestNothingIsReachedAcrossAFill(t *testing.T) {
 	g.mustReach("before", g.seqOf("1"), false)
 	g.newEpoch()
 	g.mustReach("long before", g.seqOf("1"), false)
+}
+
+// While the memory of announcements is being filled nobody's tags are known: that is not the same as no tags.
+func TestNobodyStandsWhileTheMemoryIsFilled(t *testing.T) {
+	g := setup(t, options{})
+	defer g.holdAnnouncements("announcements")()
+	g.exec("UPDATE terasocket.filling SET fill_type = 'user tags'")
+	if s, err := g.history.Standing(t.Context(), access.Principal{Kind: access.User, ID: 1}); err == nil || !strings.Contains(err.Error(), "being filled") {
+		t.Errorf("%+v, %v", s, err)
+	}
 }
 
 // missed reads what a client with this cursor missed, a page at a time.

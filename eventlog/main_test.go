@@ -297,3 +297,17 @@ func scan[T any](g *gateway, sql string, args ...any) (value T) {
 	}
 	return value
 }
+
+// holdAnnouncements lets nobody announce until release is called: it holds one of the tables under terasocket.announcer, whose
+// rows nobody can change meanwhile.
+func (g *gateway) holdAnnouncements(table string) (release func()) {
+	g.t.Helper()
+	tx, err := g.pool.Begin(g.t.Context())
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	if _, err := tx.Exec(g.t.Context(), "LOCK TABLE terasocket."+table+" IN SHARE ROW EXCLUSIVE MODE"); err != nil {
+		g.t.Fatal(err)
+	}
+	return func() { _ = tx.Rollback(context.Background()) }
+}
