@@ -208,11 +208,15 @@ BEGIN
 END $$;
 
 -- refresh_capture: makes the trigger functions anew whose tables have other columns by now, and returns how many. Gateways
--- call it every minute.
+-- call it every minute; one at a time does it.
 CREATE OR REPLACE FUNCTION terasocket.refresh_capture() RETURNS integer
-LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT count(*)::integer FROM terasocket.capture_tables() t WHERE terasocket.generate_capture(t.table_name)
-$$;
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF NOT pg_try_advisory_xact_lock(hashtextextended('terasocket refresh_capture', 0)) THEN
+        RETURN 0;
+    END IF;
+    RETURN (SELECT count(*) FROM terasocket.capture_tables() t WHERE terasocket.generate_capture(t.table_name));
+END $$;
 
 -- detach: takes the triggers off again, and the functions that were generated.
 CREATE OR REPLACE FUNCTION terasocket.detach() RETURNS void
