@@ -258,3 +258,14 @@ func TestArrivalsStartAnew(t *testing.T) {
 		t.Errorf("%d rows of before", len(a.rows))
 	}
 }
+
+// A loss of the own tag that the dispatcher brings late is over: the principal was enabled again before it connected.
+func TestHandshakeOfWhoWasDisabledBefore(t *testing.T) {
+	t.Parallel()
+	log := &tape{}
+	g := log.gateway(t, nil)
+	log.announce(rights(user(7), "", "u:7"), settled, rights(user(7), "u:7", ""), settled)
+	c := g.connect(t, "user?id=user_7_a")
+	g.tell(message("live", keysOf(user(7))))
+	c.want("live")
+}

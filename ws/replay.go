@@ -25,22 +25,23 @@ func (r *resumer) catchUp(ctx context.Context, c *Conn) error {
 		return c.tellIncomplete(ctx, oldest)
 	}
 	defer r.pages.join()()
-	for behind := c.Since; behind < c.from; {
+	p := &past{view: view, behind: c.Since, forgotten: make(map[objectRef]bool)}
+	for p.behind < c.from {
 		if err := c.pace(ctx); err != nil {
 			return err
 		}
-		page, err := again(ctx, c, func() (*sharedPage, error) { return r.pages.after(ctx, behind, c.from) })
+		page, err := again(ctx, c, func() (*sharedPage, error) { return r.pages.after(ctx, p.behind, c.from) })
 		if err != nil {
 			return err
 		}
 		if page.isTrimmed {
-			_, oldest, err := r.reaches(ctx, c, behind)
+			_, oldest, err := r.reaches(ctx, c, p.behind)
 			if err != nil {
 				return err
 			}
 			return c.tellIncomplete(ctx, oldest)
 		}
-		isWhole, err := c.take(page, view, &behind)
+		isWhole, err := c.take(page, p)
 		if err != nil {
 			return err
 		}
@@ -109,12 +110,24 @@ func again[T any](ctx context.Context, c *Conn, question func() (T, error)) (T, 
 	}
 }
 
-// take writes what c missed of a page, moves behind on, and says whether it took the whole page. It stops when too much
+// past is how far a replay is.
+type past struct {
+	view      *access.View // what the principal could see at behind
+	behind    uint64
+	forgotten map[objectRef]bool // what it was told to forget: an update of it is a create
+}
+
+type objectRef struct {
+	objectType string
+	id         int64
+}
+
+// take writes what c missed of a page, moves p on, and says whether it took the whole page. It stops when too much
 // waits for the socket: nobody keeps a page while it waits for a slow client.
-func (c *Conn) take(page *sharedPage, view *access.View, behind *uint64) (isWhole bool, err error) {
+func (c *Conn) take(page *sharedPage, p *past) (isWhole bool, err error) {
 	for _, f := range page.rows {
 		e := f.event
-		if e.Seq <= *behind {
+		if e.Seq <= p.behind {
 			continue
 		}
 		if e.Seq > c.from {
@@ -123,8 +136,8 @@ func (c *Conn) take(page *sharedPage, view *access.View, behind *uint64) (isWhol
 		if c.isCrowded() {
 			return false, nil
 		}
-		view.Apply(e)
-		if form := c.hearsLater(f, view); form != event.None {
+		p.view.Apply(e)
+		if form := c.hearsLater(f, p); form != event.None {
 			frame, err := f.in(form, c.Encoding)
 			if err != nil {
 				return false, err
@@ -133,30 +146,33 @@ func (c *Conn) take(page *sharedPage, view *access.View, behind *uint64) (isWhol
 				return false, err
 			}
 		}
-		*behind = e.Seq
+		p.behind = e.Seq
 	}
-	*behind = max(*behind, min(page.last, c.from))
+	p.behind = max(p.behind, min(page.last, c.from))
 	return true, nil
 }
 
-// hearsLater is what c hears of an event when it is replayed, if view is what it could see then.
-func (c *Conn) hearsLater(f *Frames, view *access.View) event.Form {
-	form := f.formFor(view)
+// hearsLater is what c hears of an event when it is replayed.
+func (c *Conn) hearsLater(f *Frames, p *past) event.Form {
+	form := f.formFor(p.view)
 	if form == event.None || form == event.Delete {
 		return form
 	}
 	present, former := f.keys()
+	saw := p.view.Satisfies(former, access.Former)
 	isSoftDelete := form == event.Gone || form == event.GoneRestricted
 	if isSoftDelete {
 		present = former
 	}
+	object := objectRef{f.event.ObjectType, f.event.ObjectID}
 	sees, isSuperadmin := c.hub.sees(c, present)
 	switch {
-	case sees && (isSuperadmin || !view.IsSuperadmin()):
-		return form
-	case sees: // it was superadmin then
-		return f.event.FormFor(!isSoftDelete, view.Satisfies(former, access.Former), false)
-	case f.event.HasDelete() && view.Satisfies(former, access.Former):
+	case sees: // by then it may have been superadmin, and by now it may know nothing of the object
+		isKnown := saw && !p.forgotten[object]
+		delete(p.forgotten, object)
+		return f.event.FormFor(!isSoftDelete, isKnown, isSuperadmin && p.view.IsSuperadmin())
+	case f.event.HasDelete() && saw:
+		p.forgotten[object] = true
 		return event.Delete // it saw the object then, and may not keep what it knows of it
 	}
 	return event.None

@@ -59,7 +59,7 @@ func TestResumeAcrossRights(t *testing.T) {
 		"lost": {[]string{"p:1"}, []event.Event{
 			message("1", `[["p:1"]]`), object("U", "2", `[["p:1"]]`, `[["p:1"]]`), rights(user(7), "", "p:1"),
 			object("U", "4", `[["p:2"]]`, `[["p:1"]]`), settled, object("D", "6", "", `[["p:1"]]`)},
-			1, []string{"delete 4"}},
+			1, []string{"delete 2", "delete 4"}},
 		"gained": {nil, []event.Event{
 			message("1", `[["p:1"]]`), object("U", "2", `[["p:1"]]`, `[["p:1"]]`), rights(user(7), "p:1", ""),
 			object("U", "4", `[["p:1"]]`, `[["p:2"]]`), settled, object("U", "6", `[["p:1"]]`, `[["p:1"]]`), message("7", `[["p:1"]]`)},
@@ -67,7 +67,7 @@ func TestResumeAcrossRights(t *testing.T) {
 		"gained and lost": {nil, []event.Event{
 			settled, rights(user(7), "p:1", ""), settled, object("U", "4", `[["p:1"]]`, `[["p:1"]]`), message("5", `[["p:1"]]`),
 			rights(user(7), "", "p:1"), object("U", "7", `[["p:2"]]`, `[["p:1"]]`), settled, object("D", "9", "", `[["p:1"]]`)},
-			1, []string{"delete 7"}},
+			1, []string{"delete 4", "delete 7"}},
 		"lost and gained": {[]string{"p:1"}, []event.Event{
 			settled, rights(user(7), "", "p:1"), settled, object("C", "4", `[["p:1"]]`, ``), rights(user(7), "p:1", ""), settled,
 			object("U", "7", `[["p:1"]]`, `[["p:1"]]`)},
@@ -90,7 +90,10 @@ func TestResumeAcrossRights(t *testing.T) {
 		"an alias was taken": {[]string{"p:1"}, []event.Event{
 			alias("service:5", `[["p:1"]]`, ""), settled, object("U", "3", `[["service:5"]]`, `[["service:5"]]`),
 			alias("service:5", "", `[["p:1"]]`), object("U", "5", "", `[["service:5"]]`), settled, object("D", "7", "", `[["service:5"]]`)},
-			2, []string{"delete 5"}},
+			2, []string{"delete 3", "delete 5"}},
+		"moved to where it is seen now": {[]string{"p:1"}, []event.Event{settled, object("U", "2", `[["p:1"]]`, `[["p:1"]]`), rights(user(7), "p:2", "p:1"),
+			object("U", "4", `[["p:2"]]`, `[["p:1"]]`), settled, object("U", "6", `[["p:2"]]`, `[["p:2"]]`)},
+			1, []string{"delete 2", "create 4", "update 6"}},
 		"it is no superadmin any more": {[]string{"x", "p:1"}, []event.Event{settled, service("2", `[["p:1"]]`, ""), service("3", `[["p:1"]]`, `[["p:1"]]`),
 			decoded(event.Record{Seq: 1, Type: "opentera.protobuf.DatabaseEvent", Op: "G", ObjectType: "service", Former: `[["p:1"]]`,
 				Body: `{"name": "4", "service_projects": [{"id_project": 7}]}`}), rights(user(7), "", "x"), settled},
@@ -138,7 +141,7 @@ func TestResumeWhileRightsAreLost(t *testing.T) {
 		return nil
 	}
 	c := g.connect(t, "user?id=user_7_a&since=1")
-	c.hears("2", "delete 4", "cursor 4", "delete 6")
+	c.hears("2", "delete 3", "delete 4", "cursor 4", "delete 6")
 }
 
 func TestResumeIsToldWhenTheLogIsTrimmed(t *testing.T) {
