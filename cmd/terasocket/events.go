@@ -24,12 +24,14 @@ type events struct {
 	announcer  *eventlog.Announcer
 	trimmer    *eventlog.Trimmer
 	reconciler *eventlog.Reconciler
+	triggers   *eventlog.Triggers
 }
 
 const (
 	trimEvery      = time.Minute
 	reconcileEvery = time.Minute
 	reconcileSlice = 1000
+	triggersEvery  = time.Minute
 	lagLimit       = 30 * time.Second // a gateway that is further behind is not ready
 )
 
@@ -37,6 +39,8 @@ func newEvents(cfg *serveCmd, pool *pgxpool.Pool, listener *db.Listener, log *sl
 	metrics, progress := eventlog.NewMetrics(registry), eventlog.NewProgress(listener)
 	progress.Register(registry)
 	feed := eventlog.NewFeed(eventlog.FeedConfig{Pool: pool, Listener: listener, Progress: progress, Log: log, Metrics: metrics})
+	triggers := &eventlog.Triggers{Pool: pool, Every: triggersEvery, Log: log}
+	triggers.Register(registry)
 	return &events{
 		pool:     pool,
 		progress: progress,
@@ -46,15 +50,17 @@ func newEvents(cfg *serveCmd, pool *pgxpool.Pool, listener *db.Listener, log *sl
 			Pool: pool, Listener: listener, Progress: progress, Feed: feed, Log: log, Metrics: metrics}),
 		trimmer:    &eventlog.Trimmer{Pool: pool, Retention: cfg.LogRetention, MaxRows: cfg.LogMaxRows, Every: trimEvery, Log: log},
 		reconciler: &eventlog.Reconciler{Pool: pool, Every: reconcileEvery, Slice: reconcileSlice, Log: log, Metrics: metrics},
+		triggers:   triggers,
 	}
 }
 
-// run announces, trims and compares until ctx ends. (The dispatcher reads.)
+// run announces, trims, compares and looks after the triggers until ctx ends. (The dispatcher reads.)
 func (e *events) run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return e.announcer.Run(ctx) })
 	group.Go(func() error { return e.trimmer.Run(ctx) })
 	group.Go(func() error { return e.reconciler.Run(ctx) })
+	group.Go(func() error { return e.triggers.Run(ctx) })
 	return group.Wait()
 }
 
