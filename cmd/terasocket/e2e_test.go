@@ -154,7 +154,7 @@ func (s *served) login(username, query string) *socket {
 // https is the address of the REST endpoints.
 func (s *served) https() string { return strings.Replace(s.url, "wss://", "https://", 1) }
 
-// frame reads the next frame that is not about presence: who comes and goes is heard all the time.
+// frame reads the next frame that is neither about presence (who comes and goes is heard all the time) nor a Cursor.
 func (s *socket) frame() (kind int, data []byte) {
 	s.t.Helper()
 	for {
@@ -163,7 +163,7 @@ func (s *socket) frame() (kind int, data []byte) {
 		if err != nil {
 			s.t.Fatalf("read: %v", err)
 		}
-		if !isPresence(data) {
+		if !isPresence(data) && !bytes.Contains(data, []byte("terasocket.v1.Cursor")) {
 			return kind, data
 		}
 	}
@@ -279,10 +279,10 @@ func TestFromPsqlToAFrameOnATLSSocket(t *testing.T) {
 	psql(t, url, `UPDATE t_participants SET id_project = 4, id_participant_group = NULL WHERE id_participant = 2`)
 	paul.mustHear(pb.DatabaseEvent_DB_DELETE, "participant", `"id_participant": 2`)
 	if e := jsonEvent(patricia).Message.Events[0]; e["objectType"] == "participant" {
-		if e["type"] != "DB_UPDATE" {
+		if e["type"] != "DB_CREATE" {
 			t.Errorf("patricia heard %v of the participant that came to her", e)
 		}
-	} else if e := jsonEvent(patricia).Message.Events[0]; e["objectType"] != "participant" || e["type"] != "DB_UPDATE" { // herself came first
+	} else if e := jsonEvent(patricia).Message.Events[0]; e["objectType"] != "participant" || e["type"] != "DB_CREATE" { // herself came first
 		t.Errorf("patricia heard %v of the participant that came to her", e)
 	}
 
