@@ -16,6 +16,8 @@ import (
 	bindata "github.com/golang-migrate/migrate/v4/source/go_bindata"
 )
 
+//go:generate go run ./genmessages functions/message_fields.sql
+
 //go:embed *.sql functions/*.sql
 var embedded embed.FS
 
