@@ -38,6 +38,18 @@ func rename(t *testing.T, pool *pgxpool.Pool, participant int, name string) {
 	}
 }
 
+// renameAlone waits until the change is announced: the next one is another event.
+func renameAlone(t *testing.T, pool *pgxpool.Pool, participant int, name string) {
+	t.Helper()
+	rename(t, pool, participant, name)
+	for isThere := false; !isThere; {
+		if err := pool.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM terasocket.events WHERE object_type = 'participant' AND object_id = $1
+			AND body ->> 'participant_name' = $2)`, participant, name).Scan(&isThere); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestAClientThatComesBackMissesNothing(t *testing.T) {
 	t.Parallel()
 	url := dbtest.New(t, migrated())
@@ -45,42 +57,42 @@ func TestAClientThatComesBackMissesNothing(t *testing.T) {
 	gateway := serve(t, url)
 
 	paul := gateway.login(opentera.DemoProjectAdmin, "")
-	open, err := pool.Begin(t.Context()) // takes its seq now, and commits while paul is away
+	open, err := pool.Begin(t.Context()) // changes something now, and commits while paul is away
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := open.Exec(t.Context(), "UPDATE t_participants SET participant_name = 'early seq' WHERE id_participant = 5"); err != nil {
+	if _, err := open.Exec(t.Context(), "UPDATE t_participants SET participant_name = 'early change' WHERE id_participant = 5"); err != nil {
 		t.Fatal(err)
 	}
-	rename(t, pool, 1, "heard")
+	renameAlone(t, pool, 1, "heard")
 	cursor := paul.mustHearNames("heard").Seq
 	_ = paul.conn.Close()
 
-	rename(t, pool, 61, "not his") // project 4
-	rename(t, pool, 1, "missed 1")
+	renameAlone(t, pool, 61, "not his") // project 4
+	renameAlone(t, pool, 1, "missed 1")
 	if err := open.Commit(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	for i := 2; i <= 600; i++ { // more than two pages
-		rename(t, pool, 1, fmt.Sprintf("missed %d", i))
+		renameAlone(t, pool, 1, fmt.Sprintf("missed %d", i))
 	}
 	if _, err := pool.Exec(t.Context(), "UPDATE t_participants SET id_project = 4, id_participant_group = NULL WHERE id_participant = 2"); err != nil {
 		t.Fatal(err)
 	}
-	rename(t, pool, 2, "not his any more")
+	renameAlone(t, pool, 2, "not his any more")
 
 	paul = gateway.resume(cursor)
-	paul.mustHearNames("early seq")
-	for i := 1; i <= 600; i++ {
+	paul.mustHearNames("missed 1", "early change")
+	for i := 2; i <= 600; i++ {
 		paul.mustHearNames(fmt.Sprintf("missed %d", i))
 	}
 	paul.mustHear(pb.DatabaseEvent_DB_DELETE, "participant", `"id_participant": 2`)
-	rename(t, pool, 1, "live")
+	renameAlone(t, pool, 1, "live")
 	cursor = paul.mustHearNames("live").Seq
 	_ = paul.conn.Close()
 
 	// rights are those of now: paul lost his role while he was away
-	rename(t, pool, 1, "before he lost it")
+	renameAlone(t, pool, 1, "before he lost it")
 	if _, err := pool.Exec(t.Context(), `UPDATE t_users_users_groups SET deleted_at = now()
 		WHERE id_user = (SELECT id_user FROM t_users WHERE user_username = $1)`, opentera.DemoProjectAdmin); err != nil {
 		t.Fatal(err)
