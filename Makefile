@@ -28,7 +28,7 @@ set -e; \
 have() { command -v "$$1" >/dev/null 2>&1; }; \
 as_root() { if [ "$$(id -u)" = 0 ]; then "$$@"; else sudo "$$@"; fi; }; \
 install_as() { \
-	if have apt-get; then how="apt-get install --no-install-recommends $$1"; \
+	if have apt-get; then how="apt-get update && apt-get install --no-install-recommends $$1"; \
 	elif have dnf; then how="dnf install $$2"; \
 	elif have apk; then how="apk add $$3"; \
 	elif have pacman; then how="pacman -S $$4"; \

@@ -82,14 +82,12 @@ func (c *chaosCluster) odd(what string) {
 	c.oddities[what]++
 }
 
-// startLimit is how long a gateway may take to get ready, while nothing disturbs it.
-const startLimit = 30 * time.Second
+// startLimit is how long a gateway may take to get ready, while nothing disturbs it, on a busy machine.
+const startLimit = 60 * time.Second
 
 // start starts a gateway in this slot and waits until it is ready, until ctx ends or for startLimit. The database may be
 // away: then it says so and ends.
 func (c *chaosCluster) start(ctx context.Context, slot int) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, startLimit, fmt.Errorf("it took longer than %v", startLimit))
-	defer cancel()
 	path, err := binary()
 	if err != nil {
 		return err
@@ -112,6 +110,8 @@ func (c *chaosCluster) start(ctx context.Context, slot int) error {
 	if err := p.cmd.Start(); err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeoutCause(ctx, startLimit, fmt.Errorf("it took longer than %v", startLimit)) // not the building of it
+	defer cancel()
 	firstLine := make(chan string, 1)
 	go func() {
 		lines := bufio.NewReader(stdout)
