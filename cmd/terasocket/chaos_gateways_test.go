@@ -124,7 +124,7 @@ func (c *chaosCluster) start(ctx context.Context, slot int) error {
 	var match []string
 	select {
 	case line := <-firstLine:
-		match = readyLine.FindStringSubmatch(line)
+		match = readyLine.FindStringSubmatch(strings.TrimSpace(line))
 	case <-ctx.Done():
 	}
 	if match == nil {
