@@ -36,6 +36,10 @@ func TestHealthyDatabase(t *testing.T) {
 		switch f.Name {
 		case "trusted-proxies", "certificate", "public-certificate", "public-url", "ping": // not asked for
 			f.must(t, Skip)
+		case "server-version": // the tests outlive the support of the server that they run on
+			if f.Status != Warn || !strings.Contains(f.Found, "without security fixes") {
+				f.must(t, OK)
+			}
 		default:
 			f.must(t, OK)
 		}

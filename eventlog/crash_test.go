@@ -78,7 +78,10 @@ type pair struct {
 // as runs a program of PostgreSQL's as the user that runs the primary: PostgreSQL refuses to run as root.
 func (p *pair) as(name string, args ...string) *exec.Cmd {
 	p.t.Helper()
-	cmd := exec.Command(filepath.Join(p.bin, name), args...)
+	if !filepath.IsAbs(name) {
+		name = filepath.Join(p.bin, name)
+	}
+	cmd := exec.Command(name, args...)
 	cmd.Dir = p.primary.Dir()
 	if os.Geteuid() == 0 {
 		info, err := os.Stat(p.primary.Dir())
@@ -106,7 +109,7 @@ func newPair(t *testing.T) *pair {
 		t.Fatal(err)
 	}
 	data := filepath.Join(p.primary.Dir(), "standby")
-	if out, err := p.as("pg_basebackup", "-D", data, "-R", "-X", "stream", "-c", "fast", "-d", p.primary.URL("postgres")).CombinedOutput(); err != nil {
+	if out, err := p.as(dbtest.Program(t, p.primary.URL("postgres"), "pg_basebackup"), "-D", data, "-R", "-X", "stream", "-c", "fast", "-d", p.primary.URL("postgres")).CombinedOutput(); err != nil {
 		t.Fatalf("pg_basebackup: %v: %s", err, out)
 	}
 	free, err := net.Listen("tcp", "127.0.0.1:0")

@@ -7,7 +7,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -119,20 +118,10 @@ var restrict = regexp.MustCompile(`(?m)^\\(un)?restrict .*\n`)
 // dump is what pg_dump -s says of a database, ours left in.
 func dump(t *testing.T, url string) string {
 	t.Helper()
-	places, err := filepath.Glob("/usr/lib/postgresql/*/bin/pg_dump")
+	program := dbtest.Program(t, url, "pg_dump")
+	out, err := exec.CommandContext(t.Context(), program, "-s", "-d", url).Output()
 	if err != nil {
-		t.Fatal(err)
-	}
-	slices.Reverse(places) // the newest first: it must not be older than the server
-	if inPath, err := exec.LookPath("pg_dump"); err == nil {
-		places = append(places, inPath)
-	}
-	if len(places) == 0 {
-		t.Fatal("no pg_dump: install the PostgreSQL client programs")
-	}
-	out, err := exec.CommandContext(t.Context(), places[0], "-s", "-d", url).Output()
-	if err != nil {
-		t.Fatalf("%s: %v", places[0], err)
+		t.Fatalf("%s: %v", program, err)
 	}
 	return restrict.ReplaceAllString(string(out), "")
 }

@@ -155,6 +155,10 @@ func (c *chaosClient) connect(ctx context.Context, tokens *pgxpool.Pool, gateway
 		}
 		return nil, nil, err
 	}
+	if p.isGone() { // and this may be another gateway, on the same port
+		_ = conn.Close()
+		return nil, nil, errNoGateway
+	}
 	c.setConn(conn)
 	return p, conn, nil
 }

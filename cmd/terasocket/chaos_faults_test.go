@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -67,26 +68,21 @@ func (x *injector) faults() []fault {
 		{"network cut", func(rng *rand.Rand) func(context.Context) error {
 			proxy, d := x.proxies[slot(rng)], upTo(rng, 3*time.Second)
 			return func(ctx context.Context) error {
-				proxy.Cut()
-				sleepFor(ctx, d)
-				proxy.Restore()
+				proxy.disturb(ctx, proxy.Cut, d)
 				return nil
 			}
 		}},
 		{"half-open", func(rng *rand.Rand) func(context.Context) error {
 			proxy, d := x.proxies[slot(rng)], upTo(rng, 5*time.Second)
 			return func(ctx context.Context) error {
-				proxy.HalfOpen()
-				sleepFor(ctx, d)
-				proxy.Restore()
+				proxy.disturb(ctx, proxy.HalfOpen, d)
 				return nil
 			}
 		}},
 		{"stall of 2 s", func(rng *rand.Rand) func(context.Context) error {
 			proxy := x.proxies[slot(rng)]
 			return func(ctx context.Context) error {
-				proxy.Stall(2 * time.Second)
-				sleepFor(ctx, 2*time.Second)
+				proxy.disturb(ctx, proxy.Stall, 2*time.Second)
 				return nil
 			}
 		}},
@@ -324,13 +320,9 @@ func (x *injector) replace(ctx context.Context, slot int, stop func(*process) er
 	if p == nil {
 		return nil
 	}
-	err := stop(p)
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
-	if startErr := x.gateways.startUntil(ctx, slot); startErr != nil {
-		return startErr
-	}
-	return err
+	return errors.Join(stop(p), x.gateways.restart(ctx, slot))
 }
 
 // crowd takes every connection that the server has left.

@@ -122,7 +122,7 @@ func TestRollingRestart(t *testing.T) {
 		if !<-refused {
 			t.Errorf("%s stopped and was ready to the last", g)
 		}
-		if err := x.gateways.start(slot); err != nil {
+		if err := x.gateways.start(ctx, slot); err != nil {
 			t.Fatal(err)
 		}
 		sleepFor(ctx, time.Second)
@@ -223,7 +223,7 @@ func newChaos(t *testing.T, plan chaosPlan) *chaos {
 	x.smallDisk()
 	x.gateways = newChaosCluster(t, databases, "--max-backlog", fmt.Sprint(plan.backlog))
 	for slot := range databases {
-		if err := x.gateways.start(slot); err != nil {
+		if err := x.gateways.start(t.Context(), slot); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -253,6 +253,10 @@ func (x *chaos) prepare() {
 		":devices", fmt.Sprint(x.plan.devices), ":crowd", fmt.Sprint(x.plan.crowd)).Replace(chaosWorldSQL)
 	if _, err := conn.Exec(x.Context(), sql); err != nil {
 		x.Fatalf("make the installation: %v", err)
+	}
+	// the proof asks in which transaction an error was, whether or not the disk can be filled
+	if _, err := conn.Exec(x.Context(), "ALTER TABLE terasocket.capture_errors ADD COLUMN IF NOT EXISTS xid xid8 DEFAULT pg_current_xact_id()"); err != nil {
+		x.Fatal(err)
 	}
 }
 
@@ -290,19 +294,7 @@ func (x *chaos) settle() {
 	}
 	for range 2 {
 		x.calm(ctx)
-		x.sentinel++
-		mark := fmt.Sprintf("sentinel-%d", x.sentinel)
-		_, err := x.pool.Exec(ctx, `WITH client (object_type, id, uuid) AS (SELECT * FROM unnest($1::text[], $2::integer[], $3::text[])),
-			published AS (SELECT terasocket.publish($4, jsonb_build_object('@type', 'type.googleapis.com/opentera.protobuf.ArchiveEvent',
-				'archiveUuid', uuid, 'ownerUuid', uuid, 'archiveUrl', $5::text)) FROM client),
-			numbered AS (SELECT count(*) FROM published)
-			INSERT INTO chaos.changes (mark, writer, n, op, object_type, object_id, told)
-			SELECT $5::text, 0, $6, 'M', object_type, id, uuid FROM client, numbered`,
-			x.each(func(c *chaosClient) any { return c.kind.String() }), x.each(func(c *chaosClient) any { return c.id }),
-			x.each(func(c *chaosClient) any { return c.uuid }), archiveTopic, mark, x.sentinel)
-		if err != nil {
-			x.Fatalf("publish a sentinel: %v", err)
-		}
+		mark := x.publishSentinel(ctx)
 		for _, c := range x.world.clients {
 			for c.lastMark.Load() < int64(x.sentinel) {
 				if ctx.Err() != nil {
@@ -323,14 +315,42 @@ func (x *chaos) settle() {
 	}
 }
 
+// publishSentinel tells everybody the next sentinel. One that failed may have been committed all the same: the next try has
+// another number.
+func (x *chaos) publishSentinel(ctx context.Context) (mark string) {
+	for {
+		x.sentinel++
+		mark = fmt.Sprintf("sentinel-%d", x.sentinel)
+		_, err := x.pool.Exec(ctx, `WITH client (object_type, id, uuid) AS (SELECT * FROM unnest($1::text[], $2::integer[], $3::text[])),
+			published AS (SELECT terasocket.publish($4, jsonb_build_object('@type', 'type.googleapis.com/opentera.protobuf.ArchiveEvent',
+				'archiveUuid', uuid, 'ownerUuid', uuid, 'archiveUrl', $5::text)) FROM client),
+			numbered AS (SELECT count(*) FROM published)
+			INSERT INTO chaos.changes (mark, writer, n, op, object_type, object_id, told)
+			SELECT $5::text, 0, $6, 'M', object_type, id, uuid FROM client, numbered`,
+			x.each(func(c *chaosClient) any { return c.kind.String() }), x.each(func(c *chaosClient) any { return c.id }),
+			x.each(func(c *chaosClient) any { return c.uuid }), archiveTopic, mark, x.sentinel)
+		if err == nil {
+			return mark
+		}
+		if ctx.Err() != nil {
+			x.Fatalf("publish a sentinel: %v", err)
+		}
+		sleepFor(ctx, 100*time.Millisecond)
+	}
+}
+
 // calm waits until everybody is online, and nobody is about to be announced offline.
 func (x *chaos) calm(ctx context.Context) {
-	for waiting := 1; waiting > 0; sleepFor(ctx, 100*time.Millisecond) {
+	for ; ; sleepFor(ctx, 100*time.Millisecond) {
+		var waiting int
 		err := x.pool.QueryRow(ctx, `SELECT (SELECT count(*) FROM terasocket.online WHERE offline_at IS NOT NULL)
 			+ abs($1 - (SELECT count(*) FROM terasocket.online)) + (SELECT count(*) FROM terasocket.gateways WHERE lease_until < now())`,
 			len(x.world.clients)).Scan(&waiting)
-		if err != nil {
-			x.Fatalf("wait until everybody is online: %v", err)
+		if err == nil && waiting == 0 {
+			return
+		}
+		if ctx.Err() != nil {
+			x.Fatalf("everybody is not online within %v: %d to go, %v", quietLimit, waiting, err)
 		}
 	}
 }

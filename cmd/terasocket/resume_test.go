@@ -101,6 +101,7 @@ func TestAClientThatComesBackMissesNothing(t *testing.T) {
 	if _, err := pool.Exec(t.Context(), "UPDATE t_users SET user_lastname = 'Sentinel' WHERE user_username = $1", opentera.DemoProjectAdmin); err != nil {
 		t.Fatal(err)
 	}
+	paul.mustHear(pb.DatabaseEvent_DB_DELETE, "participant", `"id_participant": 1`) // he is to forget it
 	paul.mustHear(pb.DatabaseEvent_DB_UPDATE, "user", "Sentinel")
 }
 
