@@ -25,13 +25,13 @@ const memory = `
 		WHERE  o.r ->> 'deleted_at' IS NULL) n USING (object_type, id)
 	WHERE  t.keys IS DISTINCT FROM n.keys OR t.gone IS DISTINCT FROM n.gone
 	UNION ALL
-	SELECT format('alias: %s is %s, and was announced as %s', coalesce(a.tag, n.tag), n.keys, a.keys)
+	SELECT format('alias: %s is %s of %s, and was announced as %s of %s', coalesce(a.tag, n.tag), n.keys, n.id, a.keys, a.id)
 	FROM   terasocket.aliases a FULL JOIN (
-		SELECT DISTINCT t.tag, terasocket.keys(ot.object_type, o.r) AS keys
+		SELECT DISTINCT t.tag, o.id, terasocket.keys(ot.object_type, o.r) AS keys
 		FROM   terasocket.object_types ot, LATERAL terasocket.rows(ot.object_type, terasocket.all_ids(ot.object_type)) o,
 		       unnest(terasocket.aliases_of(ot.object_type, o.r)) t (tag)
 		WHERE  o.r ->> 'deleted_at' IS NULL AND t.tag IS NOT NULL) n USING (tag)
-	WHERE  a.keys IS DISTINCT FROM n.keys
+	WHERE  a.keys IS DISTINCT FROM n.keys OR a.id IS DISTINCT FROM n.id
 	UNION ALL
 	SELECT concat_ws(' ', 'capture error:', op, table_name, message, context) FROM terasocket.capture_errors
 	UNION ALL
@@ -89,6 +89,27 @@ func TestInvariantIsLookedAt(t *testing.T) {
 				t.Fatal(err)
 			}
 		})
+	}
+}
+
+// A UUID that passes to another service, which the same people see, stands for that service from then on.
+func TestAnAliasPassesOn(t *testing.T) {
+	t.Parallel()
+	f := inWorld(t)
+	service := func(id, link int) []string {
+		return sql(row("t_services", id, "service_uuid='passed on'"), row("t_services_projects", link, fmt.Sprintf("id_service=%d", id), "id_project=11"))
+	}
+	f.do(append(service(900, 900), row("t_assets", 900, "id_session=81", "asset_service_uuid='passed on'"))...)
+	f.announce()
+	f.do(append(sql(remove("t_services_projects", 900), "UPDATE t_assets SET asset_service_uuid='5e000000-5' WHERE id_asset=900", remove("t_services", 900)), service(901, 901)...)...)
+	f.announce()
+	if id := one[int](f, "SELECT id FROM terasocket.aliases WHERE tag = 'service:passed on'"); id != 901 {
+		t.Errorf("it stands for service %d", id)
+	}
+	f.do(bury("t_services", 901))
+	f.announce()
+	if n := one[int](f, "SELECT count(*) FROM terasocket.aliases WHERE tag = 'service:passed on'"); n != 0 {
+		t.Error("it stands for somebody who is gone")
 	}
 }
 

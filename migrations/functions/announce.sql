@@ -180,7 +180,7 @@ BEGIN
         SELECT coalesce(n.tag, w.tag) AS tag, n.id, n.keys, w.keys AS was
         FROM   now n
         FULL   JOIN (SELECT a.* FROM terasocket.aliases a WHERE a.object_type = announced_aliases.object_type AND a.id = ANY (ids)) w ON w.tag = n.tag
-        WHERE  n.keys IS DISTINCT FROM w.keys
+        WHERE  n.keys IS DISTINCT FROM w.keys OR n.id <> w.id   -- a UUID may pass to another service, with the same keys
     ), dropped AS (
         DELETE FROM terasocket.aliases a USING changed c WHERE a.tag = c.tag AND c.keys IS NULL AND a.object_type = announced_aliases.object_type AND a.id = ANY (ids)
     ), kept AS (
@@ -190,7 +190,7 @@ BEGIN
     )
     SELECT array_agg(ROW(0, 0, clock_timestamp(), '', 'terasocket.Alias', NULL, NULL, NULL,
                jsonb_build_object('tag', c.tag, 'keys', c.keys, 'was', c.was), NULL, NULL, NULL)::terasocket.events)
-    INTO   rows FROM changed c;
+    INTO   rows FROM changed c WHERE c.keys IS DISTINCT FROM c.was;
     RETURN coalesce(rows, '{}');
 END $$;
 
