@@ -16,7 +16,7 @@ func TestNobodyHearsOfALogin(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
 	var cursor int64
-	if err := s.conn.QueryRow(t.Context(), "SELECT max(seq) FROM terasocket.events").Scan(&cursor); err != nil {
+	if err := s.conn.QueryRow(t.Context(), "SELECT last_seq FROM terasocket.announcer").Scan(&cursor); err != nil {
 		t.Fatal(err)
 	}
 	audit := &access.Audit{Pool: dbtest.Pool(t, s.url)}
@@ -30,8 +30,7 @@ func TestNobodyHearsOfALogin(t *testing.T) {
 		}
 	}
 	// nor when somebody has tampered with a row
-	psql(t, s.url, `INSERT INTO terasocket.events (topic, type, body, audience)
-		VALUES ('log.info', 'opentera.protobuf.LoginEvent', '{"clientName": "tampered"}', '[["x", "u:9", "u:13", "t:1", "t:61", "d:1", "d:15"]]')`)
+	writeLog(t, s.url, `('opentera.protobuf.LoginEvent', NULL, NULL, '{"clientName": "tampered"}', '[["x", "u:9", "u:13", "t:1", "t:61", "d:1", "d:15"]]')`)
 	s.mustReach("a login", nil)
 	for _, back := range []*ear{
 		s.gateway.listen(s.conn, "user", opentera.DemoSuperadminUUID, fmt.Sprintf("&since=%d", cursor)),

@@ -179,8 +179,8 @@ func notes(x *access.Explanation) []string {
 	all := []string{}
 	isDatabaseEvent := x.Event.Op != nil
 	switch name := messageName(x.Event); {
-	case name == "ServerCommand":
-		return append(all, "a ServerCommand is for the gateways: no client hears it")
+	case strings.HasPrefix(x.Event.Type, "terasocket."):
+		return append(all, name+" is for the gateways: no client hears it")
 	case name == "LoginEvent" || name == "LogEvent":
 		return append(all, "no client hears a "+name)
 	case isDatabaseEvent && x.Client.Kind != "user":

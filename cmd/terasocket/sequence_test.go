@@ -253,6 +253,11 @@ func TestSequence(t *testing.T) {
 		t.Helper()
 		p.ear = s.gateway.listen(s.conn, p.kind, p.uuid, p.query)
 		p.seq = 0
+		if strings.Contains(p.query, "since") {
+			if first := p.read(p.who + " connects"); first.topic != "" || first.event["@type"] != "type.googleapis.com/terasocket.v1.Cursor" {
+				t.Errorf("%s hears %s first, must hear a Cursor", p.who, first.event)
+			}
+		}
 		s.mustHear(p.who+" connects", p.announced("CONNECTED"))
 	}
 	for _, p := range everybody {
