@@ -68,7 +68,7 @@ CREATE TABLE terasocket.events (
 );
 -- what a principal gained and lost: a client that resumes asks for it
 CREATE INDEX events_rights ON terasocket.events (object_type, object_id, seq) WHERE type = 'terasocket.Rights';
-CREATE INDEX events_aliases ON terasocket.events (seq) WHERE type = 'terasocket.Alias';
+CREATE INDEX events_aliases ON terasocket.events (seq) WHERE type IN ('terasocket.Alias', 'terasocket.Settled');
 
 COMMENT ON TABLE  terasocket.events IS 'everything that any client may ever hear, in the order in which it is heard; rows are kept for a bounded time';
 COMMENT ON COLUMN terasocket.events.seq IS 'resume cursor';

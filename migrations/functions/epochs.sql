@@ -21,7 +21,7 @@ END $$;
 CREATE OR REPLACE FUNCTION terasocket.begin_epoch(reason text, last_seen bigint) RETURNS bigint
 LANGUAGE plpgsql AS $$
 DECLARE
-    old_end   bigint := greatest((SELECT max(e.seq) FROM terasocket.events e), 0);
+    old_end   bigint := greatest((SELECT max(e.seq) FROM terasocket.events e), (SELECT t.seq FROM terasocket.trimmed t), 0);
     begins    bigint;
     is_first  boolean := NOT EXISTS (SELECT FROM terasocket.epochs);
 BEGIN
