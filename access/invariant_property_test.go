@@ -61,24 +61,16 @@ func (r *installation) rarely() string {
 	}
 }
 
-// announceBy has everything announced in steps of so many objects, whatever state a step ends in.
-func (f *fixture) announceBy(atMost int) {
-	f.Helper()
-	for more := true; more; {
-		results, err := f.conn.PgConn().Exec(f.Context(), fmt.Sprintf(`BEGIN ISOLATION LEVEL REPEATABLE READ; LOCK TABLE terasocket.announcer IN EXCLUSIVE MODE;
-			SELECT more FROM terasocket.announce(at_most => %d); COMMIT`, atMost)).ReadAll()
-		if err != nil {
-			f.Fatal(err)
-		}
-		more = string(results[2].Rows[0][0]) == "t"
-	}
+// seeds is how many random installations are tried: so many, or more where TERASOCKET_SEEDS says so.
+func seeds(most uint64) uint64 {
+	asked, _ := strconv.ParseUint(os.Getenv("TERASOCKET_SEEDS"), 10, 32)
+	return max(asked, most)
 }
 
-// Whatever transactions do, the announcer remembers what is in the tables afterwards. TERASOCKET_SEEDS tries more.
+// Whatever transactions do, the announcer remembers what is in the tables afterwards.
 func TestAnnouncerRemembersWhatIs(t *testing.T) {
 	t.Parallel()
-	seeds, _ := strconv.ParseUint(os.Getenv("TERASOCKET_SEEDS"), 10, 32)
-	for seed := range max(seeds, 4) {
+	for seed := range seeds(4) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
 			f := setup(t, bare("bare"))
@@ -106,7 +98,8 @@ func TestAnnouncerRemembersWhatIs(t *testing.T) {
 				if r.IntN(3) == 0 {
 					continue // the next one is announced with it
 				}
-				f.announceBy([]int{1, 3, 2000, 2000}[r.IntN(4)])
+				f.atMost = []int{1, 3, 2000, 2000}[r.IntN(4)]
+				f.announce()
 				if differences := f.remembers(); len(differences) > 0 {
 					t.Fatalf("seed %d:\n%s\n\nafter the transactions\n%s", seed, strings.Join(differences[:min(len(differences), 10)], "\n"), strings.Join(since, "\n--\n"))
 				}

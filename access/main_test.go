@@ -56,13 +56,15 @@ type fixture struct {
 	pool  *pgxpool.Pool
 	index *access.Index
 	mark  uint64 // seq of the last event that heard has read
+
+	atMost int // objects that are announced in one step
 }
 
 // setup makes one. When the test ends, the announcer must remember what is in the tables, and no capture may have failed.
 func setup(t testing.TB, template dbtest.Template) *fixture {
 	t.Helper()
 	url := dbtest.New(t, template)
-	f := &fixture{TB: t, conn: dbtest.Conn(t, url), pool: dbtest.Pool(t, url)}
+	f := &fixture{TB: t, conn: dbtest.Conn(t, url), pool: dbtest.Pool(t, url), atMost: 2000}
 	t.Cleanup(f.verify)
 	f.skip()
 	return f
@@ -166,6 +168,12 @@ var deleteKeys = map[string][]string{
 // announce has everything announced that is committed, and gives the number of rows.
 func announce(t testing.TB, pool *pgxpool.Pool) (announced int) {
 	t.Helper()
+	return announceBy(t, pool, 2000)
+}
+
+// announceBy does it in steps of so many objects.
+func announceBy(t testing.TB, pool *pgxpool.Pool, atMost int) (announced int) {
+	t.Helper()
 	ctx := context.WithoutCancel(t.Context()) // it may be called when the test ends
 	conn, err := pool.Acquire(ctx)
 	if err != nil {
@@ -173,8 +181,8 @@ func announce(t testing.TB, pool *pgxpool.Pool) (announced int) {
 	}
 	defer conn.Release()
 	for more := true; more; {
-		results, err := conn.Conn().PgConn().Exec(ctx, `BEGIN ISOLATION LEVEL REPEATABLE READ; LOCK TABLE terasocket.announcer IN EXCLUSIVE MODE;
-			SELECT announced, more FROM terasocket.announce(); COMMIT`).ReadAll()
+		results, err := conn.Conn().PgConn().Exec(ctx, fmt.Sprintf(`BEGIN ISOLATION LEVEL REPEATABLE READ; LOCK TABLE terasocket.announcer IN EXCLUSIVE MODE;
+			SELECT announced, more FROM terasocket.announce(at_most => %d); COMMIT`, atMost)).ReadAll()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -188,7 +196,7 @@ func announce(t testing.TB, pool *pgxpool.Pool) (announced int) {
 
 func (f *fixture) announce() {
 	f.Helper()
-	announce(f, f.pool)
+	announceBy(f, f.pool, f.atMost)
 }
 
 // skip forgets what has been recorded so far: everybody connects anew.
