@@ -71,7 +71,7 @@ BEGIN
                          ot.id_key, ot.rights_keys <> '{}', n_lives));
         deleted   := terasocket.recording(ot.object_type, format('SELECT o.%I::bigint AS id, ''D'' AS op, %L::boolean AS rights FROM old_rows o WHERE %s',
                          ot.id_key, ot.rights_keys <> '{}', o_lives));
-        -- a changed primary key is a delete and a create
+        -- a changed primary key is a delete and a create; a change of a dead row is recorded too: it may have died in the same moment
         updated   := terasocket.recording(ot.object_type, format($code$
                 SELECT coalesce(n.%1$I, o.%1$I)::bigint AS id,
                        CASE WHEN o.%1$I IS NULL THEN 'C' WHEN n.%1$I IS NULL THEN 'D'
@@ -79,7 +79,7 @@ BEGIN
                             WHEN NOT (%2$s) THEN 'R' ELSE 'U' END AS op,
                        %5$L::boolean AND (o.%1$I IS NULL OR n.%1$I IS NULL OR %6$s) AS rights
                 FROM   old_rows o FULL JOIN new_rows n ON n.%1$I = o.%1$I
-                WHERE  (%4$s OR %7$s) AND (%2$s OR %3$s)$code$,
+                WHERE  %4$s OR %7$s$code$,
             ot.id_key, o_lives, n_lives, terasocket.differs(on_table, visible), ot.rights_keys <> '{}', terasocket.differs(on_table, ot.rights_keys),
             terasocket.differs(on_table, ARRAY['deleted_at', ot.id_key])));
         truncated := format('PERFORM terasocket.record(%L, ''T'', %L::boolean, NULL);', ot.object_type, ot.rights_keys <> '{}');

@@ -75,7 +75,9 @@ BEGIN
         SELECT t.*, o.r, o.r IS NOT NULL AND o.r ->> 'deleted_at' IS NULL AS lives,
                CASE WHEN o.r IS NOT NULL THEN terasocket.keys(ot.object_type, o.r) END AS keys,
                CASE WHEN o.r IS NOT NULL THEN terasocket.deleted_body(ot, o.r) END AS gone,
-               w.keys AS was, w.gone AS was_gone
+               w.keys AS was, w.gone AS was_gone,
+               -- (id_service is in the DB_DELETE of a session type, and no part of what it is)
+               coalesce(w.gone - 'id_service' <> terasocket.deleted_body(ot, o.r) - 'id_service', false) AS is_other
         FROM   unnest(touched) t
         LEFT   JOIN terasocket.rows(ot.object_type, ids) o ON o.id = t.id
         LEFT   JOIN terasocket.told w ON w.object_type = ot.object_type AND w.id = t.id
@@ -89,14 +91,14 @@ BEGIN
         WHERE  t.object_type = ot.object_type AND t.id = s.id AND NOT s.lives AND s.was IS NOT NULL
     ), said AS (
         -- (seq is the place in the announcement: creates and updates at the first change, deletes at the last)
-        SELECT s.id, s.at, s.first AS place, CASE WHEN s.was IS NULL AND s.ops LIKE '%C%' OR s.was_gone <> s.gone THEN 'C' ELSE 'U' END AS op,
-               terasocket.visible_body(ot, s.r, s.was IS NULL AND s.ops LIKE '%C%') AS body, s.gone, s.keys AS present,
-               CASE WHEN s.was_gone = s.gone THEN s.was END AS former
+        SELECT s.id, s.at, s.first AS place, CASE WHEN s.was IS NULL AND s.ops LIKE '%C%' OR s.is_other THEN 'C' ELSE 'U' END AS op,
+               terasocket.visible_body(ot, s.r, s.was IS NULL AND s.ops LIKE '%C%') AS body,
+               CASE WHEN s.is_other THEN s.gone ELSE coalesce(s.was_gone, s.gone) END AS gone, s.keys AS present, CASE WHEN NOT s.is_other THEN s.was END AS former
         FROM   state s WHERE s.lives AND s.is_announced
         UNION  ALL
         -- the same id, but another object to its clients: the old one goes first
         SELECT s.id, s.at, s.first, 'D', NULL, s.was_gone, NULL, s.was
-        FROM   state s WHERE s.lives AND s.was_gone <> s.gone
+        FROM   state s WHERE s.lives AND s.is_other
         UNION  ALL
         -- a soft delete and nothing else (its links may go with it) shows the object once more; moved or changed as well, it does not
         SELECT s.id, s.at, s.last, CASE WHEN s.is_soft THEN 'G' ELSE 'D' END, CASE WHEN s.is_soft THEN terasocket.visible_body(ot, s.r, false) END,
