@@ -211,12 +211,14 @@ func (f *fixture) skip() {
 		f.Fatal(err)
 	}
 	f.index = access.NewIndex(aliases)
-	rows, _ = f.conn.Query(f.Context(), "SELECT id, array_agg(tag) FROM terasocket.holdings WHERE kind = 'user' GROUP BY id")
+	rows, _ = f.conn.Query(f.Context(), "SELECT kind, id, array_agg(tag) FROM terasocket.holdings GROUP BY kind, id")
+	var kind string
 	var id int32
 	var tags []string
-	if _, err := pgx.ForEachRow(rows, []any{&id, &tags}, func() error {
-		f.index.Add(access.NewView(access.Principal{Kind: access.User, ID: id}, slices.Clone(tags), f.mark, f.index.Moment()))
-		return nil
+	if _, err := pgx.ForEachRow(rows, []any{&kind, &id, &tags}, func() error {
+		k, err := access.ParseKind(kind)
+		f.index.Add(access.NewView(access.Principal{Kind: k, ID: id}, slices.Clone(tags), f.mark, f.index.Moment()))
+		return err
 	}); err != nil {
 		f.Fatal(err)
 	}
@@ -255,13 +257,13 @@ func (f *fixture) heard() map[int32][]message {
 		e := &events[i]
 		f.index.Apply(e)
 		for _, kind := range access.Kinds {
-			if p := (access.Principal{Kind: kind, ID: int32(e.ObjectID)}); p.Loses(e) {
+			p := access.Principal{Kind: kind, ID: int32(e.ObjectID)}
+			switch {
+			case p.Loses(e):
 				f.index.Remove(p) // it is cut off
+			case p.IsOf(e) && e.Kind == event.Rights && slices.Contains(e.Gained, p.Tag()):
+				f.index.Add(access.NewView(p, e.Gained, e.Seq, f.index.Moment())) // it connects
 			}
-		}
-		if e.Kind == event.Rights && slices.Contains(e.Gained, fmt.Sprintf("u:%d", e.ObjectID)) {
-			p := access.Principal{Kind: access.User, ID: int32(e.ObjectID)}
-			f.index.Add(access.NewView(p, e.Gained, e.Seq, f.index.Moment())) // it connects
 		}
 		if e.Kind != event.Object {
 			continue
@@ -271,6 +273,9 @@ func (f *fixture) heard() map[int32][]message {
 		all := slices.Concat(sees, saw)
 		slices.SortFunc(all, access.Principal.Compare)
 		for _, p := range slices.Compact(all) {
+			if p.Kind != access.User {
+				f.Errorf("%v hears of %s %d: participants and devices get no database event", p, e.ObjectType, e.ObjectID)
+			}
 			form := e.FormFor(slices.Contains(sees, p), slices.Contains(saw, p), slices.Contains(supers, p))
 			frame, err := e.Encode(form, event.Protobuf)
 			if err != nil {
@@ -292,19 +297,16 @@ func (f *fixture) secondOpinion(events []event.Event) {
 	f.Helper()
 	var keys []string
 	for i := range events {
-		if events[i].Kind == event.Object && events[i].Present != "" {
+		if events[i].Present != "" {
 			keys = append(keys, events[i].Present)
 		}
 	}
 	if len(keys) == 0 {
 		return
 	}
-	for i, want := range f.audiences(keys) {
-		var got []int32
-		for _, p := range f.index.Audience(keys[i], access.Present) {
-			got = append(got, p.ID)
-		}
-		if !slices.Equal(got, want) {
+	for i, want := range f.principals(keys) {
+		slices.SortFunc(want, access.Principal.Compare)
+		if got := f.index.Audience(keys[i], access.Present); !slices.Equal(got, want) {
 			f.Errorf("by the index %v see %s, by the role tables %v", got, keys[i], want)
 		}
 	}
