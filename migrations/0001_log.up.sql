@@ -29,7 +29,7 @@ COMMENT ON TABLE  terasocket.changes IS 'what changed and is not announced yet; 
 COMMENT ON COLUMN terasocket.changes.xid IS 'the transaction that changed it';
 COMMENT ON COLUMN terasocket.changes.id IS 'the order of the changes of one transaction';
 COMMENT ON COLUMN terasocket.changes.what IS 'an object type, role, message, presence, kick or everything';
-COMMENT ON COLUMN terasocket.changes.op IS 'C created, U updated, S soft-deleted and nothing else, R undeleted, D deleted, T truncated, L a link of it changed, l the same but not announced by itself';
+COMMENT ON COLUMN terasocket.changes.op IS 'C created, U updated, S soft-deleted and nothing else, R undeleted and nothing else, D deleted, T truncated, L a link of it changed, l the same but not announced by itself';
 COMMENT ON COLUMN terasocket.changes.rights IS 'somebody''s tags, or an alias, may follow from it; null: they did, and are announced';
 COMMENT ON COLUMN terasocket.changes.ids IS 'primary keys, at most 1,000; null: all of that type';
 COMMENT ON COLUMN terasocket.changes.body IS 'of a message, presence or kick';
@@ -164,9 +164,15 @@ CREATE TABLE terasocket.epochs (
     timeline           integer     NOT NULL,
     started_at         timestamptz NOT NULL,
     database           oid         NOT NULL,
-    log                oid         NOT NULL
+    log                oid         NOT NULL,
+    is_gap             boolean     NOT NULL DEFAULT false   -- not all that happened before it is in the log
 );
 COMMENT ON TABLE terasocket.epochs IS 'the newest row is the current epoch: its seqs are above begin';
+
+-- One row, written by the transaction that it names when the epoch began. A row that came by a restore or by logical
+-- replication was not: its xmin is another.
+CREATE TABLE terasocket.written_here (xid xid8 PRIMARY KEY DEFAULT pg_current_xact_id());
+INSERT INTO terasocket.written_here DEFAULT VALUES;
 
 -- ---------------------------------------------------------------- what is captured
 

@@ -76,7 +76,7 @@ BEGIN
                 SELECT coalesce(n.%1$I, o.%1$I)::bigint AS id,
                        CASE WHEN o.%1$I IS NULL THEN 'C' WHEN n.%1$I IS NULL THEN 'D'
                             WHEN %2$s AND NOT (%3$s) AND NOT (%4$s) THEN 'S'
-                            WHEN NOT (%2$s) THEN 'R' ELSE 'U' END AS op,
+                            WHEN NOT (%2$s) AND %3$s AND NOT (%4$s) THEN 'R' ELSE 'U' END AS op,
                        %5$L::boolean AND (o.%1$I IS NULL OR n.%1$I IS NULL OR %6$s) AS rights
                 FROM   old_rows o FULL JOIN new_rows n ON n.%1$I = o.%1$I
                 WHERE  %4$s OR %7$s$code$,
