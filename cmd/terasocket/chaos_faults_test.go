@@ -119,7 +119,7 @@ func (x *injector) faults() []fault {
 			return func(ctx context.Context) error { x.crowd(ctx, d); return nil }
 		}},
 		{"tables locked", func(rng *rand.Rand) func(context.Context) error {
-			table, d := []string{"events", "online", "connect_tokens"}[rng.IntN(3)], upTo(rng, time.Second)
+			table, d := []string{"events", "changes", "announcements", "online", "connect_tokens"}[rng.IntN(5)], upTo(rng, time.Second)
 			return func(ctx context.Context) error {
 				return x.asOwner(ctx, func(tx pgx.Tx) error {
 					// in the queue for it, it holds up everybody behind it, too
@@ -302,7 +302,7 @@ func (x *injector) terminator(where string, rng *rand.Rand) func(context.Context
 func (x *injector) restart(ctx context.Context, isImmediate bool) error {
 	x.postgres.Lock()
 	defer x.postgres.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
 	if isImmediate {
 		if _, err := dbtest.Crash(x.server); err != nil {
@@ -320,7 +320,7 @@ func (x *injector) replace(ctx context.Context, slot int, stop func(*process) er
 	if p == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
 	return errors.Join(stop(p), x.gateways.restart(ctx, slot))
 }

@@ -83,7 +83,7 @@ func (c *chaosCluster) odd(what string) {
 }
 
 // startLimit is how long a gateway may take to get ready, while nothing disturbs it, on a busy machine.
-const startLimit = 60 * time.Second
+const startLimit = 3 * time.Minute
 
 // start starts a gateway in this slot and waits until it is ready, until ctx ends or for startLimit. The database may be
 // away: then it says so and ends.
@@ -100,7 +100,7 @@ func (c *chaosCluster) start(ctx context.Context, slot int) error {
 	}
 	defer func() { _ = log.Close() }()
 	p.cmd = exec.Command(path, append([]string{"serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--tls-cert", c.cert, "--tls-key", c.key,
-		"--drain-time", "500ms", "--presence-lease", "2s", "--presence-grace", "2s", "--log-format", "json"}, c.args...)...)
+		"--drain-time", "500ms", "--presence-lease", "6s", "--presence-grace", "4s", "--log-format", "json"}, c.args...)...)
 	p.cmd.Env = append(os.Environ(), "DATABASE_URL="+c.databases[slot].pool, "TERASOCKET_LISTEN_DATABASE_URL="+c.databases[slot].listen)
 	p.cmd.Stderr = log
 	stdout, err := p.cmd.StdoutPipe()
@@ -220,7 +220,7 @@ func (c *chaosCluster) pick(rng *rand.Rand) *process {
 }
 
 // stopLimit: the drain time, what clients that do not answer may take beyond it, and a busy machine.
-const stopLimit = 25 * time.Second
+const stopLimit = 2 * time.Minute
 
 // terminate stops a gateway as an operator does: it must say that it is not ready, and exit with 0 in time.
 func (c *chaosCluster) terminate(p *process) error {
@@ -285,28 +285,19 @@ func (p *process) status(ctx context.Context) int {
 	return response.StatusCode
 }
 
-// caughtUp reads in the log of a gateway when it delivered from the log what no notification announced to it.
-func (p *process) caughtUp() (at []time.Time, problems []string, err error) {
+// problems reads in the log of a gateway what must not be there: data races, panics.
+func (p *process) problems() (problems []string, err error) {
 	text, err := os.ReadFile(p.logFile)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if strings.Contains(string(text), "DATA RACE") {
 		problems = append(problems, string(text))
 	}
 	for line := range strings.Lines(string(text)) {
-		var entry struct {
-			Time  time.Time
-			Level string
-			Msg   string
-		}
-		if json.Unmarshal([]byte(line), &entry) != nil {
+		if !json.Valid([]byte(line)) {
 			problems = append(problems, line)
-			continue
-		}
-		if strings.Contains(entry.Msg, "catching up") || strings.Contains(entry.Msg, "no notification announced") {
-			at = append(at, entry.Time)
 		}
 	}
-	return at, problems, nil
+	return problems, nil
 }
