@@ -23,7 +23,7 @@ func (r *installation) rarely() string {
 	set := func(table, columns string) string {
 		return fmt.Sprintf("UPDATE %s SET %s WHERE %s %% 3 = %d", table, columns, tables[table].id, r.IntN(3))
 	}
-	switch r.IntN(16) {
+	switch r.IntN(20) {
 	case 0, 1:
 		return fmt.Sprintf("UPDATE %s SET deleted_at = clock_timestamp() WHERE deleted_at IS NULL AND %s", name, some)
 	case 2, 3, 4:
@@ -50,6 +50,16 @@ func (r *installation) rarely() string {
 		old := r.any(name)
 		r.ids[name] = append(r.ids[name], r.next)
 		return fmt.Sprintf("UPDATE %s SET %s = %d WHERE %[2]s = %[4]d", name, tables[name].id, r.next, old)
+	case 15, 16, 17: // whatever a row refers to
+		if columns := r.columns(name); len(columns) > 0 && name != "t_users" {
+			return set(name, strings.Join(columns, ", "))
+		}
+		return update("t_services_roles", r.any("t_services_roles"), r.ref("id_service", "t_services", 0))
+	case 18:
+		if r.IntN(6) == 0 {
+			return "TRUNCATE " + []string{"t_tests", "t_sessions", "t_services_roles", "t_tests_types", "t_participants_groups", "t_users_groups", "t_assets"}[r.IntN(7)] + " CASCADE"
+		}
+		return update("t_services_access", r.any("t_services_access"), r.columns("t_services_access")...)
 	case 14: // dependents of a session, and what decides who sees them
 		return update("t_sessions", r.any("t_sessions"), r.columns("t_sessions")...)
 	default:
