@@ -38,11 +38,11 @@ func migrated() dbtest.Template {
 func TestServeRefusesWithOneClearSentence(t *testing.T) {
 	t.Parallel()
 	behind := dbtest.New(t, migrated())
-	if _, err := dbtest.Conn(t, behind).Exec(t.Context(), "UPDATE terasocket.schema_migrations SET version = 1"); err != nil {
+	if _, err := dbtest.Conn(t, behind).Exec(t.Context(), "UPDATE terasocket.functions SET compatibility = 0"); err != nil {
 		t.Fatal(err)
 	}
 	ahead := dbtest.New(t, migrated())
-	if _, err := dbtest.Conn(t, ahead).Exec(t.Context(), "UPDATE terasocket.schema_migrations SET version = 999"); err != nil {
+	if _, err := dbtest.Conn(t, ahead).Exec(t.Context(), "UPDATE terasocket.functions SET compatibility = 999"); err != nil {
 		t.Fatal(err)
 	}
 	dirty := dbtest.New(t, migrated())

@@ -151,11 +151,7 @@ func TestInAndOut(t *testing.T) {
 			t.Errorf("%s closed with %d, want 4000", c.kind, code)
 		}
 		// the gateway tells the database just after it: until then, who logs in again is online
-		for end := time.Now().Add(20 * time.Second); secret("SELECT count(*)::text FROM terasocket.connections") != "0"; time.Sleep(10 * time.Millisecond) {
-			if time.Now().After(end) {
-				t.Fatalf("%s is online for ever", c.kind)
-			}
-		}
+		eventually(t, "offline", func() bool { return count(t, conn, "SELECT count(*) FROM terasocket.connections") == 0 })
 		want := 401
 		if c.tokenKey == "" {
 			want = 200

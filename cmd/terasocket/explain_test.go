@@ -19,15 +19,6 @@ var (
 	seqOfEvent   = regexp.MustCompile(`(?m)^event \d+ +`)
 )
 
-// announce has everything announced that is committed, where no gateway does it.
-func announce(t *testing.T, conn *pgx.Conn) {
-	t.Helper()
-	_, err := conn.PgConn().Exec(t.Context(), "BEGIN ISOLATION LEVEL REPEATABLE READ; LOCK TABLE terasocket.announcer IN EXCLUSIVE MODE; SELECT terasocket.announce(); COMMIT").ReadAll()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 // explainable is a database with some events; seqs are theirs, by name.
 func explainable(t *testing.T) (url string, conn *pgx.Conn, seqs map[string]int64) {
 	t.Helper()
@@ -56,13 +47,9 @@ func explainable(t *testing.T) (url string, conn *pgx.Conn, seqs map[string]int6
 }
 
 // lastSeq is that of the newest row of the log that is for clients or, a kick, for gateways.
-func lastSeq(t *testing.T, conn *pgx.Conn) (seq int64) {
+func lastSeq(t *testing.T, conn *pgx.Conn) int64 {
 	t.Helper()
-	err := conn.QueryRow(t.Context(), "SELECT max(seq) FROM terasocket.events WHERE type NOT IN ('terasocket.Rights', 'terasocket.Alias', 'terasocket.Settled')").Scan(&seq)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return seq
+	return count(t, conn, "SELECT max(seq) FROM terasocket.events WHERE type NOT IN ('terasocket.Rights', 'terasocket.Alias', 'terasocket.Settled')")
 }
 
 const (

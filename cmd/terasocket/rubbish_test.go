@@ -1,33 +1,12 @@
 package main
 
 import (
-	"bufio"
-	"net/http"
-	"strings"
 	"testing"
 
 	"terasocket/db/dbtest"
 	"terasocket/db/opentera"
 	pb "terasocket/proto/opentera"
 )
-
-// metric reads a counter without labels.
-func (s *served) metric(name string) string {
-	s.t.Helper()
-	response, err := http.Get(s.admin + "/metrics")
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer func() { _ = response.Body.Close() }()
-	lines := bufio.NewScanner(response.Body)
-	for lines.Scan() {
-		if value, ok := strings.CutPrefix(lines.Text(), name+" "); ok {
-			return value
-		}
-	}
-	s.t.Fatalf("there is no metric %s", name)
-	return ""
-}
 
 // writeLog writes rows (type, op, object_type, body, present) into the log past announce(), as somebody may who has the rights
 // for it.
@@ -62,8 +41,8 @@ func TestRubbishInTheLogCostsNoNeighbour(t *testing.T) {
 	paul.mustHear(pb.DatabaseEvent_DB_CREATE, "site", `"good"`)
 	psql(t, url, "UPDATE t_participants SET participant_name = 'neighbour' WHERE id_participant = 1")
 	paul.mustHear(pb.DatabaseEvent_DB_UPDATE, "participant", "neighbour")
-	if n := gateway.metric("terasocket_events_refused_total"); n != "5" {
-		t.Errorf("%s rows were refused, want 5", n)
+	if n := gateway.gauge("terasocket_events_refused_total"); n != 5 {
+		t.Errorf("%v rows were refused, want 5", n)
 	}
 }
 

@@ -54,7 +54,7 @@ func TestSnapshotOnConnect(t *testing.T) {
 	for _, s := range []*socket{lucie, device} { // once they hear themselves, they are known to be online
 		s.presenceFrame()
 	}
-	waitOnline(t, url, 3)
+	eventually(t, "three are online", func() bool { return count(t, pool, "SELECT count(*) FROM terasocket.online") == 3 })
 	if _, err := pool.Exec(t.Context(), "SELECT terasocket.device_status(1, '{\"battery\": 7}', 12.5)"); err != nil {
 		t.Fatal(err)
 	}
@@ -180,20 +180,4 @@ func TestNoGapBetweenSnapshotAndLive(t *testing.T) {
 			t.Errorf("socket %d ends with %d online, want %d", i, len(online), len(want))
 		}
 	}
-}
-
-func waitOnline(t *testing.T, url string, n int) {
-	t.Helper()
-	conn := dbtest.Conn(t, url)
-	for range 500 {
-		var online int
-		if err := conn.QueryRow(t.Context(), "SELECT count(*) FROM terasocket.online").Scan(&online); err != nil {
-			t.Fatal(err)
-		}
-		if online == n {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	t.Fatalf("there are not %d online", n)
 }
