@@ -212,6 +212,10 @@ func TestSoftDelete(t *testing.T) {
 	f.transaction(undelete, "U participant 1")
 	f.transaction(deleteSoft1+undelete, "U participant 1")
 	f.transaction(deleteSoft1+undelete+deleteSoft1, "G participant 1")
+	f.transaction(undelete, "U participant 1")
+	f.exec(deleteSoft1) // and renamed when it is dead, by another transaction: nobody hears the new name
+	f.exec(rename1 + "UPDATE t_participants SET participant_name = 'another' WHERE id_participant = 1")
+	f.expectLog("deleted, then renamed", "D participant 1")
 	f.remembers()
 }
 

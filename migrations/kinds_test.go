@@ -102,7 +102,7 @@ func kinds() []kind {
 				"session_type_name str",
 			deleteKeys: "id_session_type, id_service",
 			create:     "session_type_name, session_type_online, session_type_config, session_type_color, session_type_category) VALUES (9000, 'New', true, '" + secret + "o', '#102030', 1",
-			update:     "id_service = 5, session_type_name = 'Renamed'",
+			update:     "id_service = 5",
 		},
 		{
 			objectType: "session_type_site", table: "t_sessions_types_sites", id: 9000,
