@@ -117,7 +117,7 @@ var insecure = &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS1
 // socket is a client of the gateway.
 type socket struct {
 	t    *testing.T
-	conn *websocket.Conn
+	conn clientConn
 }
 
 func dial(t *testing.T, url string) *socket {
