@@ -1,6 +1,8 @@
 package migrations_test
 
-import "testing"
+import (
+	"testing"
+)
 
 // The cost of a change does not grow with the tables: capture reads none, and who announces finds its way by index.
 func TestAnnounceReadsByIndex(t *testing.T) {
@@ -35,4 +37,14 @@ func TestAnnounceReadsByIndex(t *testing.T) {
 		}
 	}
 	f.skip()
+}
+
+// To compile a plan takes a hundred times as long as to run it: capture of a large statement has it off, whatever the writer set.
+func TestCaptureIsNotCompiled(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	without := one[[]string](f, "SELECT coalesce(array_agg(proname::text), '{}') FROM pg_proc WHERE pronamespace = 'terasocket'::regnamespace AND proname LIKE 'capture_t_%' AND NOT 'jit=off' = ANY (proconfig)")
+	if len(without) > 0 {
+		t.Errorf("%q", without)
+	}
 }

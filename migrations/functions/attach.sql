@@ -166,7 +166,7 @@ BEGIN
         RETURN false;
     END IF;
     EXECUTE format('CREATE OR REPLACE FUNCTION terasocket.%I() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER '
-                   'SET search_path = pg_catalog, pg_temp SET lock_timeout = ''100ms'' AS %L', name, source);
+                   'SET search_path = pg_catalog, pg_temp SET lock_timeout = ''100ms'' SET jit = off AS %L', name, source);
     EXECUTE format('COMMENT ON FUNCTION terasocket.%I() IS %L', name, mark);
     EXECUTE format('REVOKE EXECUTE ON FUNCTION terasocket.%I() FROM PUBLIC', name);
     RETURN true;
