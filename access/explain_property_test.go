@@ -171,7 +171,7 @@ func TestExplainAgreesWithAudience(t *testing.T) {
 			f.do(message)
 			f.announce()
 			f.do(strange)
-			answers := f.agree(func() bool { return r.IntN(3) == 0 })
+			answers := f.agree(func() bool { return r.IntN(6) == 0 })
 			for _, answer := range []string{"user false false", "user true false", "user false true", "participant false false", "participant true false",
 				"device false false", "device true false"} {
 				if answers[answer] == 0 && seed == 0 {
@@ -198,7 +198,7 @@ func TestExplainAgreesInTheWorld(t *testing.T) {
 	f.do(update("t_participants", 31, "id_project = 21", "id_participant_group = NULL"), bury("t_projects", 12))
 	f.announce()
 	n := 0
-	answers := f.agree(func() bool { n++; return n%3 == 0 })
+	answers := f.agree(func() bool { n++; return n%4 == 0 })
 	if answers["user true false"] < 100 || answers["user false false"] < 100 || answers["user false true"] == 0 {
 		t.Errorf("the test compares too little: %v", answers)
 	}
