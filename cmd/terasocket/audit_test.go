@@ -35,7 +35,7 @@ func TestNobodyHearsOfALogin(t *testing.T) {
 		s.gateway.listen(s.conn, "participant", opentera.DemoParticipantUUID, fmt.Sprintf("&since=%d", cursor)),
 		s.gateway.listen(s.conn, "device", opentera.DemoDeviceUUID, fmt.Sprintf("&encoding=json&since=%d", cursor)),
 	} {
-		psql(t, s.url, publishSQL(archiveTopic, typedJSON("ArchiveEvent", fmt.Sprintf(`"archiveUuid": "%s", "ownerUuid": "%s", "archiveUrl": "back"`, back.uuid, back.uuid))))
+		psql(t, s.url, archiveOf(back.uuid, "back"))
 		replayed := 0
 		for {
 			next := back.next()
