@@ -158,14 +158,15 @@ func (p *proof) follow(r *logRow, o *thing) {
 		o.exists, o.dead, o.told, r.change = false, true, len(o.changes), last
 		return
 	}
-	for i, c := range o.changes[o.told:] {
+	from := max(0, o.told-1) // two changes that are announced in two parts of one snapshot are told of by its last
+	for i, c := range o.changes[from:] {
 		if c.mark == r.mark && (c.op == "C" || c.op == "U") {
-			o.told, o.isIn, o.exists = o.told+i+1, c.isIn, true
+			o.told, o.isIn, o.exists = from+i+1, c.isIn, true
 			r.change, r.now = c, c.isIn
 			return
 		}
 	}
-	p.complain("event %d of %s says %q, which did not commit, or was told before", r.seq, r.key(), r.mark)
+	p.complain("event %d of %s says %q, which did not commit, or is older than what was told", r.seq, r.key(), r.mark)
 }
 
 // question is one that the database answers with what is wrong.

@@ -125,10 +125,12 @@ BEGIN
     DELETE FROM terasocket.kicked;
     PERFORM terasocket.forget_tokens();
     -- logical replication brings no sequences, and a restore of some tables not theirs
-    PERFORM setval(pg_get_serial_sequence(t.name, 'id'), greatest(t.id, nextval(pg_get_serial_sequence(t.name, 'id'))))
+    -- (the numbers of capture_errors are counted as errors: none is used up)
+    PERFORM setval(pg_get_serial_sequence(t.name, 'id'), t.id)
     FROM  (SELECT 'terasocket.changes', max(c.id) FROM terasocket.changes c UNION ALL
            SELECT 'terasocket.capture_errors', max(c.id) FROM terasocket.capture_errors c UNION ALL
-           SELECT 'terasocket.connections', max(c.id) FROM terasocket.connections c) t (name, id);
+           SELECT 'terasocket.connections', max(c.id) FROM terasocket.connections c) t (name, id)
+    WHERE  t.id > coalesce(pg_sequence_last_value(pg_get_serial_sequence(t.name, 'id')::regclass), 0);
 END $$;
 
 -- forget_tokens: connect tokens, second steps and all tokens that were signed before are void (their keys are made anew): whoever
