@@ -3,7 +3,7 @@
 -- Result: the epoch; the highest seq that was trimmed; of the first row, the snapshot of the last complete announcement, or
 -- null; then the row as event.Record has it, its seq 0 when there is none.
 -- Index: the primary key of events
-SELECT s.epoch, s.trimmed, CASE WHEN coalesce(e.seq, $1 + 1) = $1 + 1 THEN s.snapshot END,
+SELECT s.epoch, s.trimmed, CASE WHEN coalesce(e.seq, $1::bigint + 1) = $1::bigint + 1 THEN s.snapshot END,
        coalesce(e.seq, 0), coalesce(e.announcement, 0), coalesce(e.at, 'epoch'), coalesce(e.topic, ''), coalesce(e.type, ''),
        coalesce(e.op, ''), coalesce(e.object_type, ''), coalesce(e.object_id, 0), coalesce(e.body::text, ''),
        coalesce(e.gone::text, ''), coalesce(e.present::text, ''), coalesce(e.former::text, '')
