@@ -48,6 +48,7 @@ type gateway struct {
 	feed      *eventlog.Feed
 	history   *eventlog.History
 	beginning event.Beginning
+	stop      func() // it runs until then, at most until the test ends
 }
 
 // logged is what was logged.
@@ -124,12 +125,13 @@ func run(t *testing.T, url string, pool *pgxpool.Pool, o options) *gateway {
 		}
 		group.Go(func() error { return announcer.Run(ctx) })
 	}
-	t.Cleanup(func() {
+	g.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := group.Wait(); err != nil {
 			t.Error(err)
 		}
 	})
+	t.Cleanup(g.stop)
 	return g
 }
 
