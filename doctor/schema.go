@@ -56,7 +56,7 @@ func openTeraIsThere(ctx context.Context, tx pgx.Tx) (Finding, error) {
 // isMigrated compares tables and functions with those of this binary.
 func isMigrated(ctx context.Context, tx pgx.Tx) (Finding, error) {
 	state, err := migrations.Look(ctx, tx)
-	for _, known := range []error{migrations.ErrNotOpenTera, migrations.ErrReplica, migrations.ErrNotMigrated, migrations.ErrUnfinished,
+	for _, known := range []error{migrations.ErrNotOpenTera, migrations.ErrReplica, migrations.ErrSubscriber, migrations.ErrNotMigrated, migrations.ErrUnfinished,
 		migrations.ErrBehind, migrations.ErrAhead, migrations.ErrDirty} {
 		if errors.Is(err, known) {
 			return failWith(err), nil

@@ -13,7 +13,9 @@ import (
 var (
 	ErrNotOpenTera = errors.New("this is not an OpenTera database: it has no table t_users in the search path of this role. " +
 		"Let OpenTera create its schema first, or correct --database-url")
-	ErrReplica     = errors.New("this database is a read replica: name the primary in --database-url")
+	ErrReplica    = errors.New("this database is a read replica: name the primary in --database-url")
+	ErrSubscriber = errors.New("this database is a subscriber of logical replication: what it receives is announced nowhere. Name the publisher in " +
+		"--database-url; when this one is to take its place, disable or drop the subscription first")
 	ErrNotMigrated = errors.New("terasocket is not installed in this database: run `terasocket migrate up`")
 	ErrUnfinished  = errors.New("`terasocket migrate up` has not finished in this database: run it again, it goes on where it was")
 	ErrBehind      = errors.New("the terasocket schema is older than this binary: run `terasocket migrate up`")
@@ -59,6 +61,12 @@ func Look(ctx context.Context, q querier) (State, error) {
 	case !hasVersion:
 		return State{}, ErrNotMigrated
 	}
+	switch name, err := Subscription(ctx, q); {
+	case err != nil:
+		return State{}, err
+	case name != "":
+		return State{}, fmt.Errorf("%w (it is called %s)", ErrSubscriber, name)
+	}
 	var version int64
 	var dirty bool
 	err = q.QueryRow(ctx, `SELECT version, dirty FROM terasocket.schema_migrations`).Scan(&version, &dirty)
@@ -75,6 +83,15 @@ func Look(ctx context.Context, q querier) (State, error) {
 		return State{Version: uint(version)}, ErrBehind
 	}
 	return compare(ctx, q, State{Version: uint(version)})
+}
+
+// Subscription is the name of the one that writes OpenTera's tables or the log in this database, "" for none. What logical
+// replication writes fires no trigger.
+func Subscription(ctx context.Context, q querier) (name string, err error) {
+	if err := q.QueryRow(ctx, subscriptionSQL).Scan(&name); err != nil {
+		return "", fmt.Errorf("look for subscriptions: %w", err)
+	}
+	return name, nil
 }
 
 // compare reads the version of the functions and judges it.

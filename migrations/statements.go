@@ -25,6 +25,8 @@ var (
 
 	//go:embed sql/validate.sql
 	validateSQL string
+	//go:embed sql/subscription.sql
+	subscriptionSQL string
 	//go:embed sql/orphans.sql
 	orphansSQL string
 )
