@@ -9,5 +9,6 @@
 // cases_test.go holds the smallest known cases by name.
 //
 // INTERLEAVE_TIME (20s) says how long, INTERLEAVE_SEED where the random programs begin, INTERLEAVE_LANES (2) how many run at
-// once, INTERLEAVE_GOON=1 counts failures and goes on in place of shrinking the first.
+// once, INTERLEAVE_GOON=1 counts failures, with INTERLEAVE_EXAMPLES (2) of each kind, and goes on in place of shrinking the
+// first. INTERLEAVE_KIND="lost delete" or "leak, live" looks for this kind of problem alone. INTERLEAVE_SERIAL=1 takes one session, INTERLEAVE_SERIAL=single one of one statement a transaction.
 package interleave

@@ -101,6 +101,9 @@ type generator struct {
 	last   map[string][]int // ids of rows that statements have inserted, whether they were committed or not
 	next   int
 	names  int
+
+	// isSerial: one session, so that a judge that raises false alarms is found out. isSingle: one statement a transaction.
+	isSerial, isSingle bool
 }
 
 func newGenerator(seed uint64) *generator {
@@ -113,12 +116,16 @@ func (g *generator) chance(percent int) bool { return g.IntN(100) < percent }
 
 func (g *generator) program(seed uint64, rounds int) program {
 	p := program{seed: fmt.Sprintf("INTERLEAVE_SEED=%d", seed), gateways: 1}
-	if g.chance(25) {
+	if !g.isSerial && g.chance(25) {
 		p.gateways = 2
 		p.stopped = g.chance(50)
 	}
 	for range rounds {
-		p.rounds = append(p.rounds, g.round(2+g.IntN(4)))
+		sessions := 2 + g.IntN(4)
+		if g.isSerial {
+			sessions = 1
+		}
+		p.rounds = append(p.rounds, g.round(sessions))
 	}
 	return p
 }
@@ -132,7 +139,11 @@ func (g *generator) round(sessions int) (r round) {
 	perSession := make([][]step, sessions)
 	tx := 0
 	for i := range perSession {
-		for range 1 + g.IntN(3) {
+		transactions := 1 + g.IntN(3)
+		if g.isSerial {
+			transactions = 8
+		}
+		for range transactions {
 			tx++
 			perSession[i] = append(perSession[i], g.transaction(i+1, tx)...)
 		}
@@ -156,6 +167,11 @@ func (g *generator) round(sessions int) (r round) {
 func (g *generator) transaction(session, tx int) (steps []step) {
 	add := func(o op, name, sql string) { steps = append(steps, step{session, tx, o, name, sql}) }
 	add(begin, "", "BEGIN ISOLATION LEVEL "+pick(g, []string{"READ COMMITTED", "READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"}))
+	if g.isSingle {
+		add(statement, "", pick(g, g.statements()))
+		add(commit, "", "COMMIT")
+		return steps
+	}
 	isPrepared := g.chance(6)
 	if isPrepared {
 		add(statement, "", "SET LOCAL terasocket.notify = off")

@@ -45,8 +45,13 @@ func TestInterleave(t *testing.T) {
 		lanes.Go(func() {
 			for time.Since(began) < limit {
 				n := seed.Add(1) - 1
-				p := newGenerator(n).program(n, roundsOfProgram)
+				g := newGenerator(n)
+				g.isSerial, g.isSingle = os.Getenv("INTERLEAVE_SERIAL") != "", os.Getenv("INTERLEAVE_SERIAL") == "single"
+				p := g.program(n, roundsOfProgram)
 				problems, counts, err := try(t, p)
+				if only := os.Getenv("INTERLEAVE_KIND"); only != "" {
+					problems = slices.DeleteFunc(problems, func(f problem) bool { return !f.is(only) })
+				}
 				mu.Lock()
 				for k, v := range counts {
 					total[k] += v
@@ -56,9 +61,9 @@ func TestInterleave(t *testing.T) {
 					t.Errorf("seed %d: %v", n, err)
 				}
 				for _, f := range problems {
-					kinds[f.kind]++
-					if said[f.kind]++; goOn && said[f.kind] <= setting("INTERLEAVE_EXAMPLES", 2) {
-						t.Errorf("seed %d: %s\n    %s", n, f, strings.Join(f.took, "\n    "))
+					kinds[f.what()]++
+					if said[f.what()]++; goOn && said[f.what()] <= setting("INTERLEAVE_EXAMPLES", 2) {
+						t.Errorf("seed %d, round %d: %s", n, f.round, f)
 					}
 				}
 				isOver := err != nil && !goOn
@@ -81,7 +86,7 @@ func TestInterleave(t *testing.T) {
 		t.Errorf("%s: %d", k, kinds[k])
 	}
 	if failing != nil && !goOn {
-		small, problems := shrink(t, *failing)
+		small, problems := shrink(t, *failing, os.Getenv("INTERLEAVE_KIND"))
 		t.Error(report(small, problems))
 	}
 }

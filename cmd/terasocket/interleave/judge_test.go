@@ -35,7 +35,15 @@ type problem struct {
 }
 
 // String tells it with what was heard and what was committed.
-func (p problem) String() string { return fmt.Sprintf("%s: %s, %s: %s", p.kind, p.client, p.object, p.text) }
+func (p problem) String() string {
+	return fmt.Sprintf("%s: %s, %s: %s", p.kind, p.client, p.object, p.text)
+}
+
+// what is "leak, live" or "leak, resumed".
+func (p problem) what() string { return p.kind + ", " + p.client[strings.LastIndex(p.client, " ")+1:] }
+
+// is says whether it is of this kind: "leak", or "leak, live".
+func (p problem) is(kind string) bool { return p.kind == kind || p.what() == kind }
 
 func mapKeys[K comparable, V any](m map[K]V) iter.Seq[K] {
 	return func(yield func(K) bool) {

@@ -210,7 +210,7 @@ func (r *runner) quiet(ctx context.Context) error {
 		r.marks++
 		_, err := r.control.Exec(ctx, `SELECT terasocket.publish('websocket.user.' || user_uuid || '.events', jsonb_build_object(
 			'@type', 'type.googleapis.com/opentera.protobuf.ArchiveEvent', 'archiveUuid', user_uuid, 'ownerUuid', user_uuid, 'archiveUrl', $1::text))
-			FROM t_users WHERE id_user <= $2`, r.mark(), viewers)
+			FROM t_users WHERE id_user <= $2 AND deleted_at IS NULL`, r.mark(), viewers)
 		if err != nil {
 			return fmt.Errorf("publish the sentinel: %w", err)
 		}

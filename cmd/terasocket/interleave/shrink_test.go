@@ -10,20 +10,23 @@ import (
 const shrinkLimit = 90 * time.Second
 
 // shrink leaves out rounds, sessions, transactions and statements for as long as the same kind of problem remains. It gives
-// what remained, and its problems.
-func shrink(t *testing.T, p program) (program, []problem) {
+// what remained, and its problems. kind is that of the first problem when it is empty.
+func shrink(t *testing.T, p program, kind string) (program, []problem) {
 	deadline := time.Now().Add(shrinkLimit)
 	problems, _, err := try(t, p)
 	if len(problems) == 0 || err != nil {
 		return p, problems // it does not fail each time
 	}
-	kind := problems[0].kind
+	if kind == "" {
+		kind = problems[0].what()
+	}
 	fails := func(smaller program) bool {
 		if time.Now().After(deadline) {
 			return false
 		}
 		found, _, err := try(t, smaller)
-		if err != nil || !slices.ContainsFunc(found, func(f problem) bool { return f.kind == kind }) {
+		found = slices.DeleteFunc(found, func(f problem) bool { return !f.is(kind) })
+		if err != nil || len(found) == 0 {
 			return false
 		}
 		problems = found

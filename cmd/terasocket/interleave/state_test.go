@@ -91,7 +91,7 @@ type row struct {
 	viewers  []int
 }
 
-func (r *row) isAlive() bool           { return r != nil && !r.body.isDead }
+func (r *row) isAlive() bool            { return r != nil && !r.body.isDead }
 func (r *row) isSeenBy(viewer int) bool { return r != nil && slices.Contains(r.viewers, viewer) }
 
 // state is what was committed at one moment.
