@@ -38,6 +38,9 @@ type heard struct {
 	text   string
 }
 
+// isDelete says whether the client takes it for the end of the object.
+func (h heard) isDelete() bool { return h.kind == deleted || h.body.isDead }
+
 // kind is C, U or D.
 type kind byte
 

@@ -173,11 +173,11 @@ func (h *history) judge(states []*state, o object, words []heard, hasResumed boo
 		return swapped, "heard in an order that was never the case"
 	case h.sees(last) && len(words) == 0:
 		return lost, "it has changed, and nothing was heard"
-	case h.sees(last) && (words[len(words)-1].kind == deleted || words[len(words)-1].body.isDead):
+	case h.sees(last) && words[len(words)-1].isDelete():
 		return strayDelete, "the last word is a delete"
 	case h.sees(last) && words[len(words)-1].body.columns != h.columns(last):
 		return stale, "the last word is an old body"
-	case !h.sees(last) && (len(words) == 0 || words[len(words)-1].kind != deleted && !words[len(words)-1].body.isDead):
+	case !h.sees(last) && (len(words) == 0 || !words[len(words)-1].isDelete()):
 		return lostDelete, "it is gone, and the last word is not a delete"
 	}
 	return swapped, "heard in an order that was never the case"

@@ -108,21 +108,23 @@ func (h *history) explains(all []heard) bool {
 		reached[i] = make([]bool, len(all)+1)
 	}
 	reached[0][0] = true
-	for to := 1; to <= last; to++ {
+	for to := range reached {
 		for from := range to {
 			alternatives, isOptional := h.words(from, to)
 			for n, is := range reached[from] {
-				if !is {
-					continue
-				}
-				if isOptional {
+				if is && isOptional {
 					reached[to][n] = true
 				}
 				for _, words := range alternatives {
-					for _, after := range h.said(all, n, words) {
-						reached[to][after] = true
+					if is && h.areSaid(all[n:], words) {
+						reached[to][n+len(words)] = true
 					}
 				}
+			}
+		}
+		for n := range all { // said again, which does no harm
+			if reached[to][n] && h.isKnown(all, n, to) {
+				reached[to][n+1] = true
 			}
 		}
 	}
@@ -136,20 +138,22 @@ func (h *history) explains(all []heard) bool {
 	return reached[last][len(all)]
 }
 
-// said gives how many things were heard after these words: the last of them may have been said several times.
-func (h *history) said(all []heard, n int, words []said) (after []int) {
-	for _, w := range words {
-		if n == len(all) || !h.matches(all[n], w) {
-			return nil
+func (h *history) areSaid(all []heard, words []said) bool {
+	if len(all) < len(words) {
+		return false
+	}
+	for i, w := range words {
+		if !h.matches(all[i], w) {
+			return false
 		}
-		n++
 	}
-	again := words[len(words)-1]
-	if again.kind == created {
-		again.kind = updated
+	return true
+}
+
+// isKnown says whether the n-th thing is no news to who is at this state: U with the body that he sees, or a delete again.
+func (h *history) isKnown(all []heard, n, at int) bool {
+	if h.sees(at) {
+		return h.matches(all[n], said{updated, h.columns(at), false})
 	}
-	for after = append(after, n); n < len(all) && h.matches(all[n], again); after = append(after, n) {
-		n++
-	}
-	return after
+	return n > 0 && all[n].isDelete() && all[n-1].isDelete()
 }
