@@ -50,9 +50,9 @@ const (
 	deleted kind = 'D'
 )
 
-// dial connects with a token of kind user. since is nil for a socket that does not resume.
-func dial(ctx context.Context, gatewayURL, token string, since *uint64) (*websocket.Conn, error) {
-	url := gatewayURL + "/wss/user?id=" + token
+// dial connects with a token. since is nil for a socket that does not resume.
+func dial(ctx context.Context, gatewayURL, kind, token string, since *uint64) (*websocket.Conn, error) {
+	url := gatewayURL + "/wss/" + kind + "?id=" + token
 	if since != nil {
 		url += fmt.Sprintf("&since=%d", *since)
 	}

@@ -98,6 +98,7 @@ type generator struct {
 	*rand.Rand
 	tables map[string]table
 	hot    map[string][]int // ids that are taken most often, so that sessions meet
+	about  []string         // tables that are taken most often
 	last   map[string][]int // ids of rows that statements have inserted, whether they were committed or not
 	next   int
 	names  int
@@ -134,8 +135,12 @@ func (g *generator) program(seed uint64, rounds int) program {
 func (g *generator) round(sessions int) (r round) {
 	g.hot = map[string][]int{}
 	for _, name := range slices.Sorted(mapKeys(g.tables)) {
-		g.hot[name] = []int{1 + g.IntN(g.tables[name].rows), 1 + g.IntN(g.tables[name].rows)}
+		g.hot[name] = []int{1 + g.IntN(g.tables[name].rows)}
+		if g.chance(30) {
+			g.hot[name] = append(g.hot[name], 1+g.IntN(g.tables[name].rows))
+		}
 	}
+	g.about = pick(g, themes)
 	perSession := make([][]step, sessions)
 	tx := 0
 	for i := range perSession {
@@ -209,8 +214,23 @@ func (g *generator) transaction(session, tx int) (steps []step) {
 	return steps
 }
 
+// themes are what belongs together: most of the statements of a round are about one of them.
+var themes = [][]string{
+	{"t_sessions", "t_sessions", "t_sessions_users", "t_sessions_participants", "t_sessions_participants", "t_participants", "t_assets", "t_tests"},
+	{"t_sessions", "t_sessions_participants", "t_participants", "t_projects", "t_tests_invitations", "t_participants_groups"},
+	{"t_devices", "t_devices_sites", "t_devices_sites", "t_sites", "t_tests_invitations", "t_sessions_devices"},
+	{"t_services", "t_services_projects", "t_services_sites", "t_assets", "t_tests", "t_tests_types", "t_sessions_types_services"},
+	{"t_sessions_types", "t_sessions_types_sites", "t_sessions_types_projects", "t_sessions_types_services"},
+	{"t_tests_types", "t_tests_types_sites", "t_tests", "t_tests_invitations", "t_services_projects"},
+	{"t_users", "t_users_users_groups", "t_users_users_groups", "t_services_access", "t_users_groups", "t_services_roles", "t_sessions_users"},
+	{"t_projects", "t_sites", "t_participants", "t_services_roles", "t_users_users_groups"},
+}
+
 // statements make one change, most of the time with one statement.
 func (g *generator) statements() []string {
+	if g.chance(65) {
+		return g.change(pick(g, g.about))
+	}
 	switch n := g.IntN(100); {
 	case n < 45:
 		return g.change(pick(g, objectTables))
@@ -228,9 +248,9 @@ func (g *generator) statements() []string {
 // id is a row of a table: a hot one, one that was inserted, or any.
 func (g *generator) id(name string) int {
 	switch n := g.IntN(100); {
-	case n < 60:
+	case n < 70:
 		return pick(g, g.hot[name])
-	case n < 75 && len(g.last[name]) > 0:
+	case n < 80 && len(g.last[name]) > 0:
 		return pick(g, g.last[name])
 	}
 	return 1 + g.IntN(g.tables[name].rows)
@@ -251,8 +271,13 @@ func (g *generator) change(name string) []string {
 	t := g.tables[name]
 	id := g.id(name)
 	isViewer := name == "t_users" && id <= viewers
+	where := fmt.Sprintf("%s = %d", t.id, id)
+	if (slices.Contains(linkTables, name) || slices.Contains(rightsTables, name)) && g.chance(50) {
+		r := pick(g, t.refs) // the links of an object
+		where = fmt.Sprintf("%s = %d", r.column, g.id(r.table))
+	}
 	update := func(set string) []string {
-		return []string{fmt.Sprintf("UPDATE %s SET %s, version_id = version_id + 1 WHERE %s = %d", name, set, t.id, id)}
+		return []string{fmt.Sprintf("UPDATE %s SET %s, version_id = version_id + 1 WHERE %s", name, set, where)}
 	}
 	for {
 		switch n := g.IntN(100); {
@@ -273,7 +298,7 @@ func (g *generator) change(name string) []string {
 		case n >= 73 && n < 80 && !t.noSoft:
 			return update("deleted_at = NULL")
 		case n >= 80 && n < 85 && !isViewer:
-			return []string{fmt.Sprintf("DELETE FROM %s WHERE %s = %d", name, t.id, id)}
+			return []string{fmt.Sprintf("DELETE FROM %s WHERE %s", name, where)}
 		case n >= 85 && (t.insert != "" || len(t.refs) > 0):
 			insert, id := g.insert(t)
 			if g.chance(8) {

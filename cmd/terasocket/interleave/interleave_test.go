@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-const roundsOfProgram = 4
+const roundsOfProgram = 6
 
 func setting(name string, otherwise int) int {
 	if n, err := strconv.Atoi(os.Getenv(name)); err == nil {

@@ -101,6 +101,19 @@ func (r *runner) judge(ctx context.Context, p program) (problems []problem, err 
 		problems = append(problems, judge(c.name, viewer, r.states, all, false, true)...)
 	}
 	clear(r.cursors)
+	for kind, c := range r.deaf {
+		all, closed, trouble := c.taken()
+		if trouble != "" || closed != 0 && closed != 4000 {
+			problems = append(problems, problem{kind: broken, client: c.name, text: fmt.Sprintf("%s, closed with %d", trouble, closed)})
+		}
+		if len(all) > 0 {
+			problems = append(problems, problem{kind: leak, client: c.name, object: all[0].object, text: "a participant or device hears of an object: " + all[0].text})
+		}
+		if closed != 0 {
+			_ = c.conn.Close()
+			delete(r.deaf, kind)
+		}
+	}
 	r.counts["states"] += len(r.states) - 2
 	return problems, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"syscall"
@@ -45,7 +46,8 @@ type runner struct {
 	states   []*state        // of this round, the first as it was before
 	took     []string        // what happened, in order
 	live     map[int]*client
-	cursors  map[int]uint64 // where a viewer resumes
+	deaf     map[string]*client // a participant and a device, who hear of no object
+	cursors  map[int]uint64     // where a viewer resumes
 	marks    int
 	counts   map[string]int // statements, commits, aborts, ...
 }
@@ -56,7 +58,7 @@ func run(t *testing.T, p program) (problems []problem, counts map[string]int, er
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	r := &runner{t: t, url: dbtest.New(t, world()), sessions: map[int]*session{}, prepared: map[string]bool{}, live: map[int]*client{},
-		cursors: map[int]uint64{}, counts: map[string]int{}}
+		deaf: map[string]*client{}, cursors: map[int]uint64{}, counts: map[string]int{}}
 	defer r.end()
 	if r.control, err = r.connect(ctx); err != nil {
 		return nil, nil, err
@@ -107,7 +109,7 @@ func (r *runner) connect(ctx context.Context) (*pgx.Conn, error) {
 func (r *runner) end() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	for _, c := range r.live {
+	for _, c := range slices.Concat(slices.Collect(maps.Values(r.live)), slices.Collect(maps.Values(r.deaf))) {
 		_ = c.conn.Close()
 	}
 	for _, g := range r.gateways {
@@ -178,25 +180,41 @@ func (r *runner) listen(ctx context.Context, p program) error {
 			r.live[viewer] = c
 		}
 	}
+	for _, kind := range []string{"participant", "device"} {
+		if r.deaf[kind] != nil {
+			continue
+		}
+		c, err := r.connectAs(ctx, kind, 1, r.gateways[0], "live", nil)
+		if err != nil {
+			return err
+		}
+		if c != nil {
+			r.deaf[kind] = c
+		}
+	}
 	return nil
 }
 
 // client connects a viewer; nil when he is disabled or deleted.
 func (r *runner) client(ctx context.Context, viewer int, g *gateway, how string, since *uint64) (*client, error) {
+	return r.connectAs(ctx, "user", viewer, g, how, since)
+}
+
+func (r *runner) connectAs(ctx context.Context, kind string, id int, g *gateway, how string, since *uint64) (*client, error) {
 	var token string
-	err := r.control.QueryRow(ctx, `SELECT terasocket.create_connect_token('user', user_uuid) FROM t_users
-		WHERE id_user = $1 AND user_enabled AND deleted_at IS NULL`, viewer).Scan(&token)
+	err := r.control.QueryRow(ctx, fmt.Sprintf(`SELECT terasocket.create_connect_token('%[1]s', %[1]s_uuid) FROM t_%[1]ss
+		WHERE id_%[1]s = $1 AND %[1]s_enabled AND deleted_at IS NULL`, kind), id).Scan(&token)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("token of viewer %d: %w", viewer, err)
+		return nil, fmt.Errorf("token of %s %d: %w", kind, id, err)
 	}
-	conn, err := dial(ctx, g.url, token, since)
+	conn, err := dial(ctx, g.url, kind, token, since)
 	if err != nil {
-		return nil, fmt.Errorf("connect viewer %d: %w", viewer, err)
+		return nil, fmt.Errorf("connect %s %d: %w", kind, id, err)
 	}
-	return newClient(viewer, fmt.Sprintf("user %d %s", viewer, how), conn), nil
+	return newClient(id, fmt.Sprintf("%s %d %s", kind, id, how), conn), nil
 }
 
 func (r *runner) mark() string { return fmt.Sprintf("mark %d", r.marks) }
@@ -208,17 +226,21 @@ func (r *runner) quiet(ctx context.Context) error {
 	defer cancel()
 	for range 2 {
 		r.marks++
-		_, err := r.control.Exec(ctx, `SELECT terasocket.publish('websocket.user.' || user_uuid || '.events', jsonb_build_object(
-			'@type', 'type.googleapis.com/opentera.protobuf.ArchiveEvent', 'archiveUuid', user_uuid, 'ownerUuid', user_uuid, 'archiveUrl', $1::text))
-			FROM t_users WHERE id_user <= $2 AND deleted_at IS NULL`, r.mark(), viewers)
+		_, err := r.control.Exec(ctx, `SELECT terasocket.publish(format('websocket.%s.%s.events', kind, uuid), jsonb_build_object(
+			'@type', 'type.googleapis.com/opentera.protobuf.ArchiveEvent', 'archiveUuid', uuid, 'ownerUuid', uuid, 'archiveUrl', $1::text))
+			FROM  (SELECT 'user' AS kind, user_uuid AS uuid FROM t_users WHERE id_user <= $2 AND deleted_at IS NULL UNION ALL
+			       SELECT 'participant', participant_uuid FROM t_participants WHERE id_participant = 1 AND deleted_at IS NULL UNION ALL
+			       SELECT 'device', device_uuid FROM t_devices WHERE id_device = 1 AND deleted_at IS NULL) a`, r.mark(), viewers)
 		if err != nil {
 			return fmt.Errorf("publish the sentinel: %w", err)
 		}
-		for viewer := 1; viewer <= viewers; viewer++ {
-			if c := r.live[viewer]; c != nil {
-				if err := c.wait(ctx, r.mark()); err != nil {
-					return fmt.Errorf("%w\nlog of the gateway:\n%s", err, r.gateways[viewer%len(r.gateways)].said())
+		for _, c := range slices.Concat(slices.Collect(maps.Values(r.live)), slices.Collect(maps.Values(r.deaf))) {
+			if err := c.wait(ctx, r.mark()); err != nil {
+				var logs strings.Builder
+				for _, g := range r.gateways {
+					logs.WriteString("\nlog of the gateway:\n" + g.said())
 				}
+				return fmt.Errorf("%w%s", err, &logs)
 			}
 		}
 	}
