@@ -8,6 +8,8 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // The kinds of problems, in the order in which one is looked for.
@@ -64,7 +66,12 @@ func (r *runner) judge(ctx context.Context, p program) (problems []problem, err 
 		if closed != 0 {
 			_ = c.conn.Close()
 		}
-		wasDown := slices.ContainsFunc(r.states, func(s *state) bool { return !s.mayBe[viewer] })
+		own := object{"user", viewer}
+		wasDown := r.wasDown[viewer] // may be told a little later
+		r.wasDown[viewer] = slices.ContainsFunc(r.states, func(s *state) bool {
+			return !s.mayBe[viewer] || s.rows[own].version != r.states[0].rows[own].version // perhaps inside of a transaction
+		})
+		wasDown = wasDown || r.wasDown[viewer]
 		switch {
 		case trouble != "":
 			problems = append(problems, problem{kind: broken, client: c.name, text: trouble})
@@ -75,8 +82,9 @@ func (r *runner) judge(ctx context.Context, p program) (problems []problem, err 
 		}
 		problems = append(problems, judge(c.name, viewer, r.states, all, closed != 0, false)...)
 	}
-	for _, viewer := range slices.Sorted(mapKeys(r.cursors)) {
-		since := r.cursors[viewer]
+	resumed := make([][]problem, viewers+1)
+	var group errgroup.Group
+	for viewer, since := range r.cursors {
 		if since == 0 || !last.mayBe[viewer] {
 			continue
 		}
@@ -87,20 +95,30 @@ func (r *runner) judge(ctx context.Context, p program) (problems []problem, err 
 		if c == nil {
 			return nil, fmt.Errorf("viewer %d cannot resume", viewer)
 		}
-		waiting, cancel := context.WithTimeout(ctx, quietLimit)
-		err = c.wait(waiting, r.mark())
-		cancel()
-		if err != nil {
-			return nil, err
-		}
-		all, closed, trouble := c.taken()
-		_ = c.conn.Close()
-		if trouble != "" || closed != 0 {
-			problems = append(problems, problem{kind: broken, client: c.name, text: fmt.Sprintf("%s, closed with %d", trouble, closed)})
-		}
-		problems = append(problems, judge(c.name, viewer, r.states, all, false, true)...)
+		group.Go(func() error {
+			defer func() { _ = c.conn.Close() }()
+			waiting, cancel := context.WithTimeout(ctx, quietLimit)
+			defer cancel()
+			if err := c.wait(waiting, r.mark()); err != nil {
+				return err
+			}
+			all, closed, trouble := c.taken()
+			if trouble != "" || closed != 0 {
+				resumed[viewer] = append(resumed[viewer], problem{kind: broken, client: c.name, text: fmt.Sprintf("%s, closed with %d", trouble, closed)})
+			}
+			resumed[viewer] = append(resumed[viewer], judge(c.name, viewer, r.states, all, closed != 0, true)...)
+			return nil
+		})
 	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	problems = append(problems, slices.Concat(resumed...)...)
 	clear(r.cursors)
+	for _, text := range r.refused {
+		problems = append(problems, problem{kind: broken, client: "writer", text: text})
+	}
+	r.refused = nil
 	for kind, c := range r.deaf {
 		all, closed, trouble := c.taken()
 		if trouble != "" || closed != 0 && closed != 4000 {
@@ -155,7 +173,9 @@ func judge(name string, viewer int, states []*state, all []heard, isCut, hasResu
 			isSeenLater[i] = isSeenLater[i+1] && h.sees(i)
 		}
 		if hasResumed {
-			h.suppressible = func(at int) bool { return rightsChanged(at) && (isSilent(o.objectType) || !isSeenLater[at]) }
+			h.suppressible = func(at int) bool {
+				return !isSeenLater[at] && (isSilent(o.objectType) || rightsChanged(at)) || isSilent(o.objectType) && rightsChanged(at)
+			}
 		}
 		if kind, why := h.judge(states, o, words, hasResumed); kind != "" {
 			problems = append(problems, problem{kind: kind, client: name, object: o, text: why + h.tell(states, words)})

@@ -16,10 +16,10 @@ func stage(words ...string) (states []*state) {
 			name, isLinked := strings.CutSuffix(strings.TrimPrefix(w, "+"), "'")
 			r := &row{body: body{columns: strings.ToUpper(name), isDead: w[0] == '+'}, minimal: "1", version: w}
 			if before != nil && before.body.columns == r.body.columns && before.body.isDead == r.body.isDead {
-				r.version, r.links, r.keys = before.version, before.links, before.keys // not written
+				r.version, r.links, r.linked, r.keys = before.version, before.links, before.linked, before.keys // not written
 			}
 			if isLinked {
-				r.links, r.keys = fmt.Sprint("l", i), fmt.Sprint("k", i)
+				r.links, r.linked, r.keys = fmt.Sprint("l", i), fmt.Sprint("t", i), fmt.Sprint("k", i)
 			}
 			if !r.body.isDead && name == strings.ToUpper(name) {
 				r.viewers = []int{7}

@@ -48,6 +48,8 @@ type runner struct {
 	live     map[int]*client
 	deaf     map[string]*client // a participant and a device, who hear of no object
 	cursors  map[int]uint64     // where a viewer resumes
+	wasDown  map[int]bool   // viewers who could not be connected at some moment of the last round
+	refused  []string       // statements of a round that failed and must not
 	marks    int
 	counts   map[string]int // statements, commits, aborts, ...
 }
@@ -58,7 +60,7 @@ func run(t *testing.T, p program) (problems []problem, counts map[string]int, er
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	r := &runner{t: t, url: dbtest.New(t, world()), sessions: map[int]*session{}, prepared: map[string]bool{}, live: map[int]*client{},
-		deaf: map[string]*client{}, cursors: map[int]uint64{}, counts: map[string]int{}}
+		deaf: map[string]*client{}, wasDown: map[int]bool{}, cursors: map[int]uint64{}, counts: map[string]int{}}
 	defer r.end()
 	if r.control, err = r.connect(ctx); err != nil {
 		return nil, nil, err
@@ -446,6 +448,9 @@ func (r *runner) ended(ctx context.Context, n int, err error) error {
 	if refused != nil {
 		r.took = append(r.took, fmt.Sprintf("-- S%d: %s %s", n, refused.Code, refused.Message))
 		r.counts["refused "+refused.Code]++
+		if !slices.Contains([]string{"23503", "23505", "40001", "40P01"}, refused.Code) {
+			r.refused = append(r.refused, fmt.Sprintf("S%d: %s: %v", n, was.sql, err)) // a writer must never fail because of us
+		}
 		switch was.op {
 		case begin:
 			return fmt.Errorf("S%d: %s: %w", n, was.sql, err)

@@ -86,7 +86,8 @@ type row struct {
 	minimal  string // keys of its DB_DELETE
 	version  string // changes when the row is written
 	links    string // changes when a row of its own link tables is written
-	keys     string // what these links say
+	linked   string // what these link to
+	keys     string // who can see it by them
 	computed map[string]any
 	viewers  []int
 }
@@ -112,7 +113,7 @@ func readState(ctx context.Context, conn *pgx.Conn, after string) (*state, error
 	var o object
 	var whole, computed map[string]any
 	var r row
-	_, err = pgx.ForEachRow(rows, []any{&o.objectType, &o.id, &whole, &r.version, &r.links, &r.keys, &computed, &r.viewers}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&o.objectType, &o.id, &whole, &r.version, &r.links, &r.linked, &r.keys, &computed, &r.viewers}, func() error {
 		if o.objectType == "rights" {
 			s.mayBe[o.id], s.super[o.id] = whole["user_enabled"] == true, whole["user_superadmin"] == true
 			s.rights[o.id] = fmt.Sprint(whole)

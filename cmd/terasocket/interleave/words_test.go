@@ -44,7 +44,7 @@ func (h *history) isTouched(from, to int) bool {
 	if h.columns(from) != h.columns(to) {
 		return true
 	}
-	return a != nil && b != nil && a.links != b.links && a.keys != b.keys
+	return a != nil && b != nil && a.linked != b.linked && a.keys != b.keys
 }
 
 // isWritten says whether it may tell of it: a row was written, even if nothing is different at the end.

@@ -1,5 +1,5 @@
 -- One committed state. No parameters. -> object_type, id, row (as JSON), version (changes when the row was written), links (changes
--- when a row of its own link tables was written), keys (what those links say, of the living ones), computed (what a body
+-- when a row of its own link tables was written), linked (what these link to), keys (who can see it by them), computed (what a body
 -- has beyond columns), viewers (ids of the users who see it). For each user a row of type 'rights': what it may reach.
 --
 -- Who sees what: OpenTera's rules the other way round, from its own tables. They know nothing of routing keys and use nothing of
@@ -255,20 +255,21 @@ JOIN   t_users u ON u.id_user = x.viewer AND u.user_enabled),
 -- ---------------------------------------------------------------- the state
 seen AS MATERIALIZED (SELECT object_type, id, array_agg(viewer ORDER BY viewer) AS viewers FROM sees GROUP BY 1, 2),
 object AS (
-    SELECT 'site' AS object_type, t.id_site AS id, to_jsonb(t) AS row, t.xmin::text AS version, '' AS links, '' AS keys, '{}'::jsonb AS computed FROM t_sites t
+    SELECT 'site' AS object_type, t.id_site AS id, to_jsonb(t) AS row, t.xmin::text AS version, '' AS links, '' AS linked, '' AS keys, '{}'::jsonb AS computed FROM t_sites t
     UNION ALL
-    SELECT 'project', t.id_project, to_jsonb(t), t.xmin::text, '', '', '{}'::jsonb FROM t_projects t
+    SELECT 'project', t.id_project, to_jsonb(t), t.xmin::text, '', '', '', '{}'::jsonb FROM t_projects t
     UNION ALL
-    SELECT 'user', t.id_user, to_jsonb(t), t.xmin::text, '', '', '{}'::jsonb FROM t_users t
+    SELECT 'user', t.id_user, to_jsonb(t), t.xmin::text, '', '', '', '{}'::jsonb FROM t_users t
     UNION ALL
-    SELECT 'user_group', t.id_user_group, to_jsonb(t), t.xmin::text, '', '', '{}'::jsonb FROM t_users_groups t
+    SELECT 'user_group', t.id_user_group, to_jsonb(t), t.xmin::text, '', '', '', '{}'::jsonb FROM t_users_groups t
     UNION ALL
-    SELECT 'participant_group', t.id_participant_group, to_jsonb(t), t.xmin::text, '', '', '{}'::jsonb FROM t_participants_groups t
+    SELECT 'participant_group', t.id_participant_group, to_jsonb(t), t.xmin::text, '', '', '', '{}'::jsonb FROM t_participants_groups t
     UNION ALL
-    SELECT 'participant', t.id_participant, to_jsonb(t), t.xmin::text, '', '', '{}'::jsonb FROM t_participants t
+    SELECT 'participant', t.id_participant, to_jsonb(t), t.xmin::text, '', '', '', '{}'::jsonb FROM t_participants t
     UNION ALL
     SELECT 'device' AS object_type, t.id_device AS id, to_jsonb(t) AS row, t.xmin::text AS version,
            (SELECT string_agg(l.id_device_site || ':' || l.xmin, ' ' ORDER BY l.id_device_site) FROM t_devices_sites l WHERE l.id_device = t.id_device) AS links,
+           (SELECT string_agg(l.id_device_site || ':' || l.id_site, ' ' ORDER BY l.id_device_site) FROM t_devices_sites l WHERE l.id_device = t.id_device AND l.deleted_at IS NULL) AS linked,
            (SELECT string_agg(DISTINCT l.id_site::text, ' ' ORDER BY l.id_site::text) FROM t_devices_sites l WHERE l.id_device = t.id_device AND l.deleted_at IS NULL) AS keys,
            '{}'::jsonb AS computed FROM t_devices t
     UNION ALL
@@ -276,6 +277,9 @@ object AS (
            (SELECT string_agg(l.what || ':' || l.xmin, ' ' ORDER BY l.what) FROM (
             SELECT 'p' || id_service_project AS what, xmin, id_service FROM t_services_projects UNION ALL
             SELECT 's' || id_service_site, xmin, id_service FROM t_services_sites) l WHERE l.id_service = t.id_service) AS links,
+           (SELECT string_agg(l.what, ' ' ORDER BY l.what) FROM (
+            SELECT concat('p', id_service_project, ':', id_project, deleted_at IS NULL) AS what, id_service FROM t_services_projects UNION ALL
+            SELECT concat('s', id_service_site, ':', id_site, deleted_at IS NULL), id_service FROM t_services_sites) l WHERE l.id_service = t.id_service) AS linked,
            (SELECT string_agg(DISTINCT l.what, ' ' ORDER BY l.what) FROM (
             SELECT 'p' || id_project || (deleted_at IS NULL) AS what, id_service FROM t_services_projects UNION ALL
             SELECT 's' || id_site || (deleted_at IS NULL), id_service FROM t_services_sites) l WHERE l.id_service = t.id_service) AS keys,
@@ -283,21 +287,25 @@ object AS (
     UNION ALL
     SELECT 'session_type' AS object_type, t.id_session_type AS id, to_jsonb(t) AS row, t.xmin::text AS version,
            (SELECT string_agg(l.id_session_type_site || ':' || l.xmin, ' ' ORDER BY l.id_session_type_site) FROM t_sessions_types_sites l WHERE l.id_session_type = t.id_session_type) AS links,
+           (SELECT string_agg(l.id_session_type_site || ':' || l.id_site, ' ' ORDER BY l.id_session_type_site) FROM t_sessions_types_sites l WHERE l.id_session_type = t.id_session_type AND l.deleted_at IS NULL) AS linked,
            (SELECT string_agg(DISTINCT l.id_site::text, ' ' ORDER BY l.id_site::text) FROM t_sessions_types_sites l WHERE l.id_session_type = t.id_session_type AND l.deleted_at IS NULL) AS keys,
            '{}'::jsonb AS computed FROM t_sessions_types t
     UNION ALL
     SELECT 'session_type_site' AS object_type, t.id_session_type_site AS id, to_jsonb(t) AS row, t.xmin::text AS version,
            '' AS links,
+           '' AS linked,
            '' AS keys,
            jsonb_build_object('session_type_id_service', (SELECT y.id_service FROM t_sessions_types y WHERE y.id_session_type = t.id_session_type)) AS computed FROM t_sessions_types_sites t
     UNION ALL
     SELECT 'session_type_project' AS object_type, t.id_session_type_project AS id, to_jsonb(t) AS row, t.xmin::text AS version,
            '' AS links,
+           '' AS linked,
            '' AS keys,
            jsonb_build_object('session_type_id_service', (SELECT y.id_service FROM t_sessions_types y WHERE y.id_session_type = t.id_session_type)) AS computed FROM t_sessions_types_projects t
     UNION ALL
     SELECT 'session_type_service' AS object_type, t.id_session_type_service AS id, to_jsonb(t) AS row, t.xmin::text AS version,
            '' AS links,
+           '' AS linked,
            '' AS keys,
            jsonb_build_object('session_type_id_service', (SELECT y.id_service FROM t_sessions_types y WHERE y.id_session_type = t.id_session_type)) AS computed FROM t_sessions_types_services t
     UNION ALL
@@ -305,6 +313,10 @@ object AS (
            (SELECT string_agg(l.what || ':' || l.xmin, ' ' ORDER BY l.what) FROM (
             SELECT 'u' || id_session_user AS what, xmin, id_session FROM t_sessions_users UNION ALL
             SELECT 'p' || id_session_participant, xmin, id_session FROM t_sessions_participants) l WHERE l.id_session = t.id_session) AS links,
+           (SELECT string_agg(l.what, ' ' ORDER BY l.what) FROM (
+            SELECT concat('u', id_session_user, ':', id_user) AS what, id_session FROM t_sessions_users WHERE deleted_at IS NULL UNION ALL
+            SELECT concat('p', id_session_participant, ':', id_participant), id_session FROM t_sessions_participants WHERE deleted_at IS NULL) l
+            WHERE l.id_session = t.id_session) AS linked,
            (SELECT string_agg(DISTINCT l.what, ' ' ORDER BY l.what) FROM (
             SELECT 'u' || id_user AS what, id_session FROM t_sessions_users WHERE deleted_at IS NULL UNION ALL
             SELECT 'p' || p.id_project, l.id_session FROM t_sessions_participants l JOIN t_participants p ON p.id_participant = l.id_participant AND p.deleted_at IS NULL
@@ -318,24 +330,25 @@ object AS (
             'session_assets_count', (SELECT count(*) FROM t_assets WHERE id_session = t.id_session AND deleted_at IS NULL),
             'session_tests_count', (SELECT count(*) FROM t_tests WHERE id_session = t.id_session AND deleted_at IS NULL))) AS computed FROM t_sessions t
     UNION ALL
-    SELECT 'asset', t.id_asset, to_jsonb(t), t.xmin::text, '', '', '{}'::jsonb FROM t_assets t
+    SELECT 'asset', t.id_asset, to_jsonb(t), t.xmin::text, '', '', '', '{}'::jsonb FROM t_assets t
     UNION ALL
     SELECT 'test_type' AS object_type, t.id_test_type AS id, to_jsonb(t) AS row, t.xmin::text AS version,
            (SELECT string_agg(l.id_test_type_site || ':' || l.xmin, ' ' ORDER BY l.id_test_type_site) FROM t_tests_types_sites l WHERE l.id_test_type = t.id_test_type) AS links,
+           (SELECT string_agg(l.id_test_type_site || ':' || l.id_site, ' ' ORDER BY l.id_test_type_site) FROM t_tests_types_sites l WHERE l.id_test_type = t.id_test_type AND l.deleted_at IS NULL) AS linked,
            (SELECT string_agg(DISTINCT l.id_site::text, ' ' ORDER BY l.id_site::text) FROM t_tests_types_sites l WHERE l.id_test_type = t.id_test_type AND l.deleted_at IS NULL) AS keys,
            '{}'::jsonb AS computed FROM t_tests_types t
     UNION ALL
-    SELECT 'test', t.id_test, to_jsonb(t), t.xmin::text, '', '', '{}'::jsonb FROM t_tests t
+    SELECT 'test', t.id_test, to_jsonb(t), t.xmin::text, '', '', '', '{}'::jsonb FROM t_tests t
     UNION ALL
-    SELECT 'test_invitation', t.id_test_invitation, to_jsonb(t), t.xmin::text, '', '', '{}'::jsonb FROM t_tests_invitations t
+    SELECT 'test_invitation', t.id_test_invitation, to_jsonb(t), t.xmin::text, '', '', '', '{}'::jsonb FROM t_tests_invitations t
     UNION ALL
-    SELECT 'server_settings', t.id_server_settings, to_jsonb(t), t.xmin::text, '', '', '{}'::jsonb FROM t_server_settings t
+    SELECT 'server_settings', t.id_server_settings, to_jsonb(t), t.xmin::text, '', '', '', '{}'::jsonb FROM t_server_settings t
 )
-SELECT o.object_type, o.id, o.row, o.version, coalesce(o.links, ''), coalesce(o.keys, ''), o.computed, coalesce(s.viewers, '{}')
+SELECT o.object_type, o.id, o.row, o.version, coalesce(o.links, ''), coalesce(o.linked, ''), coalesce(o.keys, ''), o.computed, coalesce(s.viewers, '{}')
 FROM   object o LEFT JOIN seen s ON s.object_type = o.object_type AND s.id = o.id
 UNION ALL
 SELECT 'rights', u.id_user, jsonb_build_object('user_enabled', u.user_enabled AND u.deleted_at IS NULL, 'user_superadmin', u.user_superadmin,
        'sites', (SELECT string_agg(r.id_site || CASE r.role WHEN 'admin' THEN 'a' ELSE 'u' END, ' ' ORDER BY r.id_site) FROM user_site_role r WHERE r.id_user = u.id_user),
        'projects', (SELECT string_agg(r.id_project::text, ' ' ORDER BY r.id_project) FROM user_project_role r WHERE r.id_user = u.id_user)),
-       '', '', '', '{}', '{}'
+       '', '', '', '', '{}', '{}'
 FROM   t_users u
