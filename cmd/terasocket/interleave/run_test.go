@@ -48,8 +48,8 @@ type runner struct {
 	live     map[int]*client
 	deaf     map[string]*client // a participant and a device, who hear of no object
 	cursors  map[int]uint64     // where a viewer resumes
-	wasDown  map[int]bool   // viewers who could not be connected at some moment of the last round
-	refused  []string       // statements of a round that failed and must not
+	wasDown  map[int]bool       // viewers who could not be connected at some moment of the last round
+	refused  []string           // statements of a round that failed and must not
 	marks    int
 	counts   map[string]int // statements, commits, aborts, ...
 }
