@@ -4,7 +4,7 @@
 // SQL and websocket to it.
 //
 // The files, in the order of a run: generate_test.go makes up a Program of rounds, run_test.go steps its sessions one
-// statement at a time, state_test.go reads each committed state with OpenTera's own rules (testdata/state.sql), client_test.go
+// statement at a time (sessions_test.go), state_test.go reads each committed state with OpenTera's own rules (testdata/state.sql), client_test.go
 // listens, judge_test.go compares, shrink_test.go makes a failing program smaller, and script_test.go prints it for psql.
 // cases_test.go holds the smallest known cases by name.
 //

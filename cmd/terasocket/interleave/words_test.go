@@ -20,8 +20,8 @@ type history struct {
 	rows   []*row // nil: there is no such row
 	viewer int
 
-	// suppressible says, of a client that resumes, that the body of this state may be withheld from it by its rights of
-	// now; nil: never.
+	// suppressible says, of a client that resumes, that the body of this state may be withheld from it since it may not
+	// see it any more; nil: never.
 	suppressible func(at int) bool
 	// isAnyKind takes C for U and U for C.
 	isAnyKind bool
