@@ -44,6 +44,14 @@ func shrink(t *testing.T, p program, kind string) (program, []problem) {
 			break
 		}
 	}
+	for i := range p.rounds {
+		without := p
+		without.rounds = slices.Clone(p.rounds)
+		without.rounds[i] = nil
+		if len(p.rounds) > 1 && len(p.rounds[i]) > 0 && fails(without) {
+			p = without
+		}
+	}
 	for size := p.size() + 1; p.size() < size; {
 		size = p.size()
 		for _, part := range []func(step) any{

@@ -125,9 +125,7 @@ func readState(ctx context.Context, conn *pgx.Conn, after string) (*state, error
 		kept.body, kept.computed = newBody(o.objectType, whole), maps.Clone(computed)
 		var minimal []string
 		for _, k := range goneKeys[o.objectType] {
-			if k != "id_service" || o.objectType == "service" { // a session type's service is no identity
-				minimal = append(minimal, fmt.Sprint(whole[k]))
-			}
+			minimal = append(minimal, fmt.Sprint(whole[k]))
 		}
 		kept.minimal = strings.Join(minimal, " ")
 		s.rows[o] = &kept
