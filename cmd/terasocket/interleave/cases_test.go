@@ -102,6 +102,16 @@ func TestSmallestCases(t *testing.T) {
 			"SET CONSTRAINTS ALL IMMEDIATE; UPDATE t_participants SET id_project = 3 WHERE id_participant = 2; COMMIT"}},
 		{"a new session that is deleted", []string{"S1: BEGIN; UPDATE t_assets SET id_session = 1 WHERE id_asset = 4; DELETE FROM t_sessions WHERE id_session = 4; COMMIT"}},
 
+		{"a soft delete, then a rename", []string{"S1: BEGIN; UPDATE t_tests SET deleted_at = now() WHERE id_test = 4; UPDATE t_tests SET test_name = 'new' WHERE id_test = 4; COMMIT"}},
+		{"a rename, then a soft delete", []string{"S1: BEGIN; UPDATE t_tests SET test_name = 'new' WHERE id_test = 4; UPDATE t_tests SET deleted_at = now() WHERE id_test = 4; COMMIT"}},
+		{"another key", []string{"S1: UPDATE t_assets SET id_asset = 200 WHERE id_asset = 4"}},
+		{"another object with the same key", []string{"S1: BEGIN; DELETE FROM t_assets WHERE id_asset = 4; INSERT INTO t_assets (id_asset, id_session, asset_name, asset_uuid, asset_service_uuid, asset_type, version_id) " +
+			"VALUES (4, 4, 'other', 'other', '5e000000-2', 'x', 1); COMMIT"}},
+		{"a truncate", []string{"S1: TRUNCATE t_tests"}},
+		{"a truncate with what hangs on it", []string{"S1: TRUNCATE t_sessions CASCADE"}},
+		{"a prepared transaction", []string{"S1: BEGIN; SET LOCAL terasocket.notify = off; UPDATE t_sessions SET session_name = 'new' WHERE id_session = 4; DELETE FROM t_users_users_groups WHERE id_user_user_group = 2; " +
+			"PREPARE TRANSACTION 'p'", move, "S1: COMMIT PREPARED 'p'"}},
+
 		// comes into sight
 		{"a session first, its participant later", []string{newSession, "S1: INSERT INTO t_sessions_participants (id_session_participant, id_session, id_participant, version_id) VALUES (200, 200, 2, 1)"}},
 		{"a session first, its user later", []string{newSession, "S1: INSERT INTO t_sessions_users (id_session_user, id_session, id_user, version_id) VALUES (200, 200, 9, 1)"}},

@@ -90,6 +90,7 @@ var (
 		"t_assets", "t_assets", "t_tests_types", "t_tests", "t_tests", "t_tests_invitations", "t_server_settings"}
 	linkTables = []string{"t_devices_sites", "t_devices_sites", "t_services_projects", "t_services_sites", "t_sessions_users", "t_sessions_participants", "t_sessions_participants",
 		"t_sessions_devices", "t_sessions_types_sites", "t_tests_types_sites"}
+	leafTables   = []string{"t_assets", "t_tests", "t_tests_invitations", "t_sessions_types_projects", "t_sessions_types_services", "t_server_settings"}
 	rightsTables = []string{"t_users_users_groups", "t_users_users_groups", "t_services_access", "t_services_access", "t_services_roles"}
 )
 
@@ -162,6 +163,11 @@ func (g *generator) round(sessions int) (r round) {
 		}
 		if len(left) == 0 {
 			return r
+		}
+		if g.chance(5) && !g.isSerial {
+			s := step{session: 1 + g.IntN(viewers), op: connect, name: pick(g, []string{"live", "resumed"})}
+			s.sql = fmt.Sprintf("user %d connects: %s", s.session, s.name)
+			r = append(r, s)
 		}
 		i := pick(g, left)
 		r = append(r, perSession[i][0])
@@ -299,7 +305,13 @@ func (g *generator) change(name string) []string {
 			return update("deleted_at = NULL")
 		case n >= 80 && n < 85 && !isViewer:
 			return []string{fmt.Sprintf("DELETE FROM %s WHERE %s", name, where)}
-		case n >= 85 && (t.insert != "" || len(t.refs) > 0):
+		case n == 85 && slices.Contains(leafTables, name):
+			g.next++
+			return update(fmt.Sprintf("%s = %d", t.id, g.next))
+		case n == 86 && slices.Contains(leafTables, name): // another object with the same id
+			insert, fresh := g.insert(t)
+			return []string{fmt.Sprintf("DELETE FROM %s WHERE %s = %d", name, t.id, id), strings.Replace(insert, fmt.Sprintf("VALUES (%d,", fresh), fmt.Sprintf("VALUES (%d,", id), 1)}
+		case n >= 87 && (t.insert != "" || len(t.refs) > 0):
 			insert, id := g.insert(t)
 			if g.chance(8) {
 				return []string{insert, fmt.Sprintf("DELETE FROM %s WHERE %s = %d", name, t.id, id)}

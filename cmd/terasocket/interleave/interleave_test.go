@@ -63,8 +63,13 @@ func TestInterleave(t *testing.T) {
 				if err != nil {
 					t.Errorf("seed %d: %v", n, err)
 				}
+				shown := map[string]bool{} // one of each kind
 				for _, f := range problems {
 					kinds[f.what()]++
+					if shown[f.what()] {
+						continue
+					}
+					shown[f.what()] = true
 					if said[f.what()]++; goOn && said[f.what()] <= setting("INTERLEAVE_EXAMPLES", 2) {
 						t.Errorf("seed %d, round %d: %s", n, f.round, f)
 					}

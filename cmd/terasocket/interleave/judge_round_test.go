@@ -11,28 +11,26 @@ import (
 // judge compares what all clients heard in a round with its states, and lets each viewer resume over the round.
 func (r *runner) judge(ctx context.Context, p program) (problems []problem, err error) {
 	last := r.states[len(r.states)-1]
-	for _, viewer := range slices.Sorted(mapKeys(r.live)) {
-		c := r.live[viewer]
-		all, closed, trouble := c.taken()
-		if closed != 0 {
-			_ = c.conn.Close()
-		}
+	wasDown := map[int]bool{} // in this round or, since that may be told a little later, in the one before it
+	for viewer := 1; viewer <= viewers; viewer++ {
 		own := object{"user", viewer}
-		wasDown := r.wasDown[viewer] // may be told a little later
-		r.wasDown[viewer] = slices.ContainsFunc(r.states, func(s *state) bool {
+		isDown := slices.ContainsFunc(r.states, func(s *state) bool {
 			return !s.mayBe[viewer] || s.rows[own].version != r.states[0].rows[own].version // perhaps inside of a transaction
 		})
-		wasDown = wasDown || r.wasDown[viewer]
-		switch {
-		case trouble != "":
-			problems = append(problems, problem{kind: broken, client: c.name, text: trouble})
-		case closed != 0 && (closed != 4000 || !wasDown):
-			problems = append(problems, problem{kind: broken, client: c.name, text: fmt.Sprintf("closed with %d", closed)})
-		case closed == 0 && !last.mayBe[viewer]:
-			problems = append(problems, problem{kind: broken, client: c.name, text: "is disabled or deleted, and still connected"})
-		}
-		problems = append(problems, judge(c.name, viewer, r.states, all, closed != 0, false)...)
+		wasDown[viewer], r.wasDown[viewer] = isDown || r.wasDown[viewer], isDown
 	}
+	for _, viewer := range slices.Sorted(mapKeys(r.live)) {
+		problems = append(problems, r.judgeLive(r.live[viewer], 0, wasDown[viewer], false)...)
+	}
+	for _, j := range r.joined {
+		begin := j.begin
+		if j.resumed {
+			begin = 0
+		}
+		problems = append(problems, r.judgeLive(j.client, begin, wasDown[j.viewer], j.resumed)...)
+		_ = j.conn.Close()
+	}
+	r.joined = nil
 	resumed := make([][]problem, viewers+1)
 	var group errgroup.Group
 	for viewer, since := range r.cursors {
@@ -57,7 +55,7 @@ func (r *runner) judge(ctx context.Context, p program) (problems []problem, err 
 			if trouble != "" || closed != 0 {
 				resumed[viewer] = append(resumed[viewer], problem{kind: broken, client: c.name, text: fmt.Sprintf("%s, closed with %d", trouble, closed)})
 			}
-			resumed[viewer] = append(resumed[viewer], judge(c.name, viewer, r.states, all, closed != 0, true)...)
+			resumed[viewer] = append(resumed[viewer], judge(c.name, viewer, 0, r.states, all, closed != 0, true)...)
 			return nil
 		})
 	}
@@ -85,4 +83,21 @@ func (r *runner) judge(ctx context.Context, p program) (problems []problem, err 
 	}
 	r.counts["states"] += len(r.states) - 2
 	return problems, nil
+}
+
+// judgeLive judges a client that was connected when the round ended, or was cut off on the way.
+func (r *runner) judgeLive(c *client, begin int, wasDown, hasResumed bool) (problems []problem) {
+	all, closed, trouble := c.taken()
+	if closed != 0 {
+		_ = c.conn.Close()
+	}
+	switch {
+	case trouble != "":
+		problems = append(problems, problem{kind: broken, client: c.name, text: trouble})
+	case closed != 0 && (closed != 4000 || !wasDown):
+		problems = append(problems, problem{kind: broken, client: c.name, text: fmt.Sprintf("closed with %d", closed)})
+	case closed == 0 && !r.states[len(r.states)-1].mayBe[c.viewer]:
+		problems = append(problems, problem{kind: broken, client: c.name, text: "is disabled or deleted, and still connected"})
+	}
+	return append(problems, judge(c.name, c.viewer, begin, r.states, all, closed != 0, hasResumed)...)
 }

@@ -59,8 +59,8 @@ func isSilent(objectType string) bool {
 	return slices.Contains([]string{"user", "user_group", "session", "asset", "test", "test_type", "test_invitation", "session_type_service"}, objectType)
 }
 
-// judge compares what one client heard with the states of the round.
-func judge(name string, viewer int, states []*state, all []heard, isCut, hasResumed bool) (problems []problem) {
+// judge compares what one client heard with the states of the round; it was connected at the state `begin` at the latest.
+func judge(name string, viewer, begin int, states []*state, all []heard, isCut, hasResumed bool) (problems []problem) {
 	byObject := map[object][]heard{}
 	for _, h := range all {
 		byObject[h.object] = append(byObject[h.object], h)
@@ -81,7 +81,7 @@ func judge(name string, viewer int, states []*state, all []heard, isCut, hasResu
 		return false
 	}
 	for o, words := range byObject {
-		h := &history{viewer: viewer, isCut: isCut}
+		h := &history{viewer: viewer, begin: begin, isCut: isCut}
 		isSeenLater := make([]bool, len(states)+1) // in this and all later states
 		for _, s := range states {
 			h.rows = append(h.rows, s.rows[o])

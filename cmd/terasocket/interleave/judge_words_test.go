@@ -121,7 +121,29 @@ func TestJudge(t *testing.T) {
 	} {
 		all := hearing(strings.Fields(c.heard)...)
 		got := ""
-		if problems := judge("user 7 live", 7, stage(strings.Fields(c.committed)...), all, false, false); len(problems) > 0 {
+		if problems := judge("user 7 live", 7, 0, stage(strings.Fields(c.committed)...), all, false, false); len(problems) > 0 {
+			got = problems[0].kind
+		}
+		if got != c.want {
+			t.Errorf("committed %s, heard %q: %q, want %q", c.committed, c.heard, got, c.want)
+		}
+	}
+}
+
+// Who comes in the middle of it hears what follows.
+func TestJudgeOfAClientThatJoined(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ committed, heard, want string }{
+		{"A B C", "UC", ""},
+		{"A B C", "UB UC", ""},
+		{"A B C", "", lost},
+		{"A B C", "UB", stale},
+		{"A b C", "CC", ""},
+		{"A b B", "D", ""}, // he may have come at A, and sees B by a role
+		{"a b", "UB", leak},
+	} {
+		got := ""
+		if problems := judge("user 7 joined", 7, 1, stage(strings.Fields(c.committed)...), hearing(strings.Fields(c.heard)...), false, false); len(problems) > 0 {
 			got = problems[0].kind
 		}
 		if got != c.want {
@@ -140,7 +162,7 @@ func TestJudgeOfASocketThatWasEnded(t *testing.T) {
 		{"A B C", "UC UB", swapped},
 	} {
 		got := ""
-		if problems := judge("user 7 live", 7, stage(strings.Fields(c.committed)...), hearing(strings.Fields(c.heard)...), true, false); len(problems) > 0 {
+		if problems := judge("user 7 live", 7, 0, stage(strings.Fields(c.committed)...), hearing(strings.Fields(c.heard)...), true, false); len(problems) > 0 {
 			got = problems[0].kind
 		}
 		if got != c.want {
@@ -164,7 +186,7 @@ func TestJudgeOfAClientThatResumed(t *testing.T) {
 			s.rights[7] = fmt.Sprint(i) // changed with every commit
 		}
 		got := ""
-		if problems := judge("user 7 resumed", 7, states, hearing(strings.Fields(c.heard)...), false, true); len(problems) > 0 {
+		if problems := judge("user 7 resumed", 7, 0, states, hearing(strings.Fields(c.heard)...), false, true); len(problems) > 0 {
 			got = problems[0].kind
 		}
 		if got != c.want {

@@ -32,12 +32,20 @@ type runner struct {
 	states   []*state        // of this round, the first as it was before
 	took     []string        // what happened, in order
 	live     map[int]*client
+	joined   []joined           // who came during the round
 	deaf     map[string]*client // a participant and a device, who hear of no object
 	cursors  map[int]uint64     // where a viewer resumes
 	wasDown  map[int]bool       // viewers who could not be connected at some moment of the last round
 	refused  []string           // statements of a round that failed and must not
 	marks    int
 	counts   map[string]int // statements, commits, aborts, ...
+}
+
+// joined is a client that came during a round.
+type joined struct {
+	*client
+	begin   int // the newest state when it was connected
+	resumed bool
 }
 
 // run runs a program on a new database and gives what is wrong. An error says that it could not be run.
@@ -97,7 +105,7 @@ func (r *runner) connect(ctx context.Context) (*pgx.Conn, error) {
 func (r *runner) end() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	for _, c := range slices.Concat(slices.Collect(maps.Values(r.live)), slices.Collect(maps.Values(r.deaf))) {
+	for _, c := range r.all() {
 		_ = c.conn.Close()
 	}
 	for _, g := range r.gateways {
@@ -205,6 +213,42 @@ func (r *runner) connectAs(ctx context.Context, kind string, id int, g *gateway,
 	return newClient(id, fmt.Sprintf("%s %d %s", kind, id, how), conn), nil
 }
 
+// join connects a viewer during a round, live or from where he was before it.
+func (r *runner) join(ctx context.Context, s step) error {
+	since, isResuming := r.cursors[s.session]
+	j := joined{resumed: s.name == "resumed"}
+	if j.resumed && !isResuming {
+		return nil // he was not there before the round
+	}
+	r.took = append(r.took, s.String())
+	var from *uint64
+	if j.resumed {
+		from = &since
+	}
+	c, err := r.client(ctx, s.session, r.gateways[0], "joined", from)
+	if err != nil && slices.ContainsFunc(r.states, func(st *state) bool { return !st.mayBe[s.session] }) {
+		return nil // he may be again, which is not announced yet
+	}
+	if err != nil {
+		return err
+	}
+	if c != nil {
+		j.client, j.begin = c, len(r.states)-1
+		r.joined = append(r.joined, j)
+		r.counts["joined"]++
+	}
+	return nil
+}
+
+// all are the clients that are connected.
+func (r *runner) all() []*client {
+	all := slices.Concat(slices.Collect(maps.Values(r.live)), slices.Collect(maps.Values(r.deaf)))
+	for _, j := range r.joined {
+		all = append(all, j.client)
+	}
+	return all
+}
+
 func (r *runner) mark() string { return fmt.Sprintf("mark %d", r.marks) }
 
 // quiet publishes a sentinel to every viewer and waits until those who are connected have it; twice, since the first may
@@ -222,7 +266,7 @@ func (r *runner) quiet(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("publish the sentinel: %w", err)
 		}
-		for _, c := range slices.Concat(slices.Collect(maps.Values(r.live)), slices.Collect(maps.Values(r.deaf))) {
+		for _, c := range r.all() {
 			if err := c.wait(ctx, r.mark()); err != nil {
 				var logs strings.Builder
 				for _, g := range r.gateways {

@@ -18,7 +18,7 @@ type round []step
 
 // step is one statement of a session.
 type step struct {
-	session int // from 1
+	session int // from 1; of connect: the viewer
 	tx      int // number of the transaction in its round
 	op      op
 	name    string // of a savepoint or prepared transaction
@@ -37,10 +37,13 @@ const (
 	prepare
 	commitPrepared
 	rollbackPrepared
+	connect // a viewer comes: name is "live" or "resumed"
 )
 
 // isControl says whether the step ends or begins a transaction: those stay when a program is made smaller.
-func (o op) isControl() bool { return o != statement && o != savepoint && o != rollbackTo }
+func (o op) isControl() bool {
+	return o != statement && o != savepoint && o != rollbackTo && o != connect
+}
 
 // ofScript reads lines "S1: BEGIN; UPDATE ...; COMMIT" of a smallest case. A statement outside of BEGIN and COMMIT is a
 // transaction of its own.
@@ -107,10 +110,18 @@ func (p program) script() string {
 		}
 		fmt.Fprintf(&b, "-- round %d\n", i+1)
 		for _, s := range r {
-			fmt.Fprintf(&b, "%s; -- S%d\n", s.sql, s.session)
+			b.WriteString(s.String() + "\n")
 		}
 	}
 	return b.String()
+}
+
+// String is the step as a line of the script.
+func (s step) String() string {
+	if s.op == connect {
+		return "-- " + s.sql
+	}
+	return fmt.Sprintf("%s; -- S%d", s.sql, s.session)
 }
 
 func (p program) size() (n int) {

@@ -29,7 +29,11 @@ type session struct {
 // schedule takes the steps in their order. Those of a session that waits are taken as soon as it goes on.
 func (r *runner) schedule(ctx context.Context, steps round) error {
 	for _, s := range steps {
-		if s.op == commitPrepared || s.op == rollbackPrepared {
+		if s.op == connect {
+			if err := r.join(ctx, s); err != nil {
+				return err
+			}
+		} else if s.op == commitPrepared || s.op == rollbackPrepared {
 			if !r.prepared[s.name] {
 				r.wanted = append(r.wanted, s)
 				continue
@@ -100,7 +104,7 @@ func (r *runner) isComing(name string) bool {
 
 func (r *runner) endPrepared(ctx context.Context, s step) error {
 	delete(r.prepared, s.name)
-	r.took = append(r.took, s.sql+"; -- S"+fmt.Sprint(s.session))
+	r.took = append(r.took, s.String())
 	if _, err := r.control.Exec(ctx, s.sql); err != nil {
 		return fmt.Errorf("%s: %w", s.sql, err)
 	}
@@ -166,7 +170,7 @@ func (r *runner) begin(ctx context.Context, n int, next step) error {
 		return nil
 	}
 	s.current, s.done = &next, make(chan error, 1)
-	r.took = append(r.took, fmt.Sprintf("%s; -- S%d", next.sql, n))
+	r.took = append(r.took, next.String())
 	done, conn := s.done, s.conn.PgConn()
 	go func() {
 		_, err := conn.Exec(ctx, next.sql).ReadAll()

@@ -19,6 +19,7 @@ type said struct {
 type history struct {
 	rows   []*row // nil: there is no such row
 	viewer int
+	begin  int // it was connected at this state or at one before it
 
 	// suppressible says, of a client that resumes, that the body of this state may be withheld from it since it may not
 	// see it any more; nil: never.
@@ -107,7 +108,9 @@ func (h *history) explains(all []heard) bool {
 	for i := range reached {
 		reached[i] = make([]bool, len(all)+1)
 	}
-	reached[0][0] = true
+	for at := range h.begin + 1 {
+		reached[at][0] = true
+	}
 	for to := range reached {
 		for from := range to {
 			alternatives, isOptional := h.words(from, to)
