@@ -112,6 +112,14 @@ func TestSmallestCases(t *testing.T) {
 		{"a prepared transaction", []string{"S1: BEGIN; SET LOCAL terasocket.notify = off; UPDATE t_sessions SET session_name = 'new' WHERE id_session = 4; DELETE FROM t_users_users_groups WHERE id_user_user_group = 2; " +
 			"PREPARE TRANSACTION 'p'", move, "S1: COMMIT PREPARED 'p'"}},
 
+		// who resumes, with fewer rights than then, but still sees it: user 10 is of sites 1 and 2, projects 1 and 3
+		{"a device that is seen by another site", []string{"S1: UPDATE t_devices SET device_name = 'new' WHERE id_device = 3; SELECT pg_sleep(0.3)",
+			"S1: INSERT INTO t_devices_sites (id_device_site, id_device, id_site, version_id) VALUES (200, 3, 1, 1); SELECT pg_sleep(0.3)",
+			"S1: UPDATE t_sites SET deleted_at = now() WHERE id_site = 2"}},
+		{"a session that is seen by another project", []string{"S1: UPDATE t_sessions SET session_name = 'new' WHERE id_session = 4; SELECT pg_sleep(0.3)",
+			"S1: UPDATE t_participants SET id_project = 3 WHERE id_participant = 2; SELECT pg_sleep(0.3)",
+			"S1: UPDATE t_users_users_groups SET id_user_group = 3 WHERE id_user_user_group = 8"}},
+
 		// comes into sight
 		{"a session first, its participant later", []string{newSession, "S1: INSERT INTO t_sessions_participants (id_session_participant, id_session, id_participant, version_id) VALUES (200, 200, 2, 1)"}},
 		{"a session first, its user later", []string{newSession, "S1: INSERT INTO t_sessions_users (id_session_user, id_session, id_user, version_id) VALUES (200, 200, 9, 1)"}},
