@@ -205,7 +205,7 @@ func (g *generator) transaction(session, tx int) (steps []step) {
 	switch {
 	case isPrepared:
 		g.names++
-		name := fmt.Sprintf("'p%d'", g.names)
+		name := fmt.Sprintf("'p%d %x'", g.names, g.Uint32()) // one name in the whole server
 		add(prepare, name, "PREPARE TRANSACTION "+name)
 		if g.chance(80) {
 			add(commitPrepared, name, "COMMIT PREPARED "+name)
