@@ -24,7 +24,7 @@ DECLARE
     old_end   bigint := greatest((SELECT max(e.seq) FROM terasocket.events e), 0);
     begins    bigint;
 BEGIN
-    SELECT greatest(extract(epoch FROM clock_timestamp()) * 1000000, a.last_seq, old_end, (SELECT max(e.begin) FROM terasocket.epochs e), last_seen) + 1
+    SELECT greatest((extract(epoch FROM clock_timestamp()) * 1000000)::bigint, a.last_seq, old_end, (SELECT max(e.begin) FROM terasocket.epochs e), last_seen) + 1
     INTO   begins FROM terasocket.announcer a;
     INSERT INTO terasocket.epochs (begin, old_end, reason, system_identifier, timeline, started_at, database, log, is_gap)
     SELECT begins, old_end, begin_epoch.reason, s.*, begin_epoch.reason = 'filled' FROM terasocket.this_server() s;
