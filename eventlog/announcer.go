@@ -175,6 +175,8 @@ func (a *Announcer) failed(ctx context.Context, began time.Time, err error) {
 	isLast := a.atMost == 1 && a.isCareful
 	longest := longestBusy // smaller is likely to work: soon
 	switch {
+	case state == queryCanceled && time.Since(began) < a.limit:
+		// somebody canceled it: that says nothing of the objects
 	case state == queryCanceled && isLast:
 		a.setAside(ctx)
 		a.limit = min(2*a.limit, longestLimit) // it may be the rights, which cannot be divided

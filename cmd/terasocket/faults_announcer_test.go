@@ -1,0 +1,191 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"terasocket/db/dbtest"
+	"terasocket/db/opentera"
+)
+
+// sleepers is SQL for the announcers that are in an announcement now, and sleep there.
+const sleepers = "FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'terasocket' AND wait_event = 'PgSleep'"
+
+// makeSleep has the first attempts to announce anything fall asleep at a step: before a statement on a table of ours.
+func makeSleep(t *testing.T, url, statement, table string, attempts int) (undo func()) {
+	t.Helper()
+	psql(t, url, fmt.Sprintf(`CREATE SEQUENCE public.attempts; GRANT ALL ON public.attempts TO PUBLIC;
+		CREATE FUNCTION public.sleep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+			IF nextval('public.attempts') <= %d THEN PERFORM pg_sleep(600); END IF; RETURN NULL; END $$;
+		CREATE TRIGGER sleep BEFORE %s ON terasocket.%s EXECUTE FUNCTION public.sleep()`, attempts, statement, table))
+	return func() {
+		t.Helper()
+		psql(t, url, "DROP FUNCTION public.sleep CASCADE; DROP SEQUENCE public.attempts")
+	}
+}
+
+// The backend that announces is killed at each step, by a gateway beside another: the one or the other announces it, once.
+func TestAnnouncerKilledAtEachStep(t *testing.T) {
+	t.Parallel()
+	url := dbtest.New(t, migrated())
+	pool := dbtest.Pool(t, url)
+	var clients []*socket
+	for range 2 {
+		clients = append(clients, serve(t, url).login(opentera.DemoProjectAdmin, ""))
+	}
+	for i, step := range []struct{ statement, table string }{
+		{"INSERT", "told"}, {"DELETE", "changes"}, {"INSERT", "events"}, {"INSERT", "announcements"},
+	} {
+		undo := makeSleep(t, url, step.statement, step.table, 1)
+		name := fmt.Sprint("step ", i)
+		rename(t, pool, 1, name)
+		eventually(t, "an announcer is at "+step.table, func() bool { return count(t, pool, "SELECT count(*) "+sleepers) == 1 })
+		if n := count(t, pool, "SELECT count(pg_terminate_backend(pid)) "+sleepers); n != 1 {
+			t.Errorf("%d killed", n)
+		}
+		for _, c := range clients {
+			c.mustHearNames(name) // and, since the next one follows, only once
+		}
+		undo()
+	}
+}
+
+// Somebody cancels what announces, again and again: an object is not set aside for that.
+func TestCancelledAnnouncements(t *testing.T) {
+	t.Parallel()
+	url := dbtest.New(t, migrated())
+	pool := dbtest.Pool(t, url)
+	gateway := serve(t, url)
+	paul := gateway.login(opentera.DemoProjectAdmin, "")
+	const times = 8
+	makeSleep(t, url, "INSERT", "events", times)
+	rename(t, pool, 1, "cancelled")
+	eventually(t, "all of these attempts are cancelled", func() bool {
+		count(t, pool, "SELECT count(pg_cancel_backend(pid)) "+sleepers)
+		return count(t, pool, "SELECT last_value FROM attempts") > times
+	})
+	paul.mustHearNames("cancelled")
+	if n := count(t, pool, "SELECT count(*) FROM terasocket.set_aside"); n != 0 {
+		t.Errorf("%d objects are set aside", n)
+	}
+}
+
+// The connections of a gateway that announces are half-open: another one announces, and it hears of that when it is back.
+func TestAnnouncerWithHalfOpenConnections(t *testing.T) {
+	t.Parallel()
+	direct := dbtest.New(t, migrated())
+	pool := dbtest.Pool(t, direct)
+	proxy, through := proxied(t, direct)
+	broken := serve(t, through, "--listen-database-url", direct)
+	broken.dbURL = direct
+	far := broken.login(opentera.DemoProjectAdmin, "")
+	near := serve(t, direct).login(opentera.DemoProjectAdmin, "")
+	rename(t, pool, 1, "before")
+	far.mustHearNames("before")
+	near.mustHearNames("before")
+	proxy.HalfOpen()
+	names := writes(t, pool, "beside it", 20)
+	near.mustHearLast(names...)
+	broken.waitReady(http.StatusServiceUnavailable, "")
+	proxy.Restore()
+	broken.waitReady(http.StatusOK, "ready")
+	far.mustHearLast(names...)
+}
+
+// LISTEN of a gateway is lost while others announce: it does not announce, and reads what they have announced all the same.
+func TestListenIsLostWhileOthersAnnounce(t *testing.T) {
+	t.Parallel()
+	direct := dbtest.New(t, migrated())
+	pool := dbtest.Pool(t, direct)
+	proxy, through := proxied(t, direct)
+	deaf := serve(t, direct, "--listen-database-url", through)
+	far := deaf.login(opentera.DemoProjectAdmin, "")
+	near := serve(t, direct).login(opentera.DemoProjectAdmin, "")
+	proxy.Cut()
+	deaf.waitFor(is("0"), "terasocket_listener_up")
+	before := deaf.value("terasocket_announcements_total")
+	var names []string
+	for i := range 5 {
+		names = append(names, fmt.Sprint("deaf ", i))
+		rename(t, pool, 1, names[i])
+		near.mustHearNames(names[i]) // each is announced alone
+	}
+	far.mustHearNames(names...)
+	if n := deaf.value("terasocket_announcements_total"); n != before {
+		t.Errorf("%s announcements, %s before", n, before)
+	}
+	proxy.Restore()
+	deaf.waitReady(http.StatusOK, "ready")
+	rename(t, pool, 1, "back")
+	far.mustHearNames("back")
+}
+
+// One object cannot be announced: the others are, an operator can see it, and its next change brings it back.
+func TestPoisonedObject(t *testing.T) {
+	t.Parallel()
+	url := dbtest.New(t, migrated())
+	pool := dbtest.Pool(t, url)
+	gateway := serve(t, url)
+	admin := gateway.login(opentera.DemoSuperadmin, "")
+	psql(t, url, `CREATE FUNCTION public.poison() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+			IF NEW.object_type = 'participant' AND NEW.id = 2 THEN RAISE 'poisoned' USING ERRCODE = '22000'; END IF; RETURN NEW; END $$;
+		CREATE TRIGGER poison BEFORE INSERT OR UPDATE ON terasocket.told FOR EACH ROW EXECUTE FUNCTION public.poison();
+		UPDATE t_participants SET id_project = 4, id_participant_group = NULL, participant_name = 'moved' WHERE id_participant IN (1, 2, 3)`)
+	heard := map[int]bool{}
+	for len(heard) < 2 {
+		_, d := admin.event()
+		for id := 1; id <= 3; id++ {
+			if d.GetObjectType() == "participant" && strings.Contains(d.GetObjectValue(), fmt.Sprintf(`"id_participant": %d,`, id)) {
+				heard[id] = true
+			}
+		}
+	}
+	if !heard[1] || !heard[3] {
+		t.Errorf("heard of %v, want 1 and 3", heard)
+	}
+	gateway.waitFor(is("1"), "terasocket_set_aside_objects")
+	psql(t, url, "DROP TRIGGER poison ON terasocket.told")
+	rename(t, pool, 2, "healed")
+	for {
+		if _, d := admin.event(); strings.Contains(d.GetObjectValue(), `"healed"`) {
+			break
+		}
+	}
+	if n := count(t, pool, "SELECT count(*) FROM terasocket.set_aside"); n != 0 {
+		t.Errorf("%d objects are set aside", n)
+	}
+}
+
+// What waits when a gateway starts, 100,000 changes, is announced in parts; new clients and new changes come through.
+func TestManyChangesWaitAtTheStart(t *testing.T) {
+	t.Parallel()
+	url := dbtest.New(t, migrated())
+	pool := dbtest.Pool(t, url)
+	pile(t, pool, 100_000)
+	gateway := serve(t, url)
+	paul := gateway.login(opentera.DemoProjectAdmin, "")
+	rename(t, pool, 1, "after all that")
+	for {
+		if _, d := paul.event(); strings.Contains(d.GetObjectValue(), `"after all that"`) {
+			break
+		}
+	}
+	eventually(t, "all is announced", func() bool { return count(t, pool, "SELECT count(*) FROM terasocket.changes") == 0 })
+	gateway.waitFor(func(v string) bool { return v != "" && v != "0" && len(v) > 1 }, "terasocket_announcements_total") // at 2,000 a time
+}
+
+// pile leaves so many changes of the demo's participants, as writers do while no gateway runs.
+func pile(t *testing.T, pool *pgxpool.Pool, n int) {
+	t.Helper()
+	began := time.Now()
+	if _, err := pool.Exec(t.Context(), `INSERT INTO terasocket.changes (what, op, ids)
+		SELECT 'participant', 'U', ARRAY[p.id] FROM generate_series(1, $1::int / 50) i, (SELECT id_participant::bigint AS id FROM t_participants ORDER BY 1 LIMIT 50) p`, n); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d changes in %v", n, time.Since(began).Round(time.Millisecond))
+}
