@@ -15,8 +15,8 @@ WITH waiting AS MATERIALIZED (
 SELECT pg_notification_queue_usage(),
        (SELECT coalesce(sum(greatest(0, p.last - greatest(p.begin, t.seq))), 0)
         FROM  (SELECT e.begin, coalesce(lead(e.old_end) OVER (ORDER BY e.begin), a.last_seq) AS last
-               FROM terasocket.epochs e, terasocket.announcer a) p, terasocket.trimmed t)::bigint,
-       coalesce((SELECT extract(epoch FROM clock_timestamp() - e.at) FROM terasocket.events e, terasocket.trimmed t
+               FROM terasocket.epochs e, terasocket.announcer a) p, (SELECT * FROM terasocket.trimmed LIMIT 1) t)::bigint,
+       coalesce((SELECT extract(epoch FROM clock_timestamp() - e.at) FROM terasocket.events e, (SELECT * FROM terasocket.trimmed LIMIT 1) t
                  WHERE e.seq > t.seq ORDER BY e.seq LIMIT 1), 0)::float8,
        (SELECT count(*) FROM waiting),
        coalesce((SELECT extract(epoch FROM clock_timestamp() - min(w.at)) FROM waiting w), 0)::float8,

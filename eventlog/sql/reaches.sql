@@ -8,4 +8,4 @@ SELECT coalesce((SELECT max(p.begin) FROM terasocket.epochs p), 0),
        $1 >= t.seq AND $1 <= a.last_seq
        AND NOT EXISTS (SELECT FROM terasocket.epochs p WHERE (p.old_end < $1 OR p.is_gap) AND $1 < p.begin),
        coalesce((SELECT min(e.seq) FROM terasocket.events e WHERE e.seq > t.seq), 0)
-FROM   terasocket.trimmed t, terasocket.announcer a
+FROM   (SELECT * FROM terasocket.trimmed LIMIT 1) t, terasocket.announcer a

@@ -8,7 +8,7 @@ SELECT s.epoch, s.trimmed, CASE WHEN coalesce(e.seq, $1::bigint + 1) = $1::bigin
        coalesce(e.op, ''), coalesce(e.object_type, ''), coalesce(e.object_id, 0), coalesce(e.body::text, ''),
        coalesce(e.gone::text, ''), coalesce(e.present::text, ''), coalesce(e.former::text, '')
 FROM   (SELECT coalesce((SELECT max(p.begin) FROM terasocket.epochs p), 0) AS epoch, t.seq AS trimmed, a.snapshot::text AS snapshot
-        FROM   terasocket.trimmed t, terasocket.announcer a) s
+        FROM   (SELECT * FROM terasocket.trimmed LIMIT 1) t, terasocket.announcer a) s   -- LIMIT: never analyzed, it is taken for 2,000 rows
 LEFT   JOIN LATERAL (
         SELECT * FROM terasocket.events v
         WHERE  v.seq > greatest($1, s.trimmed) AND v.seq <= $2   -- below it are the dead rows of what was trimmed
