@@ -37,7 +37,6 @@ func TestCaptureNeverFailsTheWrite(t *testing.T) {
 		{"hint fails", "CREATE OR REPLACE FUNCTION terasocket.hint(what text, op text, ids bigint[]) RETURNS void LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION $$no$$; END'", site, "",
 			"UPDATE t_sites site {1}", []string{"U site 1"}},
 		{"hint is gone", "DROP FUNCTION terasocket.hint(text, text, bigint[])", site, "", "UPDATE t_sites site {1}", []string{"U site 1"}},
-		{"changes_overflow is gone", "DROP FUNCTION terasocket.changes_overflow()", site, "", "UPDATE t_sites site {1}", []string{"U site 1"}},
 		{"many rows", refuse, "UPDATE t_sites SET site_name = 'written'", permit, "UPDATE t_sites site {1,2,3}", []string{"U site 1", "U site 2", "U site 3"}},
 		{"insert", refuse, site + "; INSERT INTO t_sites VALUES (9000, 'x', false, 1)", permit, "UPDATE t_sites site {1}, INSERT t_sites site {9000}", []string{"U site 1", "U site 9000"}},
 		{"delete", refuse, site + "; DELETE FROM t_tests_invitations WHERE id_test_invitation = 1", permit,
