@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/alecthomas/kong"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -73,10 +74,23 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		return 2
 	}
 	if err := command.Run(); err != nil {
-		_, _ = fmt.Fprintln(stderr, "terasocket:", oneLine(err))
+		complain(stderr, "terasocket: "+oneLine(err))
 		return 1
 	}
 	return 0
+}
+
+// complain prints why the program ends. It does not wait for long where nobody reads.
+func complain(w io.Writer, text string) {
+	printed := make(chan struct{})
+	go func() {
+		defer close(printed)
+		_, _ = fmt.Fprintln(w, text)
+	}()
+	select {
+	case <-printed:
+	case <-time.After(logFlushWait):
+	}
 }
 
 // oneLine takes out what a library puts into its errors, and adds what to do about PostgreSQL's.
@@ -164,10 +178,14 @@ type logFlags struct {
 	LogFormat string   `name:"log-format" enum:"text,json" default:"text" help:"text or json."`
 }
 
-func (f logFlags) logger(w io.Writer) *slog.Logger {
+// start gives a logger, and the queue that it writes into. The caller closes the queue.
+func (f logFlags) start(w io.Writer) (*slog.Logger, *logQueue) {
 	options := &slog.HandlerOptions{Level: slog.Level(f.LogLevel)}
+	lines := newLogQueue(w)
+	var handler slog.Handler = slog.NewTextHandler(lines, options)
 	if f.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(w, options))
+		handler = slog.NewJSONHandler(lines, options)
 	}
-	return slog.New(slog.NewTextHandler(w, options))
+	lines.say(slog.New(handler))
+	return slog.New(onceAMinute(handler)), lines
 }

@@ -89,7 +89,7 @@ func openGateway(ctx context.Context, cfg *serveCmd, log *slog.Logger) (_ *gatew
 
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		db.NewGauges(g.pool))
+		db.NewGauges(g.pool), cfg.lostLines())
 	dbMetrics, wsMetrics := db.NewMetrics(registry), ws.NewMetrics(registry)
 	listenFlag, listenURL := "--listen-database-url", cfg.ListenDatabaseURL
 	if listenURL == "" {

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"terasocket/ws"
@@ -29,7 +32,9 @@ type serveCmd struct {
 	MaxBacklog        int           `name:"max-backlog" default:"262144" help:"Bytes that may wait for one socket; when there are more it is closed with 1013."`
 	PresenceLease     time.Duration `name:"presence-lease" default:"10s" help:"When this gateway dies without a word, others announce its clients offline within this time."`
 	PresenceGrace     time.Duration `name:"presence-grace" default:"5s" help:"How long a client may be away before it is announced offline; 0 for not at all."`
-	DrainTime         time.Duration `name:"drain-time" default:"10s" help:"Over how long sockets are closed when the gateway stops."`
+	DrainTime         time.Duration `name:"drain-time" default:"5s" help:"Over how long sockets are closed when the gateway stops; it has ended 4s later."`
+
+	lost func() uint64 // lines of the log that were; nil: not known
 }
 
 // Help is printed below the flags.
@@ -43,16 +48,25 @@ func (c *serveCmd) Run(ctx context.Context, con *console) error {
 	if err := c.check(); err != nil {
 		return err
 	}
-	log := c.logger(con.stderr)
+	survivePipes()
+	log, lines := c.start(con.stderr)
+	defer lines.Close()
+	c.lost = lines.Lost
 	g, err := openGateway(ctx, c, log)
 	if err != nil {
 		return err
 	}
 	defer g.close()
 	if _, err := fmt.Fprintf(con.stdout, "terasocket %s ready: %s, %s\n", version, g.url(), g.adminAddress()); err != nil {
-		return fmt.Errorf("print: %w", err)
+		log.Warn("ready, but nobody reads that", "err", err)
 	}
 	return g.run(ctx)
+}
+
+// survivePipes makes a write to a pipe that nobody reads any more an error, where it would end the process: who follows the
+// log, or stdout, may go away.
+func survivePipes() {
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 }
 
 // check finds settings that cannot work together.
