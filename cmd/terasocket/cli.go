@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"terasocket/db"
 	"terasocket/doctor"
 )
 
@@ -35,6 +36,7 @@ type cli struct {
 type console struct {
 	stdout, stderr io.Writer
 	getenv         func(string) string
+	files          map[string]string // flag: the file that its value was read from
 }
 
 const description = `The websockets of OpenTera, driven by PostgreSQL.
@@ -46,15 +48,16 @@ DATABASE_URL.`
 // run is the program: it returns the exit code. 0 done, 1 failed, 2 wrong usage.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
 	exited := -1
+	con := &console{stdout, stderr, getenv, map[string]string{}}
 	parser, err := kong.New(&cli{},
 		kong.Name("terasocket"),
 		kong.Description(description),
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(code int) { exited = code }), // after --help
-		kong.Resolvers(environment(getenv)),
+		kong.Resolvers(environment(con)),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.BindTo(ctx, (*context.Context)(nil)),
-		kong.Bind(&console{stdout, stderr, getenv}),
+		kong.Bind(con),
 	)
 	if err != nil {
 		_, _ = fmt.Fprintln(stderr, "terasocket:", err)
@@ -109,27 +112,49 @@ func oneLine(err error) string {
 	return text
 }
 
-// environment takes flags that are not given from the environment.
-func environment(getenv func(string) string) kong.Resolver {
+// environment takes flags that are not given from the environment, and notes which files it read.
+func environment(con *console) kong.Resolver {
 	return kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
 		names := []string{"TERASOCKET_" + strings.ToUpper(strings.ReplaceAll(flag.Name, "-", "_"))}
 		if flag.Name == "database-url" {
 			names = append(names, "DATABASE_URL")
 		}
 		for _, name := range names {
-			if value := getenv(name); value != "" {
+			if value := con.getenv(name); value != "" {
 				return value, nil
 			}
-			if path := getenv(name + "_FILE"); path != "" {
-				content, err := os.ReadFile(path)
+			if path := con.getenv(name + "_FILE"); path != "" {
+				value, err := readSecret(path)
 				if err != nil {
 					return nil, fmt.Errorf("read %s_FILE: %w", name, err)
 				}
-				return strings.TrimSpace(string(content)), nil
+				con.files[flag.Name] = path
+				return value, nil
 			}
 		}
 		return nil, nil
 	})
+}
+
+// readSecret gives what a file holds, without the white space around it.
+func readSecret(path string) (string, error) {
+	content, err := os.ReadFile(path)
+	return strings.TrimSpace(string(content)), err
+}
+
+// source gives a database URL: from its file, as it is then, where it came from one.
+func (con *console) source(flag, databaseURL string) db.Source {
+	path := con.files[flag]
+	if path == "" {
+		return db.Fixed(databaseURL)
+	}
+	return func() (string, error) {
+		text, err := readSecret(path)
+		if err != nil {
+			return "", fmt.Errorf("read the file of --%s: %w", flag, err)
+		}
+		return text, checkDatabaseURL("--"+flag, text)
+	}
 }
 
 // databaseFlags are the flags of every command that works on the database.

@@ -27,19 +27,20 @@ import (
 
 // gateway is everything that one process runs, wired together.
 type gateway struct {
-	cfg        *serveCmd
-	log        *slog.Logger
-	pool       *pgxpool.Pool
-	listener   *db.Listener
-	hub        *ws.Hub
-	presence   *presence.Registry
-	dispatcher *ws.Dispatcher
-	tokens     *access.Tokens
-	trimmer    *db.Trimmer
-	sockets    net.Listener // sockets and REST
-	admin      net.Listener // nil: none
-	server     *http.Server
-	adminSrv   *http.Server
+	cfg         *serveCmd
+	log         *slog.Logger
+	pool        *pgxpool.Pool
+	listener    *db.Listener
+	hub         *ws.Hub
+	presence    *presence.Registry
+	dispatcher  *ws.Dispatcher
+	tokens      *access.Tokens
+	trimmer     *db.Trimmer
+	sockets     net.Listener // sockets and REST
+	admin       net.Listener // nil: none
+	server      *http.Server
+	adminSrv    *http.Server
+	certificate *certificate // nil: no TLS here
 }
 
 // Limits of the HTTP server: a handshake must not take longer, and nothing that we answer has larger headers.
@@ -47,13 +48,7 @@ const (
 	headerTimeout  = 10 * time.Second
 	idleTimeout    = time.Minute
 	maxHeaderBytes = 16 << 10
-	stopTimeout    = 10 * time.Second // beyond --drain-time, for clients that do not answer the close frame
 	trimEvery      = time.Minute
-
-	// of the end, when the database is away
-	handoverTimeout = 5 * time.Second
-	shutdownTimeout = 2 * time.Second
-	poolTimeout     = 2 * time.Second
 )
 
 // failureLimit is how many handshakes with a bad token an address may make.
@@ -62,6 +57,7 @@ var failureLimit = ws.FailureLimit{PerMinute: 300, Burst: 300}
 // openGateway connects to the database, LISTENs and binds the addresses, so that whatever is wrong shows at start.
 // Nothing runs yet. The caller closes it.
 func openGateway(ctx context.Context, cfg *serveCmd, log *slog.Logger) (_ *gateway, err error) {
+	defer func() { err = whatWasSilent(err) }()
 	databaseURL, err := cfg.url()
 	if err != nil {
 		return nil, err
@@ -80,7 +76,10 @@ func openGateway(ctx context.Context, cfg *serveCmd, log *slog.Logger) (_ *gatew
 			g.close()
 		}
 	}()
-	if g.pool, err = db.Open(ctx, databaseURL); err != nil {
+	ctx, cancel := context.WithTimeout(ctx, cfg.WaitForDatabase+openTimeout)
+	defer cancel()
+	poolURL, listenerURL := cfg.sources(databaseURL)
+	if g.pool, err = openPool(ctx, poolURL, cfg.WaitForDatabase, log); err != nil {
 		return nil, err
 	}
 	if err := migrations.Check(ctx, g.pool); err != nil {
@@ -98,7 +97,7 @@ func openGateway(ctx context.Context, cfg *serveCmd, log *slog.Logger) (_ *gatew
 	if err := checkDatabaseURL(listenFlag, listenURL); err != nil {
 		return nil, err
 	}
-	if g.listener, err = db.Listen(ctx, db.ListenerConfig{DatabaseURL: listenURL, Log: log, Metrics: dbMetrics}); err != nil {
+	if g.listener, err = db.Listen(ctx, db.ListenerConfig{Source: listenerURL, Log: log, Metrics: dbMetrics}); err != nil {
 		return nil, fmt.Errorf("%s: %w", listenFlag, err)
 	}
 	feed, err := db.NewFeed(ctx, g.pool, g.listener, db.FeedConfig{Log: log, Metrics: dbMetrics})
@@ -199,13 +198,11 @@ func newServer(handler http.Handler, log *slog.Logger) *http.Server {
 func (g *gateway) bind() error {
 	var tlsConfig *tls.Config
 	if !g.cfg.PlainHTTP {
-		cert, err := loadCertificate(g.cfg.TLSCert, g.cfg.TLSKey, g.log)
-		if err != nil {
+		var err error
+		if g.certificate, err = loadCertificate(g.cfg.TLSCert, g.cfg.TLSKey, g.cfg.ClientCA, g.log); err != nil {
 			return err
 		}
-		if tlsConfig, err = cert.config(g.cfg.ClientCA); err != nil {
-			return err
-		}
+		tlsConfig = g.certificate.config()
 	}
 	listener, err := net.Listen("tcp", g.cfg.Listen)
 	if err != nil {
@@ -240,18 +237,7 @@ func (g *gateway) close() {
 	}
 }
 
-// closePool does not wait for connections that are half-open: pgx says goodbye to each for 15 s.
-func closePool(pool *pgxpool.Pool) {
-	closed := make(chan struct{})
-	go func() { pool.Close(); close(closed) }()
-	select {
-	case <-closed:
-	case <-time.After(poolTimeout):
-	}
-}
-
-// run serves until ctx ends, then drains: no new sockets, those that are open closed with 1012 over --drain-time, events
-// delivered to the last.
+// run serves until ctx ends, then stops.
 func (g *gateway) run(ctx context.Context) error {
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -261,6 +247,7 @@ func (g *gateway) run(ctx context.Context) error {
 	group.Go(func() error { return g.presence.Run(running) })
 	group.Go(func() error { return g.tokens.RunSweep(running, g.log) })
 	group.Go(func() error { return g.trimmer.Run(running) })
+	group.Go(func() error { g.readAgain(running); return nil })
 	group.Go(func() error { return serveHTTP(g.server, g.sockets) })
 	if g.admin != nil {
 		group.Go(func() error { return serveHTTP(g.adminSrv, g.admin) })
@@ -271,31 +258,9 @@ func (g *gateway) run(ctx context.Context) error {
 		case <-running.Done(): // something failed
 		}
 		defer stop()
-		g.log.Info("stopping", "sockets", g.hub.Len())
-		limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.cfg.DrainTime+stopTimeout)
-		defer cancel()
-		if err := g.hub.Drain(limit, g.cfg.DrainTime); err != nil {
-			g.log.Warn("sockets cut off", "err", err)
-		}
-		limit, cancel = context.WithTimeout(context.WithoutCancel(ctx), handoverTimeout)
-		defer cancel()
-		if err := g.presence.Handover(limit); err != nil {
-			g.log.Warn("presence not handed over: the lease runs out by itself", "err", err)
-		}
-		return errors.Join(shutdown(g.server), shutdown(g.adminSrv))
+		return g.stop(context.WithoutCancel(ctx))
 	})
-	return group.Wait()
-}
-
-// shutdown ends a server: its requests, those that wait for a database that is away too, after a moment.
-func shutdown(server *http.Server) error {
-	limit, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
-	defer cancel()
-	if err := server.Shutdown(limit); errors.Is(err, context.DeadlineExceeded) {
-		return server.Close()
-	} else {
-		return err
-	}
+	return waitAtMost(ctx, group.Wait, g.cfg.DrainTime+stopWithin)
 }
 
 func serveHTTP(server *http.Server, listener net.Listener) error {
@@ -315,7 +280,10 @@ func (g *gateway) ready(r *http.Request) error {
 	case !g.listener.Connected():
 		return errors.New("the LISTEN connection is down")
 	}
-	return migrations.Check(ctx, g.pool)
+	if err := migrations.Check(ctx, g.pool); err != nil {
+		return err
+	}
+	return db.Ready(ctx, g.pool)
 }
 
 // url is what clients put before /wss/...

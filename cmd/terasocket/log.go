@@ -11,8 +11,8 @@ import (
 
 // Limits of the log.
 const (
-	maxLogWaiting = 1 << 20     // bytes that may wait for its reader
-	logFlushWait  = time.Second // what the end of the program waits for it
+	maxLogWaiting = 1 << 20                // bytes that may wait for its reader
+	logFlushWait  = 500 * time.Millisecond // what the end of the program waits for it
 )
 
 // logQueue is where the log goes: nothing ever waits for who reads it. One goroutine writes; while it is held up, lines
@@ -69,7 +69,7 @@ func (q *logQueue) Lost() uint64 {
 	return q.lost
 }
 
-// Close writes what waits, unless that takes over a second: then the goroutine ends with the program.
+// Close writes what waits, unless that takes over half a second: then the goroutine ends with the program.
 func (q *logQueue) Close() {
 	q.mu.Lock()
 	q.closed = true

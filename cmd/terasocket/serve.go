@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"terasocket/db"
 	"terasocket/ws"
 )
 
@@ -32,9 +33,14 @@ type serveCmd struct {
 	MaxBacklog        int           `name:"max-backlog" default:"262144" help:"Bytes that may wait for one socket; when there are more it is closed with 1013."`
 	PresenceLease     time.Duration `name:"presence-lease" default:"10s" help:"When this gateway dies without a word, others announce its clients offline within this time."`
 	PresenceGrace     time.Duration `name:"presence-grace" default:"5s" help:"How long a client may be away before it is announced offline; 0 for not at all."`
-	DrainTime         time.Duration `name:"drain-time" default:"5s" help:"Over how long sockets are closed when the gateway stops; it has ended 4s later."`
+	WaitForDatabase   time.Duration `name:"wait-for-database" default:"0" help:"How long to wait at start for a database that cannot be reached yet."`
+	DrainTime         time.Duration `name:"drain-time" default:"4s" help:"Over how long sockets are closed when the gateway stops; it has ended 4s later."`
 
-	lost func() uint64 // lines of the log that were; nil: not known
+	// of this process; zero in tests and the demo
+	lost         func() uint64    // lines of the log that were
+	hangUp       <-chan os.Signal // SIGHUP: read again what can be
+	source       db.Source        // of --database-url
+	listenSource db.Source        // of --listen-database-url
 }
 
 // Help is printed below the flags.
@@ -52,6 +58,11 @@ func (c *serveCmd) Run(ctx context.Context, con *console) error {
 	log, lines := c.start(con.stderr)
 	defer lines.Close()
 	c.lost = lines.Lost
+	hangUp := make(chan os.Signal, 1)
+	signal.Notify(hangUp, syscall.SIGHUP)
+	defer signal.Stop(hangUp)
+	c.hangUp = hangUp
+	c.source, c.listenSource = con.source("database-url", c.DatabaseURL), con.source("listen-database-url", c.ListenDatabaseURL)
 	g, err := openGateway(ctx, c, log)
 	if err != nil {
 		return err
@@ -78,8 +89,8 @@ func (c *serveCmd) check() error {
 		return errors.New("--client-ca needs TLS here; with --plain-http the proxy checks certificates, and tells in X-SSL-CLIENT-DN and X-SSL-VERIFIED (--trusted-proxies)")
 	case !c.PlainHTTP && (c.TLSCert == "" || c.TLSKey == ""):
 		return errors.New("TLS needs --tls-cert and --tls-key; behind a proxy that terminates TLS say --plain-http")
-	case c.LogRetention <= 0, c.LogMaxRows <= 0, c.MaxBacklog <= 0, c.DrainTime < 0:
-		return errors.New("--log-retention, --log-max-rows and --max-backlog must be positive, --drain-time not negative")
+	case c.LogRetention <= 0, c.LogMaxRows <= 0, c.MaxBacklog <= 0, c.DrainTime < 0, c.WaitForDatabase < 0:
+		return errors.New("--log-retention, --log-max-rows and --max-backlog must be positive, --drain-time and --wait-for-database not negative")
 	case c.PresenceLease < time.Second, c.PresenceGrace < 0:
 		return errors.New("--presence-lease must be 1s or more, --presence-grace not negative")
 	}
