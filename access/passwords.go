@@ -85,4 +85,4 @@ func (p *Passwords) hashed(password string) (string, error) {
 }
 
 // significant is what of a password counts.
-func significant(password string) []byte { return []byte(password)[:min(len(password), 72)] }
+func significant(password string) []byte { return []byte(password)[:min(len(password), maxPassword)] }

@@ -17,7 +17,7 @@ func TestSecondSteps(t *testing.T) {
 	d, other := gateways[0], gateways[1]
 	start := func(id int32) string {
 		t.Helper()
-		secret, err := d.users.StartSession(t.Context(), id)
+		secret, err := d.users.StartSession(t.Context(), id, false)
 		if err != nil || !regexp.MustCompile(`^[A-Za-z0-9_-]{43}$`).MatchString(secret) {
 			t.Fatalf("a secret of %d characters, %v", len(secret), err)
 		}
@@ -69,7 +69,7 @@ func TestSecondSteps(t *testing.T) {
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err = d.users.BySession(ended, mine)
-	_, err2 := d.users.StartSession(ended, 9)
+	_, err2 := d.users.StartSession(ended, 9, false)
 	for _, err := range []error{err, err2, d.users.EndSession(ended, mine)} {
 		if !errors.Is(err, context.Canceled) || strings.Contains(err.Error(), mine) {
 			t.Errorf("cancelled: %v", err)
@@ -98,7 +98,7 @@ func TestChangePassword(t *testing.T) {
 	old := "Old-Password-1" + strings.Repeat("x", 100)
 	d.do("UPDATE t_users SET user_password = $1 WHERE id_user IN (9, 14, 16)", hashOf(t, old[:72]))
 	before := asked[string](d, "SELECT (to_jsonb(u) - 'user_password' - 'user_force_password_change')::text FROM t_users u WHERE id_user = 16")
-	secret, err := d.users.StartSession(t.Context(), fatou)
+	secret, err := d.users.StartSession(t.Context(), fatou, false)
 	if err != nil {
 		t.Fatal(err)
 	}

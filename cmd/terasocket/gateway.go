@@ -166,6 +166,9 @@ func openGateway(ctx context.Context, cfg *serveCmd, log *slog.Logger) (_ *gatew
 		Proxies:      proxies,
 		PublicURL:    cfg.PublicURL,
 		Log:          log,
+
+		AllowedOrigins: cfg.AllowedOrigins,
+		StatusRate:     cfg.StatusRate,
 	}).Routes(router)
 	g.server = newServer(router, log)
 	g.adminSrv = newServer((&api.Admin{Ready: g.ready, Metrics: registry}).Handler(), log)
