@@ -29,7 +29,7 @@ func (u *Users) ChangePassword(ctx context.Context, id int32, password string) e
 		return ErrNotRequired
 	}
 	var hash string
-	err := u.Passwords.inTurn(ctx, func() (err error) {
+	err := u.Passwords.inTurn(ctx, fmt.Sprint("user ", id), func() (err error) {
 		if u.Passwords.compare(*old, password) {
 			return ErrSamePassword
 		}
