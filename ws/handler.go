@@ -96,8 +96,11 @@ func (a *admission) serve(w http.ResponseWriter, r *http.Request, kind access.Ki
 	c.resuming = c.Since > 0 || c.Snapshot
 	if err := a.Hub.Add(c, began); err != nil {
 		no := badToken()
-		if errors.Is(err, ErrDraining) {
+		switch {
+		case errors.Is(err, ErrDraining):
 			no = notReady("draining")
+		case errors.Is(err, ErrTooManySockets):
+			no = tooManySockets(w)
 		}
 		a.refuse(w, no)
 		return
@@ -161,7 +164,7 @@ func (a *admission) upgrade(w http.ResponseWriter, r *http.Request, c *Conn, sub
 	if subprotocol != "" {
 		header = http.Header{"Sec-Websocket-Protocol": {subprotocol}}
 	}
-	hijacked := &hijacker{ResponseWriter: w}
+	hijacked := &hijacker{ResponseWriter: w, conn: c}
 	socket, err := a.upgrader.Upgrade(hijacked, r, header)
 	if err != nil {
 		a.Hub.remove(c)

@@ -14,6 +14,8 @@ import (
 var (
 	ErrDraining = errors.New("the hub is draining")
 	ErrKicked   = errors.New("kicked while connecting")
+
+	ErrTooManySockets = errors.New("too many sockets of one principal")
 )
 
 // Hub knows the sockets of each principal. All methods may be called at once.
@@ -24,6 +26,8 @@ type Hub struct {
 	// Sees says whether a transaction had ended in a snapshot (Identity.Snapshot): a client that was let in after a kick
 	// is not meant by it, however late it is heard of. nil, or false in doubt: every kick counts. To be set before use.
 	Sees func(snapshot string, xid uint64) bool
+
+	PerPrincipal int // sockets of one principal; 0 = no limit. To be set before use
 
 	log     *slog.Logger
 	metrics *Metrics
@@ -50,7 +54,7 @@ func NewHub(log *slog.Logger, metrics *Metrics) *Hub {
 
 // Add makes c receive what is delivered to its principal from now on, though the client has no answer yet: then it
 // misses nothing that happens after its connect. began is when the principal was still unknown; a Kick since then
-// counts for c too, unless c was let in after it. Errors: ErrDraining, ErrKicked. Each Add is followed by one remove, when the socket has ended.
+// counts for c too, unless c was let in after it. Errors: ErrDraining, ErrKicked, ErrTooManySockets. Each Add is followed by one remove, when the socket has ended.
 func (h *Hub) Add(c *Conn, began time.Time) error {
 	p := c.Identity.Principal
 	h.mu.Lock()
@@ -60,6 +64,8 @@ func (h *Hub) Add(c *Conn, began time.Time) error {
 		return ErrDraining
 	case h.isMeant(c, h.kicks.since(p, began)):
 		return ErrKicked
+	case h.PerPrincipal > 0 && len(h.sockets[p]) >= h.PerPrincipal:
+		return ErrTooManySockets
 	}
 	h.sockets[p] = append(h.sockets[p], c)
 	h.count(p.Kind, 1)

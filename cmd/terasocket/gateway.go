@@ -46,9 +46,13 @@ type gateway struct {
 // Limits of the HTTP server: a handshake must not take longer, and nothing that we answer has larger headers.
 const (
 	headerTimeout  = 10 * time.Second
+	readTimeout    = 30 * time.Second // the body included; websockets have limits of their own
+	writeTimeout   = 2 * time.Minute  // from the request to the end of its answer
 	idleTimeout    = time.Minute
 	maxHeaderBytes = 16 << 10
 	trimEvery      = time.Minute
+
+	adminConnections = 32 // at once, out of the descriptors that clients do not get
 )
 
 // failureLimit is how many handshakes with a bad token an address may make.
@@ -105,7 +109,7 @@ func openGateway(ctx context.Context, cfg *serveCmd, log *slog.Logger) (_ *gatew
 		return nil, err
 	}
 	g.hub = ws.NewHub(log, wsMetrics)
-	g.hub.Sees = db.SeenIn
+	g.hub.Sees, g.hub.PerPrincipal = db.SeenIn, cfg.MaxSockets
 	rules, decoder := &access.Rules{Pool: g.pool}, newDecoder(log, registry)
 	g.dispatcher = &ws.Dispatcher{
 		Source:   &source{decoder, feed},
@@ -189,8 +193,11 @@ func gatewayName(listen string) string {
 
 func newServer(handler http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
-		Handler:           handler,
+		Handler:           ws.Answered(handler),
+		ConnContext:       ws.ConnContext,
 		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug), // port scanners, mostly
@@ -218,9 +225,11 @@ func (g *gateway) bind() error {
 	if g.cfg.AdminListen == "" {
 		return nil
 	}
-	if g.admin, err = net.Listen("tcp", g.cfg.AdminListen); err != nil {
+	admin, err := net.Listen("tcp", g.cfg.AdminListen)
+	if err != nil {
 		return fmt.Errorf("--admin-listen: %w", err)
 	}
+	g.admin = &ws.Listener{Listener: admin, Pending: adminConnections}
 	return nil
 }
 
