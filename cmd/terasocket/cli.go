@@ -30,6 +30,8 @@ type cli struct {
 	Keys    keysCmd    `cmd:"" help:"List the keys that sign tokens, or make a new one."`
 	Doctor  doctorCmd  `cmd:"" help:"Examine an installation: what is right, and what to do about what is not."`
 	Version versionCmd `cmd:"" help:"Print the version."`
+
+	PrintVersion versionFlag `name:"version" help:"Print the version."`
 }
 
 // console is where a command prints and reads its settings.

@@ -53,6 +53,11 @@ func parseFrame(frame []byte) (received, error) {
 	}, nil
 }
 
+// isCursor says that there is nothing but a cursor in it.
+func (r received) isCursor() bool {
+	return r.message.ProtoReflect().Descriptor().FullName() == "terasocket.v1.Cursor"
+}
+
 // String is a line for people: time, seq, what happened, and the object.
 func (r received) String() string {
 	at := r.Time.Local().Format("15:04:05.000")
