@@ -105,6 +105,9 @@ func (a *admission) serve(w http.ResponseWriter, r *http.Request, kind access.Ki
 		a.refuse(w, no)
 		return
 	}
+	if p.replace {
+		a.Hub.closeOthers(c)
+	}
 	a.upgrade(w, r, c, subprotocol)
 }
 
