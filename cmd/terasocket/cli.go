@@ -87,6 +87,10 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 
 // complain prints why the program ends. It does not wait for long where nobody reads.
 func complain(w io.Writer, text string) {
+	if _, isFile := w.(*os.File); !isFile { // nothing else can be held up
+		_, _ = fmt.Fprintln(w, text)
+		return
+	}
 	printed := make(chan struct{})
 	go func() {
 		defer close(printed)

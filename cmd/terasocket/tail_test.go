@@ -3,12 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/gorilla/websocket"
 	"google.golang.org/protobuf/proto"
@@ -108,12 +108,29 @@ func TestTailStaysAway(t *testing.T) {
 	}
 }
 
+// onText calls then when the text is written.
+type onText struct {
+	text string
+	then func()
+}
+
+func (o onText) Write(p []byte) (int, error) {
+	if strings.Contains(string(p), o.text) {
+		o.then()
+	}
+	return len(p), nil
+}
+
 func TestTailEndsWhileItWaits(t *testing.T) {
 	t.Parallel()
 	s := staged(t, visitOfTail{0, 5, ws.CloseRestart})
-	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	if got := command(ctx, nil, "tail", "--username", "u", "--password", "p", s.base); got.code != 0 || !strings.Contains(got.stderr, "coming back") {
-		t.Errorf("%+v", got)
+	none := func(string) string { return "" }
+	if code := run(ctx, []string{"tail", "--username", "u", "--password", "p", s.base}, none, io.Discard, onText{"coming back", cancel}); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	if ctx.Err() == nil {
+		t.Error("it did not want to come back")
 	}
 }
