@@ -283,7 +283,7 @@ func TestADatabaseThatIsReadOnly(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	gateway, reader := logsInto(t, direct, nil, "--drain-time", "0")
+	gateway, reader := logsInto(t, direct, nil, "--drain-time", "0", "--max-sockets", "0")
 	log := follow(reader)
 	gateway.waitReady(http.StatusOK, "ready")
 	name := strings.TrimPrefix(must(url.Parse(direct)).Path, "/")
