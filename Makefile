@@ -3,28 +3,40 @@
 GO       ?= go
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 FUZZTIME ?= 30s
+MAJORS   ?= 13 14 15 16 17 18 19
 CHAOS_TIME ?= 2m
 CHAOS_SEED ?=
+PREFIX   ?= /usr/local
+DESTDIR  ?=
+N        ?= 20
+PACKAGES ?= ./...
+TEST     = CGO_ENABLED=1 $(GO) test -race -timeout 10m -skip '^TestChaos$$'
+CHAOS    = CGO_ENABLED=1 $(GO) test -race -count 1 -v -timeout 60m -run '^TestChaos$$' ./cmd/terasocket
 
 .DEFAULT_GOAL := help
-.PHONY: help postgres pgbouncer curl compiler build test check demo bench fuzz chaos clean
+.PHONY: help postgres postgres-majors pgbouncer curl compiler build install test test-matrix flaky check demo bench fuzz chaos chaos-short clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-# Shell functions of the two targets that install something. install_as takes
-# the package names for apt-get, dnf, apk, pacman and brew. On Debian and Ubuntu
-# the package postgresql would create and start a cluster: a file in
+# Shell functions of the targets that install something. install_as takes the
+# package names for apt-get, dnf, apk, pacman and brew. On Debian and Ubuntu the
+# package postgresql would create and start a cluster: a file in
 # createcluster.d forbids it for as long as the installation takes.
 define INSTALL
 set -e; \
 have() { command -v "$$1" >/dev/null 2>&1; }; \
-as_root() { \
-	if [ "$$(id -u)" = 0 ]; then "$$@"; \
-	elif have sudo; then sudo "$$@"; \
-	else echo "make: installing needs root, and there is no sudo. As root, run: $$*" >&2; return 1; fi; \
-}; \
+as_root() { if [ "$$(id -u)" = 0 ]; then "$$@"; else sudo "$$@"; fi; }; \
 install_as() { \
+	if have apt-get; then how="apt-get update && apt-get install --no-install-recommends $$1"; \
+	elif have dnf; then how="dnf install $$2"; \
+	elif have apk; then how="apk add $$3"; \
+	elif have pacman; then how="pacman -S $$4"; \
+	elif have brew; then brew install $$5; return; \
+	else echo "make: no apt-get, dnf, apk, pacman or brew here; install by hand: $$1" >&2; return 1; fi; \
+	if [ "$$(id -u)" != 0 ] && ! have sudo; then \
+		echo "make: installing needs root, and there is no sudo. As root, run: $$how" >&2; return 1; \
+	fi; \
 	if have apt-get; then \
 		no_cluster=/etc/postgresql-common/createcluster.d/terasocket.conf; \
 		as_root apt-get update -qq || echo "make: apt-get update failed; going on with the lists there are" >&2; \
@@ -36,11 +48,7 @@ install_as() { \
 		return $$status; \
 	elif have dnf; then as_root dnf install -y $$2; \
 	elif have apk; then as_root apk add --no-cache $$3; \
-	elif have pacman; then as_root pacman -Sy --noconfirm --needed $$4; \
-	elif have brew; then brew install $$5; \
-	else \
-		echo "make: no apt-get, dnf, apk, pacman or brew here; install by hand: $$1" >&2; return 1; \
-	fi; \
+	else as_root pacman -Sy --noconfirm --needed $$4; fi; \
 };
 endef
 
@@ -55,6 +63,12 @@ postgres: ## install the PostgreSQL server programs, unless there are some
 	echo "make: no PostgreSQL server programs found; installing them"; \
 	install_as postgresql postgresql-server postgresql postgresql postgresql; \
 	if ! found; then echo "make: installed PostgreSQL, but initdb and postgres are in none of: $(POSTGRES_DIRS)" >&2; exit 1; fi
+
+postgres-%: ## install a server of another major from npm: make postgres-14
+	@script/postgres $*
+
+postgres-majors: ## install a server of every supported major
+	@for major in $(MAJORS); do script/postgres $$major || true; done
 
 pgbouncer: # the doctor's tests find it between themselves and the server
 	@$(INSTALL) \
@@ -80,8 +94,18 @@ build: ## build bin/terasocket
 	@mkdir -p bin
 	$(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/terasocket ./cmd/terasocket
 
-test: postgres pgbouncer curl compiler ## run all tests with the race detector
-	CGO_ENABLED=1 $(GO) test -race -timeout 10m ./...
+install: build ## install it into PREFIX/bin (/usr/local/bin), below DESTDIR
+	install -d '$(DESTDIR)$(PREFIX)/bin'
+	install -m 755 bin/terasocket '$(DESTDIR)$(PREFIX)/bin/terasocket'
+
+test: postgres pgbouncer curl compiler ## run all tests but the fault suite, with the race detector
+	$(TEST) $(PACKAGES)
+
+test-matrix: pgbouncer ## run the database suites on every major of MAJORS (13 to 19) that can be had
+	@GO='$(GO)' script/test-matrix $(MAJORS)
+
+flaky: postgres pgbouncer curl compiler ## run the tests N times (20), and count the failures by name
+	@script/flaky $(N) $(TEST) -json -count 1 $(PACKAGES)
 
 check: ## formatting, vet, staticcheck, go.mod, generated code
 	@unformatted="$$(gofmt -l .)"; if [ -n "$$unformatted" ]; then echo "gofmt -w these:"; echo "$$unformatted"; exit 1; fi
@@ -108,7 +132,10 @@ fuzz: ## run every fuzz test for FUZZTIME (30s)
 	done
 
 chaos: postgres pgbouncer compiler ## the long fault suite: CHAOS_TIME (2m) of faults, CHAOS_SEED to repeat
-	CGO_ENABLED=1 CHAOS_TIME=$(CHAOS_TIME) CHAOS_SEED=$(CHAOS_SEED) $(GO) test -count 1 -v -timeout 60m -run '^TestChaos$$' ./cmd/terasocket
+	CHAOS_TIME=$(CHAOS_TIME) CHAOS_SEED=$(CHAOS_SEED) $(CHAOS)
+
+chaos-short: postgres pgbouncer compiler ## the short one, of some 30 s
+	CHAOS_TIME= CHAOS_SEED=$(CHAOS_SEED) $(CHAOS)
 
 clean: ## remove what the targets above built
 	rm -rf bin .demo *.test *.prof

@@ -103,6 +103,7 @@ func TestSetStatus(t *testing.T) {
 			t.Errorf("listed %+v, %v", list, err)
 		}
 	}
+	f.announce()
 	if n := one[int](f, "SELECT count(*) FROM terasocket.events WHERE seq > $1 AND body ->> 'type' = 'DEVICE_STATUS_CHANGED'", f.mark); n != 4 {
 		t.Errorf("announced %d times", n)
 	}

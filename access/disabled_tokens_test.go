@@ -113,8 +113,8 @@ func TestLogout(t *testing.T) {
 			_, err := d.users.BySession(t.Context(), session)
 			mustRefuse(t, "second step", err, invalidToken, "")
 		}
-		topic := "module.TeraServer.TwistedModule.events." + id.UUID
-		if n := asked[int](d, "SELECT count(*) FROM terasocket.events WHERE topic = $1 AND object_type = $2 AND object_id = $3 AND body ->> 'type' = 'CMD_CLIENT_DISCONNECT'", topic, kind.String(), id.ID); n < 1 {
+		announce(t, d.pool)
+		if n := asked[int](d, "SELECT count(*) FROM terasocket.events WHERE type = 'terasocket.Kick' AND object_type = $1 AND object_id = $2", kind.String(), id.ID); n < 1 {
 			t.Errorf("%s: not kicked", kind)
 		}
 	}
@@ -128,7 +128,7 @@ func TestLogout(t *testing.T) {
 	if n := asked[int](d, "SELECT count(*) FROM terasocket.disabled_tokens"); n != 2 {
 		t.Errorf("%d tokens disabled, want 2", n)
 	}
-	if n := asked[int](d, "SELECT count(*) FROM terasocket.events WHERE topic LIKE 'module.TeraServer.TwistedModule.events.%' AND object_id NOT IN (1, 9)"); n != 0 {
+	if n := asked[int](d, "SELECT count(*) FROM terasocket.events WHERE type = 'terasocket.Kick' AND object_id NOT IN (1, 9)"); n != 0 {
 		t.Errorf("%d others kicked", n)
 	}
 	// without any token, by password

@@ -7,10 +7,10 @@
 //
 // # What
 //
-// Every event carries routing keys: who may see it, in terms of projects, sites and users, recorded from the object as
-// it was in its row before and after the change (migrations 0002 and 0003). Rules asks who holds them now, for a whole
-// batch with one statement. So the next event already follows a change of rights, and a change of the object is told to
-// those who lose it as well as to those who get it.
+// Every event carries routing keys: who may see the object now, and who could see it before, in terms of tags. A gateway
+// keeps an Index of its connected principals: what each of them holds, now and before. The log tells it what they gain and
+// lose, and what an alias stands for, before it tells of the objects; so an event is judged by the rights of its moment,
+// and no query is needed. A principal that connects, or comes back, has a View of its own until it is in the index.
 //
-// Every doubt means no: unknown keys are held by nobody, and an error delivers to nobody.
+// Every doubt means no: unknown tags and malformed keys are held by nobody.
 package access

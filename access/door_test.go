@@ -52,6 +52,7 @@ func doors(t testing.TB, n int) []*door {
 		d.participants = &access.Participants{Pool: pool, Passwords: passwords, Keys: keys, Now: now}
 		all[i] = d
 	}
+	announce(t, all[0].pool) // as a gateway does when it starts: in a copy of a database an epoch begins
 	return all
 }
 

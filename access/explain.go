@@ -22,13 +22,13 @@ type Explanation struct {
 
 // ExplainedEvent is a row of the event log.
 type ExplainedEvent struct {
-	Seq        int64     `json:"seq"`
-	Type       string    `json:"type"`        // full name of the message
-	Op         *string   `json:"op"`          // C, U or D of a DatabaseEvent
-	ObjectType *string   `json:"object_type"` // what a DatabaseEvent is about
-	ObjectID   *int64    `json:"object_id"`
-	At         time.Time `json:"at"`  // when it was recorded
-	XID        int64     `json:"xid"` // the transaction that recorded it
+	Seq          int64     `json:"seq"`
+	Type         string    `json:"type"`        // full name of the message
+	Op           *string   `json:"op"`          // of a DatabaseEvent: C and U the object lives, G it is soft-deleted, D it is gone
+	ObjectType   *string   `json:"object_type"` // what a DatabaseEvent is about
+	ObjectID     *int64    `json:"object_id"`
+	At           time.Time `json:"at"`           // when the change was captured
+	Announcement int64     `json:"announcement"` // the announcement that it is part of
 }
 
 // ExplainedClient is who asks.
@@ -101,11 +101,11 @@ func (e *MissingEventError) Error() string {
 	case e.Seq < *e.Oldest:
 		return fmt.Sprintf("event %d is not in the log any more: the oldest held is %d", e.Seq, *e.Oldest)
 	}
-	return fmt.Sprintf("event %d is not in the log: its transaction has not committed, or was rolled back (the log holds %d to %d)",
+	return fmt.Sprintf("event %d is not in the log: no event has that number (the log holds %d to %d)",
 		e.Seq, *e.Oldest, *e.Newest)
 }
 
-// Explainer explains what Rules answers.
+// Explainer explains who hears what.
 type Explainer struct {
 	Pool *pgxpool.Pool
 }

@@ -19,11 +19,18 @@ type client struct {
 
 func (f *fixture) explain(seq int64, c client) *access.Explanation {
 	f.Helper()
-	x, err := (&access.Explainer{Pool: f.rules.Pool}).Explain(f.Context(), seq, c.Kind, c.uuid)
+	x, err := (&access.Explainer{Pool: f.pool}).Explain(f.Context(), seq, c.Kind, c.uuid)
 	if err != nil {
 		f.Fatal(err)
 	}
 	return x
+}
+
+// newest is the seq of the last event.
+func (f *fixture) newest() int64 {
+	f.Helper()
+	f.announce()
+	return one[int64](f, "SELECT max(seq) FROM terasocket.events")
 }
 
 // Who must not see what, in the demo installation, and by which paths the others do.
@@ -33,13 +40,15 @@ func TestExplainInTheDemo(t *testing.T) {
 	user := func(uuid string) client { return client{access.Principal{Kind: access.User}, uuid} }
 	const participant, device = access.Participant, access.Device
 	f.do("UPDATE t_participants SET participant_name = 'x' WHERE id_participant = 1")
-	updated := one[int64](f, "SELECT max(seq) FROM terasocket.events")
+	updated := f.newest()
 	f.do("UPDATE t_participants SET id_project = 4, id_participant_group = NULL WHERE id_participant = 1")
-	moved := one[int64](f, "SELECT max(seq) FROM terasocket.events")
-	published := one[int64](f, `SELECT terasocket.publish('module.TeraServer.UserManagerModule.events',
-		jsonb_build_object('@type', 'type.googleapis.com/opentera.protobuf.ParticipantEvent', 'participantUuid', $1::text))`, opentera.DemoParticipantUUID)
-	kicked := one[int64](f, `SELECT terasocket.publish('module.TeraServer.TwistedModule.events.' || $1::text,
-		'{"@type": "type.googleapis.com/opentera.protobuf.ServerCommand", "type": "CMD_CLIENT_DISCONNECT"}')`, opentera.DemoDeviceUUID)
+	moved := f.newest()
+	f.do(`SELECT terasocket.publish('module.TeraServer.UserManagerModule.events',
+		'{"@type": "type.googleapis.com/opentera.protobuf.ParticipantEvent", "participantUuid": "` + opentera.DemoParticipantUUID + `"}')`)
+	published := f.newest()
+	f.do(`SELECT terasocket.publish('module.TeraServer.TwistedModule.events.` + opentera.DemoDeviceUUID + `',
+		'{"@type": "type.googleapis.com/opentera.protobuf.ServerCommand", "type": "CMD_CLIENT_DISCONNECT"}')`)
+	kicked := f.newest()
 	for _, test := range []struct {
 		seq  int64
 		who  client
@@ -105,7 +114,7 @@ func TestExplainInTheDemo(t *testing.T) {
 func TestExplainErrors(t *testing.T) {
 	t.Parallel()
 	f := setup(t, demo())
-	x := &access.Explainer{Pool: f.rules.Pool}
+	x := &access.Explainer{Pool: f.pool}
 	missing := func(name string, seq int64, want string) {
 		t.Helper()
 		var e *access.MissingEventError
@@ -113,36 +122,36 @@ func TestExplainErrors(t *testing.T) {
 			t.Errorf("%s: %v, want %q", name, err, want)
 		}
 	}
-	missing("nothing ever", 1, "there never was an event 1: no event has been recorded yet")
-	f.do("UPDATE t_sites SET site_name = site_name || '.' WHERE id_site = 1")
-	f.do("UPDATE t_sites SET site_name = site_name || '.' WHERE id_site = 1")
-	if _, err := f.conn.PgConn().Exec(t.Context(), "BEGIN; UPDATE t_sites SET site_name = site_name || '.' WHERE id_site = 1; ROLLBACK").ReadAll(); err != nil {
-		t.Fatal(err)
+	last := one[int64](f, "SELECT last_seq FROM terasocket.announcer") // where the epoch begins
+	missing("nothing ever", last+1, fmt.Sprintf("there never was an event %d: the last one is %d", last+1, last))
+	for range 3 {
+		f.do("UPDATE t_sites SET site_name = site_name || '.' WHERE id_site = 1")
+		f.announce()
 	}
-	f.do("UPDATE t_sites SET site_name = site_name || '.' WHERE id_site = 1")
-	f.do("DELETE FROM terasocket.events WHERE seq = 1")
-	missing("trimmed", 1, "event 1 is not in the log any more: the oldest held is 2")
-	missing("rolled back", 3, "event 3 is not in the log: its transaction has not committed, or was rolled back (the log holds 2 to 4)")
-	missing("in the future", 5, "there never was an event 5: the last one is 4")
-	missing("below all", -1, "there never was an event -1: the last one is 4")
+	f.do(fmt.Sprintf("DELETE FROM terasocket.events WHERE seq = %d", last+1))
+	missing("trimmed", last+1, fmt.Sprintf("event %d is not in the log any more: the oldest held is %d", last+1, last+2))
+	f.do(fmt.Sprintf("UPDATE terasocket.events SET seq = seq + 7 WHERE seq = %d", last+3), fmt.Sprintf("UPDATE terasocket.announcements SET last_seq = %d", last+10))
+	missing("between epochs", last+5, fmt.Sprintf("event %d is not in the log: no event has that number (the log holds %d to %d)", last+5, last+2, last+10))
+	missing("in the future", last+11, fmt.Sprintf("there never was an event %d: the last one is %d", last+11, last+10))
+	missing("below all", -1, fmt.Sprintf("there never was an event -1: the last one is %d", last+10))
 	for name, c := range map[string]client{
 		"unknown":      {access.Principal{Kind: access.User}, "no-such"},
 		"another kind": {access.Principal{Kind: access.Device}, opentera.DemoSuperadminUUID},
 		"no text":      {access.Principal{Kind: access.User}, "a\x00b"},
 		"empty":        {access.Principal{Kind: access.User}, ""},
 	} {
-		if _, err := x.Explain(t.Context(), 2, c.Kind, c.uuid); !errors.Is(err, access.ErrUnknown) {
+		if _, err := x.Explain(t.Context(), last+2, c.Kind, c.uuid); !errors.Is(err, access.ErrUnknown) {
 			t.Errorf("%s: %v, want ErrUnknown", name, err)
 		}
 	}
-	if _, err := x.Explain(t.Context(), 2, access.Kind(9), "x"); err == nil || !strings.Contains(err.Error(), "it must be user, participant or device") {
+	if _, err := x.Explain(t.Context(), last+2, access.Kind(9), "x"); err == nil || !strings.Contains(err.Error(), "it must be user, participant or device") {
 		t.Errorf("another kind: %v", err)
 	}
 	f.do("DELETE FROM terasocket.events")
-	missing("all trimmed", 2, "event 2 is not in the log any more: the log is empty")
+	missing("all trimmed", last+2, fmt.Sprintf("event %d is not in the log any more: the log is empty", last+2))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := x.Explain(ctx, 2, access.User, "x"); !errors.Is(err, context.Canceled) {
+	if _, err := x.Explain(ctx, last+2, access.User, "x"); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
 }

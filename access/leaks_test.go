@@ -83,6 +83,7 @@ func TestNothingSecretIsTold(t *testing.T) {
 			told += fmt.Sprintf("%v %+v %#v\n", err, err, err)
 		}
 	}
+	announce(t, d.pool)
 	tables := asked[[]string](d, "SELECT array_agg(relname::text) FROM pg_class WHERE relnamespace = 'terasocket'::regnamespace AND relkind IN ('r', 'v')")
 	if !slices.Contains(tables, "disabled_tokens") || !slices.Contains(tables, "events") || len(errs) < 60 {
 		t.Fatalf("the test does not look at %v, or at %d errors", tables, len(errs))

@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"go.uber.org/goleak"
 
 	"terasocket/access"
@@ -47,35 +49,25 @@ func bare(name string, then ...func(context.Context, *pgx.Conn) error) dbtest.Te
 	}}
 }
 
-// fixture is the database of one test, a connection of OpenTera's role and the rules on it.
+// fixture is the database of one test, a connection of OpenTera's role, and an index with everybody connected.
 type fixture struct {
 	testing.TB
 	conn  *pgx.Conn
-	rules *access.Rules
-	mark  int64 // seq of the last event that heard has read
+	pool  *pgxpool.Pool
+	index *access.Index
+	mark  uint64 // seq of the last event that heard has read
+
+	atMost int // objects that are announced in one step
 }
 
-// setup makes one. When the test ends, nothing may be pending and no capture may have failed.
+// setup makes one. When the test ends, the announcer must remember what is in the tables, and no capture may have failed.
 func setup(t testing.TB, template dbtest.Template) *fixture {
 	t.Helper()
 	url := dbtest.New(t, template)
-	f := &fixture{TB: t, conn: dbtest.Conn(t, url), rules: &access.Rules{Pool: dbtest.Pool(t, url)}}
+	f := &fixture{TB: t, conn: dbtest.Conn(t, url), pool: dbtest.Pool(t, url), atMost: 2000}
 	t.Cleanup(f.verify)
 	f.skip()
 	return f
-}
-
-func (f *fixture) verify() {
-	if f.conn.IsClosed() || f.Failed() {
-		return
-	}
-	var pending int
-	var failures []string
-	err := f.conn.QueryRow(context.Background(), `SELECT (SELECT count(*) FROM terasocket.pending),
-		(SELECT coalesce(array_agg(concat_ws(' ', op, table_name, message, context)), '{}') FROM terasocket.capture_errors)`).Scan(&pending, &failures)
-	if err != nil || pending > 0 || len(failures) > 0 {
-		f.Errorf("%d rows pending, capture errors %q, %v", pending, failures, err)
-	}
 }
 
 // do runs statements as one transaction.
@@ -105,16 +97,12 @@ func one[T any](f *fixture, sql string, args ...any) T {
 	return v
 }
 
-// audiences is Rules.Audiences, as ids of users in order.
+// audiences asks PostgreSQL who holds routing keys now, as ids of users in order: the second opinion beside the index.
 func (f *fixture) audiences(keys []string) [][]int32 {
 	f.Helper()
-	principals, err := f.rules.Audiences(f.Context(), keys)
-	if err != nil {
-		f.Fatal(err)
-	}
 	users := make([][]int32, len(keys))
-	for i := range principals {
-		for _, p := range principals[i] {
+	for i, principals := range f.principals(keys) {
+		for _, p := range principals {
 			if p.Kind != access.User {
 				f.Errorf("%v in the audience of %s: participants and devices get no database event", p, keys[i])
 			}
@@ -126,6 +114,28 @@ func (f *fixture) audiences(keys []string) [][]int32 {
 		}
 	}
 	return users
+}
+
+// principals is the same for all kinds.
+func (f *fixture) principals(keys []string) [][]access.Principal {
+	f.Helper()
+	found := make([][]access.Principal, len(keys))
+	rows, err := f.conn.Query(f.Context(), "SELECT ord, kind, ids FROM terasocket.audience($1)", keys)
+	if err != nil {
+		f.Fatal(err)
+	}
+	var ord int64
+	var kind int16
+	var ids []int32
+	if _, err := pgx.ForEachRow(rows, []any{&ord, &kind, &ids}, func() error {
+		for _, id := range ids {
+			found[ord-1] = append(found[ord-1], access.Principal{Kind: access.Kind(kind), ID: id})
+		}
+		return nil
+	}); err != nil {
+		f.Fatal(err)
+	}
+	return found
 }
 
 // audience is who holds these keys.
@@ -155,16 +165,71 @@ var deleteKeys = map[string][]string{
 	"session_type_project": {"id_session_type_project"}, "server_settings": {"id_server_settings"},
 }
 
-// skip forgets what has been recorded so far.
-func (f *fixture) skip() {
-	f.mark = one[int64](f, "SELECT coalesce(max(seq), 0) FROM terasocket.events")
+// announce has everything announced that is committed, and gives the number of rows.
+func announce(t testing.TB, pool *pgxpool.Pool) (announced int) {
+	t.Helper()
+	return announceBy(t, pool, 2000)
 }
 
-// heard is what each user has received since the last call, in order: the recorded rows, decoded, routed.
-func (f *fixture) heard() map[int32][]message {
+// announceBy does it in steps of so many objects.
+func announceBy(t testing.TB, pool *pgxpool.Pool, atMost int) (announced int) {
+	t.Helper()
+	ctx := context.WithoutCancel(t.Context()) // it may be called when the test ends
+	conn, err := pool.Acquire(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Release()
+	for more := true; more; {
+		results, err := conn.Conn().PgConn().Exec(ctx, fmt.Sprintf(`BEGIN ISOLATION LEVEL REPEATABLE READ; LOCK TABLE terasocket.announcer IN EXCLUSIVE MODE;
+			SELECT announced, more FROM terasocket.announce(at_most => %d); COMMIT`, atMost)).ReadAll()
+		if err != nil {
+			t.Fatal(err)
+		}
+		row := results[2].Rows[0]
+		n, _ := strconv.Atoi(string(row[0]))
+		announced += n
+		more = string(row[1]) == "t"
+	}
+	return announced
+}
+
+func (f *fixture) announce() {
 	f.Helper()
-	rows, err := f.conn.Query(f.Context(), `SELECT seq, 0::bigint, at, topic, type, coalesce(op, ''), coalesce(object_type, ''),
-		coalesce(object_id, 0), body::text, audience::text, CASE WHEN former_body IS NULL THEN '' ELSE former::text END, coalesce(former_body::text, '')
+	announceBy(f, f.pool, f.atMost)
+}
+
+// skip forgets what has been recorded so far: everybody connects anew.
+func (f *fixture) skip() {
+	f.Helper()
+	f.announce()
+	f.mark = one[uint64](f, "SELECT last_seq FROM terasocket.announcer")
+	aliases := map[string]string{}
+	rows, _ := f.conn.Query(f.Context(), "SELECT tag, keys::text FROM terasocket.aliases")
+	var tag, keys string
+	if _, err := pgx.ForEachRow(rows, []any{&tag, &keys}, func() error { aliases[tag] = keys; return nil }); err != nil {
+		f.Fatal(err)
+	}
+	f.index = access.NewIndex(aliases)
+	rows, _ = f.conn.Query(f.Context(), "SELECT kind, id, array_agg(tag) FROM terasocket.holdings GROUP BY kind, id")
+	var kind string
+	var id int32
+	var tags []string
+	if _, err := pgx.ForEachRow(rows, []any{&kind, &id, &tags}, func() error {
+		k, err := access.ParseKind(kind)
+		f.index.Add(access.NewView(access.Principal{Kind: k, ID: id}, slices.Clone(tags), f.mark, f.index.Moment()))
+		return err
+	}); err != nil {
+		f.Fatal(err)
+	}
+}
+
+// recorded are the rows of the log since the last call, decoded.
+func (f *fixture) recorded() []event.Event {
+	f.Helper()
+	f.announce()
+	rows, err := f.conn.Query(f.Context(), `SELECT seq, announcement, at, topic, type, coalesce(op, ''), coalesce(object_type, ''), coalesce(object_id, 0),
+		coalesce(body::text, ''), coalesce(gone::text, ''), coalesce(present::text, ''), coalesce(former::text, '')
 		FROM terasocket.events WHERE seq > $1 ORDER BY seq`, f.mark)
 	if err != nil {
 		f.Fatal(err)
@@ -173,30 +238,78 @@ func (f *fixture) heard() map[int32][]message {
 	if err != nil {
 		f.Fatal(err)
 	}
-	var events []event.Event
-	var keys []string
-	for _, r := range records {
-		f.mark = r.Seq
-		es, err := event.Decode(r)
-		if err != nil {
+	events := make([]event.Event, len(records))
+	for i, r := range records {
+		if events[i], err = event.Decode(r); err != nil {
 			f.Fatal(err)
 		}
-		for _, e := range es {
-			events = append(events, e)
-			keys = append(keys, e.To, e.NotTo)
-		}
+		f.mark = events[i].Seq
 	}
-	users := f.audiences(keys)
+	return events
+}
+
+// heard is what each user has received since the last call, in order.
+func (f *fixture) heard() map[int32][]message {
+	f.Helper()
 	heard := map[int32][]message{}
-	for i, e := range events {
-		m := f.message(e.Message.(*protocol.DatabaseEvent))
-		for _, user := range users[2*i] {
-			if !slices.Contains(users[2*i+1], user) {
-				heard[user] = append(heard[user], m)
+	events := f.recorded()
+	for i := range events {
+		e := &events[i]
+		f.index.Apply(e)
+		for _, kind := range access.Kinds {
+			p := access.Principal{Kind: kind, ID: int32(e.ObjectID)}
+			switch {
+			case p.Loses(e):
+				f.index.Remove(p) // it is cut off
+			case p.IsOf(e) && e.Kind == event.Rights && slices.Contains(e.Gained, p.Tag()):
+				f.index.Add(access.NewView(p, e.Gained, e.Seq, f.index.Moment())) // it connects
 			}
 		}
+		if e.Kind != event.Object {
+			continue
+		}
+		sees, saw := f.index.Audience(e.Present, access.Present), f.index.Audience(e.Former, access.Former)
+		supers := f.index.Superadmins()
+		all := slices.Concat(sees, saw)
+		slices.SortFunc(all, access.Principal.Compare)
+		for _, p := range slices.Compact(all) {
+			if p.Kind != access.User {
+				f.Errorf("%v hears of %s %d: participants and devices get no database event", p, e.ObjectType, e.ObjectID)
+			}
+			form := e.FormFor(slices.Contains(sees, p), slices.Contains(saw, p), slices.Contains(supers, p))
+			frame, err := e.Encode(form, event.Protobuf)
+			if err != nil {
+				f.Fatal(err)
+			}
+			received, err := event.ParseFrame(frame)
+			if err != nil {
+				f.Fatal(err)
+			}
+			heard[p.ID] = append(heard[p.ID], f.message(received.Message.(*protocol.DatabaseEvent)))
+		}
 	}
+	f.secondOpinion(events)
 	return heard
+}
+
+// secondOpinion compares what the index says of the newest keys with what PostgreSQL says.
+func (f *fixture) secondOpinion(events []event.Event) {
+	f.Helper()
+	var keys []string
+	for i := range events {
+		if events[i].Present != "" {
+			keys = append(keys, events[i].Present)
+		}
+	}
+	if len(keys) == 0 {
+		return
+	}
+	for i, want := range f.principals(keys) {
+		slices.SortFunc(want, access.Principal.Compare)
+		if got := f.index.Audience(keys[i], access.Present); !slices.Equal(got, want) {
+			f.Errorf("by the index %v see %s, by the role tables %v", got, keys[i], want)
+		}
+	}
 }
 
 func (f *fixture) message(e *protocol.DatabaseEvent) message {

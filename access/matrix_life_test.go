@@ -108,7 +108,7 @@ func TestMatrixOfLives(t *testing.T) {
 			if l.objectType != "server_settings" {
 				f.lives(survivors, "gone", bury(table, 900))
 				f.lives(life{objectType: l.objectType, not: everybodyBut(nil)}, "dead", update(table, 900, column), bury(table, 900))
-				f.lives(l, "update", raise(table, 900))
+				f.lives(l, "create", raise(table, 900))
 			}
 			f.lives(survivors, "delete", remove(table, 900))
 		})

@@ -12,46 +12,47 @@ type step struct {
 
 func sql(statements ...string) []string { return statements }
 
-// An object whose own row moves: a DB_DELETE with its keys to those who lost it and nobody else, a DB_UPDATE to those who
-// see it now. Who sees it by another path too hears the update only.
+// An object whose own row moves: a DB_DELETE with its keys to those who lost it and nobody else, a DB_CREATE to those who
+// did not see it before, a DB_UPDATE to those who saw it and see it still.
 func TestMatrixOfMoves(t *testing.T) {
 	t.Parallel()
 	var (
 		both       = users{superadmin, superadminInAProject, twoProjects} // see projects 11 and 21
 		only11     = ofProject11.but(ofProject12...)
 		either     = join(ofProject11, ofProject12)
-		lostTo21   = ofProject11.but(both...)
+		not21      = ofProject11.but(both...) // of project 11, and not of 21
 		only21     = ofProject21.but(both...)
 		bothSites  = both
 		onlySite1  = ofSite1.but(bothSites...)
+		onlySite2  = ofSite2.but(bothSites...)
 		session81  = join(ofProject11, users{nobody, neighbour})
 		asset86    = session81.but(nobody) // who also sees service 5; test 91 likewise
 		invitation = func(columns ...string) string { return update("t_tests_invitations", 95, columns...) }
 	)
 	steps := []step{
 		{"participant to a project of the same site", everybodyBut(either),
-			said{"delete participant 32": only11, "update participant 32": ofProject12},
+			said{"delete participant 32": only11, "create participant 32": {neighbour}, "update participant 32": ofProject12.but(neighbour)},
 			sql(update("t_participants", 32, "id_project=12"))},
 		{"participant to a project of another site", everybodyBut(join(ofProject11, ofProject21)),
-			said{"delete participant 33": only21, "update participant 33": ofProject11},
+			said{"delete participant 33": only21, "create participant 33": not21, "update participant 33": both},
 			sql(update("t_participants", 33, "id_project=11"))},
 		{"participant into a project that is dead", everybodyBut(ofProject11),
 			said{"delete participant 32": ofProject11},
 			sql(update("t_participants", 32, "id_project=19"))},
 		{"participant from a project that is dead", everybodyBut(ofProject11),
-			said{"update participant 900": ofProject11},
+			said{"create participant 900": ofProject11},
 			sql(row("t_participants", 900, "id_project=19"), "COMMIT; BEGIN", update("t_participants", 900, "id_project=11"))},
 		{"participant group to another project", everybodyBut(either),
-			said{"delete participant_group 35": only11, "update participant_group 35": ofProject12},
+			said{"delete participant_group 35": only11, "create participant_group 35": {neighbour}, "update participant_group 35": ofProject12.but(neighbour)},
 			sql(update("t_participants_groups", 35, "id_project=12"))},
 		{"project to another site", everybodyBut(join(ofProject11, users{otherSiteAdmin})),
-			said{"delete project 11": {siteAdmin, serviceSiteAdmin}, "update project 11": join(ofProject11.but(siteAdmin, serviceSiteAdmin), users{otherSiteAdmin})},
+			said{"delete project 11": {siteAdmin, serviceSiteAdmin}, "create project 11": {otherSiteAdmin}, "update project 11": ofProject11.but(siteAdmin, serviceSiteAdmin)},
 			sql(update("t_projects", 11, "id_site=2"))},
 		{"session to another creator", everybodyBut(join(session81, users{otherProjectUser})),
-			said{"delete session 81": {nobody}, "update session 81": join(session81.but(nobody), users{otherProjectUser})},
+			said{"delete session 81": {nobody}, "create session 81": {otherProjectUser}, "update session 81": session81.but(nobody)},
 			sql(update("t_sessions", 81, "id_creator_user=21"))},
 		{"session without participants gets a creating participant", everybodyBut(join(ofProject21, users{nobody, projectUser})),
-			said{"update session 82": join(ofProject21, users{nobody, projectUser})},
+			said{"create session 82": ofProject21, "update session 82": {nobody, projectUser}},
 			sql(update("t_sessions", 82, "id_creator_participant=33"))},
 		{"session loses its creating participant", everybodyBut(join(ofProject21, users{nobody, projectUser})),
 			said{"delete session 82": ofProject21, "update session 82": {nobody, projectUser}},
@@ -75,13 +76,13 @@ func TestMatrixOfMoves(t *testing.T) {
 			said{"delete test_invitation 95": only11, "update test_invitation 95": adminsOfSite1},
 			sql(invitation("id_project=12"))},
 		{"invitation to a type of another site", everybodyBut(ofProject11),
-			said{"delete test_invitation 95": lostTo21, "update test_invitation 95": both},
+			said{"delete test_invitation 95": not21, "update test_invitation 95": both},
 			sql(invitation("id_test_type=72"))},
 		{"invitation to a participant of another project", everybodyBut(ofProject11),
-			said{"delete test_invitation 95": lostTo21, "update test_invitation 95": both},
+			said{"delete test_invitation 95": not21, "update test_invitation 95": both},
 			sql(invitation("id_participant=33"))},
 		{"invitation to a device of another site", everybodyBut(ofProject11),
-			said{"delete test_invitation 95": lostTo21, "update test_invitation 95": both},
+			said{"delete test_invitation 95": not21, "update test_invitation 95": both},
 			sql(invitation("id_participant=NULL", "id_device=42"))},
 		{"invitation to a user that only superadmins see", everybodyBut(ofProject11),
 			said{"delete test_invitation 95": ofProject11.but(superadmin, superadminInAProject, serviceManager), "update test_invitation 95": join(supers, users{serviceManager})},
@@ -96,10 +97,13 @@ func TestMatrixOfMoves(t *testing.T) {
 			said{"delete test_invitation 95": ofProject11},
 			sql(invitation("id_participant=NULL"))},
 		{"session type's site", everybodyBut(join(ofSite1, ofSite2)),
-			said{"delete session_type_site 611": onlySite1, "update session_type_site 611": ofSite2, "delete session_type 61": onlySite1, "update session_type 61": ofSite2},
+			said{
+				"delete session_type_site 611": onlySite1, "create session_type_site 611": onlySite2, "update session_type_site 611": bothSites,
+				"delete session_type 61": onlySite1, "create session_type 61": onlySite2, "update session_type 61": bothSites,
+			},
 			sql(update("t_sessions_types_sites", 611, "id_site=2"))},
 		{"session type's project", everybodyBut(either),
-			said{"delete session_type_project 6111": only11, "update session_type_project 6111": ofProject12},
+			said{"delete session_type_project 6111": only11, "create session_type_project 6111": {neighbour}, "update session_type_project 6111": ofProject12.but(neighbour)},
 			sql(update("t_sessions_types_projects", 6111, "id_project=12"))},
 		{"session type's service", everybodyBut(either),
 			said{"delete session_type_service 615": either.but(both...), "update session_type_service 615": both},
@@ -108,10 +112,14 @@ func TestMatrixOfMoves(t *testing.T) {
 			said{"delete session_type_service 615": either.but(both...), "update session_type_service 615": both},
 			sql(update("t_sessions_types_services", 615, "id_session_type=62"))},
 		{"many at once", everybodyBut(either),
-			said{"delete participant 31": only11, "update participant 31": ofProject12, "delete participant 32": only11, "update participant 32": ofProject12, "update participant 34": ofProject12},
+			said{
+				"delete participant 31": only11, "create participant 31": {neighbour}, "update participant 31": ofProject12.but(neighbour),
+				"delete participant 32": only11, "create participant 32": {neighbour}, "update participant 32": ofProject12.but(neighbour),
+				"update participant 34": ofProject12,
+			},
 			sql("UPDATE t_participants SET id_project = 12, participant_name = 'moved' WHERE id_project IN (11, 12)")},
 		{"project to another project's site and back in two transactions", everybodyBut(join(ofProject12, users{otherSiteAdmin})),
-			said{"delete project 12": {otherSiteAdmin}, "update project 12": join(supers, users{neighbour, siteAdmin, serviceSiteAdmin})},
+			said{"delete project 12": {otherSiteAdmin}, "create project 12": {siteAdmin, serviceSiteAdmin}, "update project 12": join(supers, users{neighbour})},
 			sql(update("t_projects", 12, "id_site=2"), "COMMIT; BEGIN", update("t_projects", 12, "id_site=1"))},
 	}
 	run(t, steps)
@@ -123,23 +131,24 @@ func TestMatrixOfLinks(t *testing.T) {
 	var (
 		both      = users{superadmin, superadminInAProject, twoProjects}
 		onlySite1 = ofSite1.but(both...)
+		onlySite2 = ofSite2.but(both...)
 		either    = join(ofProject11, ofProject12)
 		service5  = either
 		session81 = join(ofProject11, users{nobody, neighbour})
 	)
 	steps := []step{
 		{"device-site moves", everybodyBut(join(ofSite1, ofSite2)),
-			said{"delete device 41": onlySite1, "update device 41": ofSite2}, sql(update("t_devices_sites", 411, "id_site=2"))},
+			said{"delete device 41": onlySite1, "create device 41": onlySite2, "update device 41": both}, sql(update("t_devices_sites", 411, "id_site=2"))},
 		{"device-site is soft-deleted", everybodyBut(ofSite1),
 			said{"delete device 41": ofSite1.but(supers...), "update device 41": supers}, sql(bury("t_devices_sites", 411))},
 		{"device-site is undeleted", everybodyBut(ofSite1),
-			said{"update device 41": ofSite1}, sql(bury("t_devices_sites", 411), "COMMIT; BEGIN", raise("t_devices_sites", 411))},
+			said{"create device 41": ofSite1.but(supers...), "update device 41": supers}, sql(bury("t_devices_sites", 411), "COMMIT; BEGIN", raise("t_devices_sites", 411))},
 		{"device-site is deleted", everybodyBut(ofSite1),
 			said{"delete device 41": ofSite1.but(supers...), "update device 41": supers}, sql(remove("t_devices_sites", 411))},
 		{"device-site is added", everybodyBut(join(ofSite1, ofSite2)),
-			said{"update device 41": join(ofSite1, ofSite2)}, sql(row("t_devices_sites", 900, "id_device=41", "id_site=2"))},
+			said{"create device 41": onlySite2, "update device 41": ofSite1}, sql(row("t_devices_sites", 900, "id_device=41", "id_site=2"))},
 		{"device-site passes to another device", everybodyBut(ofSite1),
-			said{"delete device 41": ofSite1.but(supers...), "update device 41": supers, "update device 900": ofSite1},
+			said{"delete device 41": ofSite1.but(supers...), "update device 41": supers, "create device 900": ofSite1.but(supers...), "update device 900": supers},
 			sql(row("t_devices", 900), "COMMIT; BEGIN", update("t_devices_sites", 411, "id_device=900"))},
 		{"one of two links to the same site", everybodyBut(ofSite1),
 			said{"update device 41": ofSite1}, sql(row("t_devices_sites", 900, "id_device=41", "id_site=1"), "COMMIT; BEGIN", remove("t_devices_sites", 411))},
@@ -156,7 +165,7 @@ func TestMatrixOfLinks(t *testing.T) {
 		{"the session's member user leaves", everybodyBut(session81),
 			said{"delete session 81": {neighbour}, "update session 81": session81.but(neighbour)}, sql(remove("t_sessions_users", 811))},
 		{"a user joins a session", everybodyBut(users{nobody, projectUser, otherProjectUser}),
-			said{"update session 82": {nobody, projectUser, otherProjectUser}}, sql(row("t_sessions_users", 900, "id_session=82", "id_user=21"))},
+			said{"create session 82": {otherProjectUser}, "update session 82": {nobody, projectUser}}, sql(row("t_sessions_users", 900, "id_session=82", "id_user=21"))},
 		{"a participant of another project joins", everybodyBut(join(session81, ofProject12)),
 			said{"update session 81": join(session81, ofProject12)}, sql(row("t_sessions_participants", 900, "id_session=81", "id_participant=34"))},
 		{"one of two projects leaves a session", everybodyBut(join(ofProject11, ofProject21)),
@@ -170,17 +179,17 @@ func TestMatrixOfLinks(t *testing.T) {
 		{"service-project is soft-deleted", everybodyBut(service5),
 			said{"delete service 5": service5.but(ofProject12...), "update service 5": ofProject12}, sql(bury("t_services_projects", 511))},
 		{"service-project moves", everybodyBut(join(service5, ofProject21)),
-			said{"delete service 5": {projectAdmin, projectUser, serviceManager}, "update service 5": join(ofProject12, ofProject21)},
+			said{"delete service 5": {projectAdmin, projectUser, serviceManager}, "create service 5": {otherSiteAdmin, otherProjectUser}, "update service 5": join(ofProject12, users{twoProjects})},
 			sql(update("t_services_projects", 511, "id_project=21"))},
 		// OpenTera's outer join: the service's only site link, being dead, hides the projects too
 		{"the only service-site is soft-deleted", everybodyBut(service5),
 			said{"delete service 5": service5.but(supers...), "update service 5": supers}, sql(bury("t_services_sites", 51))},
 		{"the only service-site is undeleted", everybodyBut(service5),
-			said{"update service 5": service5}, sql(bury("t_services_sites", 51), "COMMIT; BEGIN", raise("t_services_sites", 51))},
+			said{"create service 5": service5.but(supers...), "update service 5": supers}, sql(bury("t_services_sites", 51), "COMMIT; BEGIN", raise("t_services_sites", 51))},
 		{"the only service-site is deleted: the projects stay", everybodyBut(service5),
 			said{"update service 5": service5}, sql(remove("t_services_sites", 51))},
 		{"the only service-site, dead, is deleted: the projects come back", everybodyBut(service5),
-			said{"update service 5": service5}, sql(bury("t_services_sites", 51), "COMMIT; BEGIN", remove("t_services_sites", 51))},
+			said{"create service 5": service5.but(supers...), "update service 5": supers}, sql(bury("t_services_sites", 51), "COMMIT; BEGIN", remove("t_services_sites", 51))},
 		{"all service-projects are soft-deleted: the sites' admins lose it too", everybodyBut(service5),
 			said{"delete service 5": service5.but(supers...), "update service 5": supers}, sql(bury("t_services_projects", 511) + ";" + bury("t_services_projects", 512))},
 		{"all service-projects are soft-deleted by one statement", everybodyBut(service5),
@@ -188,9 +197,9 @@ func TestMatrixOfLinks(t *testing.T) {
 		{"service-site is soft-deleted and then its projects, as OpenTera does", everybodyBut(service5),
 			said{"delete service 5": service5.but(supers...), "update service 5": supers}, sql(bury("t_services_sites", 51), bury("t_services_projects", 511), bury("t_services_projects", 512))},
 		{"service-site moves", everybodyBut(join(service5, users{otherSiteAdmin})), // the admins of site 1 see it by its projects
-			said{"update service 5": join(service5, users{otherSiteAdmin})}, sql(update("t_services_sites", 51, "id_site=2"))},
+			said{"create service 5": {otherSiteAdmin}, "update service 5": service5}, sql(update("t_services_sites", 51, "id_site=2"))},
 		{"service-site moves, and is the only link", everybodyBut(join(adminsOfSite1, adminsOfSite2)),
-			said{"delete service 900": adminsOfSite1.but(supers...), "update service 900": adminsOfSite2},
+			said{"delete service 900": adminsOfSite1.but(supers...), "create service 900": {otherSiteAdmin}, "update service 900": supers},
 			sql(row("t_services", 900), row("t_services_sites", 900, "id_service=900", "id_site=1"), "COMMIT; BEGIN", update("t_services_sites", 900, "id_site=2"))},
 
 		{"session type-site is soft-deleted", everybodyBut(ofSite1),

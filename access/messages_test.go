@@ -72,25 +72,34 @@ func sessionUUID(id any) string     { return fmt.Sprint("5e550000-", id) }
 
 type fields = map[string]any
 
-// keysOf are the routing keys of a message, and what a direct topic to owner adds to them ("" = none).
+// keysOf are the routing keys of a message that is published now, directly to owner or not (""), by the roles of now.
 func (f *fixture) keysOf(message string, body fields, owner string) string {
 	f.Helper()
 	text, err := json.Marshal(body)
 	if err != nil {
 		f.Fatal(err)
 	}
-	return one[string](f, `SELECT (terasocket.message_keys('opentera.protobuf.' || $1, $2::jsonb)
-		|| CASE WHEN $3 = '' THEN '[]' ELSE jsonb_build_array(terasocket.owner_tags($3)) END)::text`, message, string(text), owner)
+	return one[string](f, `SELECT terasocket.message_keys(m.type, m.body, terasocket.message_members(m.type, m.body),
+			CASE WHEN $3 <> '' THEN terasocket.owner_tags($3) END)::text
+		FROM (SELECT 'opentera.protobuf.' || $1::text, $2::text::jsonb) m (type, body)`, message, string(text), owner)
+}
+
+// announced is the same of a message that is captured and announced.
+func (f *fixture) announced(message string, body fields) string {
+	f.Helper()
+	text, err := json.Marshal(body)
+	if err != nil {
+		f.Fatal(err)
+	}
+	one[any](f, "SELECT terasocket.record_message('t', 'opentera.protobuf.' || $1::text, $2::text::jsonb)", message, string(text))
+	f.heard() // by the same people of the index as of PostgreSQL
+	return one[string](f, "SELECT present::text FROM terasocket.events ORDER BY seq DESC LIMIT 1")
 }
 
 // hearers are those who hold these routing keys.
 func (f *fixture) hearers(keys string) (p people) {
 	f.Helper()
-	audiences, err := f.rules.Audiences(f.Context(), []string{keys})
-	if err != nil {
-		f.Fatal(err)
-	}
-	for _, a := range audiences[0] {
+	for _, a := range f.principals([]string{keys})[0] {
 		switch a.Kind {
 		case access.User:
 			p.users = append(p.users, a.ID)
@@ -112,7 +121,11 @@ func (f *fixture) hearers(keys string) (p people) {
 // mustBeHeard compares who hears a message, first of all whether anybody does who must not.
 func (f *fixture) mustBeHeard(message string, body fields, want people) {
 	f.Helper()
-	got := f.hearers(f.keysOf(message, body, ""))
+	keys := f.keysOf(message, body, "")
+	if said := f.announced(message, body); said != keys {
+		f.Errorf("%s %v is announced to %s, must be to %s", message, body, said, keys)
+	}
+	got := f.hearers(keys)
 	for kind, lists := range map[string][2][]int32{"user": {got.users, want.users}, "participant": {got.participants, want.participants}, "device": {got.devices, want.devices}} {
 		for _, id := range lists[0] {
 			if !slices.Contains(lists[1], id) {
@@ -235,6 +248,7 @@ func TestMessageAudienceIsWhoSeesIt(t *testing.T) {
 				statements = append(statements, link(i, r.any("t_devices"), r.any("t_participants"), []string{"NULL", "NULL", "NULL", "now()"}[r.IntN(4)]))
 			}
 			f.do(statements...)
+			f.announce() // aliases are what was announced
 			f.do("CREATE TEMP TABLE sees AS SELECT * FROM vis.sees", "CREATE TEMP TABLE lists AS SELECT * FROM vis.lists_session")
 			seen := 0
 			compare := func(message string, body fields, users, participants, devices string) {

@@ -154,6 +154,7 @@ func TestDisconnector(t *testing.T) {
 	d := &access.Disconnector{Pool: dbtest.Pool(t, f.conn.Config().ConnString())}
 	kicks := func() []string {
 		defer f.skip()
+		f.announce()
 		return one[[]string](f, `SELECT coalesce(array_agg(concat_ws(' ', object_type, object_id, type) ORDER BY seq), '{}') FROM terasocket.events WHERE seq > $1`, f.mark)
 	}
 	byID := func(kind access.Kind, id int64) access.Target { return access.Target{Kind: kind, ID: id} }
@@ -192,7 +193,7 @@ func TestDisconnector(t *testing.T) {
 		}
 		var want []string
 		if test.kicked != "" {
-			want = []string{test.kicked + " opentera.protobuf.ServerCommand"}
+			want = []string{test.kicked + " terasocket.Kick"}
 		}
 		err := call(t.Context(), caller, test.target)
 		if got := kicks(); !errors.Is(err, test.err) || err != nil && test.err == nil || !slices.Equal(got, want) {

@@ -222,6 +222,7 @@ func TestSetOTP(t *testing.T) {
 	if err := d.users.CheckOTP(t.Context(), opentera.DemoOTPID, fresh()); err != nil {
 		t.Error(err)
 	}
+	announce(t, d.pool)
 	if n := asked[int](d, "SELECT count(*) FROM terasocket.events e WHERE e::text LIKE '%' || $1 || '%'", secret); n != 0 {
 		t.Errorf("%d events hold the secret", n)
 	}

@@ -3,6 +3,7 @@ package access
 import (
 	"fmt"
 	"strings"
+	"unicode/utf8"
 )
 
 // Kind is what a principal is: the three kinds of clients that OpenTera has.
@@ -50,15 +51,28 @@ type Principal struct {
 // String gives kind and key, "user:12".
 func (p Principal) String() string { return fmt.Sprintf("%s:%d", p.Kind, p.ID) }
 
+// Tag is what only this principal holds, "u:12": everybody holds its own who may be connected.
+func (p Principal) Tag() string {
+	switch p.Kind {
+	case User:
+		return fmt.Sprintf("u:%d", p.ID)
+	case Participant:
+		return fmt.Sprintf("t:%d", p.ID)
+	case Device:
+		return fmt.Sprintf("d:%d", p.ID)
+	}
+	return ""
+}
+
 // Identity is a principal together with the UUID and the name that OpenTera shows for it.
 type Identity struct {
 	Principal
 	UUID string
 	Name string
 
-	// Snapshot is PostgreSQL's, in which a connect token was redeemed: what had happened to the principal by then. "" where
-	// there was no token.
-	Snapshot string
+	// Token is the counter of the connect token that was redeemed: a kick counts for tokens up to a number. 0 where there
+	// was no token.
+	Token int64
 }
 
 // ParseRef reads "KIND:UUID", as `terasocket tail --as user:UUID` takes it. Whether there is such a one is not looked at.
@@ -69,4 +83,9 @@ func ParseRef(s string) (Kind, string, error) {
 	}
 	k, err := ParseKind(kind)
 	return k, uuid, err
+}
+
+// isText says whether PostgreSQL takes it for a text that says something: it has no zero bytes, and is UTF-8.
+func isText(s string) bool {
+	return s != "" && utf8.ValidString(s) && !strings.Contains(s, "\x00")
 }

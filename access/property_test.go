@@ -57,6 +57,7 @@ func (f *fixture) living() audience {
 // ours are the same objects with their viewers by our routing keys.
 func (f *fixture) ours() audience {
 	f.Helper()
+	f.announce() // aliases are what was announced
 	viewers := audience{}
 	for objectType, name := range objectTables {
 		alive := "WHERE deleted_at IS NULL"

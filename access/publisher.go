@@ -10,14 +10,15 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/types/known/anypb"
 )
 
 // Publication is one event to publish. What its topic means, what it may hold and who hears it is decided in the
-// database (migration 0005).
+// database (migrations/functions/publish.sql).
 type Publication struct {
-	Topic string // OpenTera's topic, "websocket.user.<uuid>.events"
-	Type  string // full name of the message, "opentera.protobuf.StopSessionEvent"
-	Event []byte // the serialized message
+	Topic string     // OpenTera's topic, "websocket.user.<uuid>.events"
+	Event *anypb.Any // the message, "type.googleapis.com/opentera.protobuf.StopSessionEvent" for example
 }
 
 // PublishError says which event of several was refused, and why. None of them was published.
@@ -29,7 +30,7 @@ type PublishError struct {
 
 func (e *PublishError) Error() string { return fmt.Sprintf("publish event %d: %s", e.Index, e.Problem) }
 
-// Publisher writes events of services to the log.
+// Publisher captures events of services: they are announced, in order, when they are committed.
 type Publisher struct {
 	Pool *pgxpool.Pool
 }
@@ -37,49 +38,64 @@ type Publisher struct {
 //go:embed sql/publish.sql
 var publishSQL string
 
-// SQLSTATEs of terasocket.publish().
+// SQLSTATEs of a refusal: the first two are those of terasocket.publish().
 const (
-	refusedState = "22023" // invalid_parameter_value
-	tooBigState  = "54000" // program_limit_exceeded
+	refusedState  = "22023" // invalid_parameter_value
+	tooBigState   = "54000" // program_limit_exceeded
+	zeroByteState = "22P05" // untranslatable_character: "\u0000" in JSON
 )
 
-// Publish publishes all of them or none, in one transaction and one round trip, and returns their seqs in order; 0 is
-// that of a message to the user manager about nobody.
+// Publish publishes all of them or none, in one transaction and one round trip.
 // Errors: a *PublishError, or the database's.
-func (p *Publisher) Publish(ctx context.Context, events []Publication) ([]uint64, error) {
+func (p *Publisher) Publish(ctx context.Context, events []Publication) error {
 	batch := &pgx.Batch{} // a batch is one transaction
-	for _, e := range events {
-		// PostgreSQL's texts hold no zero bytes and nothing but UTF-8
-		if !isText(e.Topic) || !isText(e.Type) {
-			return nil, &PublishError{Index: batch.Len(), Problem: "topic or type is empty, not UTF-8 or has a zero byte in it"}
+	for i, e := range events {
+		text, problem := e.text()
+		if problem != "" {
+			return &PublishError{Index: i, Problem: problem}
 		}
-		if e.Event == nil {
-			e.Event = []byte{} // the empty message, not null
-		}
-		batch.Queue(publishSQL, e.Topic, e.Type, e.Event)
+		batch.Queue(publishSQL, e.Topic, text)
 	}
-	seqs := make([]uint64, len(events))
 	results := p.Pool.SendBatch(ctx, batch)
 	for i := range events {
-		var seq *int64
-		if err := results.QueryRow().Scan(&seq); err != nil {
+		if _, err := results.Exec(); err != nil {
 			_ = results.Close()
-			return nil, publishError(i, err)
-		}
-		if seq != nil {
-			seqs[i] = uint64(*seq)
+			return publishError(i, err)
 		}
 	}
 	if err := results.Close(); err != nil { // the commit
-		return nil, fmt.Errorf("publish: %w", err)
+		return fmt.Errorf("publish: %w", err)
 	}
-	return seqs, nil
+	return nil
+}
+
+// text is the ProtoJSON of the event. A field that the message type lacks would be lost in it: that is a problem.
+func (e Publication) text() (text, problem string) {
+	if !isText(e.Topic) { // PostgreSQL's texts hold no zero bytes and nothing but UTF-8
+		return "", "topic is empty, not UTF-8 or has a zero byte in it"
+	}
+	message, err := e.Event.UnmarshalNew()
+	if err != nil {
+		return "", fmt.Sprintf("event is not a serialized %.100q of OpenTera's", e.Event.GetTypeUrl())
+	}
+	if len(message.ProtoReflect().GetUnknown()) > 0 {
+		return "", fmt.Sprintf("event has a field that %s has not", message.ProtoReflect().Descriptor().FullName())
+	}
+	json, err := protojson.Marshal(e.Event)
+	if err != nil {
+		return "", "event has no JSON"
+	}
+	return string(json), ""
 }
 
 func publishError(i int, err error) error {
 	var refused *pgconn.PgError
-	if errors.As(err, &refused) && (refused.Code == refusedState || refused.Code == tooBigState) {
-		if problem, isOurs := strings.CutPrefix(refused.Message, "publish: "); isOurs {
+	if errors.As(err, &refused) {
+		problem, isOurs := strings.CutPrefix(refused.Message, "publish: ")
+		switch {
+		case refused.Code == zeroByteState:
+			return &PublishError{Index: i, Problem: "event has a zero byte in it"}
+		case isOurs && (refused.Code == refusedState || refused.Code == tooBigState):
 			return &PublishError{Index: i, Problem: problem, IsTooBig: refused.Code == tooBigState}
 		}
 	}

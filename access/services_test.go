@@ -3,14 +3,18 @@ package access_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
 
 	"terasocket/access"
 	"terasocket/db/dbtest"
+	protocol "terasocket/proto/opentera"
 )
 
 func signed(t *testing.T, method jwt.SigningMethod, key any, claims jwt.MapClaims) string {
@@ -85,58 +89,86 @@ func TestServiceTokens(t *testing.T) {
 	}
 }
 
+// inAny is a message as services send it.
+func inAny(t testing.TB, m proto.Message) *anypb.Any {
+	t.Helper()
+	a, err := anypb.New(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
 func TestPublisher(t *testing.T) {
 	t.Parallel()
 	f := setup(t, demo())
-	publisher := &access.Publisher{Pool: dbtest.Pool(t, f.conn.Config().ConnString())}
-	const topic = "module.TeraServer.UserManagerModule.events"
-	stop := access.Publication{Topic: topic, Type: "opentera.protobuf.StopSessionEvent", Event: []byte("\x0a\x2400000000-0000-4000-8000-000000000001")}
+	publisher := &access.Publisher{Pool: f.pool}
+	const topic, typeURL = "module.TeraServer.UserManagerModule.events", "type.googleapis.com/opentera.protobuf.StopSessionEvent"
+	session := func(i int) string { return fmt.Sprintf("00000000-0000-4000-8000-%012d", i) }
+	stop := func(uuid string) access.Publication {
+		return access.Publication{Topic: topic, Event: inAny(t, &protocol.StopSessionEvent{SessionUuid: uuid})}
+	}
+	raw := func(value string) access.Publication {
+		return access.Publication{Topic: topic, Event: &anypb.Any{TypeUrl: typeURL, Value: []byte(value)}}
+	}
 	many := make([]access.Publication, 1000)
 	for i := range many {
-		many[i] = stop
+		many[i] = stop(session(i))
 	}
-	seqs, err := publisher.Publish(t.Context(), many)
-	if err != nil || len(seqs) != 1000 {
-		t.Fatalf("%d seqs, %v", len(seqs), err)
+	if err := publisher.Publish(t.Context(), many); err != nil {
+		t.Fatal(err)
 	}
-	if n := one[int](f, "SELECT count(DISTINCT xid) FROM terasocket.events"); n != 1 {
+	if n := one[int](f, "SELECT count(DISTINCT xid) FROM terasocket.changes"); n != 1 {
 		t.Errorf("published in %d transactions", n)
 	}
-	if last := one[uint64](f, "SELECT max(seq)::bigint FROM terasocket.events"); seqs[0]+999 != seqs[999] || seqs[999] != last {
-		t.Errorf("seqs from %d to %d, the last is %d", seqs[0], seqs[999], last)
+	f.announce()
+	got := one[[]string](f, "SELECT array_agg(body ->> 'sessionUuid' ORDER BY seq) FROM terasocket.events")
+	for i := range many {
+		if len(got) != len(many) || got[i] != session(i) {
+			t.Fatalf("%d announced, the one at %d is wrong", len(got), i)
+		}
 	}
+	good := stop(session(1))
 	for name, test := range map[string]struct {
 		bad     access.Publication
 		problem string
 		big     bool
 	}{
-		"no UUID":       {access.Publication{Topic: topic, Type: stop.Type}, "event has no sessionUuid", false},
-		"unknown type":  {access.Publication{Topic: topic, Type: "x"}, "type 'x' is not of a message that clients hear", false},
-		"topic":         {access.Publication{Topic: "x", Type: stop.Type, Event: stop.Event}, "topic 'x' is heard by no client", false},
-		"no topic":      {access.Publication{Type: stop.Type, Event: stop.Event}, "topic or type is empty", false},
-		"zero byte":     {access.Publication{Topic: "x\x00", Type: stop.Type, Event: stop.Event}, "topic or type is empty", false},
-		"not UTF-8":     {access.Publication{Topic: topic, Type: "\xff", Event: stop.Event}, "topic or type is empty", false},
-		"too big":       {access.Publication{Topic: topic, Type: stop.Type, Event: make([]byte, 300_000)}, "event is of 300000 bytes, more than 262144", true},
-		"bytes of zero": {access.Publication{Topic: topic, Type: stop.Type, Event: make([]byte, 3)}, "event is not a opentera.protobuf.StopSessionEvent", false},
+		"no UUID":       {stop(""), "event has no sessionUuid", false},
+		"no event":      {access.Publication{Topic: topic}, `event is not a serialized "" of OpenTera's`, false},
+		"unknown type":  {access.Publication{Topic: topic, Event: &anypb.Any{TypeUrl: "type.googleapis.com/x"}}, `event is not a serialized "type.googleapis.com/x"`, false},
+		"not heard":     {access.Publication{Topic: topic, Event: inAny(t, &protocol.RPCMessage{})}, "type 'opentera.protobuf.RPCMessage' is not of a message that clients hear", false},
+		"topic":         {access.Publication{Topic: "x", Event: good.Event}, "topic 'x' is heard by no client", false},
+		"no topic":      {access.Publication{Event: good.Event}, "topic is empty", false},
+		"zero byte":     {access.Publication{Topic: "x\x00", Event: good.Event}, "topic is empty", false},
+		"not UTF-8":     {access.Publication{Topic: "\xff", Event: good.Event}, "topic is empty", false},
+		"too big":       {stop(strings.Repeat("x", 300_000)), "event is of 300", true},
+		"bytes of zero": {raw("\x00\x00\x00"), "event is not a serialized", false},
+		"zero in it":    {stop(session(1) + "\x00"), "event has a zero byte in it", false},
+		"no UTF-8 here": {raw("\x0a\x01\xff"), "event is not a serialized", false},
+		"unknown field": {raw(string(good.Event.Value) + "\x18\x01"), "event has a field that opentera.protobuf.StopSessionEvent has not", false},
 	} {
 		var refused *access.PublishError
-		_, err := publisher.Publish(t.Context(), []access.Publication{stop, stop, test.bad, stop})
+		err := publisher.Publish(t.Context(), []access.Publication{good, good, test.bad, good})
 		if !errors.As(err, &refused) || refused.Index != 2 || !strings.HasPrefix(refused.Problem, test.problem) || refused.IsTooBig != test.big {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if n := one[int](f, "SELECT count(*) FROM terasocket.events"); n != 1000 {
-		t.Errorf("%d events of refused calls are in the log", n-1000)
+	if n := announce(t, f.pool); n != 0 {
+		t.Errorf("%d events of refused calls are in the log", n)
 	}
 	// to the user manager, about nobody
-	leave := access.Publication{Topic: "module.TeraServer.UserManagerModule.messages", Type: "opentera.protobuf.LeaveSessionEvent", Event: stop.Event}
-	if seqs, err := publisher.Publish(t.Context(), []access.Publication{leave}); err != nil || len(seqs) != 1 || seqs[0] != 0 {
-		t.Errorf("%v, %v", seqs, err)
+	leave := access.Publication{Topic: "module.TeraServer.UserManagerModule.messages", Event: inAny(t, &protocol.LeaveSessionEvent{SessionUuid: session(1)})}
+	if err := publisher.Publish(t.Context(), []access.Publication{leave}); err != nil {
+		t.Error(err)
+	}
+	if n := announce(t, f.pool); n != 0 {
+		t.Errorf("%d events about nobody", n)
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	var refused *access.PublishError
-	if _, err := publisher.Publish(ended, many); err == nil || errors.As(err, &refused) {
+	if err := publisher.Publish(ended, many); err == nil || errors.As(err, &refused) {
 		t.Errorf("no answer of the database: %v", err)
 	}
 }

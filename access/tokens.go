@@ -46,7 +46,7 @@ func (t *Tokens) Create(ctx context.Context, kind Kind, uuid string) (string, er
 // Errors: ErrRefused, or the database's.
 func (t *Tokens) Redeem(ctx context.Context, kind Kind, token string) (Identity, error) {
 	id := Identity{Principal: Principal{Kind: kind}}
-	err := t.Pool.QueryRow(ctx, redeemSQL, kind.String(), token).Scan(&id.ID, &id.UUID, &id.Name, &id.Snapshot)
+	err := t.Pool.QueryRow(ctx, redeemSQL, kind.String(), token).Scan(&id.ID, &id.UUID, &id.Name, &id.Token)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return Identity{}, ErrRefused
 	}

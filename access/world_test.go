@@ -175,7 +175,7 @@ func worldTemplate() dbtest.Template { return bare("world", world) }
 type said map[string]users
 
 // expect runs statements as one transaction. silent are those who must not hear anything; everybody else must hear
-// exactly what is said to them, each message once, or "... twice". Every viewer has to be named.
+// exactly what is said to them, each message once. Every viewer has to be named.
 func (f *fixture) expect(silent users, wants said, sql ...string) {
 	f.Helper()
 	f.do(sql...)
@@ -198,11 +198,7 @@ func (f *fixture) expect(silent users, wants said, sql ...string) {
 			if slices.Contains(silent, user) {
 				f.Errorf("the test says that %s must not hear anything, and that it must hear %s", name(user), message)
 			}
-			once, isTwice := strings.CutSuffix(message, " twice")
-			want[user] = append(want[user], once)
-			if isTwice {
-				want[user] = append(want[user], once)
-			}
+			want[user] = append(want[user], message)
 		}
 	}
 	for user := range viewers {

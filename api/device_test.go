@@ -136,7 +136,7 @@ func TestDeviceLogout(t *testing.T) {
 		t.Errorf("a URL from before the logout lets %v in", id)
 	}
 	h.get(deviceLogin, good).object("device_info", "participants_info", "session_types_info", "websocket_url") // nothing is disabled
-	if n := value[int](h, "SELECT count(*) FROM terasocket.events WHERE type = 'opentera.protobuf.ServerCommand' AND object_type = 'device' AND object_id = $1", opentera.DemoDeviceID); n != 1 {
+	if n := logged[int](h, "SELECT count(*) FROM terasocket.events WHERE type = 'terasocket.Kick' AND object_type = 'device' AND object_id = $1", opentera.DemoDeviceID); n != 1 {
 		t.Errorf("%d kicks", n)
 	}
 }

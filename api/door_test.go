@@ -37,7 +37,7 @@ func TestAddressLimit(t *testing.T) {
 		}
 	}
 	h.exec("UPDATE terasocket.address_failures SET until = until + interval '10 s'") // the rest of this test takes its time
-	rows := value[int](h, "SELECT count(*) FROM terasocket.events WHERE type = 'opentera.protobuf.LoginEvent'")
+	rows := logged[int](h, "SELECT count(*) FROM terasocket.events WHERE type = 'opentera.protobuf.LoginEvent'")
 	if rows != refused || refused < 60 {
 		t.Errorf("%d LoginEvents of %d refusals", rows, refused)
 	}
@@ -47,7 +47,7 @@ func TestAddressLimit(t *testing.T) {
 	h.get(deviceLogin, from(bad), token(static)).must(429, tooManyBody)
 	h.get("/api/user/login/2fa?otp_code=1", from(bad), cookie("x")).must(429, tooManyBody)
 	h.get("/api/service/disconnect?id_user=1", from(bad), token("x")).must(429, tooManyBody)
-	if n := value[int](h, "SELECT count(*) FROM terasocket.events WHERE type = 'opentera.protobuf.LoginEvent'"); n != rows {
+	if n := logged[int](h, "SELECT count(*) FROM terasocket.events WHERE type = 'opentera.protobuf.LoginEvent'"); n != rows {
 		t.Errorf("%d rows of what the limit refused", n-rows)
 	}
 	h.get(userLogin, from(bad)).must(401, unauthorizedText) // nothing was shown
@@ -74,7 +74,7 @@ func TestAudit(t *testing.T) {
 	}
 	last := func(want string) {
 		t.Helper()
-		got := value[string](h, `SELECT concat_ws(' ', topic, body ->> 'loginStatus', body ->> 'loginType', body ->> 'userUuid', body ->> 'participantUuid', body ->> 'deviceUuid',
+		got := logged[string](h, `SELECT concat_ws(' ', topic, body ->> 'loginStatus', body ->> 'loginType', body ->> 'userUuid', body ->> 'participantUuid', body ->> 'deviceUuid',
 			body ->> 'clientIp', body ->> 'clientName', body ->> 'clientVersion', body ->> 'osName', body ->> 'osVersion', body ->> 'serverEndpoint')
 			FROM terasocket.events WHERE type = 'opentera.protobuf.LoginEvent' ORDER BY seq DESC LIMIT 1`)
 		if got != want {
@@ -90,10 +90,10 @@ func TestAudit(t *testing.T) {
 	last("log.error " + status + "FAILED_WITH_DISABLED_ACCOUNT LOGIN_TYPE_PASSWORD " + opentera.DemoDisabledUUID + by + userLogin)
 	o := h.get(userLogin+"?with_websocket=1", client, basic(user, password)).object("user_uuid", "user_fullname", "user_token", "websocket_url")
 	last("log.info " + status + "SUCCESS LOGIN_TYPE_PASSWORD " + opentera.DemoProjectUserUUID + by + userLogin)
-	before := value[int](h, "SELECT count(*) FROM terasocket.events WHERE type = 'opentera.protobuf.LoginEvent'")
+	before := logged[int](h, "SELECT count(*) FROM terasocket.events WHERE type = 'opentera.protobuf.LoginEvent'")
 	h.get("/api/user/users/online", client, token(o["user_token"].(string)))
 	h.get("/api/user/users/online", client, basic(user, password))
-	if n := value[int](h, "SELECT count(*) FROM terasocket.events WHERE type = 'opentera.protobuf.LoginEvent'"); n != before {
+	if n := logged[int](h, "SELECT count(*) FROM terasocket.events WHERE type = 'opentera.protobuf.LoginEvent'"); n != before {
 		t.Error("a call that is no login is recorded as one")
 	}
 	h.get("/api/user/logout", client, token(o["user_token"].(string)))
@@ -116,7 +116,7 @@ func TestAudit(t *testing.T) {
 	last("log.error " + status + "FAILED_WITH_MAX_ATTEMPTS_REACHED LOGIN_TYPE_PASSWORD " + opentera.DemoSiteAdminUUID + by + userLogin)
 
 	// never a secret, and not what was typed for a name that nobody has
-	events := value[string](h, "SELECT string_agg(topic || body::text, ' ') FROM terasocket.events")
+	events := logged[string](h, "SELECT string_agg(topic || body::text, ' ') FROM terasocket.events")
 	for _, secret := range []string{password, "Falsch-1", "My.Password", o["user_token"].(string), device, session, o["websocket_url"].(string), "918273",
 		strings.TrimPrefix(o["websocket_url"].(string), "wss://tera.example:443/wss/user?id=")} {
 		if strings.Contains(h.log.String(), secret) || strings.Contains(events, secret) {

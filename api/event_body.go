@@ -78,7 +78,7 @@ func checkCount(n int) error {
 	return nil
 }
 
-// publications takes each message out of its Any. What is in it, the database checks.
+// publications are the events with their topic. What is in them, the database checks.
 func publications(topic string, events []*anypb.Any) ([]access.Publication, error) {
 	if topic == "" {
 		return nil, &bodyError{"header has no topic", -1}
@@ -92,7 +92,7 @@ func publications(topic string, events []*anypb.Any) ([]access.Publication, erro
 		if !ok || name == "" {
 			return nil, &bodyError{"event has no type that begins with " + typeURL, i}
 		}
-		all[i] = access.Publication{Topic: topic, Type: name, Event: e.GetValue()}
+		all[i] = access.Publication{Topic: topic, Event: e}
 	}
 	return all, nil
 }

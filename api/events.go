@@ -11,10 +11,10 @@ import (
 	"terasocket/access"
 )
 
-// Publisher publishes events, all or none, and returns their numbers in order.
+// Publisher publishes events, all or none.
 // Errors: an *access.PublishError, or the database's.
 type Publisher interface {
-	Publish(ctx context.Context, events []access.Publication) ([]uint64, error)
+	Publish(ctx context.Context, events []access.Publication) error
 }
 
 // Limits of one call.
@@ -29,7 +29,7 @@ const (
 // body is a TeraEvent with 1 to 1,000 events, serialized (application/x-protobuf) or as ProtoJSON (application/json);
 // its header.topic says where they go. Each event becomes one frame for those who may see it, in order; all or none.
 //
-//	200 {"seqs": [101, 102]}: their numbers in the log; 0 where the user manager had nobody to announce
+//	200 {"events": 2}: so many are published; a gateway gives them their numbers in the log
 //	400 {"message": "event has no sessionUuid", "index": 0}: what is wrong, and with which event where it is one of them
 //	401 Unauthorized: no token, a bad or expired one, a service that is disabled or deleted; Invalid Token: the header
 //	    has no blank in it
@@ -64,7 +64,7 @@ func (a *API) publishEvents(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), publishDeadline)
 	defer cancel()
-	seqs, err := a.Publisher.Publish(ctx, events)
+	err = a.Publisher.Publish(ctx, events)
 	var refused *access.PublishError
 	switch {
 	case errors.As(err, &refused) && refused.IsTooBig:
@@ -74,8 +74,8 @@ func (a *API) publishEvents(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		a.unavailable(w, "publish", err)
 	default:
-		a.Log.Debug("published", "op", "publish", "principal", service.String(), "events", len(seqs))
-		a.answer(w, http.StatusOK, map[string]any{"seqs": seqs})
+		a.Log.Debug("published", "op", "publish", "principal", service.String(), "events", len(events))
+		a.answer(w, http.StatusOK, map[string]any{"events": len(events)})
 	}
 }
 

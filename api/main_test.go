@@ -88,6 +88,7 @@ func opened(t testing.TB) *house {
 		Log: slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	h.reroute()
+	h.announce() // as a gateway does when it starts: in a copy of a database an epoch begins
 	return h
 }
 
@@ -111,6 +112,26 @@ func value[T any](h *house, sql string, args ...any) (v T) {
 		h.Fatalf("%s: %v", sql, err)
 	}
 	return v
+}
+
+// logged is the same of the log, when all is announced.
+func logged[T any](h *house, sql string, args ...any) T {
+	h.Helper()
+	h.announce()
+	return value[T](h, sql, args...)
+}
+
+// announce has everything announced that is committed.
+func (h *house) announce() {
+	h.Helper()
+	for more := true; more; {
+		results, err := h.conn.PgConn().Exec(h.Context(), `BEGIN ISOLATION LEVEL REPEATABLE READ; LOCK TABLE terasocket.announcer IN EXCLUSIVE MODE;
+			SELECT more FROM terasocket.announce(); COMMIT`).ReadAll()
+		if err != nil {
+			h.Fatal(err)
+		}
+		more = string(results[2].Rows[0][0]) == "t"
+	}
 }
 
 // wait lets the clock of tokens and codes pass.

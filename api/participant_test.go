@@ -163,7 +163,7 @@ func TestParticipantLogoutAndRefresh(t *testing.T) {
 	}
 	h.get(logout, token(static)).must(200, `"Participant logged out."`)
 	h.get(logout, token(static)).must(200, `"Participant logged out."`) // a static token stays
-	if n := value[int](h, "SELECT count(*) FROM terasocket.events WHERE type = 'opentera.protobuf.ServerCommand' AND object_type = 'participant' AND object_id = $1", patientID); n != 3 {
+	if n := logged[int](h, "SELECT count(*) FROM terasocket.events WHERE type = 'terasocket.Kick' AND object_type = 'participant' AND object_id = $1", patientID); n != 3 {
 		t.Errorf("%d kicks", n)
 	}
 	last := login()["participant_token"].(string)

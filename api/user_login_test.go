@@ -250,13 +250,14 @@ func TestUserSecondFactor(t *testing.T) {
 	h.get(url+"?otp_code=1&with_websocket=maybe", in).must(400, `{"errors": {"with_websocket": "must be true or false"}, "message": "Input payload validation failed"}`)
 	h.get(url+"?otp_code=000000", in).must(401, `"Invalid OTP code"`)
 	h.get(url+"?otp_code=rubbish", in, header("Accept-Language", "fr")).must(401, `"Code OTP invalide"`)
-	o := h.get(url+"?with_websockets=true&otp_code="+good(), in).object("user_uuid", "user_fullname", "user_token", "websocket_url")
+	used := good()
+	o := h.get(url+"?with_websockets=true&otp_code="+used, in).object("user_uuid", "user_fullname", "user_token", "websocket_url")
 	if id := h.redeemed(access.User, o["websocket_url"]); id.ID != opentera.DemoOTPID {
 		t.Errorf("%v", id)
 	}
 	h.get("/api/user/users/online", token(o["user_token"].(string))).must(200, "[]")
-	h.get(url+"?otp_code="+good(), in).must(401, unauthorizedText) // the session is over
-	h.get(url+"?otp_code="+good(), cookie(second())).must(401, `"Invalid OTP code"`)
+	h.get(url+"?otp_code="+used, in).must(401, unauthorizedText) // the session is over
+	h.get(url+"?otp_code="+used, cookie(second())).must(401, `"Invalid OTP code"`)
 
 	h.wait(time.Minute) // the next code, by POST, as JSON and as a form
 	h.post(url, `{"otp_code": "`+good()+`", "with_websocket": true}`, cookie(second())).object("user_uuid", "user_fullname", "user_token", "websocket_url")
@@ -381,7 +382,7 @@ func TestUserLogout(t *testing.T) {
 	if id, err := h.api.Door.Tokens.Redeem(t.Context(), access.User, secret); err == nil {
 		t.Errorf("a URL from before the logout lets %v in", id)
 	}
-	if n := value[int](h, `SELECT count(*) FROM terasocket.events WHERE type = 'opentera.protobuf.ServerCommand' AND object_type = 'user' AND object_id = $1`, userID); n != 1 {
+	if n := logged[int](h, `SELECT count(*) FROM terasocket.events WHERE type = 'terasocket.Kick' AND object_type = 'user' AND object_id = $1`, userID); n != 1 {
 		t.Errorf("%d kicks", n)
 	}
 	h.get("/api/user/users/online", token(other)).must(200, "[]") // only the token that was shown

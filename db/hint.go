@@ -5,45 +5,75 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 )
 
-// Channel is the name of the NOTIFY channel.
-const Channel = "terasocket"
+// The NOTIFY channels: of changes that were committed, and of announcements.
+const (
+	ChangeChannel = "terasocket"
+	LogChannel    = "terasocket_log"
+)
 
-// Hint is what a notification says: transaction XID wrote rows to the event log whose seqs are First to Last (others of
-// that range may be of other transactions). It is a hint and no more: anyone may send one.
-type Hint struct {
-	XID         uint64
-	First, Last int64
-}
+var errNotOurs = errors.New("parse notification: it is not the JSON that terasocket sends")
 
-// ParseHint reads the payload of a notification (migration 0001, notify_events). What it says beside the three numbers
-// is for people who LISTEN with psql.
-func ParseHint(payload string) (Hint, error) {
+// ParseChange reads the payload of a notification on ChangeChannel: which transaction has committed changes. What it says
+// beside that is for people who LISTEN with psql.
+func ParseChange(payload string) (xid uint64, err error) {
 	var p struct {
-		XID  string `json:"xid"`
-		From int64  `json:"from"`
-		To   int64  `json:"to"`
+		XID string `json:"xid"`
 	}
 	if err := json.Unmarshal([]byte(payload), &p); err != nil {
-		return Hint{}, errors.New("parse notification: it is not the JSON that terasocket sends")
+		return 0, errNotOurs
 	}
-	xid, err := strconv.ParseUint(p.XID, 10, 63)
-	if err != nil {
-		return Hint{}, fmt.Errorf("parse notification: xid: %w", err)
+	if xid, err = strconv.ParseUint(p.XID, 10, 63); err != nil {
+		return 0, fmt.Errorf("parse notification: xid: %w", errors.Unwrap(err)) // without the text
 	}
-	if p.From < 1 || p.To < p.From {
-		return Hint{}, fmt.Errorf("parse notification: there are no rows %d to %d", p.From, p.To)
-	}
-	return Hint{XID: xid, First: p.From, Last: p.To}, nil
+	return xid, nil
 }
 
-// merge appends h to hints. The notifications of one transaction come in a row: they become one hint.
-func merge(hints []Hint, h Hint) []Hint {
-	if n := len(hints); n > 0 && hints[n-1].XID == h.XID {
-		hints[n-1].First = min(hints[n-1].First, h.First)
-		hints[n-1].Last = max(hints[n-1].Last, h.Last)
-		return hints
+// ParseAnnouncement reads the payload of a notification on LogChannel: the last seq that was appended.
+func ParseAnnouncement(payload string) (seq uint64, err error) {
+	var p struct {
+		Seq int64 `json:"seq"`
 	}
-	return append(hints, h)
+	if err := json.Unmarshal([]byte(payload), &p); err != nil {
+		return 0, errNotOurs
+	}
+	if p.Seq < 1 {
+		return 0, errors.New("parse notification: seq is not positive")
+	}
+	return uint64(p.Seq), nil
+}
+
+// Hints say that something changed.
+type Hints struct {
+	XIDs   []uint64  // transactions that have committed changes
+	IsMore bool      // and others, of which nobody knows which
+	Since  time.Time // when the oldest was heard, or notifications began to be missed; zero: nothing was heard
+}
+
+// hintsKept is how many transactions Hints name; one more, and it says IsMore.
+const hintsKept = 1000
+
+func (h *Hints) add(xid uint64, now time.Time) {
+	h.begin(now)
+	switch {
+	case h.IsMore:
+	case len(h.XIDs) == hintsKept:
+		h.XIDs, h.IsMore = nil, true
+	default:
+		h.XIDs = append(h.XIDs, xid)
+	}
+}
+
+// more notes that nobody knows what changed since then.
+func (h *Hints) more(since time.Time) {
+	h.begin(since)
+	h.XIDs, h.IsMore = nil, true
+}
+
+func (h *Hints) begin(since time.Time) {
+	if h.Since.IsZero() || since.Before(h.Since) {
+		h.Since = since
+	}
 }

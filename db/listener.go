@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // ListenerConfig says how to listen. Zero values stand for the defaults given.
@@ -20,22 +20,18 @@ type ListenerConfig struct {
 	PingTimeout time.Duration // how long its answer, or a new connection, may take (5 s)
 	RetryMin    time.Duration // first pause before connecting again (100 ms); it doubles
 	RetryMax    time.Duration // longest pause (5 s); each is shortened by a random part of up to a half
-	QueueSize   int           // hints that may wait for the Feed (10,000); one more and the Feed catches up from the log
 	Log         *slog.Logger
 	Metrics     *Metrics
 }
 
-// Listener receives the notifications of the event log on one connection of its own and queues them for a Feed.
+// Listener receives the notifications of both channels on one connection of its own, and keeps what it heard until it is
+// taken.
 type Listener struct {
-	cfg  ListenerConfig
-	conn *pgx.Conn // of the goroutine in Run
+	cfg   ListenerConfig
+	conn  *pgx.Conn // of the goroutine in Run
+	heard *heard
 
 	database string // of the first connection, see whichDatabase
-
-	mu    sync.Mutex
-	hints []Hint
-	gap   bool          // notifications were missed: the Feed must look at the log
-	awake chan struct{} // holds one: there is something to take
 }
 
 // Listen connects and LISTENs, so that a bad setting fails at start; then Run must be called.
@@ -44,11 +40,10 @@ func Listen(ctx context.Context, cfg ListenerConfig) (*Listener, error) {
 	setDefault(&cfg.PingTimeout, 5*time.Second)
 	setDefault(&cfg.RetryMin, 100*time.Millisecond)
 	setDefault(&cfg.RetryMax, 5*time.Second)
-	setDefault(&cfg.QueueSize, 10_000)
 	if cfg.Source == nil {
 		cfg.Source = Fixed(cfg.DatabaseURL)
 	}
-	l := &Listener{cfg: cfg, awake: make(chan struct{}, 1)}
+	l := &Listener{cfg: cfg, heard: newHeard()}
 	if err := l.connect(ctx); err != nil {
 		return nil, err
 	}
@@ -95,15 +90,11 @@ func (l *Listener) Run(ctx context.Context) error {
 		}
 		l.cfg.Metrics.Reconnects.Inc()
 		l.cfg.Log.Info("listener is back")
-		l.markGap()
 	}
 }
 
 // Close ends the connection of a Listener that does not Run, and never will.
 func (l *Listener) Close() { l.disconnect() }
-
-// Connected says whether the LISTEN connection is up.
-func (l *Listener) Connected() bool { return l.cfg.Metrics.up.Load() }
 
 func (l *Listener) connect(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, l.cfg.PingTimeout)
@@ -117,7 +108,7 @@ func (l *Listener) connect(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("connect the listener: %w", crowded(err))
 	}
-	if _, err := conn.Exec(ctx, "LISTEN "+Channel); err != nil {
+	if _, err := conn.PgConn().Exec(ctx, "LISTEN "+ChangeChannel+"; LISTEN "+LogChannel).ReadAll(); err != nil {
 		_ = conn.Close(context.WithoutCancel(ctx))
 		return fmt.Errorf("listen: %w", err)
 	}
@@ -131,14 +122,14 @@ func (l *Listener) connect(ctx context.Context) error {
 		return err
 	}
 	l.conn = conn
-	l.cfg.Metrics.lag.connected()
+	l.heard.connected()
 	l.cfg.Metrics.up.Store(true)
 	return nil
 }
 
 func (l *Listener) disconnect() {
 	l.cfg.Metrics.up.Store(false)
-	l.cfg.Metrics.lag.disconnected(time.Now())
+	l.heard.disconnected()
 	if l.conn == nil {
 		return
 	}
@@ -157,7 +148,7 @@ func (l *Listener) receive(ctx context.Context) error {
 		cancel()
 		switch {
 		case err == nil:
-			l.hear(n.Payload)
+			l.hear(n)
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case isIdle && !l.conn.IsClosed():
@@ -173,53 +164,14 @@ func (l *Listener) receive(ctx context.Context) error {
 	}
 }
 
-// hear queues what a notification says. Its text is not logged: anyone may have written it.
-func (l *Listener) hear(payload string) {
+// hear notes what a notification says. Its text is not logged: anyone may have written it.
+func (l *Listener) hear(n *pgconn.Notification) {
 	l.cfg.Metrics.Notifications.Inc()
-	hint, err := ParseHint(payload)
-	if err != nil {
+	ok, complain := l.heard.hear(n.Channel, n.Payload)
+	if !ok {
 		l.cfg.Metrics.Malformed.Inc()
-		l.cfg.Log.Warn("notification ignored: not one of terasocket's", "bytes", len(payload))
-		return
 	}
-	l.mu.Lock()
-	l.hints = merge(l.hints, hint)
-	if len(l.hints) > l.cfg.QueueSize {
-		l.hints, l.gap = nil, true
+	if complain > 0 {
+		l.cfg.Log.Warn("notifications that terasocket did not send", "count", complain)
 	}
-	l.queued()
-	l.mu.Unlock()
-	l.wake()
-}
-
-func (l *Listener) markGap() {
-	l.mu.Lock()
-	l.gap = true
-	l.queued()
-	l.mu.Unlock()
-	l.wake()
-}
-
-func (l *Listener) wake() {
-	select {
-	case l.awake <- struct{}{}:
-	default:
-	}
-}
-
-// take returns all waiting hints, and whether notifications were missed.
-func (l *Listener) take() (hints []Hint, gap bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	hints, gap = l.hints, l.gap
-	l.hints, l.gap = nil, false
-	l.cfg.Metrics.queued.Store(0)
-	l.cfg.Metrics.lag.take()
-	return hints, gap
-}
-
-// queued tells the metrics that something waits. The caller holds mu.
-func (l *Listener) queued() {
-	l.cfg.Metrics.queued.Store(int64(len(l.hints)))
-	l.cfg.Metrics.lag.queue(time.Now())
 }

@@ -2,6 +2,7 @@ package db_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"terasocket/db"
@@ -56,14 +57,26 @@ func FuzzParseSnapshot(f *testing.F) {
 	})
 }
 
-func FuzzParseHint(f *testing.F) {
-	f.Add(`{"xid": "771", "from": 101, "to": 102, "changes": [{"seq": 101, "type": "participant", "op": "U", "id": 12}]}`)
-	f.Add(`{"xid": "771", "from": 101, "to": 20101}`)
+func FuzzParseChange(f *testing.F) {
+	f.Add(`{"xid": "771", "what": "participant", "op": "U", "ids": [12]}`)
 	f.Add(`{"xid": 771}`)
 	f.Fuzz(func(t *testing.T, payload string) {
-		hint, err := db.ParseHint(payload)
-		if err == nil && (hint.First < 1 || hint.Last < hint.First || hint.XID > 1<<63-1) {
-			t.Errorf("%q was read as %+v", payload, hint)
+		xid, err := db.ParseChange(payload)
+		if err == nil && xid > 1<<63-1 {
+			t.Errorf("%q was read as %d", payload, xid)
+		}
+		if err != nil && len(payload) > 12 && strings.Contains(err.Error(), payload) {
+			t.Errorf("the error quotes the payload: %v", err)
+		}
+	})
+}
+
+func FuzzParseAnnouncement(f *testing.F) {
+	f.Add(`{"seq": 101, "snapshot": "771:775:773"}`)
+	f.Add(`{"seq": -1}`)
+	f.Fuzz(func(t *testing.T, payload string) {
+		if seq, err := db.ParseAnnouncement(payload); err == nil && (seq < 1 || seq > 1<<63-1) {
+			t.Errorf("%q was read as %d", payload, seq)
 		}
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // errTransactionPooler says why LISTEN would be heard by nobody.
@@ -19,6 +20,18 @@ var errOtherDatabase = errors.New("the listener's connection leads to another da
 // whichDatabase tells databases apart, of all servers, by what any role may ask.
 const whichDatabase = `SELECT format('%s since %s', d.oid, extract(epoch FROM pg_postmaster_start_time()))
 	FROM pg_database d WHERE d.datname = current_database()`
+
+// MustShareDatabase makes sure that the pool leads to the database that l listens to.
+func (l *Listener) MustShareDatabase(ctx context.Context, pool *pgxpool.Pool) error {
+	var database string
+	if err := pool.QueryRow(ctx, whichDatabase).Scan(&database); err != nil {
+		return fmt.Errorf("ask for the database: %w", err)
+	}
+	if database != l.database {
+		return errOtherDatabase
+	}
+	return nil
+}
 
 // backendPID asks which process of the server runs a connection's statements. A pooler tells its clients another number
 // when they connect.

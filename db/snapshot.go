@@ -58,22 +58,6 @@ func (s Snapshot) Sees(xid uint64) bool {
 	return !isRunning
 }
 
-// before is the snapshot that a transaction recorded, without that transaction: PostgreSQL counts it among those that have
-// ended, when it began before another one that has.
-func (s Snapshot) before(xid uint64) Snapshot {
-	if i, isRunning := slices.BinarySearch(s.running, xid); !isRunning && s.Sees(xid) {
-		s.running = slices.Insert(slices.Clone(s.running), i, xid)
-		s.xmin = min(s.xmin, xid)
-	}
-	return s
-}
-
-// isAfter says whether s was taken later than t, or sees more, which is the same: a snapshot sees all that an earlier one
-// does.
-func (s Snapshot) isAfter(t Snapshot) bool {
-	return s.xmax > t.xmax || s.xmax == t.xmax && len(s.running) < len(t.running)
-}
-
 // String gives PostgreSQL's text form.
 func (s Snapshot) String() string {
 	list := make([]string, len(s.running))
@@ -81,10 +65,4 @@ func (s Snapshot) String() string {
 		list[i] = strconv.FormatUint(xid, 10)
 	}
 	return fmt.Sprintf("%d:%d:%s", s.xmin, s.xmax, strings.Join(list, ","))
-}
-
-// SeenIn says whether the transaction had ended in the snapshot with this text form; not in one that is none.
-func SeenIn(snapshot string, xid uint64) bool {
-	s, err := ParseSnapshot(snapshot)
-	return err == nil && s.Sees(xid)
 }

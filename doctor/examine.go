@@ -79,7 +79,7 @@ type check struct {
 // checks are all of them, in the order of the report.
 func (d *doctor) checks() []check {
 	var all []check
-	for _, some := range [][]check{d.serverChecks(), d.schemaChecks(), d.rightsChecks(), d.triggerChecks(), d.poolerChecks(),
+	for _, some := range [][]check{d.serverChecks(), d.schemaChecks(), d.rightsChecks(), d.triggerChecks(), d.announcementChecks(), d.poolerChecks(),
 		d.logChecks(), d.fleetChecks(), d.certificateChecks(), d.publicChecks()} {
 		all = append(all, some...)
 	}

@@ -38,6 +38,10 @@ func TestHealthyDatabase(t *testing.T) {
 			f.must(t, Skip)
 		case "public-url":
 			f.must(t, Warn)
+		case "server-version": // the tests outlive the support of the server that they run on
+			if f.Status != Warn || !strings.Contains(f.Found, "without security fixes") {
+				f.must(t, OK)
+			}
 		default:
 			f.must(t, OK)
 		}

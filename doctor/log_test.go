@@ -19,6 +19,7 @@ func TestLogIsNotTrimmed(t *testing.T) {
 	t.Parallel()
 	i := newInstallation(t)
 	i.exec("UPDATE t_sites SET site_name = 'x' WHERE id_site = 1")
+	i.announce()
 	i.find("log").must(t, OK, "1 events")
 	i.exec("UPDATE terasocket.events SET at = now() - interval '25 hours'")
 	i.find("log").must(t, Warn, "the oldest 25h0m", "--log-retention")
@@ -26,6 +27,7 @@ func TestLogIsNotTrimmed(t *testing.T) {
 	i.find("log").must(t, OK)
 	i.MaxRows = 10
 	i.exec("UPDATE t_participants SET participant_name = participant_name || 'x'")
+	i.announce()
 	i.find("log").must(t, Warn, "10 events at most")
 }
 

@@ -10,6 +10,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -20,19 +21,47 @@ import (
 	"terasocket/access"
 	"terasocket/db/dbtest"
 	"terasocket/db/opentera"
+	"terasocket/proto/event"
 	"terasocket/ws"
 )
+
+// silence is a log in which nothing happens, and everybody may be connected.
+type silence struct {
+	once  sync.Once
+	begun chan struct{} // closed when it is read
+}
+
+func (*silence) Begin(context.Context) (event.Beginning, error) {
+	return event.Beginning{Epoch: 1, Seq: 1}, nil
+}
+
+func (s *silence) Next(ctx context.Context) ([]event.Event, error) {
+	s.once.Do(func() { close(s.begun) })
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func (*silence) Standing(_ context.Context, p access.Principal) (access.Standing, error) {
+	return access.Standing{Epoch: 1, Seq: 1, Tags: []string{p.Tag()}}, nil
+}
 
 // front is the gateway's websocket side, with quick pings, on a database.
 func front(t *testing.T, i *installation, change func(*ws.Handler)) *httptest.Server {
 	t.Helper()
 	quiet := slog.New(slog.DiscardHandler)
 	metrics := ws.NewMetrics(prometheus.NewRegistry())
-	h := ws.Handler{Door: &access.Tokens{Pool: dbtest.Pool(t, i.DatabaseURL)}, Hub: ws.NewHub(quiet, metrics), Log: quiet, Metrics: metrics,
+	log := &silence{begun: make(chan struct{})}
+	h := ws.Handler{Tokens: &access.Tokens{Pool: dbtest.Pool(t, i.DatabaseURL)}, Hub: ws.NewHub(log, quiet, metrics), Log: quiet, Metrics: metrics,
 		Limits: ws.Limits{PingEvery: 20 * time.Millisecond, ControlFrames: 100_000}}
 	if change != nil {
 		change(&h)
 	}
+	running, stop := context.WithCancel(background())
+	dispatched := make(chan error, 1)
+	go func() {
+		dispatched <- (&ws.Dispatcher{Source: log, Hub: h.Hub, Log: quiet, Metrics: metrics}).Run(running)
+	}()
+	<-log.begun
 	router := chi.NewRouter()
 	h.Routes(router)
 	server := httptest.NewServer(router)
@@ -43,6 +72,10 @@ func front(t *testing.T, i *installation, change func(*ws.Handler)) *httptest.Se
 			t.Errorf("sockets are left: %v", err)
 		}
 		server.Close()
+		stop()
+		if err := <-dispatched; err != nil {
+			t.Errorf("dispatch: %v", err)
+		}
 	})
 	return server
 }

@@ -13,6 +13,7 @@ import (
 func (d *doctor) rightsChecks() []check {
 	return []check{
 		{name: "rights", needs: []string{"opentera"}, ask: d.serving.asks(mayServe)},
+		{name: "statements", needs: []string{"migrations", "rights"}, ask: d.serving.asks(statementsAreUnderstood)},
 		{name: "owner-rights", needs: []string{"opentera"}, ask: d.serving.asks(ownerMayRead)},
 		{name: "public-rights", needs: []string{"opentera"}, ask: d.serving.asks(strangersMayNot)},
 	}
@@ -20,13 +21,13 @@ func (d *doctor) rightsChecks() []check {
 
 // served are the functions that serve calls.
 var served = []string{
-	"accept_otp", "address_failed", "address_wait", "audience", "change_password", "connected_many", "count_attempt",
-	"create_connect_token", "device_by_token", "device_by_uuid", "device_login", "device_status", "disable_token",
-	"disconnect", "disconnected_many", "end_login_session", "enter_timeline", "forget_attempts", "gateway_beat", "gateway_leave",
-	"gateway_register", "is_connected", "login_session_user", "logout", "online_seen", "otp_blocked", "otp_secret",
-	"participant_account", "participant_session_types", "presence_snapshot", "presence_sweep", "present_keys", "publish", "record_login",
-	"redeem_connect_token", "server_setting", "service", "service_token_key", "set_otp", "signing_key",
-	"stamp_last_online", "start_login_session", "sweep_door", "this_timeline", "token_check", "user_account", "user_token_claims", "verifying_keys",
+	"accept_otp", "address_failed", "address_wait", "announce", "change_password", "connected_many", "count_attempt",
+	"create_connect_token", "device_by_token", "device_by_uuid", "device_login", "device_status", "disable_token", "disconnect",
+	"disconnected_many", "end_login_session", "fill", "forget_attempts", "gateway_beat", "gateway_leave", "gateway_register", "is_connected", "is_filled",
+	"login_session_user", "logout", "missing_triggers", "online_seen", "otp_blocked", "otp_secret", "participant_account", "participant_session_types",
+	"presence_snapshot", "presence_sweep", "publish", "reconcile", "record_login", "redeem_connect_token", "refresh_capture", "server_setting", "service",
+	"service_token_key", "set_aside_next", "set_otp", "signing_key", "stamp_last_online", "start_login_session", "sweep_door", "token_check",
+	"user_account", "user_token_claims", "verifying_keys",
 }
 
 //go:embed sql/rights.sql
@@ -62,7 +63,7 @@ func mayServe(ctx context.Context, tx pgx.Tx) (Finding, error) {
 	})
 	if len(missing) > 0 {
 		return fail("functions that serve calls are missing: "+few(missing), "see migrations; where the version is right, somebody has dropped them: "+
-			"`terasocket migrate down 99` and `terasocket migrate up` make all anew, without the log and the keys"), err
+			"as the owner run: DELETE FROM terasocket.functions; and then `terasocket migrate up`, which makes them anew"), err
 	}
 	if len(lacking) > 0 {
 		return fail(role+" lacks "+strings.Join(lacking, "; "), "as the owner of OpenTera's tables run: "+strings.Join(grants, " ")), err
@@ -79,28 +80,40 @@ func few(objects []string) string {
 	return strings.Join(objects, ", ")
 }
 
-// ownerMayRead: the triggers run with the rights of who migrated. A table that OpenTera's upgrade has made anew as
-// somebody else is closed to them.
+// ownerMayRead: the triggers, and announce(), run with the rights of who migrated. A table that OpenTera's upgrade has made anew
+// as somebody else is closed to them; so are our own tables, where functions belong to somebody else.
 func ownerMayRead(ctx context.Context, tx pgx.Tx) (Finding, error) {
-	rows, err := tx.Query(ctx, `SELECT p.proowner::regrole::text, format('%I.%I', n.nspname, c.relname)
-		FROM   pg_proc p, pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-		WHERE  p.pronamespace = to_regnamespace('terasocket') AND p.proname = 'capture'
-		  AND  c.relnamespace = (`+openTeraSchema+`) AND c.relkind = 'r' AND c.relname LIKE 't\_%' AND NOT has_table_privilege(p.proowner, c.oid, 'SELECT')
-		ORDER  BY 2`)
+	rows, err := tx.Query(ctx, `SELECT o.owner::regrole::text, format('%I.%I', n.nspname, c.relname), n.nspname = 'terasocket'
+		FROM   (SELECT DISTINCT p.proowner AS owner FROM pg_proc p WHERE p.pronamespace = to_regnamespace('terasocket') AND p.prosecdef) o,
+		       pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+		WHERE  c.relkind = 'r' AND (c.relnamespace = (`+openTeraSchema+`) AND c.relname LIKE 't\_%' AND NOT has_table_privilege(o.owner, c.oid, 'SELECT')
+		       OR n.nspname = 'terasocket' AND NOT pg_has_role(o.owner, c.relowner, 'USAGE'))
+		ORDER  BY 3 DESC, 1, 2`)
 	if err != nil {
 		return Finding{}, err
 	}
-	var closed []string
-	var role, table string
-	_, err = pgx.ForEachRow(rows, []any{&role, &table}, func() error {
-		closed = append(closed, table)
+	var closed, strange []string
+	var role, stranger, table string
+	var isOurs bool
+	_, err = pgx.ForEachRow(rows, []any{&role, &table, &isOurs}, func() error {
+		if isOurs {
+			strange, stranger = append(strange, table), role
+		} else {
+			closed = append(closed, table)
+		}
 		return nil
 	})
-	if len(closed) > 0 {
+	switch {
+	case err != nil:
+		return Finding{}, err
+	case len(strange) > 0:
+		return fail(fmt.Sprintf("functions of terasocket belong to %s, tables that they write do not: %s", stranger, few(strange)),
+			"give all of the schema terasocket to the owner of OpenTera's tables (ALTER ... OWNER TO), then run `terasocket migrate up` as that role"), nil
+	case len(closed) > 0:
 		tables := strings.Join(closed, ", ")
-		return fail(role+", who owns terasocket's functions, may not read "+tables, "as the owner of these tables run: GRANT SELECT ON "+tables+" TO "+role+";"), err
+		return fail(role+", who owns terasocket's functions, may not read "+tables, "as the owner of these tables run: GRANT SELECT ON "+tables+" TO "+role+";"), nil
 	}
-	return fine("the owner of terasocket's functions may read OpenTera's tables"), err
+	return fine("the owner of terasocket's functions may read OpenTera's tables"), nil
 }
 
 func strangersMayNot(ctx context.Context, tx pgx.Tx) (Finding, error) {

@@ -22,7 +22,6 @@ func (d *doctor) schemaChecks() []check {
 		{name: "migrations", needs: []string{"opentera", "primary"}, ask: d.owning.asks(isMigrated)},
 		{name: "migration-role", needs: []string{"opentera"}, ask: d.owning.asks(d.ownsTables)},
 		{name: "tables", needs: []string{"migrations"}, ask: d.owning.asks(tablesAreThere)},
-		{name: "capture-errors", needs: []string{"migrations"}, ask: d.owning.asks(nothingWentWrong)},
 	}
 }
 
@@ -54,15 +53,20 @@ func openTeraIsThere(ctx context.Context, tx pgx.Tx) (Finding, error) {
 	return fine("OpenTera's tables in schema %s, alembic version %s", schema, version), err
 }
 
+// isMigrated compares tables and functions with those of this binary.
 func isMigrated(ctx context.Context, tx pgx.Tx) (Finding, error) {
-	err := migrations.Check(ctx, tx)
-	for _, known := range []error{migrations.ErrNotOpenTera, migrations.ErrReplica, migrations.ErrNotMigrated, migrations.ErrBehind,
-		migrations.ErrAhead, migrations.ErrDirty} {
+	state, err := migrations.Look(ctx, tx)
+	for _, known := range []error{migrations.ErrNotOpenTera, migrations.ErrReplica, migrations.ErrSubscriber, migrations.ErrNotMigrated, migrations.ErrUnfinished,
+		migrations.ErrBehind, migrations.ErrAhead, migrations.ErrDirty} {
 		if errors.Is(err, known) {
 			return failWith(err), nil
 		}
 	}
-	return fine("version %d, as this binary needs", migrations.Latest()), err
+	if err == nil && !state.IsCurrent {
+		return warn(fmt.Sprintf("version %d with the functions of another binary; this one can work with them", state.Version),
+			"when all gateways are of one version, run `terasocket migrate up` of that"), nil
+	}
+	return fine("version %d and its functions, as this binary brings them", migrations.Latest()), err
 }
 
 // ownsTables says whether this role can migrate: put triggers on OpenTera's tables.
@@ -91,28 +95,6 @@ func tablesAreThere(ctx context.Context, tx pgx.Tx) (Finding, error) {
 		return warn("no events of "+strings.Join(gone, ", "), "if this OpenTera is newer than terasocket, look for a newer terasocket; if the table is on its way, attach then"), err
 	}
 	return fine("a table for every kind of object"), err
-}
-
-// nothingWentWrong looks at what the triggers could not record.
-func nothingWentWrong(ctx context.Context, tx pgx.Tx) (Finding, error) {
-	var n, pending, last int64
-	if err := tx.QueryRow(ctx, "SELECT (SELECT count(*) FROM terasocket.capture_errors), (SELECT count(*) FROM terasocket.pending), "+
-		"(SELECT coalesce(max(id), 0) FROM terasocket.capture_errors)").Scan(&n, &pending, &last); err != nil {
-		return Finding{}, err
-	}
-	if n == 0 && pending == 0 {
-		return fine("none"), nil
-	}
-	if n == 0 {
-		return warn(fmt.Sprintf("%d rows are left in terasocket.pending", pending), "as the owner run: DELETE FROM terasocket.pending;"), nil
-	}
-	var first, at time.Time
-	var table, op, state, message string
-	err := tx.QueryRow(ctx, `SELECT (SELECT min(at) FROM terasocket.capture_errors), at, table_name, op, sqlstate, left(message, 200)
-		FROM terasocket.capture_errors WHERE id = $1`, last).Scan(&first, &at, &table, &op, &state, &message)
-	return fail(fmt.Sprintf("%d since %s; the newest at %s: %s of %s: SQLSTATE %s, %s", n, stamp(first), stamp(at), op, table, state, message),
-		fmt.Sprintf("events are missing: let clients read again by REST. Mend the cause (a changed OpenTera needs a newer terasocket; "+
-			"the table's context says where). Then, as the owner, run: DELETE FROM terasocket.capture_errors WHERE id <= %d; DELETE FROM terasocket.pending;", last)), err
 }
 
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05Z") }

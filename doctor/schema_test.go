@@ -11,13 +11,16 @@ import (
 func TestMigrations(t *testing.T) {
 	t.Parallel()
 	i := newInstallation(t)
+	i.exec("UPDATE terasocket.functions SET hash = 'of another binary'")
+	i.find("migrations").must(t, Warn, "the functions of another binary", "terasocket migrate up")
 	for _, test := range []struct {
 		sql   string
 		words []string
 	}{
-		{"UPDATE terasocket.schema_migrations SET version = version - 1", []string{"older than this binary", "terasocket migrate up"}},
-		{"UPDATE terasocket.schema_migrations SET version = 999", []string{"newer than this binary", "use the newer binary"}},
-		{"UPDATE terasocket.schema_migrations SET dirty = true", []string{"interrupted at version 999", "terasocket migrate force"}},
+		{"UPDATE terasocket.functions SET compatibility = compatibility - 1", []string{"older than this binary", "terasocket migrate up"}},
+		{"UPDATE terasocket.functions SET compatibility = compatibility + 2", []string{"newer than this binary", "use the newer binary"}},
+		{"DELETE FROM terasocket.functions", []string{"has not finished", "run it again"}},
+		{"UPDATE terasocket.schema_migrations SET dirty = true, version = 999", []string{"interrupted at version 999", "terasocket migrate force"}},
 		{"DELETE FROM terasocket.schema_migrations", []string{"not installed", "terasocket migrate up"}},
 		{"DROP SCHEMA terasocket CASCADE", []string{"not installed", "terasocket migrate up"}},
 	} {
@@ -47,22 +50,20 @@ func TestOtherOpenTera(t *testing.T) {
 	i.find("opentera").must(t, Warn, "no alembic_version")
 }
 
-func TestCaptureErrors(t *testing.T) {
+// Functions of another version that this binary can work with are told of, and made anew.
+func TestFunctionsOfAnotherVersion(t *testing.T) {
 	t.Parallel()
 	i := newInstallation(t)
-	i.exec("ALTER FUNCTION terasocket.keys(text, jsonb) RENAME TO lost")
-	i.exec("UPDATE t_sites SET site_name = 'after' WHERE id_site = 1")
-	i.exec("ALTER FUNCTION terasocket.lost(text, jsonb) RENAME TO keys")
-	f := i.find("capture-errors")
-	f.must(t, Fail, "1 since 20", "UPDATE of t_sites: SQLSTATE 42883, function terasocket.keys", "read again by REST")
-	i.repair(f)
-	i.find("capture-errors").must(t, OK)
-
-	i.exec("ALTER TABLE terasocket.pending DISABLE TRIGGER settle; INSERT INTO terasocket.pending (what) VALUES ('settle'); ALTER TABLE terasocket.pending ENABLE TRIGGER settle")
-	f = i.find("capture-errors")
-	f.must(t, Warn, "1 rows are left in terasocket.pending")
-	i.repair(f)
-	i.find("capture-errors").must(t, OK)
+	i.exec("UPDATE terasocket.functions SET hash = 'another'")
+	i.find("migrations").must(t, Warn, "the functions of another binary", "terasocket migrate up")
+	if err := migrations.Up(t.Context(), i.DatabaseURL); err != nil {
+		t.Fatal(err)
+	}
+	i.find("migrations").must(t, OK)
+	i.exec("UPDATE terasocket.functions SET compatibility = compatibility + 1")
+	i.find("migrations").must(t, Fail, "newer than this binary")
+	i.exec("DELETE FROM terasocket.functions")
+	i.find("migrations").must(t, Fail, "has not finished")
 }
 
 // newRole makes a role that may log in and nothing more, and the URL of the database for it.

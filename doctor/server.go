@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"terasocket/migrations"
 )
 
 // serverChecks ask what kind of server this is, and what it does to our sessions.
@@ -60,6 +62,14 @@ func isPrimary(ctx context.Context, tx pgx.Tx) (Finding, error) {
 		return fail("a read replica", "name the primary in --database-url: a gateway writes, and a replica cannot LISTEN"), err
 	case isReadOnly:
 		return fail("a primary, but default_transaction_read_only is on", "turn it off for this role or database: a gateway writes"), err
+	case err != nil:
+		return Finding{}, err
+	}
+	name, err := migrations.Subscription(ctx, tx)
+	if name != "" {
+		return fail("a subscriber of logical replication (subscription "+name+"): what it receives fires no trigger, and is announced nowhere",
+			"name the publisher in --database-url. When this database is to take its place, stop the gateways of the publisher, then ALTER SUBSCRIPTION "+
+				pgx.Identifier{name}.Sanitize()+" DISABLE"), err
 	}
 	return fine("primary"), err
 }

@@ -2,8 +2,6 @@ package doctor
 
 import (
 	"context"
-	_ "embed"
-	"fmt"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -19,64 +17,26 @@ func (d *doctor) triggerChecks() []check {
 	}
 }
 
-//go:embed sql/triggers.sql
-var triggersSQL string
-
-// attachTodo repairs triggers and indexes on OpenTera's tables, all or none. Without the time limit, all of OpenTera would
-// wait behind it while it waits for the longest transaction.
-const attachTodo = "at a quiet moment (it locks OpenTera's tables), as their owner run: SET lock_timeout = '10s'; SELECT terasocket.attach();"
-
-// ownTriggers make those on our own tables, as the migrations do.
-var ownTriggers = map[string]string{
-	"notify": "CREATE TRIGGER notify AFTER INSERT ON terasocket.events REFERENCING NEW TABLE AS new_events " +
-		"FOR EACH STATEMENT WHEN (current_setting('terasocket.notify', true) IS DISTINCT FROM 'off') EXECUTE FUNCTION terasocket.notify_events();",
-	"end_grace": "CREATE TRIGGER end_grace AFTER INSERT ON terasocket.events FOR EACH ROW WHEN (NEW.type = 'opentera.protobuf.ServerCommand' " +
-		"AND NEW.object_type IS NOT NULL AND NEW.object_id IS NOT NULL) EXECUTE FUNCTION terasocket.end_grace();",
-	"settle": "CREATE CONSTRAINT TRIGGER settle AFTER INSERT ON terasocket.pending DEFERRABLE INITIALLY DEFERRED " +
-		"FOR EACH ROW EXECUTE FUNCTION terasocket.settle();",
-}
-
+// triggersFire looks for triggers on OpenTera's tables that are missing or do not fire.
 func triggersFire(ctx context.Context, tx pgx.Tx) (Finding, error) {
-	var schema uint32
-	if err := tx.QueryRow(ctx, openTeraSchema).Scan(&schema); err != nil {
-		return Finding{}, err
-	}
-	rows, err := tx.Query(ctx, triggersSQL, schema)
+	rows, err := tx.Query(ctx, "SELECT table_name, array_agg(name ORDER BY name) FROM terasocket.missing_triggers() GROUP BY 1 ORDER BY 1")
 	if err != nil {
 		return Finding{}, err
 	}
-	var wrong []string
-	var mend string // of triggers on our own tables
-	isTheirs := false
+	var wrong, mend []string
 	var table string
-	var isOurs bool
-	var missing, disabled []string
-	_, err = pgx.ForEachRow(rows, []any{&table, &isOurs, &missing, &disabled}, func() error {
-		isTheirs = isTheirs || !isOurs
-		if len(missing) > 0 {
-			wrong = append(wrong, table+" lacks "+strings.Join(missing, ", "))
-		}
-		if len(disabled) > 0 {
-			wrong = append(wrong, table+" has disabled "+strings.Join(disabled, ", "))
-		}
-		if isOurs {
-			for _, name := range missing {
-				mend += " " + ownTriggers[name]
-			}
-			for _, name := range disabled {
-				mend += fmt.Sprintf(" ALTER TABLE terasocket.%s ENABLE TRIGGER %s;", table, name)
-			}
-		}
+	var names []string
+	_, err = pgx.ForEachRow(rows, []any{&table, &names}, func() error {
+		wrong = append(wrong, table+" lacks "+strings.Join(names, ", "))
+		mend = append(mend, "SELECT terasocket.attach_table('"+table+"');")
 		return nil
 	})
-	found := strings.Join(wrong, "; ") + ": changes of these tables are not announced"
-	switch {
-	case err != nil || len(wrong) == 0:
+	if err != nil || len(wrong) == 0 {
 		return fine("all there and enabled"), err
-	case isTheirs:
-		return fail(found, "let clients read again by REST afterwards; "+attachTodo+mend), nil
 	}
-	return fail(found, "as the owner run:"+mend), nil
+	return fail(strings.Join(wrong, "; ")+": changes of these tables are not announced",
+		"run `terasocket migrate up`, which waits for a free moment, and let clients read again by REST. Or, as the owner of OpenTera's tables "+
+			"(it locks each), run: SET lock_timeout = '1s'; "+strings.Join(mend, " ")), nil
 }
 
 // triggersAreOn finds sessions for which triggers do not fire at all.
@@ -95,21 +55,20 @@ func triggersAreOn(ctx context.Context, tx pgx.Tx) (Finding, error) {
 	return fine("no role writes past the triggers"), err
 }
 
-//go:embed sql/indexes.sql
-var indexesSQL string
-
 func indexesAreThere(ctx context.Context, tx pgx.Tx) (Finding, error) {
-	var schema uint32
-	if err := tx.QueryRow(ctx, openTeraSchema).Scan(&schema); err != nil {
-		return Finding{}, err
-	}
-	rows, err := tx.Query(ctx, indexesSQL, schema)
+	rows, err := tx.Query(ctx, "SELECT index_name, statement FROM terasocket.wanted_indexes() ORDER BY 1")
 	if err != nil {
 		return Finding{}, err
 	}
-	missing, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	var missing, mend []string
+	var name, statement string
+	_, err = pgx.ForEachRow(rows, []any{&name, &statement}, func() error {
+		missing, mend = append(missing, name), append(mend, statement+";")
+		return nil
+	})
 	if len(missing) > 0 {
-		return warn("missing or not valid: "+strings.Join(missing, ", ")+": events get slower as the tables grow", attachTodo), err
+		return warn("missing or not valid: "+strings.Join(missing, ", ")+": announcements get slower as the tables grow",
+			"run `terasocket migrate up`. Or, as the owner of OpenTera's tables, run: "+strings.Join(mend, " ")), err
 	}
 	return fine("all there"), err
 }

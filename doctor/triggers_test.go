@@ -29,7 +29,7 @@ func count(text string, prefixes ...string) (n int) {
 	return n
 }
 
-// The doctor knows every trigger and every index that the migrations make.
+// The doctor knows every trigger and every index that the migrations make, and what it says to run makes them anew.
 func TestAllTriggersAndIndexesAreKnown(t *testing.T) {
 	t.Parallel()
 	i := newInstallation(t)
@@ -38,20 +38,16 @@ func TestAllTriggersAndIndexesAreKnown(t *testing.T) {
 		FOR g IN SELECT t.tgname, t.tgrelid::regclass AS on_table FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
 		         WHERE p.pronamespace = 'terasocket'::regnamespace AND NOT t.tgisinternal LOOP
 			EXECUTE format('ALTER TABLE %s DISABLE TRIGGER %I', g.on_table, g.tgname);
+		END LOOP;
+		FOR g IN SELECT relname FROM pg_class WHERE relkind = 'i' AND relname LIKE 'terasocket\_t\_%' LOOP
+			EXECUTE format('DROP INDEX %I', g.relname);
 		END LOOP; END $$`)
 	f := i.find("triggers")
 	f.must(t, Fail)
-	if n := count(f.Found, "terasocket_", "notify", "settle", "end_grace"); n != len(triggers) {
+	if n := count(f.Found, "terasocket_"); n != len(triggers) {
 		t.Errorf("%d of %d triggers are found disabled: %s", n, len(triggers), f.Found)
 	}
 	i.repair(f)
-	i.find("triggers").must(t, OK)
-
-	i.exec("SELECT terasocket.detach()")
-	f = i.find("triggers")
-	if n := count(f.Found, "terasocket_"); n != len(triggers)-3 { // three are on our own tables
-		t.Errorf("%d of %d triggers are found missing: %s", n, len(triggers)-3, f.Found)
-	}
 	f = i.find("indexes")
 	f.must(t, Warn)
 	if n := count(f.Found, "terasocket_"); n != len(indexes) {
@@ -60,9 +56,9 @@ func TestAllTriggersAndIndexesAreKnown(t *testing.T) {
 	i.repair(f)
 	i.find("triggers").must(t, OK)
 	i.find("indexes").must(t, OK)
-	again, _ := i.attached()
-	if len(again) != len(triggers) {
-		t.Errorf("%d triggers after the repair, %d before", len(again), len(triggers))
+	again, indexesAgain := i.attached()
+	if len(again) != len(triggers) || len(indexesAgain) != len(indexes) {
+		t.Errorf("%d triggers and %d indexes after the repair, %d and %d before", len(again), len(indexesAgain), len(triggers), len(indexes))
 	}
 }
 
@@ -72,36 +68,12 @@ func TestDisabledTrigger(t *testing.T) {
 	for _, state := range []string{"DISABLE", "ENABLE REPLICA"} {
 		i.exec("ALTER TABLE t_sites " + state + " TRIGGER terasocket_update")
 		f := i.find("triggers")
-		f.must(t, Fail, "t_sites has disabled terasocket_update", "terasocket.attach()")
+		f.must(t, Fail, "t_sites lacks terasocket_update", "terasocket migrate up", "terasocket.attach_table('t_sites')")
 		i.repair(f)
 		i.find("triggers").must(t, OK)
 	}
 	i.exec("ALTER TABLE t_sites ENABLE ALWAYS TRIGGER terasocket_update")
 	i.find("triggers").must(t, OK)
-
-	i.exec("ALTER TABLE terasocket.events DISABLE TRIGGER notify")
-	f := i.find("triggers")
-	f.must(t, Fail, "events has disabled notify")
-	i.repair(f)
-	i.find("triggers").must(t, OK)
-
-	definitions := func() (all string) {
-		t.Helper()
-		if err := i.owner.QueryRow(t.Context(), `SELECT string_agg(pg_get_triggerdef(oid), E'\n' ORDER BY tgname) FROM pg_trigger
-			WHERE tgrelid IN ('terasocket.events'::regclass, 'terasocket.pending'::regclass) AND NOT tgisinternal`).Scan(&all); err != nil {
-			t.Fatal(err)
-		}
-		return all
-	}
-	before := definitions()
-	i.exec("DROP TRIGGER settle ON terasocket.pending; DROP TRIGGER notify ON terasocket.events; DROP TRIGGER end_grace ON terasocket.events")
-	f = i.find("triggers")
-	f.must(t, Fail, "pending lacks settle", "events lacks end_grace, notify")
-	i.repair(f)
-	i.find("triggers").must(t, OK)
-	if after := definitions(); after != before {
-		t.Errorf("made anew:\n%s\nwere:\n%s", after, before)
-	}
 }
 
 // An upgrade of OpenTera that makes a table anew.
@@ -117,13 +89,14 @@ func TestTableMadeAnew(t *testing.T) {
 	}
 	i.find("indexes").must(t, Warn, "terasocket_t_tests_invitations_id_participant")
 	i.repair(f)
+	i.repair(i.find("indexes"))
 	i.find("triggers").must(t, OK)
 	i.find("indexes").must(t, OK)
 	i.exec("INSERT INTO t_tests_invitations SELECT (jsonb_populate_record(NULL::t_tests_invitations, jsonb_build_object('id_test_invitation', 9000, 'id_test_type', 1, 'id_project', 1, " +
 		"'test_invitation_key', 'k', 'test_invitation_max_count', 1, 'test_invitation_count', 0, 'test_invitation_creation_date', now(), 'test_invitation_expiration_date', now(), 'version_id', 1))).*")
 	var n int
-	if err := i.owner.QueryRow(t.Context(), "SELECT count(*) FROM terasocket.events WHERE object_id = 9000").Scan(&n); err != nil || n != 1 {
-		t.Errorf("%d events after the repair, %v", n, err)
+	if err := i.owner.QueryRow(t.Context(), "SELECT count(*) FROM terasocket.changes WHERE ids = '{9000}'").Scan(&n); err != nil || n != 1 {
+		t.Errorf("%d changes after the repair, %v", n, err)
 	}
 }
 

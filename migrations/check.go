@@ -13,8 +13,11 @@ import (
 var (
 	ErrNotOpenTera = errors.New("this is not an OpenTera database: it has no table t_users in the search path of this role. " +
 		"Let OpenTera create its schema first, or correct --database-url")
-	ErrReplica     = errors.New("this database is a read replica: name the primary in --database-url")
+	ErrReplica    = errors.New("this database is a read replica: name the primary in --database-url")
+	ErrSubscriber = errors.New("this database is a subscriber of logical replication: what it receives is announced nowhere. Name the publisher in " +
+		"--database-url; when this one is to take its place, disable or drop the subscription first")
 	ErrNotMigrated = errors.New("terasocket is not installed in this database: run `terasocket migrate up`")
+	ErrUnfinished  = errors.New("`terasocket migrate up` has not finished in this database: run it again, it goes on where it was")
 	ErrBehind      = errors.New("the terasocket schema is older than this binary: run `terasocket migrate up`")
 	ErrAhead       = errors.New("the terasocket schema is newer than this binary: use the newer binary")
 	ErrDirty       = errors.New("a migration was interrupted")
@@ -25,46 +28,109 @@ type querier interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
-// Check says whether the gateway can work on this database: OpenTera's, a primary, migrated to exactly Latest.
+// State is what a database has of terasocket.
+type State struct {
+	Version       uint   // of the tables
+	Hash          string // of the functions; "" when none were applied
+	Compatibility int    // of the functions
+	IsCurrent     bool   // tables and functions are exactly those of this binary
+}
+
+// Check says whether the gateway can work on this database: OpenTera's, a primary, migrated by a binary of the same
+// Compatibility. Older and newer tables and functions of that number will do.
 func Check(ctx context.Context, q querier) error {
-	var isReplica, isOpenTera, hasVersion bool
+	_, err := Look(ctx, q)
+	return err
+}
+
+// Look is Check, and says what it found.
+func Look(ctx context.Context, q querier) (State, error) {
+	var isReplica, isOpenTera, hasVersion, hasFunctions bool
 	err := q.QueryRow(ctx, `SELECT pg_is_in_recovery(), to_regclass('t_users') IS NOT NULL,
-	                               to_regclass('terasocket.schema_migrations') IS NOT NULL`).Scan(&isReplica, &isOpenTera, &hasVersion)
+	                               to_regclass('terasocket.schema_migrations') IS NOT NULL, to_regclass('terasocket.functions') IS NOT NULL`).
+		Scan(&isReplica, &isOpenTera, &hasVersion, &hasFunctions)
 	switch {
 	case isRefused(err):
-		return fmt.Errorf("this role may not use the schema terasocket: %w", err)
+		return State{}, fmt.Errorf("this role may not use the schema terasocket: %w", err)
 	case err != nil:
-		return fmt.Errorf("look at the database: %w", err)
+		return State{}, fmt.Errorf("look at the database: %w", err)
 	case !isOpenTera:
-		return ErrNotOpenTera
+		return State{}, ErrNotOpenTera
 	case isReplica:
-		return ErrReplica
+		return State{}, ErrReplica
 	case !hasVersion:
-		return ErrNotMigrated
+		return State{}, ErrNotMigrated
+	}
+	switch name, err := Subscription(ctx, q); {
+	case err != nil:
+		return State{}, err
+	case name != "":
+		return State{}, fmt.Errorf("%w (it is called %s)", ErrSubscriber, name)
 	}
 	var version int64
 	var dirty bool
 	err = q.QueryRow(ctx, `SELECT version, dirty FROM terasocket.schema_migrations`).Scan(&version, &dirty)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
-		return ErrNotMigrated
+		return State{}, ErrNotMigrated
 	case isRefused(err):
-		return fmt.Errorf("this role may not use the schema terasocket: %w", err)
+		return State{}, fmt.Errorf("this role may not use the schema terasocket: %w", err)
 	case err != nil:
-		return fmt.Errorf("read the version of the terasocket schema: %w", err)
+		return State{}, fmt.Errorf("read the version of the terasocket schema: %w", err)
 	case dirty:
-		return dirtyError(version)
-	case version < int64(Latest()):
-		return ErrBehind
-	case version > int64(Latest()):
-		return ErrAhead
+		return State{}, dirtyError(version)
+	case !hasFunctions:
+		return State{Version: uint(version)}, ErrBehind
 	}
-	return nil
+	return compare(ctx, q, State{Version: uint(version)})
 }
 
-func isRefused(err error) bool {
+// Subscription is the name of the one that writes OpenTera's tables or the log in this database, "" for none. What logical
+// replication writes fires no trigger.
+func Subscription(ctx context.Context, q querier) (name string, err error) {
+	if err := q.QueryRow(ctx, subscriptionSQL).Scan(&name); err != nil {
+		return "", fmt.Errorf("look for subscriptions: %w", err)
+	}
+	return name, nil
+}
+
+// compare reads the version of the functions and judges it.
+func compare(ctx context.Context, q querier, s State) (State, error) {
+	var schema string
+	err := q.QueryRow(ctx, `SELECT f.hash, f.compatibility, (SELECT c.relnamespace::regnamespace::text FROM pg_class c WHERE c.oid = to_regclass('t_users'))
+	                        FROM terasocket.functions f`).Scan(&s.Hash, &s.Compatibility, &schema)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows) && s.Version > Latest():
+		return s, ErrAhead
+	case errors.Is(err, pgx.ErrNoRows):
+		return s, ErrUnfinished
+	case isRefused(err):
+		return s, fmt.Errorf("this role may not use the schema terasocket: %w", err)
+	case err != nil:
+		return s, fmt.Errorf("read the version of the functions of terasocket: %w", err)
+	}
+	files, err := scripts{embedded}.functions(schema)
+	s.IsCurrent = s.Version == Latest() && s.Hash == hashOf(files)
+	switch {
+	case err != nil:
+		return s, err
+	case s.Compatibility > Compatibility:
+		return s, ErrAhead
+	case s.Compatibility < Compatibility:
+		return s, ErrBehind
+	}
+	return s, nil
+}
+
+func isRefused(err error) bool { return sqlState(err) == "42501" } // insufficient_privilege
+
+// sqlState is the code of PostgreSQL's error, "" when it is none.
+func sqlState(err error) string {
 	var refused *pgconn.PgError
-	return errors.As(err, &refused) && refused.Code == "42501" // insufficient_privilege
+	if errors.As(err, &refused) {
+		return refused.Code
+	}
+	return ""
 }
 
 func dirtyError(version int64) error {

@@ -22,10 +22,28 @@ func TestCheck(t *testing.T) {
 		}
 	}
 	must("migrated", nil)
-	execOn(t, conn, "UPDATE terasocket.schema_migrations SET version = version - 1")
+	state, err := migrations.Look(t.Context(), conn)
+	if err != nil || !state.IsCurrent || state.Version != migrations.Latest() || state.Compatibility != migrations.Compatibility || state.Hash == "" {
+		t.Errorf("%+v, %v", state, err)
+	}
+	// beside a rolling upgrade: only the number of compatibility counts, both ways
+	for _, other := range []string{"terasocket.schema_migrations SET version = version - 1", "terasocket.schema_migrations SET version = version + 2",
+		"terasocket.functions SET hash = 'of another binary'"} {
+		execOn(t, conn, "UPDATE "+other)
+		if state, err := migrations.Look(t.Context(), conn); err != nil || state.IsCurrent {
+			t.Errorf("%s: %+v, %v", other, state, err)
+		}
+	}
+	execOn(t, conn, "UPDATE terasocket.functions SET compatibility = compatibility - 1")
 	must("older", migrations.ErrBehind)
-	execOn(t, conn, "UPDATE terasocket.schema_migrations SET version = version + 2")
+	execOn(t, conn, "UPDATE terasocket.functions SET compatibility = compatibility + 2")
 	must("newer", migrations.ErrAhead)
+	execOn(t, conn, "DELETE FROM terasocket.functions")
+	must("newer and not finished", migrations.ErrAhead)
+	execOn(t, conn, "UPDATE terasocket.schema_migrations SET version = 1")
+	must("not finished", migrations.ErrUnfinished)
+	execOn(t, conn, "ALTER TABLE terasocket.functions RENAME TO moved")
+	must("from before there were any", migrations.ErrBehind)
 	execOn(t, conn, "UPDATE terasocket.schema_migrations SET dirty = true")
 	must("interrupted", migrations.ErrDirty)
 	execOn(t, conn, "DELETE FROM terasocket.schema_migrations")

@@ -8,7 +8,6 @@ import (
 
 	"terasocket/db/dbtest"
 	"terasocket/db/opentera"
-	"terasocket/migrations"
 )
 
 // A role with nothing but the use of the schema can call nothing of the door, and read no table.
@@ -49,38 +48,6 @@ func TestDoorRights(t *testing.T) {
 	}
 }
 
-// What the migration before has made goes on working: the key of services, and who may ask for it.
-func TestDoorKeepsTheServiceKey(t *testing.T) {
-	t.Parallel()
-	m, url, conn := migrator(t)
-	up := int(migrations.Latest())
-	mustMigrate(t, up, func() (int, error) { return m.Up(t.Context()) })
-	down := up - 8
-	mustMigrate(t, down, func() (int, error) { return m.Down(t.Context(), down) })
-	f := &fixture{TB: t, url: url, conn: conn}
-	role := newRole(t, conn)
-	f.exec("GRANT USAGE ON SCHEMA terasocket TO " + role + "; GRANT EXECUTE ON FUNCTION terasocket.service_token_key() TO " + role)
-	service := dbtest.Conn(t, withRole(url, role))
-	const ask = "SELECT terasocket.service_token_key()"
-	key := oneOn[string](t, service, ask)
-
-	mustMigrate(t, down, func() (int, error) { return m.Up(t.Context()) })
-	mustEqual(t, "key after up", oneOn[string](t, service, ask), key)
-	mustEqual(t, "keys that verify", one[[]string](f, "SELECT terasocket.verifying_keys('service')"), []string{key})
-	f.exec("SELECT terasocket.rotate_signing_key('service', '1 hour'), terasocket.signing_key('user'), terasocket.rotate_signing_key('user', '0')")
-	next := oneOn[string](t, service, ask)
-	if next == key {
-		t.Error("the key is not rotated")
-	}
-	mustEqual(t, "keys that verify", one[[]string](f, "SELECT terasocket.verifying_keys('service')"), []string{next, key})
-
-	mustMigrate(t, down, func() (int, error) { return m.Down(t.Context(), down) })
-	mustEqual(t, "key after down", oneOn[string](t, service, ask), next)
-	if n := one[int](f, "SELECT count(*) FROM terasocket.signing_keys"); n != 1 {
-		t.Errorf("%d keys after down", n)
-	}
-}
-
 func TestSigningKeysAreChecked(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -105,7 +72,7 @@ func TestSweepDoor(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	fill := func(name, at string) {
-		f.exec(fmt.Sprintf(`INSERT INTO terasocket.connect_tokens VALUES ('%[1]s', 'user', 'x', %[2]s);
+		f.exec(fmt.Sprintf(`INSERT INTO terasocket.connect_tokens (hash, kind, uuid, expires_at) VALUES ('%[1]s', 'user', 'x', %[2]s);
 			INSERT INTO terasocket.disabled_tokens VALUES ('%[1]s', %[2]s - interval '1 hour');
 			INSERT INTO terasocket.login_attempts VALUES ('user', '%[1]s', 1, %[2]s);
 			INSERT INTO terasocket.address_failures VALUES ('%[1]s', %[2]s);

@@ -1,6 +1,7 @@
 package migrations_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -11,8 +12,8 @@ func TestExplainForARoleOfItsOwn(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	role := newRole(t, f.conn)
-	f.exec("UPDATE t_participants SET participant_name = 'Secret Name' WHERE id_participant = 1")
-	const explain = "SELECT terasocket.explain((SELECT 1), 'user', '0f381083-a1b8-5b98-9ab8-abdcebfab2b6')::text"
+	e := f.expectOne("UPDATE t_participants SET participant_name = 'Secret Name' WHERE id_participant = 1", "U participant 1")
+	explain := fmt.Sprintf("SELECT terasocket.explain(%d, 'user', '0f381083-a1b8-5b98-9ab8-abdcebfab2b6')::text", e.Seq)
 	f.exec("GRANT USAGE ON SCHEMA terasocket TO " + role)
 	f.exec("SET ROLE " + role)
 	if _, err := f.conn.Exec(t.Context(), explain); err == nil || !strings.Contains(err.Error(), "permission denied for function explain") {

@@ -1,14 +1,29 @@
 package migrations
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
 	"io/fs"
+	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/golang-migrate/migrate/v4/source"
+	bindata "github.com/golang-migrate/migrate/v4/source/go_bindata"
 )
 
-//go:embed *.sql
-var files embed.FS
+//go:generate go run ./genmessages functions/message_fields.sql
+
+//go:embed *.sql functions/*.sql
+var embedded embed.FS
+
+// Compatibility is a number that changes when gateways and functions (or tables) of before and after cannot work with each
+// other. Those of equal numbers can: a gateway runs beside older and newer functions of its own number.
+const Compatibility = 1
 
 // Step is one migration.
 type Step struct {
@@ -18,8 +33,16 @@ type Step struct {
 }
 
 // Steps lists the embedded migrations in order, none of them applied.
-func Steps() []Step {
-	names, err := fs.Glob(files, "*.up.sql")
+func Steps() []Step { return scripts{embedded}.steps() }
+
+// Latest is the version that this binary brings.
+func Latest() uint { return scripts{embedded}.latest() }
+
+// scripts are the files of a set of migrations: NNNN_name.{up,down}.sql and functions/*.sql.
+type scripts struct{ fs.FS }
+
+func (s scripts) steps() []Step {
+	names, err := fs.Glob(s, "*.up.sql")
 	if err != nil {
 		panic(err) // the pattern is a constant
 	}
@@ -35,8 +58,70 @@ func Steps() []Step {
 	return steps
 }
 
-// Latest is the version that this binary needs.
-func Latest() uint {
-	steps := Steps()
+func (s scripts) latest() uint {
+	steps := s.steps()
 	return steps[len(steps)-1].Version
+}
+
+// source gives the migrations to golang-migrate, with the name of OpenTera's schema in them.
+func (s scripts) source(schema string) (source.Driver, error) {
+	names, err := fs.Glob(s, "*.sql")
+	if err != nil {
+		return nil, err
+	}
+	return bindata.WithInstance(bindata.Resource(names, func(name string) ([]byte, error) { return s.read(name, schema) }))
+}
+
+// down is the file that takes a version back.
+func (s scripts) down(version uint, schema string) (string, error) {
+	for _, step := range s.steps() {
+		if step.Version == version {
+			text, err := s.read(fmt.Sprintf("%04d_%s.down.sql", version, step.Name), schema)
+			return string(text), err
+		}
+	}
+	return "", fmt.Errorf("there is no migration %d", version)
+}
+
+// function is a file of functions.
+type function struct{ name, text string }
+
+// functions are the files of functions, in the order in which they are applied.
+func (s scripts) functions(schema string) (files []function, err error) {
+	names, err := fs.Glob(s, "functions/*.sql")
+	slices.Sort(names)
+	for _, name := range names {
+		text, readErr := s.read(name, schema)
+		err = errors.Join(err, readErr)
+		files = append(files, function{name, string(text)})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the embedded functions: %w", err)
+	}
+	return files, nil
+}
+
+// hashOf tells functions apart.
+func hashOf(files []function) string {
+	sum := sha256.New()
+	for _, f := range files {
+		_, _ = fmt.Fprintf(sum, "%s %d\n%s", f.name, len(f.text), f.text)
+	}
+	return hex.EncodeToString(sum.Sum(nil))
+}
+
+// formulas are the files by which terasocket.told and holdings are computed: when one changes, they are filled anew.
+func formulas(files []function) (list []function) {
+	for _, f := range files {
+		if f.name == "functions/keys.sql" || f.name == "functions/rights.sql" {
+			list = append(list, f)
+		}
+	}
+	return list
+}
+
+// read is a file with the name of OpenTera's schema, quoted where needed, in it.
+func (s scripts) read(name, schema string) ([]byte, error) {
+	file, err := fs.ReadFile(s, name)
+	return bytes.ReplaceAll(file, []byte("OPENTERA."), []byte(schema+".")), err
 }

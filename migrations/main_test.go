@@ -3,7 +3,6 @@ package migrations_test
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"reflect"
 	"slices"
 	"testing"
@@ -11,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"go.uber.org/goleak"
 
+	"terasocket/access"
 	"terasocket/db/dbtest"
 	"terasocket/migrations"
 )
@@ -25,47 +25,30 @@ func TestMain(m *testing.M) {
 		goleak.IgnoreAnyFunction("github.com/golang-migrate/migrate/v4.(*Migration).Buffer"))
 }
 
-// fixture is a migrated OpenTera database of a test, with the demo installation, and a connection of OpenTera's role.
+// fixture is a migrated OpenTera database of a test, with the demo installation, a connection of OpenTera's role, and one
+// that announces.
 type fixture struct {
 	testing.TB
 	url      string
 	conn     *pgx.Conn
-	seen     int64 // seq of the last event that log() returned
-	isBroken bool  // the test provokes capture errors
-}
-
-// recorded is a row of the event log.
-type recorded struct {
-	Seq        int64
-	Op         string
-	ObjectType string
-	ID         *int64
-	Topic      string
-	Body       object
-	Audience   string
-	Former     string
-	FormerBody object
+	teller   *pgx.Conn
+	seen     int64         // seq of the last row that was read
+	index    *access.Index // of all users, as of that row
+	isBroken bool          // the test provokes errors of capture, or of announcements
 }
 
 type object = map[string]any
 
-// String is what a test compares: operation, type and id.
-func (e recorded) String() string {
-	if e.ID == nil {
-		return fmt.Sprintf("%s %s -", e.Op, e.ObjectType)
-	}
-	return fmt.Sprintf("%s %s %d", e.Op, e.ObjectType, *e.ID)
-}
-
 func migrated() dbtest.Template { return dbtest.OpenTera("migrated", migrations.Up) }
 
-// setup makes the fixture. When the test ends, terasocket.pending and terasocket.capture_errors must be empty, unless the
-// test has set isBroken.
+// setup makes the fixture. When the test ends, no capture may have failed, and nothing may be set aside, unless the test has
+// set isBroken.
 func setup(t testing.TB) *fixture {
 	t.Helper()
 	f := &fixture{TB: t, url: dbtest.New(t, migrated())}
-	f.conn = dbtest.Conn(t, f.url)
+	f.conn, f.teller = dbtest.Conn(t, f.url), dbtest.Conn(t, f.url)
 	t.Cleanup(f.verify)
+	f.skip()
 	return f
 }
 
@@ -73,17 +56,12 @@ func (f *fixture) verify() {
 	if f.conn.IsClosed() || f.Failed() || f.isBroken {
 		return
 	}
-	ctx := context.Background()
-	var pending int
 	var failures []string
-	if err := f.conn.QueryRow(ctx, "SELECT count(*) FROM terasocket.pending").Scan(&pending); err != nil {
-		f.Errorf("look at terasocket.pending: %v", err)
-	} else if pending > 0 {
-		f.Errorf("%d rows are left in terasocket.pending", pending)
-	}
-	err := f.conn.QueryRow(ctx, `SELECT coalesce(array_agg(concat_ws(' ', op, table_name, message, context)), '{}') FROM terasocket.capture_errors`).Scan(&failures)
+	err := f.conn.QueryRow(context.Background(), `SELECT coalesce(array_agg(f), '{}') FROM (
+		SELECT concat_ws(' ', op, table_name, message, context) FROM terasocket.capture_errors UNION ALL
+		SELECT concat_ws(' ', object_type, id, message) FROM terasocket.set_aside) e (f)`).Scan(&failures)
 	if err != nil || len(failures) > 0 {
-		f.Errorf("capture errors: %q, %v", failures, err)
+		f.Errorf("capture errors, or objects set aside: %q, %v", failures, err)
 	}
 }
 
@@ -116,41 +94,29 @@ func oneOn[T any](t testing.TB, conn *pgx.Conn, sql string, args ...any) T {
 	return v
 }
 
-// log returns the events recorded since the last call, in order.
-func (f *fixture) log() []recorded {
-	f.Helper()
-	rows, err := f.conn.Query(f.Context(), `SELECT seq, coalesce(op, ''), coalesce(object_type, ''), object_id, topic, body, audience::text,
-		coalesce(former::text, ''), former_body FROM terasocket.events WHERE seq > $1 ORDER BY seq`, f.seen)
-	if err != nil {
-		f.Fatalf("read the event log: %v", err)
-	}
-	events, err := pgx.CollectRows(rows, pgx.RowToStructByPos[recorded])
-	if err != nil {
-		f.Fatalf("read the event log: %v", err)
-	}
-	if len(events) > 0 {
-		f.seen = events[len(events)-1].Seq
-	}
-	return events
-}
-
-// expect runs statements and compares the events that they record.
+// expect runs statements, and compares the database events that are announced then.
 func (f *fixture) expect(sql string, want ...string) []recorded {
 	f.Helper()
 	f.log()
 	f.exec(sql)
+	return f.expectLog(sql, want...)
+}
+
+// expectLog compares the database events that are announced now.
+func (f *fixture) expectLog(what string, want ...string) []recorded {
+	f.Helper()
 	events := f.log()
 	got := make([]string, len(events))
 	for i, e := range events {
 		got[i] = e.String()
 	}
 	if !slices.Equal(got, want) {
-		f.Errorf("%.300s\nrecorded %q\nwant     %q", sql, got, want)
+		f.Errorf("%.300s\nannounced %q\nwant      %q", what, got, want)
 	}
 	return events
 }
 
-// expectOne is expect for statements that must record one event.
+// expectOne is expect for statements of which one event must be announced.
 func (f *fixture) expectOne(sql, want string) recorded {
 	f.Helper()
 	events := f.expect(sql, want)
@@ -158,29 +124,6 @@ func (f *fixture) expectOne(sql, want string) recorded {
 		f.FailNow()
 	}
 	return events[0]
-}
-
-// seenBy returns the users that hold routing keys, in order.
-func (f *fixture) seenBy(keys string) []int32 {
-	f.Helper()
-	if keys == "" {
-		return nil
-	}
-	ids := one[[]int32](f, "SELECT coalesce((SELECT ids FROM terasocket.audience(ARRAY[$1])), '{}')", keys)
-	slices.Sort(ids)
-	return ids
-}
-
-// hears returns who receives the body of e, and who receives its DB_DELETE instead.
-func (f *fixture) hears(e recorded) (body, gone []int32) {
-	f.Helper()
-	body = f.seenBy(e.Audience)
-	for _, id := range f.seenBy(e.Former) {
-		if !slices.Contains(body, id) {
-			gone = append(gone, id)
-		}
-	}
-	return body, gone
 }
 
 func mustSee(t testing.TB, what string, got []int32, want ...int32) {

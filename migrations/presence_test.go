@@ -22,10 +22,19 @@ func registered(t *testing.T, n int) (f *fixture, gateways []string) {
 	return f, gateways
 }
 
-// announced returns the presence events since the last call: "USER_CONNECTED Paul Project".
+// beside is a fixture on another connection.
+func (f *fixture) beside() *fixture {
+	f.Helper()
+	other := *f
+	other.conn = dbtest.Conn(f, f.url)
+	return &other
+}
+
+// announced announces, and returns the presence events since the last call: "USER_CONNECTED Paul Project".
 func (f *fixture) announced() []string {
 	f.Helper()
-	rows, err := f.conn.Query(f.Context(), `SELECT seq, body->>'type' || ' ' || coalesce(body->>'userFullname', body->>'participantName', body->>'deviceName')
+	f.announce()
+	rows, err := f.teller.Query(f.Context(), `SELECT seq, body->>'type' || ' ' || coalesce(body->>'userFullname', body->>'participantName', body->>'deviceName')
 		FROM terasocket.events WHERE seq > $1 AND topic = 'module.TeraServer.UserManagerModule.events' ORDER BY seq`, f.seen)
 	if err != nil {
 		f.Fatal(err)
@@ -97,7 +106,7 @@ func TestOnlineIsTheFirstSocketAndOfflineTheEndOfTheLast(t *testing.T) {
 	f.mustAnnounce("the other kinds", "PARTICIPANT_CONNECTED "+one1, "DEVICE_CONNECTED "+phone, "PARTICIPANT_DISCONNECTED "+one1, "DEVICE_DISCONNECTED "+phone)
 	mustEqual(t, "rows left", one[int](f, "SELECT (SELECT count(*) FROM terasocket.presence) + (SELECT count(*) FROM terasocket.connections)"), 0)
 
-	fields := one[string](f, "SELECT body::text FROM terasocket.events WHERE body->>'type' = 'PARTICIPANT_CONNECTED'")
+	fields := oneOn[string](f, f.teller, "SELECT body::text FROM terasocket.events WHERE body->>'type' = 'PARTICIPANT_CONNECTED'")
 	var participant map[string]string
 	if err := json.Unmarshal([]byte(fields), &participant); err != nil || len(participant) != 5 ||
 		participant["participantProjectName"] == "" || participant["participantSiteName"] == "" || participant["participantUuid"] != f.uuid("participant", 1) {
@@ -143,7 +152,7 @@ func TestGrace(t *testing.T) {
 	f.mustAnnounce("after the kick", "USER_CONNECTED "+paul)
 
 	// a client closes its socket and logs out at the same moment
-	service := &fixture{TB: t, url: f.url, conn: dbtest.Conn(t, f.url)}
+	service := f.beside()
 	c = f.connect(g[0], "user", 9)
 	service.exec("BEGIN")
 	service.exec("SELECT terasocket.kick($1)", f.uuid("user", 9))
@@ -313,7 +322,7 @@ func TestALargeSweepIsInParts(t *testing.T) {
 func TestServicesAndGatewaysDoNotWaitForEachOther(t *testing.T) {
 	t.Parallel()
 	f, g := registered(t, 1)
-	service := &fixture{TB: t, url: f.url, conn: dbtest.Conn(t, f.url)}
+	service := f.beside()
 	f.exec("SET statement_timeout = '5s'")
 	service.exec("SET statement_timeout = '5s'")
 	f.disconnect(f.connect(g[0], "user", 10), "1 hour")
@@ -331,119 +340,6 @@ func TestServicesAndGatewaysDoNotWaitForEachOther(t *testing.T) {
 	f.exec("COMMIT")
 }
 
-// tell sends a message to the user manager as a service does.
-func (f *fixture) tell(kind, fields string) {
-	f.Helper()
-	f.exec(`SELECT terasocket.publish('module.TeraServer.UserManagerModule.messages', $1::jsonb)`,
-		fmt.Sprintf(`{"@type": "type.googleapis.com/opentera.protobuf.%s", %s}`, kind, fields))
-}
-
-// busy says who is busy with which session, by its first digit.
-func (f *fixture) busy() string {
-	f.Helper()
-	return one[string](f, "SELECT coalesce(string_agg(kind || principal || '=' || left(busy, 1), ' ' ORDER BY kind, principal), '') FROM terasocket.presence WHERE busy IS NOT NULL")
-}
-
-func TestBusy(t *testing.T) {
-	t.Parallel()
-	f, g := registered(t, 1)
-	const first, second = "1aaaaaaa-0000-4000-8000-000000000000", "2AAAAAAA-0000-4000-8000-000000000000"
-	u9, u10, p1, d1 := f.uuid("user", 9), f.uuid("user", 10), f.uuid("participant", 1), f.uuid("device", 1)
-	user9, user10, part1, dev1 := f.name("user", 9), f.name("user", 10), f.name("participant", 1), f.name("device", 1)
-	const nobody = "ffffffff-0000-4000-8000-000000000000"
-
-	// users, then participants, then devices, each kind as listed; nobody knows the unknown one; who is listed twice joins twice
-	f.tell("JoinSessionEvent", fmt.Sprintf(`"sessionUuid": %q, "sessionDevices": [%q], "sessionParticipants": [%q, %q], "sessionUsers": [%q, %q, %q]`,
-		first, d1, nobody, strings.ToUpper(p1), u10, u9, u10))
-	f.mustAnnounce("join", "USER_JOINED_SESSION "+user10, "USER_JOINED_SESSION "+user9, "USER_JOINED_SESSION "+user10,
-		"PARTICIPANT_JOINED_SESSION "+part1, "DEVICE_JOINED_SESSION "+dev1)
-	mustEqual(t, "busy", f.busy(), "device1=1 participant1=1 user9=1 user10=1")
-
-	// an invitation to another session is announced, and replaces nothing
-	f.tell("JoinSessionEvent", fmt.Sprintf(`"sessionUuid": %q, "sessionUsers": [%q], "sessionParticipants": [%q]`, second, u9, f.uuid("participant", 2)))
-	f.mustAnnounce("join while busy", "USER_JOINED_SESSION "+user9, "PARTICIPANT_JOINED_SESSION "+f.name("participant", 2))
-	mustEqual(t, "busy", f.busy(), "device1=1 participant1=1 participant2=2 user9=1 user10=1")
-
-	// leaving a session that one is not in is announced, and changes nothing
-	f.tell("LeaveSessionEvent", fmt.Sprintf(`"sessionUuid": %q, "leavingUsers": [%q], "leavingDevices": [%q]`, second, u9, f.uuid("device", 2)))
-	f.mustAnnounce("leave of another session", "USER_LEFT_SESSION "+user9, "DEVICE_LEFT_SESSION "+f.name("device", 2))
-	mustEqual(t, "busy", f.busy(), "device1=1 participant1=1 participant2=2 user9=1 user10=1")
-	f.tell("LeaveSessionEvent", fmt.Sprintf(`"sessionUuid": %q, "leavingUsers": [%q]`, strings.ToUpper(first), u9))
-	f.mustAnnounce("leave", "USER_LEFT_SESSION "+user9)
-	mustEqual(t, "busy", f.busy(), "device1=1 participant1=1 participant2=2 user10=1")
-
-	f.tell("JoinSessionReplyEvent", fmt.Sprintf(`"sessionUuid": %q, "userUuid": %q, "joinReply": "REPLY_ACCEPTED"`, first, u10))
-	f.mustAnnounce("accepted")
-	f.tell("JoinSessionReplyEvent", fmt.Sprintf(`"sessionUuid": %q, "userUuid": %q, "joinReply": "REPLY_BUSY"`, first, u10))
-	f.mustAnnounce("refused", "USER_LEFT_SESSION "+user10)
-	f.tell("JoinSessionReplyEvent", fmt.Sprintf(`"sessionUuid": %q, "participantUuid": %q`, second, p1)) // REPLY_UNKNOWN of another session
-	f.mustAnnounce("unknown reply", "PARTICIPANT_LEFT_SESSION "+part1)
-	mustEqual(t, "busy", f.busy(), "device1=1 participant1=1 participant2=2")
-
-	// offline keeps busy
-	f.disconnect(f.connect(g[0], "participant", 1), "0")
-	f.mustAnnounce("on and off", "PARTICIPANT_CONNECTED "+part1, "PARTICIPANT_DISCONNECTED "+part1)
-	mustEqual(t, "busy", f.busy(), "device1=1 participant1=1 participant2=2")
-	mustEqual(t, "online", one[int](f, "SELECT count(*) FROM terasocket.presence WHERE online_since IS NOT NULL"), 0)
-
-	f.tell("StopSessionEvent", fmt.Sprintf(`"sessionUuid": %q`, first))
-	f.mustAnnounce("stop", "PARTICIPANT_LEFT_SESSION "+part1, "DEVICE_LEFT_SESSION "+dev1)
-	f.tell("StopSessionEvent", fmt.Sprintf(`"sessionUuid": %q`, first))
-	f.mustAnnounce("stop again")
-	mustEqual(t, "busy", f.busy(), "participant2=2")
-
-	// what is rolled back never was
-	f.exec("BEGIN")
-	f.tell("StopSessionEvent", fmt.Sprintf(`"sessionUuid": %q`, second))
-	f.exec("ROLLBACK")
-	f.seen = one[int64](f, "SELECT max(seq) FROM terasocket.events")
-	mustEqual(t, "busy", f.busy(), "participant2=2")
-
-	_, err := f.conn.Exec(t.Context(), `SELECT terasocket.publish('module.TeraServer.UserManagerModule.messages', $1::jsonb)`,
-		fmt.Sprintf(`{"@type": "type.googleapis.com/opentera.protobuf.UserEvent", "userUuid": %q, "type": "USER_CONNECTED"}`, u9))
-	if err == nil || !strings.Contains(err.Error(), "22023") {
-		t.Errorf("a service that announces people: %v", err)
-	}
-}
-
-// Several services move the same people at once: nothing fails, and nobody is left in a session that was stopped.
-func TestBusyAtOnce(t *testing.T) {
-	t.Parallel()
-	f := setup(t)
-	uuids := one[[]string](f, "SELECT array_agg(participant_uuid::text) FROM t_participants WHERE id_participant <= 12")
-	var wg sync.WaitGroup
-	for s := range 4 {
-		service := &fixture{TB: t, url: f.url, conn: dbtest.Conn(t, f.url)}
-		random := rand.New(rand.NewPCG(uint64(s), 2))
-		wg.Go(func() {
-			for i := range 30 {
-				list, _ := json.Marshal(func() (some []string) {
-					for range 6 {
-						some = append(some, uuids[random.IntN(len(uuids))])
-					}
-					return some
-				}())
-				session := fmt.Sprintf("%d%07d-0000-4000-8000-000000000000", s, i)
-				for kind, fields := range map[string]string{"JoinSessionEvent": `"sessionParticipants"`, "LeaveSessionEvent": `"leavingParticipants"`} {
-					service.quietly(kind, fmt.Sprintf(`"sessionUuid": %q, %s: %s`, session, fields, list))
-				}
-				service.quietly("StopSessionEvent", fmt.Sprintf(`"sessionUuid": %q`, session))
-			}
-		})
-	}
-	wg.Wait()
-	mustEqual(t, "busy", f.busy(), "")
-}
-
-// quietly is tell for goroutines.
-func (f *fixture) quietly(kind, fields string) {
-	_, err := f.conn.Exec(f.Context(), `SELECT terasocket.publish('module.TeraServer.UserManagerModule.messages', $1::jsonb)`,
-		fmt.Sprintf(`{"@type": "type.googleapis.com/opentera.protobuf.%s", %s}`, kind, fields))
-	if err != nil {
-		f.Errorf("%s: %v", kind, err)
-	}
-}
-
 func TestDeviceStatus(t *testing.T) {
 	t.Parallel()
 	f, g := registered(t, 1)
@@ -455,7 +351,7 @@ func TestDeviceStatus(t *testing.T) {
 	c := f.connect(g[0], "device", 1)
 	mustEqual(t, "of a device that is online", status(), true)
 	f.mustAnnounce("status", "DEVICE_CONNECTED "+f.name("device", 1), "DEVICE_STATUS_CHANGED "+f.name("device", 1))
-	mustEqual(t, "event", one[string](f, "SELECT body->>'deviceStatus' FROM terasocket.events ORDER BY seq DESC LIMIT 1"),
+	mustEqual(t, "event", one[string](f, "SELECT body->>'deviceStatus' FROM terasocket.events WHERE body->>'type' = 'DEVICE_STATUS_CHANGED' ORDER BY seq DESC LIMIT 1"),
 		`{"status": "{\"battery\": \"ü\"}", "timestamp": 1732325000.5}`)
 	mustEqual(t, "kept", one[string](f, "SELECT status || status_at FROM terasocket.presence"), `{"battery": "ü"}1732325000.5`)
 	f.disconnect(c, "0")

@@ -13,7 +13,7 @@ import (
 func (f *fixture) leaks() (found []string) {
 	f.Helper()
 	tables := one[[]string](f, "SELECT array_agg(relname::text ORDER BY relname) FROM pg_class WHERE relnamespace = 'terasocket'::regnamespace AND relkind = 'r'")
-	if !slices.Contains(tables, "events") || !slices.Contains(tables, "capture_errors") || !slices.Contains(tables, "pending") {
+	if !slices.Contains(tables, "events") || !slices.Contains(tables, "capture_errors") || !slices.Contains(tables, "changes") {
 		f.Fatalf("the test looks at the wrong tables: %v", tables)
 	}
 	for _, table := range tables {
@@ -76,34 +76,49 @@ func TestNoHiddenColumnInTheLog(t *testing.T) {
 		}
 	}
 	// now that every row holds secrets, let everything happen to it
+	told := len(f.log())
+	leaks := map[string]bool{}
+	step := func(sql string) {
+		f.exec(sql)
+		for _, found := range f.leaks() { // before it is announced
+			leaks[found] = true
+		}
+		told += len(f.log())
+	}
 	for _, k := range kinds() {
 		if k.objectType != "server_settings" {
-			f.exec(fmt.Sprintf("UPDATE %s SET deleted_at = now() WHERE %s > 1", k.table, k.idColumn()))
-			f.exec(fmt.Sprintf("UPDATE %s SET deleted_at = NULL", k.table))
+			step(fmt.Sprintf("UPDATE %s SET deleted_at = now() WHERE %s > 1", k.table, k.idColumn()))
+			step(fmt.Sprintf("UPDATE %s SET deleted_at = NULL", k.table))
 		}
 	}
-	f.exec("BEGIN; UPDATE t_participants SET id_project = id_project % 8 + 1; UPDATE t_sessions_participants SET id_participant = id_participant % 100 + 1; COMMIT")
-	f.exec("BEGIN; DELETE FROM t_sessions; DELETE FROM t_devices_participants; DELETE FROM t_sites; COMMIT; TRUNCATE t_users, t_services, t_server_settings CASCADE")
-	if n := one[int](f, "SELECT count(*) FROM terasocket.events"); n < 1000 {
-		t.Errorf("only %d events: the test does not see much", n)
+	step("BEGIN; UPDATE t_participants SET id_project = id_project % 8 + 1; UPDATE t_sessions_participants SET id_participant = id_participant % 100 + 1; COMMIT")
+	step("BEGIN; DELETE FROM t_sessions; DELETE FROM t_devices_participants; DELETE FROM t_sites; COMMIT; TRUNCATE t_users, t_services, t_server_settings CASCADE")
+	if told < 1000 {
+		t.Errorf("only %d events: the test does not see much", told)
+	}
+	for found := range leaks {
+		t.Errorf("before it was announced: %q", found)
 	}
 	if found := f.leaks(); len(found) > 0 {
 		t.Errorf("%d rows hold a secret: %q", len(found), found[:min(len(found), 5)])
 	}
 }
 
-// Nor does one when capture fails: an error message can quote a value.
-func TestNoHiddenColumnInCaptureErrors(t *testing.T) {
+// Nor does one when capture fails, or an announcement: an error message can quote a value.
+func TestNoHiddenColumnInErrors(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	f.isBroken = true
-	f.exec("ALTER TABLE terasocket.events ADD CONSTRAINT refuse CHECK (object_type <> 'user' AND object_type <> 'participant') NOT VALID")
+	f.exec("ALTER TABLE terasocket.changes ADD CONSTRAINT refuse CHECK (what <> 'user' AND what <> 'participant') NOT VALID")
+	f.exec("ALTER TABLE terasocket.told ADD CONSTRAINT refuse CHECK (object_type <> 'user' AND object_type <> 'device') NOT VALID")
 	for _, k := range kinds() {
 		f.exec(k.insert())
 	}
-	if n := one[int](f, "SELECT count(*) FROM terasocket.capture_errors"); n != 2 {
-		t.Errorf("%d capture errors, want 2", n)
+	mustEqual(t, "capture errors", one[int](f, "SELECT count(*) FROM terasocket.capture_errors"), 2)
+	if _, err := f.call("1000, true"); err != nil {
+		t.Error(err)
 	}
+	mustEqual(t, "set aside", one[[]string](f, "SELECT array_agg(object_type || ' ' || id ORDER BY object_type) FROM terasocket.set_aside"), []string{"device 9000", "user 9000"})
 	if found := f.leaks(); len(found) > 0 {
 		t.Errorf("secrets: %q", found)
 	}
@@ -115,7 +130,7 @@ func TestServerSettingsNeverShowAValue(t *testing.T) {
 	f := setup(t)
 	e := f.expectOne("UPDATE t_server_settings SET server_settings_value = '"+secret+"value' WHERE id_server_settings = 1", "U server_settings 1")
 	mustEqual(t, "body", e.Body, object{"id_server_settings": 1.0, "server_settings_name": "TokenEncryptionKey"})
-	mustEqual(t, "seen by", f.seenBy(e.Audience), []int32{1, 2})
+	mustEqual(t, "seen by", e.sees, []int32{1, 2})
 	f.expect("UPDATE t_server_settings SET version_id = version_id + 1 WHERE id_server_settings = 1")
 	f.expect("UPDATE t_server_settings SET server_settings_value = server_settings_value WHERE id_server_settings = 1")
 	f.expect("INSERT INTO t_server_settings VALUES (9000, 'Other', '"+secret+"other', 1)", "C server_settings 9000")

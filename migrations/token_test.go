@@ -112,7 +112,7 @@ func TestConnectTokenIsLookedAtAgain(t *testing.T) {
 		"another UUID":        "UPDATE t_users SET user_uuid = 'changed' WHERE id_user = 9",
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := &fixture{TB: t, url: f.url, conn: f.conn}
+			f := f.in(t)
 			tokens := map[string]string{"user": mint(f, "user", opentera.DemoProjectUserUUID), "participant": mint(f, "participant", opentera.DemoParticipantUUID), "device": mint(f, "device", opentera.DemoDeviceUUID)}
 			f.exec("BEGIN; " + sql)
 			refused := 0

@@ -33,6 +33,7 @@ func setup(t testing.TB) *cluster {
 	t.Helper()
 	c := &cluster{TB: t, url: dbtest.New(t, migrated())}
 	c.conn = dbtest.Conn(t, c.url)
+	c.announce() // as a gateway does when it starts: in a copy of a database an epoch begins
 	return c
 }
 
@@ -94,9 +95,23 @@ func (c *cluster) count(sql string, args ...any) (n int) {
 	return n
 }
 
+// announce has everything announced that is committed.
+func (c *cluster) announce() {
+	c.Helper()
+	for more := true; more; {
+		results, err := c.conn.PgConn().Exec(c.Context(), `BEGIN ISOLATION LEVEL REPEATABLE READ; LOCK TABLE terasocket.announcer IN EXCLUSIVE MODE;
+			SELECT more FROM terasocket.announce(); COMMIT`).ReadAll()
+		if err != nil {
+			c.Fatal(err)
+		}
+		more = string(results[2].Rows[0][0]) == "t"
+	}
+}
+
 // events counts those of a type in the log: PARTICIPANT_CONNECTED.
 func (c *cluster) events(what string) int {
 	c.Helper()
+	c.announce()
 	return c.count("SELECT count(*) FROM terasocket.events WHERE body->>'type' = $1", what)
 }
 

@@ -4,28 +4,17 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"terasocket/access"
+	"terasocket/proto/event"
 )
 
 // Roster reads who is online, busy and in which state.
 type Roster struct {
 	Pool *pgxpool.Pool
-}
-
-// Visible is what one principal may see of the presence of others.
-type Visible struct {
-	Messages []Message // users, participants, devices; of each CONNECTED, then JOINED_SESSION, then STATUS_CHANGED
-	Snapshot string    // pg_snapshot: a transaction that it sees is reflected in Messages, another is not
-	Seq      int64     // of the newest event when the viewer was let in, 0 when there was none
-}
-
-// Message is an event as it would announce a part of it.
-type Message struct {
-	Type string // full name, opentera.protobuf.UserEvent for example
-	Body string // its ProtoJSON
 }
 
 // Topic is the one that presence is announced on.
@@ -34,16 +23,23 @@ const Topic = "module.TeraServer.UserManagerModule.events"
 //go:embed sql/snapshot.sql
 var snapshotSQL string
 
-// Of asks the database once.
-func (r *Roster) Of(ctx context.Context, viewer access.Identity) (Visible, error) {
-	var v Visible
+// Presence gives what one principal may see of the presence of others, as the events that would announce it: users,
+// participants, devices; of each CONNECTED, then JOINED_SESSION, then STATUS_CHANGED. What happens meanwhile may be told once
+// more, by its own event.
+func (r *Roster) Presence(ctx context.Context, viewer access.Identity) ([]event.Event, error) {
 	var names, bodies []string
-	err := r.Pool.QueryRow(ctx, snapshotSQL, viewer.Kind.String(), viewer.ID, viewer.Snapshot).Scan(&v.Snapshot, &v.Seq, &names, &bodies)
-	if err != nil {
-		return Visible{}, fmt.Errorf("read the presence of others: %w", err)
+	if err := r.Pool.QueryRow(ctx, snapshotSQL, viewer.Kind.String(), viewer.ID).Scan(&names, &bodies); err != nil {
+		return nil, fmt.Errorf("read the presence of others: %w", err)
 	}
+	now := time.Now()
+	events := make([]event.Event, len(names))
 	for i, name := range names {
-		v.Messages = append(v.Messages, Message{Type: name, Body: bodies[i]})
+		// seq 1: any; they are not in the log
+		e, err := event.Decode(event.Record{Seq: 1, At: now, Topic: Topic, Type: name, Body: bodies[i]})
+		if err != nil {
+			return nil, fmt.Errorf("read the presence of others: %w", err)
+		}
+		events[i] = e
 	}
-	return v, nil
+	return events, nil
 }

@@ -21,7 +21,7 @@ func BenchmarkDeliver(b *testing.B) {
 			b.Run(fmt.Sprintf("%s/%d", name, n), func(b *testing.B) {
 				g := newGateway(b, nil, listen)
 				to := make([]access.Principal, n)
-				frame, err := change(1, "v").Encode(event.Protobuf)
+				frame, err := change(1, "v").Encode(event.Plain, event.Protobuf)
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -46,9 +46,10 @@ func BenchmarkDeliver(b *testing.B) {
 						close(turn)
 					}
 				}()
+				e := change(1, "v", to...)
 				b.ReportAllocs()
 				for b.Loop() {
-					if sent := g.Deliver(NewFrames(change(1, "v")), to, nil); sent != n {
+					if sent := g.Dispatch(b.Context(), e); sent != n {
 						b.Fatalf("delivered to %d", sent)
 					}
 					for _, turn := range turns {
@@ -72,15 +73,12 @@ func BenchmarkSend(b *testing.B) {
 	c := g.connect(b, "user?id=user_1_a")
 	g.deliver("open", user(1))
 	c.want("open") // the server knows too that it is open
-	f := NewFrames(change(1, "v"))
-	to := []access.Principal{user(1)}
-	g.mu.RLock()
-	out := g.sockets[user(1)][0].out
-	g.mu.RUnlock()
+	to, f := target{g.rooms[user(1)].conns[0], event.Plain}, NewFrames(change(2, "v", user(1)))
+	out := to.conn.out
 	out.tryFunc = func(uintptr) bool { out.tried = len(out.try); return true } // a kernel that takes everything
 	b.ReportAllocs()
 	for b.Loop() {
-		if g.Deliver(f, to, nil) != 1 {
+		if !g.send(to, f) {
 			b.Fatal("not delivered")
 		}
 	}
@@ -92,16 +90,14 @@ func BenchmarkStrangers(b *testing.B) {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			g := newGateway(b, nil, nil)
 			for i := range n {
-				g.sockets[participant(int32(i))] = []*Conn{{}}
-				g.total++
+				p := participant(int32(i))
+				g.index.Add(access.NewView(p, []string{p.Tag()}, 0, g.index.Moment()))
 			}
-			f, to := NewFrames(change(1, "v")), []access.Principal{user(1), user(2)}
+			e := change(1, "v", user(1), user(2))
 			b.ReportAllocs()
 			for b.Loop() {
-				g.Deliver(f, to, nil)
+				g.Dispatch(b.Context(), e)
 			}
-			clear(g.sockets)
-			g.total = 0
 		})
 	}
 }

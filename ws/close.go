@@ -14,8 +14,10 @@ import (
 //	1008  too many frames        it sent too many                                         mends its ways first
 //	1009                         a frame over the limit                                   mends its ways first
 //	1002  (what was wrong)       not a websocket frame                                    mends its ways first
-//	1011  internal error         an event could not be encoded, or events are missing     returns and resumes
-//	1012  service restart        the gateway stops; spread over the drain time            returns and resumes
+//	1011  internal error         an event could not be encoded, events are missing, or
+//	                             the log or its rights could not be read                  returns and resumes
+//	1012  service restart        the gateway stops, spread over the drain time; or it was
+//	                             disabled and enabled again                               returns and resumes
 //	1013  too slow, resume       more waits for this socket than the backlog limit        returns and resumes
 //
 // A client without a pong in time is cut without a close frame and sees 1006. To return is to log in again (a connect

@@ -18,13 +18,13 @@ import (
 // It is opening until the 101 is written (what is sent meanwhile is held and follows the 101), then open, then closing
 // from the first close frame on, whoever sends it. Its end is told to the hub once, by its reading goroutine.
 //
-// Send and Close may be called at once and never block. The first close code wins; nothing is sent after it.
+// send and Close may be called at once and never block. The first close code wins; nothing is sent after it.
 type Conn struct {
 	Identity access.Identity
 	Encoding event.Encoding
 
-	// Since is the cursor that the client passed, and Asked whether it did. From 1 on, the log is replayed from there:
-	// see resumer.
+	// Since is the cursor that the client passed, and Asked whether it did: then it is sent cursors. From 1 on, the log is
+	// replayed from there: see resumer.
 	Since uint64
 	Asked bool
 
@@ -34,24 +34,25 @@ type Conn struct {
 	*desk
 	id     uint64
 	opened time.Time
-	stamp  uint64 // the hub's mark of the Deliver that found this socket last
+	room   *room // set by Hub.Enter; what is in it is the hub's
 
-	mu    sync.Mutex
-	ws    *websocket.Conn // nil while opening
-	out   *Outbox
-	held  []heldFrame // while opening or resuming
-	bytes int         // of held
-	code  CloseCode   // not 0: closing
-	sent  uint64      // frames with events
-	ping  *time.Timer // after open
+	// live events reach it from behind this seq, and what its principal held there, if it resumes. Set before Enter returns.
+	from uint64
+	tags []string
+
+	mu         sync.Mutex
+	ws         *websocket.Conn // nil while opening
+	out        *Outbox
+	held       []*frame    // while opening or resuming
+	bytes      int         // of held
+	code       CloseCode   // not 0: closing
+	sent       uint64      // frames with events
+	sentBefore uint64      // as of the last look of sendIfQuiet
+	ping       *time.Timer // after open
 
 	resuming bool          // it is being brought up to date: live frames are held
 	gone     func()        // of the resumer: ends it
 	replayed chan struct{} // closed when the resumer has ended; nil: there is none
-
-	// what it was told before it went live and the dispatcher may still bring; nil: nothing
-	from      Place // where it stood: it was told all that is not new since
-	reflected func(xid uint64) bool
 
 	data, control bucket // of the reading goroutine
 }
@@ -82,37 +83,51 @@ func (c *Conn) open(ws *websocket.Conn, out *Outbox) {
 	c.ping = time.AfterFunc(c.nextPing(), c.sendPing)
 	_ = ws.SetReadDeadline(time.Now().Add(c.PongWait))
 	if !c.resuming {
-		for _, h := range c.held {
-			c.written(ws.WritePreparedMessage(h.frame))
-		}
-		c.held, c.bytes = nil, 0
+		c.release()
 	}
 	if c.code != 0 {
 		c.sayGoodbye()
 	}
 }
 
-// Send writes a frame of that size, or leaves it to the outbox, and reports whether it did. It refuses when the socket
-// is closing, and closes it with CloseSlow when more than the backlog limit waits already.
-func (c *Conn) Send(frame *websocket.PreparedMessage, size int) bool { return c.send(frame, size, nil) }
+// startFrom says where live events begin. A client that wants cursors is told at once, or when it is up to date.
+func (c *Conn) startFrom(seq uint64, tags []string) {
+	c.from = seq
+	if c.Since > 0 {
+		c.tags = tags
+	}
+	if !c.Asked || c.resuming {
+		return
+	}
+	if frame, err := cursorFrames(seq).in(event.Plain, c.Encoding); err == nil {
+		c.send(frame)
+	}
+}
 
-// send is Send of this event.
-func (c *Conn) send(frame *websocket.PreparedMessage, size int, e *event.Event) bool {
+// send writes a frame, or leaves it to the outbox, and reports whether it did. It refuses when the socket is closing, and
+// closes it with CloseSlow when more than the backlog limit waits already.
+func (c *Conn) send(f *frame) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.mayWrite() {
 		return false
 	}
 	if c.ws == nil || c.resuming {
-		c.held = append(c.held, heldFrame{frame, e})
-		c.bytes += size
-	} else if c.wasTold(e) {
-		return true
-	} else if !c.written(c.ws.WritePreparedMessage(frame)) {
+		c.held = append(c.held, f)
+		c.bytes += f.size
+	} else if !c.written(c.ws.WritePreparedMessage(f.message)) {
 		return false
 	}
 	c.sent++
 	return true
+}
+
+// release writes what was held.
+func (c *Conn) release() {
+	for _, f := range c.held {
+		c.written(c.ws.WritePreparedMessage(f.message))
+	}
+	c.held, c.bytes = nil, 0
 }
 
 func (c *Conn) mayWrite() bool {

@@ -90,7 +90,7 @@ func BenchmarkIdleConnection(b *testing.B) {
 func idleMemory(b *testing.B, name string, listen func(*httptest.Server)) (perConn, stack float64) {
 	g := newGateway(b, func(h *Handler) {
 		h.Limits.PongWait = time.Hour // to connect them may take a minute
-		h.Door = doorFunc(func(_ context.Context, kind access.Kind, token string) (access.Identity, error) {
+		h.Tokens = redeemFunc(func(_ context.Context, kind access.Kind, token string) (access.Identity, error) {
 			id := access.Identity{Principal: access.Principal{Kind: kind}}
 			_, err := fmt.Sscanf(token, "user_%d_a", &id.ID)
 			return id, err

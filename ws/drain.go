@@ -34,15 +34,11 @@ func (h *Hub) Drain(ctx context.Context, over time.Duration) error {
 func (h *Hub) refuse() []*Conn {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if !h.draining && h.total == 0 {
+	if !h.draining && len(h.conns) == 0 {
 		close(h.empty)
 	}
 	h.draining = true
-	conns := make([]*Conn, 0, h.total)
-	for _, sockets := range h.sockets {
-		conns = append(conns, sockets...)
-	}
-	return conns
+	return h.all()
 }
 
 // sleep returns false when ctx ended first.

@@ -1,44 +1,75 @@
 package ws
 
 import (
+	"sync"
+
 	"github.com/gorilla/websocket"
 
+	"terasocket/access"
 	"terasocket/proto/event"
 )
 
 const encodings = 3
 
-// Frames is one event as it goes over the wire: encoded when the first socket needs that encoding, and then kept.
-// One goroutine at a time.
+// Frames is one event as it goes over the wire: encoded when the first socket needs that form and encoding, and then
+// kept. It may be used by several goroutines.
 type Frames struct {
-	event    *event.Event
-	prepared [encodings]*websocket.PreparedMessage
-	size     [encodings]int // bytes of the payload
-	err      [encodings]error
+	event *event.Event
+
+	mu              sync.Mutex
+	frames          [event.Forms][encodings]*frame
+	isParsed        bool
+	present, former access.RoutingKeys
+}
+
+// frame is one encoding of one form.
+type frame struct {
+	message *websocket.PreparedMessage
+	size    int // bytes of the payload
+	err     error
 }
 
 // NewFrames encodes nothing yet. The event must not change any more.
 func NewFrames(e *event.Event) *Frames { return &Frames{event: e} }
 
-func (f *Frames) in(encoding event.Encoding) (*websocket.PreparedMessage, error) {
-	if f.prepared[encoding] == nil && f.err[encoding] == nil {
-		f.err[encoding] = f.prepare(encoding)
+func (f *Frames) in(form event.Form, encoding event.Encoding) (*frame, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	at := &f.frames[form][encoding]
+	if *at == nil {
+		*at = f.prepare(form, encoding)
 	}
-	return f.prepared[encoding], f.err[encoding]
+	return *at, (*at).err
 }
 
-func (f *Frames) prepare(encoding event.Encoding) error {
-	payload, err := f.event.Encode(encoding)
+func (f *Frames) prepare(form event.Form, encoding event.Encoding) *frame {
+	payload, err := f.event.Encode(form, encoding)
 	if err != nil {
-		return err
+		return &frame{err: err}
 	}
 	opcode := websocket.TextMessage
 	if encoding == event.Protobuf {
 		opcode = websocket.BinaryMessage
 	}
-	f.size[encoding] = len(payload)
-	f.prepared[encoding], err = websocket.NewPreparedMessage(opcode, payload)
-	return err
+	message, err := websocket.NewPreparedMessage(opcode, payload)
+	return &frame{message, len(payload), err}
+}
+
+// keys are the routing keys of the event.
+func (f *Frames) keys() (present, former access.RoutingKeys) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.isParsed {
+		f.present, f.former = access.ParseRoutingKeys(f.event.Present), access.ParseRoutingKeys(f.event.Former)
+		f.isParsed = true
+	}
+	return f.present, f.former
+}
+
+// formFor is what a principal hears of the event.
+func (f *Frames) formFor(v *access.View) event.Form {
+	present, former := f.keys()
+	return f.event.FormFor(v.Satisfies(present, access.Present), v.Satisfies(former, access.Former), v.IsSuperadmin())
 }
 
 // encodingName is the encoding in metrics.

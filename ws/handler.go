@@ -19,12 +19,6 @@ import (
 	"terasocket/proto/event"
 )
 
-// Door lets a client in for a connect token, which is good once.
-type Door interface {
-	// Redeem says whose token it was. Errors: access.ErrRefused, or that nobody can say now.
-	Redeem(ctx context.Context, kind access.Kind, token string) (access.Identity, error)
-}
-
 // redeemWait bounds the question whose a token is.
 const redeemWait = 5 * time.Second
 
@@ -33,16 +27,15 @@ const retryAfter = 5
 
 // Handler makes sockets of handshakes at /wss/user, /wss/participant and /wss/device.
 type Handler struct {
-	Door    Door
+	Tokens  TokenRedeemer
 	Hub     *Hub
 	Log     *slog.Logger
 	Metrics *Metrics
 
-	// History and Audience serve clients that resume (since), Roster those that ask for a snapshot; without them, these are
-	// refused with 400.
-	History  History
-	Audience Audience
-	Roster   Roster
+	// Replays serves clients that resume (since), Roster those that ask for a snapshot; without them, these are refused
+	// with 400.
+	Replays ReplayLog
+	Roster  PresenceReader
 
 	DefaultEncoding event.Encoding               // of a client that asks for none: Protobuf (the zero value) or JSON
 	AllowedOrigins  []string                     // "https://host[:port]" of browsers; empty = any. Who sends no Origin is no browser
@@ -59,7 +52,7 @@ func (h Handler) Routes(r chi.Router) {
 	if h.ClientAddr == nil {
 		h.ClientAddr = peerAddr
 	}
-	a := &admission{Handler: h, desk: d, resumer: newResumer(h.History, h.Audience, h.Roster), failures: newFailures(h.Failures), upgrader: newUpgrader(new(sync.Pool))}
+	a := &admission{Handler: h, desk: d, resumer: newResumer(h.Hub, h.Replays, h.Roster), failures: newFailures(h.Failures), upgrader: newUpgrader(new(sync.Pool))}
 	for _, kind := range access.Kinds {
 		r.Get("/wss/"+kind.String(), func(w http.ResponseWriter, r *http.Request) { a.serve(w, r, kind) })
 	}
@@ -76,10 +69,14 @@ type admission struct {
 
 // serve answers one handshake. The token is redeemed last, so that a handshake that fails otherwise leaves it good.
 func (a *admission) serve(w http.ResponseWriter, r *http.Request, kind access.Kind) {
-	began := time.Now()
 	p, no := a.check(w, r)
 	if no != nil {
 		a.refuse(w, no)
+		return
+	}
+	generation, isBegun := a.Hub.begun()
+	if !isBegun {
+		a.refuse(w, notReady("not_ready"))
 		return
 	}
 	identity, no := a.redeem(r, kind, p.token)
@@ -94,21 +91,32 @@ func (a *admission) serve(w http.ResponseWriter, r *http.Request, kind access.Ki
 	}
 	c.Snapshot = p.snapshot
 	c.resuming = c.Since > 0 || c.Snapshot
-	if err := a.Hub.Add(c, began); err != nil {
-		no := badToken()
-		switch {
-		case errors.Is(err, ErrDraining):
-			no = notReady("draining")
-		case errors.Is(err, ErrTooManySockets):
-			no = tooManySockets(w)
-		}
-		a.refuse(w, no)
+	if err := a.Hub.Enter(r.Context(), c, generation); err != nil {
+		a.refuse(w, a.notEntered(w, r, c, err))
 		return
 	}
 	if p.replace {
 		a.Hub.closeOthers(c)
 	}
 	a.upgrade(w, r, c, subprotocol)
+}
+
+// notEntered is the answer to a handshake whose token was good.
+func (a *admission) notEntered(w http.ResponseWriter, r *http.Request, c *Conn, err error) *refusal {
+	switch {
+	case errors.Is(err, ErrDraining):
+		return notReady("draining")
+	case errors.Is(err, ErrKicked), errors.Is(err, access.ErrRefused):
+		return badToken()
+	case errors.Is(err, ErrTooManySockets):
+		return tooManySockets(w)
+	case errors.Is(err, ErrNotReady):
+		return notReady("not_ready")
+	case r.Context().Err() != nil:
+		return notReady("gone") // the client is: nobody reads this
+	}
+	a.Log.Error("not known what a client may see", "conn", c.id, "principal", c.Identity.Principal.String(), "op", "standing", "err", err)
+	return notReady("standing")
 }
 
 // check is everything that needs no database.
@@ -131,7 +139,7 @@ func (a *admission) check(w http.ResponseWriter, r *http.Request) (params, *refu
 		return params{}, &refusal{http.StatusTooManyRequests, "too_many", "too many failed attempts"}
 	}
 	p, no := parseParams(r.URL.RawQuery)
-	if no == nil && p.since != nil && *p.since > 0 && a.History == nil {
+	if no == nil && p.since != nil && *p.since > 0 && a.Replays == nil {
 		no = &refusal{http.StatusBadRequest, "since", "this gateway cannot resume: pass since=0"}
 	}
 	if no == nil && p.snapshot && a.Roster == nil {
@@ -146,7 +154,7 @@ func (a *admission) check(w http.ResponseWriter, r *http.Request) (params, *refu
 func (a *admission) redeem(r *http.Request, kind access.Kind, token string) (access.Identity, *refusal) {
 	ctx, cancel := context.WithTimeout(r.Context(), redeemWait)
 	defer cancel()
-	identity, err := a.Door.Redeem(ctx, kind, token)
+	identity, err := a.Tokens.Redeem(ctx, kind, token)
 	switch {
 	case err == nil:
 		return identity, nil

@@ -163,7 +163,7 @@ func TestHandshakeDoorFails(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t, func(h *Handler) {
 		h.Failures = FailureLimit{PerMinute: 1, Burst: 1}
-		h.Door = doorFunc(func(ctx context.Context, _ access.Kind, _ string) (access.Identity, error) {
+		h.Tokens = redeemFunc(func(ctx context.Context, _ access.Kind, _ string) (access.Identity, error) {
 			if _, ok := ctx.Deadline(); !ok {
 				t.Error("the door may wait for ever")
 			}
@@ -181,11 +181,12 @@ func TestHandshakeKickedMeanwhile(t *testing.T) {
 	t.Parallel()
 	var g *gateway
 	g = newGateway(t, func(h *Handler) {
-		h.Door = doorFunc(func(_ context.Context, _ access.Kind, token string) (access.Identity, error) {
+		h.Tokens = redeemFunc(func(_ context.Context, _ access.Kind, token string) (access.Identity, error) {
 			if token == "late" {
-				g.Kick(user(7), 0)
+				g.dispatch(&event.Event{Kind: event.Kick, ObjectType: "user", ObjectID: 7, Token: 5})
+				return access.Identity{Principal: user(7), Token: 5}, nil
 			}
-			return access.Identity{Principal: user(7)}, nil
+			return access.Identity{Principal: user(7), Token: 6}, nil
 		})
 	}, nil)
 	if r, _ := g.answer(t, "user?id=late"); r.StatusCode != 403 || g.Len() != 0 {
@@ -283,8 +284,12 @@ func TestEncodingOfASocket(t *testing.T) {
 			if ws.Subprotocol() != tc.confirmed {
 				t.Errorf("subprotocol %q, want %q", ws.Subprotocol(), tc.confirmed)
 			}
-			g.Deliver(NewFrames(change(77, "v")), []access.Principal{device(3)}, nil)
-			f := (&client{ws, t}).next()
+			g.dispatch(change(77, "v", device(3)))
+			c := &client{ws, t}
+			f := c.next()
+			for strings.HasPrefix(f.heard(), "cursor ") || strings.HasPrefix(f.heard(), "incomplete ") {
+				f = c.next()
+			}
 			if f.opcode != tc.opcode || f.value() != "v" || (f.event.GetHeader().GetSeq() == 77) != tc.seq {
 				t.Errorf("opcode %d, value %q, seq %d", f.opcode, f.value(), f.event.GetHeader().GetSeq())
 			}
@@ -304,14 +309,14 @@ func TestHandshakeWithoutListener(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			g := newGateway(t, nil, func(s *httptest.Server) {
-				s.Listener = s.Listener.(*Listener).Listener
+				s.Listener = s.Listener.(*SocketListener).Listener
 				listen(s)
 			})
 			c := g.connect(t, "user?id=user_7_a")
 			g.deliver("1", user(7))
 			g.deliver("2", user(7))
 			c.want("1", "2")
-			g.Kick(user(7), 0)
+			g.kick(user(7))
 			c.wantClose(CloseKicked)
 		})
 	}

@@ -13,7 +13,6 @@ import (
 	"github.com/gorilla/websocket"
 
 	"terasocket/access"
-	"terasocket/proto/event"
 )
 
 // Half a handshake, ten thousand times, over TLS: a bounded number of them is kept, and whoever means it is let in and
@@ -21,11 +20,11 @@ import (
 func TestTenThousandHalfOpenHandshakes(t *testing.T) {
 	t.Parallel()
 	const most = 500
-	var listener *Listener
+	var listener *SocketListener
 	g := newGateway(t, nil, func(s *httptest.Server) {
 		overTLS(s)
-		listener = s.Listener.(*Listener)
-		listener.Pending = most
+		listener = s.Listener.(*SocketListener)
+		listener.Handshakes = most
 	})
 	live := g.connect(t, "user?id=user_7_a")
 	const hello = "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" // a ClientHello of 512 bytes, and no more of it
@@ -43,9 +42,9 @@ func TestTenThousandHalfOpenHandshakes(t *testing.T) {
 			g.connect(t, fmt.Sprintf("user?id=user_8_%d", i)).Close()
 		}
 	}
-	listener.pending.mu.Lock()
-	n := listener.pending.waiting.Len() + listener.pending.answered.Len()
-	listener.pending.mu.Unlock()
+	listener.handshaking.mu.Lock()
+	n := listener.handshaking.waiting.Len() + listener.handshaking.answered.Len()
+	listener.handshaking.mu.Unlock()
 	if n > most {
 		t.Errorf("%d connections are kept, want %d at most", n, most)
 	}
@@ -54,9 +53,9 @@ func TestTenThousandHalfOpenHandshakes(t *testing.T) {
 }
 
 // Connections that became websockets, or were closed, do not count.
-func TestOnlyPendingConnectionsAreCut(t *testing.T) {
+func TestOnlyHandshakesAreCut(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t, nil, func(s *httptest.Server) { s.Listener.(*Listener).Pending = 3 })
+	g := newGateway(t, nil, func(s *httptest.Server) { s.Listener.(*SocketListener).Handshakes = 3 })
 	var clients []*client
 	for i := range 20 {
 		clients = append(clients, g.connect(t, fmt.Sprintf("user?id=user_7_%d", i)))
@@ -72,9 +71,15 @@ func TestOnlyPendingConnectionsAreCut(t *testing.T) {
 func TestWhatIsHeldForAResumingSocketIsBounded(t *testing.T) {
 	t.Parallel()
 	goOn := make(chan struct{})
-	log := pages{all: [][]event.Event{{logged(1, "mine", "")}}, then: func(int) { <-goOn }}
-	g := newGateway(t, func(h *Handler) { h.History = log; h.Limits.Backlog = 64 << 10 }, nil)
-	c, other := g.connect(t, "user?id=user_7_a&since=50"), g.connect(t, "user?id=user_8_a")
+	log := &tape{events: changes(10, user(7)), before: func(question string) error {
+		if question == "page" {
+			<-goOn
+		}
+		return nil
+	}}
+	g := log.gateway(t, func(h *Handler) { h.Limits.Backlog = 64 << 10 })
+	g.play(10)
+	c, other := g.connect(t, "user?id=user_7_a&since=5"), g.connect(t, "user?id=user_8_a")
 	value := strings.Repeat("x", 2000)
 	sent := 0
 	for g.deliver(value, user(7)) == 1 {
@@ -96,7 +101,7 @@ func TestBadClientsBesideAGoodOne(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t, func(h *Handler) {
 		h.Limits = Limits{Backlog: 32 << 10, CloseWait: 2 * time.Second}
-		h.Door = doorFunc(func(_ context.Context, kind access.Kind, token string) (access.Identity, error) {
+		h.Tokens = redeemFunc(func(_ context.Context, kind access.Kind, token string) (access.Identity, error) {
 			if token == "flood" {
 				return access.Identity{Principal: user(8)}, nil // it reads nothing either: not to be closed for that
 			}
@@ -153,16 +158,14 @@ func TestBadClientsBesideAGoodOne(t *testing.T) {
 
 // backlogOf is what waits for the socket at the other end of c.
 func (g *gateway) backlogOf(c *client) int {
-	g.mu.RLock()
-	defer g.mu.RUnlock()
-	for _, sockets := range g.sockets {
-		for _, s := range sockets {
-			s.mu.Lock()
-			out := s.out
-			s.mu.Unlock()
-			if out != nil && out.RemoteAddr().String() == c.LocalAddr().String() {
-				return out.Backlog()
-			}
+	g.Hub.mu.Lock()
+	defer g.Hub.mu.Unlock()
+	for s := range g.conns {
+		s.mu.Lock()
+		out := s.out
+		s.mu.Unlock()
+		if out != nil && out.RemoteAddr().String() == c.LocalAddr().String() {
+			return out.Backlog()
 		}
 	}
 	return 0

@@ -1,125 +1,197 @@
 package ws
 
 import (
+	"context"
 	"errors"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
 	"terasocket/access"
+	"terasocket/proto/event"
 )
 
-// Reasons not to Add a socket.
+// Reasons not to let a socket in.
 var (
 	ErrDraining = errors.New("the hub is draining")
 	ErrKicked   = errors.New("kicked while connecting")
+	ErrNotReady = errors.New("the event log is not read yet, or is begun anew")
 
 	ErrTooManySockets = errors.New("too many sockets of one principal")
 )
 
-// Hub knows the sockets of each principal. All methods may be called at once.
+// Hub knows the sockets of each principal and what it may see. All methods may be called at once, Dispatch and begin by
+// the Dispatcher alone.
 //
-// Deliver runs one at a time, so that the order of the calls is the order on every socket. Nothing waits for a client
-// under a lock: Add, Kick and the rest never wait for a Deliver to finish its writes.
+// Nothing waits for a client, the database or the encoding of a large event under mu. Dispatch writes to sockets under
+// delivering, so that the order of the events is the order on every socket.
 type Hub struct {
-	// Sees says whether a transaction had ended in a snapshot (Identity.Snapshot): a client that was let in after a kick
-	// is not meant by it, however late it is heard of. nil, or false in doubt: every kick counts. To be set before use.
-	Sees func(snapshot string, xid uint64) bool
-
 	PerPrincipal int // sockets of one principal; 0 = no limit. To be set before use
 
-	log     *slog.Logger
-	metrics *Metrics
+	standings Standings
+	log       *slog.Logger
+	metrics   *Metrics
 
-	delivering sync.Mutex // one Deliver; guards Conn.stamp as well
-	stamp      uint64
-	targets    []*Conn // of this Deliver; kept for its capacity
+	delivering sync.Mutex // one Dispatch or round of cursors at a time
+	targets    []target   // of this Dispatch; kept for its capacity
+	lookUps    sync.WaitGroup
 
-	mu       sync.RWMutex
-	sockets  map[access.Principal][]*Conn
+	mu         sync.Mutex
+	generation int // how often begin was called
+	isBegun    bool
+	epoch      uint64
+	last       uint64 // seq that was dispatched last
+	index      *access.Index
+	rooms      map[access.Principal]*room
+	arrivals   arrivals
+	moved      chan struct{} // closed when last moves; nil: nobody waits
+	kicks      kicks
+
+	conns    map[*Conn]struct{}
 	byKind   [len(access.Kinds) + 1]int
-	total    int
-	kicks    kicks
 	draining bool
 	empty    chan struct{} // closed when draining and no socket is left
 }
 
-// NewHub makes a hub without sockets.
-func NewHub(log *slog.Logger, metrics *Metrics) *Hub {
-	h := &Hub{log: log, metrics: metrics, sockets: make(map[access.Principal][]*Conn), empty: make(chan struct{})}
+// room is a principal that has sockets. It is joining until its rights are known, and then live: in the index, and
+// delivered to. Guarded by Hub.mu.
+type room struct {
+	principal access.Principal
+	conns     []*Conn
+	from      uint64 // rows up to this seq neither reach it nor change it
+	isLive    bool
+
+	known chan struct{} // closed when it is live, or never will be
+	err   error         // why not
+}
+
+// NewHub makes a hub without sockets. It takes none before the Dispatcher has begun.
+func NewHub(standings Standings, log *slog.Logger, metrics *Metrics) *Hub {
+	h := &Hub{
+		standings: standings, log: log, metrics: metrics,
+		index: access.NewIndex(nil),
+		rooms: make(map[access.Principal]*room),
+		conns: make(map[*Conn]struct{}),
+		empty: make(chan struct{}),
+	}
 	metrics.watch(h)
 	return h
 }
 
-// Add makes c receive what is delivered to its principal from now on, though the client has no answer yet: then it
-// misses nothing that happens after its connect. began is when the principal was still unknown; a Kick since then
-// counts for c too, unless c was let in after it. Errors: ErrDraining, ErrKicked, ErrTooManySockets. Each Add is followed by one remove, when the socket has ended.
-func (h *Hub) Add(c *Conn, began time.Time) error {
-	p := c.Identity.Principal
+// begin takes sockets from now on, and expects the events behind b.
+func (h *Hub) begin(b event.Beginning) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	switch {
-	case h.draining:
-		return ErrDraining
-	case h.isMeant(c, h.kicks.since(p, began)):
-		return ErrKicked
-	case h.PerPrincipal > 0 && len(h.sockets[p]) >= h.PerPrincipal:
-		return ErrTooManySockets
-	}
-	h.sockets[p] = append(h.sockets[p], c)
-	h.count(p.Kind, 1)
-	return nil
+	h.generation++
+	h.isBegun, h.epoch, h.last = true, b.Epoch, b.Seq
+	h.index = access.NewIndex(b.Aliases)
 }
 
-func (h *Hub) remove(c *Conn) {
-	p := c.Identity.Principal
+// interrupt closes all sockets, since events are missing, and takes none until begin. It returns how many it closed.
+func (h *Hub) interrupt() int {
+	h.mu.Lock()
+	h.isBegun = false
+	for _, r := range h.rooms {
+		h.evict(r, ErrNotReady)
+	}
+	all := h.all()
+	h.mu.Unlock()
+	n := 0
+	for _, c := range all {
+		if c.Close(CloseInternal) {
+			n++
+		}
+	}
+	return n
+}
+
+// evict ends the deliveries to a room. Its sockets stay open until they are closed.
+func (h *Hub) evict(r *room, err error) {
+	delete(h.rooms, r.principal)
+	if r.isLive {
+		h.index.Remove(r.principal)
+	} else {
+		h.arrivals.end()
+		r.err = err
+		close(r.known)
+	}
+	r.isLive = false
+}
+
+// begun says whether sockets can be taken now, and in which generation.
+func (h *Hub) begun() (generation int, ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	sockets := h.sockets[p]
-	i := slices.Index(sockets, c)
-	if i < 0 {
+	return h.generation, h.isBegun
+}
+
+// Ready says whether sockets can be taken: the Dispatcher has begun, and Drain was not called.
+func (h *Hub) Ready() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.isBegun && !h.draining
+}
+
+// remove forgets a socket that has ended, or that was never opened.
+func (h *Hub) remove(c *Conn) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if _, isThere := h.conns[c]; !isThere {
 		return
 	}
-	if len(sockets) == 1 {
-		delete(h.sockets, p)
-	} else {
-		h.sockets[p] = slices.Delete(sockets, i, i+1)
+	delete(h.conns, c)
+	h.count(c.Identity.Kind, -1)
+	if c.room.leave(c) == 0 && c.room.isLive {
+		h.evict(c.room, nil)
 	}
-	h.count(p.Kind, -1)
-	if h.draining && h.total == 0 {
+	if h.draining && len(h.conns) == 0 {
 		close(h.empty)
 	}
 }
 
+// leave takes a socket out, and returns how many are left.
+func (r *room) leave(c *Conn) int {
+	for i, other := range r.conns {
+		if other == c {
+			r.conns = append(r.conns[:i:i], r.conns[i+1:]...) // who walks over the old ones is not disturbed
+			break
+		}
+	}
+	return len(r.conns)
+}
+
 func (h *Hub) count(kind access.Kind, n int) {
-	h.total += n
 	h.byKind[kind] += n
 	h.metrics.connections[kind].Add(float64(n))
 }
 
 // Len is the number of sockets.
 func (h *Hub) Len() int {
-	h.mu.RLock()
-	defer h.mu.RUnlock()
-	return h.total
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.conns)
 }
 
 // LenOf is the number of sockets of one kind.
 func (h *Hub) LenOf(kind access.Kind) int {
-	h.mu.RLock()
-	defer h.mu.RUnlock()
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	return h.byKind[kind]
+}
+
+func (h *Hub) all() []*Conn {
+	conns := make([]*Conn, 0, len(h.conns))
+	for c := range h.conns {
+		conns = append(conns, c)
+	}
+	return conns
 }
 
 // backlog is how many bytes wait for all sockets together.
 func (h *Hub) backlog() int {
-	h.mu.RLock()
-	conns := make([]*Conn, 0, h.total)
-	for _, sockets := range h.sockets {
-		conns = append(conns, sockets...)
-	}
-	h.mu.RUnlock()
+	h.mu.Lock()
+	conns := h.all()
+	h.mu.Unlock()
 	n := 0
 	for _, c := range conns {
 		n += c.waiting()
@@ -127,49 +199,57 @@ func (h *Hub) backlog() int {
 	return n
 }
 
-// Kick closes the sockets of p with CloseKicked, those that are still connecting too, and returns how many it closed.
-// xid is the transaction that kicked them: sockets that were let in after it stay. 0 is none, and means all.
-func (h *Hub) Kick(p access.Principal, xid uint64) int {
+// indexSize is that of the index.
+func (h *Hub) indexSize() (principals, tags int) {
 	h.mu.Lock()
-	h.kicks.add(p, xid, time.Now())
-	sockets := slices.Clone(h.sockets[p])
-	h.mu.Unlock()
-	n := 0
-	for _, c := range sockets {
-		if h.isMeant(c, []uint64{xid}) && c.Close(CloseKicked) {
-			n++
-		}
-	}
-	return n
+	defer h.mu.Unlock()
+	return h.index.Size()
 }
 
-// closeAll closes every socket there is, and returns how many it closed.
-func (h *Hub) closeAll(code CloseCode) int {
-	h.mu.RLock()
-	var all []*Conn
-	for _, sockets := range h.sockets {
-		all = append(all, sockets...)
-	}
-	h.mu.RUnlock()
-	n := 0
-	for _, c := range all {
-		if c.Close(code) {
-			n++
+// reach waits until seq was dispatched, and returns the state of that moment or of a later one, and its seq.
+func (h *Hub) reach(ctx context.Context, seq uint64) (access.Moment, uint64, error) {
+	for {
+		h.mu.Lock()
+		last, moment := h.last, h.index.Moment()
+		if h.moved == nil {
+			h.moved = make(chan struct{})
+		}
+		moved := h.moved
+		h.mu.Unlock()
+		if last >= seq {
+			return moment, last, nil
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return access.Moment{}, 0, ctx.Err()
 		}
 	}
-	return n
 }
 
-// isMeant says whether one of these kicks may have come after c was let in.
-func (h *Hub) isMeant(c *Conn, xids []uint64) bool {
-	return slices.ContainsFunc(xids, func(xid uint64) bool {
-		return xid == 0 || h.Sees == nil || !h.Sees(c.Identity.Snapshot, xid)
-	})
+// sees says whether the principal of c satisfies routing keys now, and whether it may see everything.
+func (h *Hub) sees(c *Conn, keys access.RoutingKeys) (ok, isSuperadmin bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !c.room.isLive {
+		return false, false
+	}
+	return h.index.Satisfies(c.room.principal, keys)
 }
 
 // Draining reports whether Drain was called: no socket is added any more.
 func (h *Hub) Draining() bool {
-	h.mu.RLock()
-	defer h.mu.RUnlock()
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	return h.draining
 }
+
+// standing asks what a principal holds, for a while.
+func (h *Hub) standing(ctx context.Context, p access.Principal) (access.Standing, error) {
+	ctx, cancel := context.WithTimeout(ctx, standingWait)
+	defer cancel()
+	return h.standings.Standing(ctx, p)
+}
+
+// standingWait bounds the question what a principal holds.
+const standingWait = 5 * time.Second

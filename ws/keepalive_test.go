@@ -12,6 +12,8 @@ import (
 
 	"github.com/go-chi/chi/v5"
 	"github.com/gorilla/websocket"
+
+	"terasocket/proto/event"
 )
 
 // pipes is a listener of in-memory connections.
@@ -43,13 +45,13 @@ func inMemory(t *testing.T, test func(t *testing.T, h *Hub, connect func(token s
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		m := NewMetrics(nil)
-		hub := NewHub(quiet(), m)
+		hub := newHub(nil, m)
 		r := chi.NewRouter()
-		Handler{Door: &tokens{used: map[string]bool{}}, Hub: hub, Log: quiet(), Metrics: m}.Routes(r)
+		Handler{Tokens: &tokens{used: map[string]bool{}}, Hub: hub, Log: quiet(), Metrics: m}.Routes(r)
 		l := &pipes{conns: make(chan net.Conn), done: make(chan struct{})}
 		server := &http.Server{Handler: r}
 		go func() {
-			if err := server.Serve(&Listener{Listener: l}); !errors.Is(err, http.ErrServerClosed) {
+			if err := server.Serve(&SocketListener{Listener: l}); !errors.Is(err, http.ErrServerClosed) {
 				t.Error(err)
 			}
 		}()
@@ -146,7 +148,7 @@ func TestUnansweredCloseEndsInTime(t *testing.T) {
 	inMemory(t, func(t *testing.T, hub *Hub, connect func(string) *websocket.Conn) {
 		ws := connect("user_7_a")
 		defer ws.Close()
-		hub.Kick(user(7), 0)
+		hub.Dispatch(t.Context(), &event.Event{Seq: 1, Kind: event.Kick, ObjectType: "user", ObjectID: 7, Token: 1})
 		time.Sleep(5*time.Second - time.Millisecond)
 		synctest.Wait()
 		if hub.Len() != 1 {

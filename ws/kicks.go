@@ -9,37 +9,26 @@ import (
 // kicks remembers who was kicked of late, so that a client cannot slip in between the redemption of its token and its
 // entry into the hub. Guarded by the hub.
 type kicks struct {
-	recent, older map[access.Principal]kicked
+	recent, older map[access.Principal]int64 // highest counter of the connect tokens that a kick covers
 	turned        time.Time
-}
-
-// kicked is when somebody was kicked last, and by which transactions.
-type kicked struct {
-	at   time.Time
-	xids []uint64
 }
 
 // kicksKept is longer than any handshake takes.
 const kicksKept = time.Minute
 
-func (k *kicks) add(p access.Principal, xid uint64, at time.Time) {
-	k.forget(at)
-	k.recent[p] = kicked{at, append(k.recent[p].xids, xid)}
+func (k *kicks) add(p access.Principal, token int64, at time.Time) {
+	if k.recent == nil || at.Sub(k.turned) > kicksKept {
+		k.older, k.recent, k.turned = k.recent, make(map[access.Principal]int64), at
+	}
+	k.recent[p] = max(k.recent[p], token)
 }
 
-// since gives the transactions that kicked p of late, if p was kicked at or after that time.
-func (k *kicks) since(p access.Principal, began time.Time) []uint64 {
-	var xids []uint64
-	for _, kicked := range [...]kicked{k.recent[p], k.older[p]} {
-		if !kicked.at.Before(began) {
-			xids = append(xids, kicked.xids...)
+// covers says whether p was kicked after this token was made.
+func (k *kicks) covers(p access.Principal, token int64) bool {
+	for _, kicked := range [...]map[access.Principal]int64{k.recent, k.older} {
+		if upTo, ok := kicked[p]; ok && token <= upTo {
+			return true
 		}
 	}
-	return xids
-}
-
-func (k *kicks) forget(now time.Time) {
-	if k.recent == nil || now.Sub(k.turned) > kicksKept {
-		k.older, k.recent, k.turned = k.recent, make(map[access.Principal]kicked), now
-	}
+	return false
 }

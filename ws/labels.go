@@ -1,10 +1,14 @@
 package ws
 
-import "strings"
+import (
+	"strings"
+
+	"terasocket/proto/event"
+)
 
 // refusals are the reasons of refused handshakes, each given where that is refused.
 var refusals = [...]string{"draining", "encoding", "gone", "malformed", "not_ready", "not_upgrade", "origin", "redeem",
-	"since", "snapshot", "token", "too_many", "upgrade", "version"}
+	"since", "snapshot", "standing", "token", "too_many", "upgrade", "version"}
 
 // eventTypes are the types of message that come on a class of topic. A direct topic may carry any of them but two.
 var eventTypes = map[string][]string{
@@ -14,20 +18,21 @@ var eventTypes = map[string][]string{
 	"direct": {"UserEvent", "ParticipantEvent", "DeviceEvent", "JoinSessionEvent", "JoinSessionReplyEvent",
 		"LeaveSessionEvent", "StopSessionEvent", "ArchiveEvent"},
 	"archive": {"ArchiveEvent"},
-	"command": {"ServerCommand"},
 	"log":     {"LoginEvent"},
+	"gateway": {"Rights", "Alias", "Settled", "Kick"},
 	"other":   nil,
 }
 
-// sourceOf is the class of a topic (sheet websocket, section 4). The topic itself may name a person.
-func sourceOf(topic string) string {
-	switch {
+// sourceOf is the class of an event's topic (sheet websocket, section 4), or "gateway". The topic itself may name a person.
+func sourceOf(e *event.Event) string {
+	if e.Kind != event.Message && e.Kind != event.Object {
+		return "gateway"
+	}
+	switch topic := e.Topic; {
 	case strings.HasPrefix(topic, "module.TeraServer.DatabaseModule.events."):
 		return "database"
 	case topic == "module.TeraServer.UserManagerModule.events":
 		return "user_manager"
-	case strings.HasPrefix(topic, "module.TeraServer.TwistedModule.events."):
-		return "command"
 	case strings.HasPrefix(topic, "websocket."):
 		return "direct"
 	case topic == "service.FileTransferService.events":

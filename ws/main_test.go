@@ -33,23 +33,57 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-type doorFunc func(context.Context, access.Kind, string) (access.Identity, error)
+type redeemFunc func(context.Context, access.Kind, string) (access.Identity, error)
 
-func (f doorFunc) Redeem(ctx context.Context, k access.Kind, token string) (access.Identity, error) {
+func (f redeemFunc) Redeem(ctx context.Context, k access.Kind, token string) (access.Identity, error) {
 	return f(ctx, k, token)
 }
 
-type sourceFunc func(context.Context) ([]event.Event, error)
-
-func (f sourceFunc) Next(ctx context.Context) ([]event.Event, error) { return f(ctx) }
-
-type audienceFunc func(context.Context, []string) ([][]access.Principal, error)
-
-func (f audienceFunc) Audiences(ctx context.Context, keys []string) ([][]access.Principal, error) {
-	return f(ctx, keys)
+// source is a log whose events the test gives.
+type source struct {
+	begin func(ctx context.Context) (event.Beginning, error)
+	next  func(ctx context.Context) ([]event.Event, error)
 }
 
-// tokens is a door where the token "user_7_a" is good once, for user 7.
+func (s source) Begin(ctx context.Context) (event.Beginning, error) { return s.begin(ctx) }
+func (s source) Next(ctx context.Context) ([]event.Event, error)    { return s.next(ctx) }
+
+type standingFunc func(context.Context, access.Principal) (access.Standing, error)
+
+func (f standingFunc) Standing(ctx context.Context, p access.Principal) (access.Standing, error) {
+	return f(ctx, p)
+}
+
+// epoch is that of all logs here.
+const epoch = 1
+
+// upToDate is a database whose log is as far as the hub. Everybody holds their own tag there, and what is given to them.
+type upToDate struct {
+	mu   sync.Mutex
+	hub  *Hub
+	tags map[access.Principal][]string
+}
+
+func (u *upToDate) Standing(_ context.Context, p access.Principal) (access.Standing, error) {
+	u.hub.mu.Lock()
+	defer u.hub.mu.Unlock()
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return access.Standing{Epoch: epoch, Seq: u.hub.last, Tags: append([]string{p.Tag()}, u.tags[p]...)}, nil
+}
+
+// newHub has begun, and knows what standings says; nil: everybody is up to date.
+func newHub(standings Standings, m *Metrics) *Hub {
+	all := &upToDate{tags: map[access.Principal][]string{}}
+	if standings == nil {
+		standings = all
+	}
+	all.hub = NewHub(standings, quiet(), m)
+	all.hub.begin(event.Beginning{Epoch: epoch})
+	return all.hub
+}
+
+// tokens are counted as they are redeemed: the token "user_7_a" is good once, for user 7.
 type tokens struct {
 	mu   sync.Mutex
 	used map[string]bool
@@ -69,7 +103,7 @@ func (d *tokens) Redeem(_ context.Context, kind access.Kind, token string) (acce
 		return access.Identity{}, access.ErrRefused
 	}
 	d.used[token] = true
-	return access.Identity{Principal: access.Principal{Kind: kind, ID: id}}, nil
+	return access.Identity{Principal: access.Principal{Kind: kind, ID: id}, Token: int64(d.asks)}, nil
 }
 
 func (d *tokens) asked() int {
@@ -88,21 +122,25 @@ type gateway struct {
 	base    string // ws://host:port
 	tls     *tls.Config
 	served  *httptest.Server
+
+	mu  sync.Mutex
+	seq uint64 // dispatched last
 }
 
 func newGateway(t testing.TB, change func(*Handler), listen func(*httptest.Server)) *gateway {
 	t.Helper()
 	m := NewMetrics(nil)
-	g := &gateway{Hub: NewHub(quiet(), m), metrics: m, door: &tokens{used: map[string]bool{}}}
-	h := Handler{Door: g.door, Hub: g.Hub, Log: quiet(), Metrics: m, History: pages{}, Audience: everyone{}}
+	g := &gateway{Hub: newHub(nil, m), metrics: m, door: &tokens{used: map[string]bool{}}}
+	h := Handler{Tokens: g.door, Hub: g.Hub, Log: quiet(), Metrics: m, Replays: &tape{}}
 	if change != nil {
 		change(&h)
 	}
+	g.Hub = h.Hub
 	router := chi.NewRouter()
 	h.Routes(router)
 	g.served = httptest.NewUnstartedServer(router)
 	g.served.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
-	g.served.Listener = &Listener{Listener: g.served.Listener}
+	g.served.Listener = &SocketListener{Listener: g.served.Listener}
 	if listen != nil {
 		listen(g.served)
 	}
@@ -145,14 +183,14 @@ func (g *gateway) connect(t testing.TB, target string) *client {
 	return &client{ws, t}
 }
 
-// frame is what a client got.
-type frame struct {
+// received is what a client got.
+type received struct {
 	opcode int
 	raw    []byte
 	event  *opentera.TeraEvent
 }
 
-func (f *frame) value() string { // of the DatabaseEvent inside
+func (f *received) value() string { // of the DatabaseEvent inside
 	m, err := f.event.GetEvents()[0].UnmarshalNew()
 	if err != nil {
 		return err.Error()
@@ -160,12 +198,20 @@ func (f *frame) value() string { // of the DatabaseEvent inside
 	return m.(*opentera.DatabaseEvent).GetObjectValue()
 }
 
-func (c *client) next() *frame {
+func (c *client) next() *received {
 	c.t.Helper()
 	_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
-	opcode, raw, err := c.ReadMessage()
+	r, err := c.receive()
 	if err != nil {
 		c.t.Fatalf("next frame: %v", err)
+	}
+	return r
+}
+
+func (c *client) receive() (*received, error) {
+	opcode, raw, err := c.ReadMessage()
+	if err != nil {
+		return nil, err
 	}
 	message := new(opentera.TeraMessage)
 	if opcode == websocket.BinaryMessage {
@@ -174,13 +220,13 @@ func (c *client) next() *frame {
 		err = protojson.Unmarshal(raw, message)
 	}
 	if err != nil {
-		c.t.Fatalf("frame %.80q: %v", raw, err)
+		return nil, fmt.Errorf("frame %.80q: %w", raw, err)
 	}
 	e := new(opentera.TeraEvent)
 	if err := message.GetMessage().UnmarshalTo(e); err != nil {
-		c.t.Fatal(err)
+		return nil, err
 	}
-	return &frame{opcode, raw, e}
+	return &received{opcode, raw, e}, nil
 }
 
 // want reads events with these object values, and nothing else between them.
@@ -218,14 +264,44 @@ func participant(id int32) access.Principal {
 }
 func device(id int32) access.Principal { return access.Principal{Kind: access.Device, ID: id} }
 
-// change is a DatabaseEvent whose object value is recognised by the clients.
-func change(seq uint64, value string) *event.Event {
-	return &event.Event{Seq: seq, At: time.Now(), Topic: "t", To: "somebody", Message: &opentera.DatabaseEvent{
-		Type: opentera.DatabaseEvent_DB_UPDATE, ObjectType: "site", ObjectValue: value}}
+// keysOf are routing keys that these hold.
+func keysOf(to ...access.Principal) string {
+	tags := make([]string, len(to))
+	for i, p := range to {
+		tags[i] = p.Tag()
+	}
+	text, err := json.Marshal([][]string{tags})
+	if err != nil {
+		panic(err)
+	}
+	return string(text)
+}
+
+// change is a message with a value that clients recognise.
+func change(seq uint64, value string, to ...access.Principal) *event.Event {
+	e := event.New(seq, time.Now(), "t", &opentera.DatabaseEvent{
+		Type: opentera.DatabaseEvent_DB_UPDATE, ObjectType: "site", ObjectValue: value})
+	e.Present = keysOf(to...)
+	return &e
+}
+
+// dispatch hands on the next event of the log.
+func (g *gateway) dispatch(e *event.Event) int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.seq++
+	e.Seq = max(e.Seq, g.seq)
+	g.seq = e.Seq
+	return g.Dispatch(context.Background(), e)
 }
 
 func (g *gateway) deliver(value string, to ...access.Principal) int {
-	return g.Deliver(NewFrames(change(1, value)), to, nil)
+	return g.dispatch(change(0, value, to...))
+}
+
+// kick is for all tokens that were redeemed so far.
+func (g *gateway) kick(p access.Principal) {
+	g.dispatch(&event.Event{Kind: event.Kick, ObjectType: p.Kind.String(), ObjectID: int64(p.ID), Token: int64(g.door.asked())})
 }
 
 func headerKeys(t *testing.T, raw []byte) map[string]any {

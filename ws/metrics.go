@@ -12,16 +12,14 @@ type Metrics struct {
 	connections [len(access.Kinds) + 1]prometheus.Gauge
 	delivered   [len(access.Kinds) + 1][encodings]prometheus.Counter
 
-	accepted       [len(access.Kinds) + 1]prometheus.Counter
-	refused        *prometheus.CounterVec // reason
-	closes         *prometheus.CounterVec // code
-	dispatched     *prometheus.CounterVec // source, type
-	encodeErrors   *prometheus.CounterVec // encoding
-	slowCloses     prometheus.Counter
-	audienceErrors prometheus.Counter
-	sourceErrors   prometheus.Counter
-	audienceTime   prometheus.Histogram
-	commitToWrite  prometheus.Histogram
+	accepted      [len(access.Kinds) + 1]prometheus.Counter
+	refused       *prometheus.CounterVec // reason
+	closes        *prometheus.CounterVec // code
+	dispatched    *prometheus.CounterVec // source, type
+	encodeErrors  *prometheus.CounterVec // encoding
+	slowCloses    prometheus.Counter
+	sourceErrors  prometheus.Counter
+	commitToWrite prometheus.Histogram
 
 	registerer prometheus.Registerer // nil: none
 }
@@ -39,26 +37,19 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		return c
 	}
 	m := &Metrics{
-		registerer:     r,
-		refused:        vec("terasocket_handshakes_refused_total", "Websocket handshakes refused, by reason.", "reason"),
-		closes:         vec("terasocket_closes_total", "Sockets that ended, by close code; 1006 is a broken socket or a missing pong.", "code"),
-		dispatched:     vec("terasocket_events_total", "Events taken from the log for delivery, by class of topic and message type.", "source", "type"),
-		encodeErrors:   vec("terasocket_encode_errors_total", "Events that could not be encoded, by encoding.", "encoding"),
-		slowCloses:     counter("terasocket_slow_closes_total", "Sockets closed because too much waited for them."),
-		audienceErrors: counter("terasocket_audience_errors_total", "Failed audience queries; the events are delivered later."),
-		sourceErrors:   counter("terasocket_source_errors_total", "Failed attempts to get the next events."),
-		audienceTime: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name:    "terasocket_audience_seconds",
-			Help:    "Time of one query for the audience of a batch of live events, those that failed too.",
-			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
-		}),
+		registerer:   r,
+		refused:      vec("terasocket_handshakes_refused_total", "Websocket handshakes refused, by reason.", "reason"),
+		closes:       vec("terasocket_closes_total", "Sockets that ended, by close code; 1006 is a broken socket or a missing pong.", "code"),
+		dispatched:   vec("terasocket_events_total", "Events taken from the log for delivery, by class of topic and message type.", "source", "type"),
+		encodeErrors: vec("terasocket_encode_errors_total", "Events that could not be encoded, by encoding.", "encoding"),
+		slowCloses:   counter("terasocket_slow_closes_total", "Sockets closed because too much waited for them."),
+		sourceErrors: counter("terasocket_source_errors_total", "Failed attempts to get the next events."),
 		commitToWrite: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "terasocket_commit_to_write_seconds",
 			Help:    "Time from the recording of an event to its write to the last of its sockets.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
 		}),
 	}
-	register(r, m.audienceTime)
 	register(r, m.commitToWrite)
 
 	connections := prometheus.NewGaugeVec(prometheus.GaugeOpts{
@@ -96,11 +87,17 @@ func (m *Metrics) start() {
 	}
 }
 
-// watch exports what waits for the sockets of h.
+// watch exports what waits for the sockets of h, and how large its index is.
 func (m *Metrics) watch(h *Hub) {
-	register(m.registerer, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "terasocket_backlog_bytes", Help: "Bytes that wait for all sockets together."},
-		func() float64 { return float64(h.backlog()) }))
+	gauge := func(name, help string, value func() int) {
+		register(m.registerer, prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help},
+			func() float64 { return float64(value()) }))
+	}
+	gauge("terasocket_backlog_bytes", "Bytes that wait for all sockets together.", h.backlog)
+	gauge("terasocket_index_principals", "Principals in the rights index: those with a socket.",
+		func() int { n, _ := h.indexSize(); return n })
+	gauge("terasocket_index_tags", "Different tags that the principals in the rights index hold.",
+		func() int { _, n := h.indexSize(); return n })
 }
 
 func register(r prometheus.Registerer, c prometheus.Collector) {

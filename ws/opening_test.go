@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"terasocket/access"
+	"terasocket/proto/event"
 )
 
 // beforeHijack is a request whose 101 is not written before hook has run.
@@ -55,7 +56,7 @@ func TestOpeningSocketCanBeKicked(t *testing.T) {
 	t.Parallel()
 	g := openingGateway(t, func(g *gateway) error {
 		g.deliver("why", user(7))
-		g.Kick(user(7), 0)
+		g.kick(user(7))
 		g.deliver("after", user(7))
 		return nil
 	})
@@ -121,7 +122,7 @@ terasocket_connections{kind="user"} 1
 		t.Error(err)
 	}
 	// exported at 0 from the start, so that the first one is seen as an increase
-	for counter, want := range map[prometheus.Collector]int{m.refused: len(refusals), m.closes: len(closeCodes) + 1, m.dispatched: 19, m.encodeErrors: encodings} {
+	for counter, want := range map[prometheus.Collector]int{m.refused: len(refusals), m.closes: len(closeCodes) + 1, m.dispatched: 22, m.encodeErrors: encodings} {
 		if n := testutil.CollectAndCount(counter); n != want {
 			t.Errorf("%d series, want %d", n, want)
 		}
@@ -135,16 +136,15 @@ terasocket_connections{kind="user"} 1
 func TestSourceOfTopic(t *testing.T) {
 	t.Parallel()
 	for topic, want := range map[string]string{
-		"module.TeraServer.DatabaseModule.events.participant":                         "database",
-		"module.TeraServer.UserManagerModule.events":                                  "user_manager",
-		"module.TeraServer.TwistedModule.events.0c3a2a6e-0000-4000-8000-000000000000": "command",
-		"websocket.participant.0c3a2a6e-0000-4000-8000-000000000000.events":           "direct",
-		"service.FileTransferService.events":                                          "archive",
-		"log.login":                                                                   "log",
-		"service.0c3a2a6e-0000-4000-8000-000000000000":                                "other",
+		"module.TeraServer.DatabaseModule.events.participant":               "database",
+		"module.TeraServer.UserManagerModule.events":                        "user_manager",
+		"websocket.participant.0c3a2a6e-0000-4000-8000-000000000000.events": "direct",
+		"service.FileTransferService.events":                                "archive",
+		"log.login":                                                         "log",
+		"service.0c3a2a6e-0000-4000-8000-000000000000":                      "other",
 		"": "other",
 	} {
-		if got := sourceOf(topic); got != want {
+		if got := sourceOf(&event.Event{Topic: topic}); got != want {
 			t.Errorf("%q: %s, want %s", topic, got, want)
 		}
 		if _, isKnown := eventTypes[want]; !isKnown {

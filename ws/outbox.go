@@ -12,20 +12,20 @@ import (
 // DefaultLinger is how long a closed Outbox goes on sending what waits.
 const DefaultLinger = 5 * time.Second
 
-// Listener makes every accepted connection an Outbox. It belongs under TLS:
+// SocketListener makes every accepted connection an Outbox. It belongs under TLS:
 //
-//	tls.NewListener(&ws.Listener{Listener: tcp}, config)
-type Listener struct {
+//	tls.NewListener(&ws.SocketListener{Listener: tcp}, config)
+type SocketListener struct {
 	net.Listener
-	Linger  time.Duration // of a connection closed while bytes wait; 0 = DefaultLinger, negative = none
-	Pending int           // connections that are no websockets yet; one more, and one is cut. 0 = DefaultPending, or fewer
-	Open    int           // connections; one more, and one that is no websocket is cut. 0 = what RLIMIT_NOFILE leaves
+	Linger     time.Duration // of a connection closed while bytes wait; 0 = DefaultLinger, negative = none
+	Handshakes int           // connections that are no websockets yet; one more, and one is cut. 0 = DefaultHandshakes, or fewer
+	Open       int           // connections; one more, and one that is no websocket is cut. 0 = what RLIMIT_NOFILE leaves
 
-	pending pending
+	handshaking handshaking
 }
 
 // Accept waits for the next connection.
-func (l *Listener) Accept() (net.Conn, error) {
+func (l *SocketListener) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
 	if err != nil {
 		return nil, err
@@ -34,11 +34,11 @@ func (l *Listener) Accept() (net.Conn, error) {
 	if l.Open != 0 {
 		open = l.Open
 	}
-	if l.Pending != 0 {
-		most = l.Pending
+	if l.Handshakes != 0 {
+		most = l.Handshakes
 	}
 	o := NewOutbox(c, l.Linger)
-	l.pending.add(o, most, open)
+	l.handshaking.add(o, most, open)
 	return o, nil
 }
 
@@ -59,10 +59,10 @@ type Outbox struct {
 	net.Conn
 	linger time.Duration
 
-	pending    *pending      // nil: it was not accepted by a Listener
-	place      *list.Element // in pending, guarded by it; so are the next two
-	isAnswered bool          // a request of it is being answered
-	counted    bool          // it is closed, and counts no more
+	handshaking *handshaking  // nil: it was not accepted by a SocketListener
+	place       *list.Element // in pending, guarded by it; so are the next two
+	isAnswered  bool          // a request of it is being answered
+	counted     bool          // it is closed, and counts no more
 
 	readFailed atomic.Bool // the socket gave an error, since GoAsync
 
@@ -82,7 +82,7 @@ type Outbox struct {
 	tryErr  error
 }
 
-// NewOutbox wraps c; linger as in Listener.
+// NewOutbox wraps c; linger as in SocketListener.
 func NewOutbox(c net.Conn, linger time.Duration) *Outbox {
 	if linger == 0 {
 		linger = DefaultLinger

@@ -27,7 +27,7 @@ func socketPair(t testing.TB) (*Outbox, *net.TCPConn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := (&Listener{Listener: l}).Accept()
+	c, err := (&SocketListener{Listener: l}).Accept()
 	if err != nil {
 		t.Fatal(err)
 	}

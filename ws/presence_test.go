@@ -50,9 +50,9 @@ func TestPresenceIsToldOfEachSocket(t *testing.T) {
 	p := &presences{}
 	var g *gateway
 	p.inHub = func(who access.Principal) bool {
-		g.mu.RLock()
-		defer g.mu.RUnlock()
-		return len(g.sockets[who]) > 0
+		g.Hub.mu.Lock()
+		defer g.Hub.mu.Unlock()
+		return g.rooms[who] != nil
 	}
 	g = newGateway(t, func(h *Handler) { h.Presence = p }, nil)
 	socket, _, err := websocket.DefaultDialer.Dial(g.base+"/wss/user?id=user_7_a", http.Header{"User-Agent": {"agent"}})
@@ -72,7 +72,7 @@ func TestPresenceIsToldOfEachSocket(t *testing.T) {
 	mustNote("device:1 Go-http-client/1.1 127.0.0.1")
 	kicked := g.connect(t, "participant?id=participant_2_a")
 	mustNote("participant:2 Go-http-client/1.1 127.0.0.1")
-	g.Kick(participant(2), 0)
+	g.kick(participant(2))
 	kicked.wantClose(CloseKicked)
 	mustNote("participant:2 kicked")
 	_, _, _ = websocket.DefaultDialer.Dial(g.base+"/wss/user?id=user_7_a", nil) // refused: nobody is told

@@ -3,15 +3,12 @@ package ws
 // closeOthers closes the other sockets of c's principal on this gateway with CloseKicked: c takes their place. Those whose
 // clients are gone end without an answer, after CloseWait.
 func (h *Hub) closeOthers(c *Conn) {
-	h.mu.RLock()
-	var others []*Conn
-	for _, other := range h.sockets[c.Identity.Principal] {
-		if other != c {
-			others = append(others, other)
-		}
-	}
-	h.mu.RUnlock()
+	h.mu.Lock()
+	others := c.room.conns
+	h.mu.Unlock()
 	for _, other := range others {
-		other.Close(CloseKicked)
+		if other != c {
+			other.Close(CloseKicked)
+		}
 	}
 }

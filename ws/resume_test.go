@@ -13,173 +13,234 @@ import (
 	"terasocket/access"
 	"terasocket/proto/event"
 	"terasocket/proto/opentera"
-	"terasocket/proto/terasocket"
 )
-
-// pages is a log of pages; asking for one may do something first.
-type pages struct {
-	all  [][]event.Event
-	err  error
-	then func(page int)
-}
-
-// past is the transaction of everything that was replayed.
-const past = 1
-
-// start is the place of a client that may have missed everything.
-type start struct{ last uint64 }
-
-func (start) Behind() uint64          { return 0 }
-func (s start) Last() uint64          { return s.last }
-func (start) Missed(_, _ uint64) bool { return true }
-func (start) IsNew(xid uint64) bool   { return xid != past }
-
-func (p pages) Places(_ context.Context, cursors []uint64) ([]Place, uint64, error) {
-	places := make([]Place, len(cursors))
-	if trimmed := (*TrimmedError)(nil); errors.As(p.err, &trimmed) {
-		return places, trimmed.Oldest, nil
-	}
-	for i := range places {
-		places[i] = start{uint64(100 * len(p.all))}
-	}
-	return places, 1, p.err
-}
-
-func (p pages) After(_ context.Context, _ []Place, behind uint64) (Page, error) {
-	if len(p.all) == 0 {
-		return Page{IsLast: true, Oldest: 1}, nil
-	}
-	i := int(behind) / 100 // seqs of page i are 100*i+1 to 100*i+99, its last one 100*(i+1)
-	if p.then != nil {
-		p.then(i)
-	}
-	return Page{Events: p.all[i], Last: uint64(i+1) * 100, IsLast: i == len(p.all)-1, Oldest: 1}, nil
-}
-
-// everyone answers that user 7 holds every key but "others" and "nobody".
-type everyone struct{ err error }
-
-func (e everyone) Audiences(_ context.Context, keys []string) ([][]access.Principal, error) {
-	answer := make([][]access.Principal, len(keys))
-	for i, key := range keys {
-		answer[i] = []access.Principal{user(7), device(3)}
-		if key == "others" {
-			answer[i] = []access.Principal{user(8)}
-		}
-	}
-	return answer, e.err
-}
-
-func logged(seq uint64, to, notTo string) event.Event {
-	e := *change(seq, fmt.Sprint(seq))
-	e.To, e.NotTo = to, notTo
-	return e
-}
 
 func TestResumeReplaysThenGoesLive(t *testing.T) {
 	t.Parallel()
-	var g *gateway
-	log := pages{all: [][]event.Event{
-		{logged(1, "others", ""), logged(2, "mine", ""), logged(3, "mine", "mine"), logged(4, "", "")},
-		{logged(101, "mine", "others"), logged(102, "others", "mine")},
-		{logged(201, "mine", ""), logged(202, "mine", "")},
-	}}
-	log.then = func(page int) {
-		switch page {
-		case 0: // live while the replay reads: held
-			e := change(202, "202")
-			e.XID = past
-			g.Deliver(NewFrames(e), []access.Principal{user(7)}, nil)
-		case 2:
-			g.Deliver(NewFrames(change(303, "live, held")), []access.Principal{user(7)}, nil)
+	mine, others := keysOf(user(7)), keysOf(user(8))
+	log := &tape{perPage: 2}
+	g := log.gateway(t, nil)
+	g.tell(message("1", mine), message("2", mine), message("3", others), message("4", mine), message("5", ""), message("6", mine), message("7", mine))
+	log.before = func(question string) error {
+		if question == "page" && log.last() < 9 { // live while the replay reads: held
+			g.tell(message("live, held", mine), message("", others))
 		}
+		return nil
 	}
-	g = newGateway(t, func(h *Handler) { h.History = log }, nil)
-	c := g.connect(t, "user?id=user_7_a&since=50")
-	c.want("2", "101", "201", "202", "live, held")
-	g.Deliver(NewFrames(change(304, "live")), []access.Principal{user(7)}, nil)
-	c.want("live")
+	c := g.connect(t, "user?id=user_7_a&since=1")
+	c.hears("2", "4", "6", "7", "cursor 7", "live, held")
+	g.tell(message("live", mine))
+	c.hears("live")
 }
 
-func TestResumeSkipsWhatTheDispatcherBringsLate(t *testing.T) {
+// The dispatcher may be behind what is announced: what it brings late was replayed, and is not told again.
+func TestResumeAheadOfTheDispatcher(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t, func(h *Handler) {
-		h.History = pages{all: [][]event.Event{{logged(1, "mine", ""), logged(2, "mine", ""), logged(3, "mine", "")}}}
-	}, nil)
-	c := g.connect(t, "user?id=user_7_a&since=50")
-	c.want("1", "2", "3")
-	for _, late := range []uint64{2, 3, 104, 105} {
-		e := change(late, fmt.Sprint(late))
-		if late < 100 {
-			e.XID = past
-		}
-		g.Deliver(NewFrames(e), []access.Principal{user(7)}, nil)
+	log := &tape{}
+	g := log.gateway(t, nil)
+	log.announce(changes(5, user(7))...)
+	c := g.connect(t, "user?id=user_7_a&since=2")
+	g.play(3)
+	g.tell(message("6", keysOf(user(7))))
+	c.hears("3", "4", "5", "cursor 5", "6")
+	again := g.connect(t, "user?id=user_7_b&since=6")
+	again.wantCursor(6)
+}
+
+// What a principal may hear of a replay: bodies of what it saw then and sees now, deletes of what it saw before.
+func TestResumeAcrossRights(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		first  []string
+		events []event.Event
+		since  uint64
+		want   []string
+	}{
+		"lost": {[]string{"p:1"}, []event.Event{
+			message("1", `[["p:1"]]`), object("U", "2", `[["p:1"]]`, `[["p:1"]]`), rights(user(7), "", "p:1"),
+			object("U", "4", `[["p:2"]]`, `[["p:1"]]`), settled, object("D", "6", "", `[["p:1"]]`)},
+			1, []string{"delete 2", "delete 4"}},
+		"gained": {nil, []event.Event{
+			message("1", `[["p:1"]]`), object("U", "2", `[["p:1"]]`, `[["p:1"]]`), rights(user(7), "p:1", ""),
+			object("U", "4", `[["p:1"]]`, `[["p:2"]]`), settled, object("U", "6", `[["p:1"]]`, `[["p:1"]]`), message("7", `[["p:1"]]`)},
+			1, []string{"create 4", "update 6", "7"}},
+		"gained and lost": {nil, []event.Event{
+			settled, rights(user(7), "p:1", ""), settled, object("U", "4", `[["p:1"]]`, `[["p:1"]]`), message("5", `[["p:1"]]`),
+			rights(user(7), "", "p:1"), object("U", "7", `[["p:2"]]`, `[["p:1"]]`), settled, object("D", "9", "", `[["p:1"]]`)},
+			1, []string{"delete 4", "delete 7"}},
+		"lost and gained": {[]string{"p:1"}, []event.Event{
+			settled, rights(user(7), "", "p:1"), settled, object("C", "4", `[["p:1"]]`, ``), rights(user(7), "p:1", ""), settled,
+			object("U", "7", `[["p:1"]]`, `[["p:1"]]`)},
+			1, []string{"update 7"}},
+		"the cursor is between a loss and its deletes": {[]string{"p:1"}, []event.Event{
+			rights(user(7), "", "p:1"), object("D", "2", "", `[["p:1"]]`), object("D", "3", "", `[["p:1"]]`), settled, object("D", "5", "", `[["p:1"]]`)},
+			2, []string{"delete 3"}},
+		"the cursor is between a gain and its creates": {nil, []event.Event{
+			rights(user(7), "p:1", ""), object("U", "2", `[["p:1"]]`, `[["p:2"]]`), object("U", "3", `[["p:1"]]`, `[["p:1"]]`), settled,
+			object("U", "5", `[["p:1"]]`, `[["p:1"]]`)},
+			2, []string{"create 3", "update 5"}},
+		"a soft delete": {[]string{"p:1"}, []event.Event{settled, object("G", "2", "", `[["p:1"]]`)},
+			1, []string{"update 2"}},
+		"a soft delete of what is out of sight now": {[]string{"p:1"}, []event.Event{
+			settled, object("G", "2", "", `[["p:1"]]`), rights(user(7), "", "p:1"), settled},
+			1, []string{"delete 2"}},
+		"an alias was set": {[]string{"p:1"}, []event.Event{
+			message("1", `[["service:5"]]`), message("2", `[["service:5"]]`), alias("service:5", `[["p:1"]]`, ""), message("4", `[["service:5"]]`), settled},
+			1, []string{"4"}},
+		"an alias was taken": {[]string{"p:1"}, []event.Event{
+			alias("service:5", `[["p:1"]]`, ""), settled, object("U", "3", `[["service:5"]]`, `[["service:5"]]`),
+			alias("service:5", "", `[["p:1"]]`), object("U", "5", "", `[["service:5"]]`), settled, object("D", "7", "", `[["service:5"]]`)},
+			2, []string{"delete 3", "delete 5"}},
+		"moved to where it is seen now": {[]string{"p:1"}, []event.Event{settled, object("U", "2", `[["p:1"]]`, `[["p:1"]]`), rights(user(7), "p:2", "p:1"),
+			object("U", "4", `[["p:2"]]`, `[["p:1"]]`), settled, object("U", "6", `[["p:2"]]`, `[["p:2"]]`)},
+			1, []string{"delete 2", "create 4", "update 6"}},
+		"it is no superadmin any more": {[]string{"x", "p:1"}, []event.Event{settled, service("2", `[["p:1"]]`, ""), service("3", `[["p:1"]]`, `[["p:1"]]`),
+			decoded(event.Record{Seq: 1, Type: "opentera.protobuf.DatabaseEvent", Op: "G", ObjectType: "service", Former: `[["p:1"]]`,
+				Body: `{"name": "4", "service_projects": [{"id_project": 7}]}`}), rights(user(7), "", "x"), settled},
+			1, []string{"create 2 restricted", "update 3 restricted", "update 4 restricted"}},
+		"it is superadmin now": {[]string{"p:1"}, []event.Event{settled, service("2", `[["p:1"]]`, ""), rights(user(7), "x", ""), settled,
+			service("5", `[["p:1"]]`, `[["p:1"]]`)},
+			1, []string{"create 2 restricted", "update 5"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for _, perPage := range []int{1, 100} {
+				for played := range uint64(len(tc.events) + 1) { // how far the dispatcher is when it comes back
+					log := &tape{first: with(user(7), tc.first...), perPage: perPage}
+					g := log.gateway(t, nil)
+					log.announce(tc.events...)
+					g.play(played)
+					c := g.connect(t, fmt.Sprintf("user?id=user_7_a&since=%d", tc.since))
+					g.tell(message("end", keysOf(user(7))))
+					c.hears(append(tc.want, fmt.Sprintf("cursor %d", len(tc.events)), "end")...)
+				}
+			}
+		})
 	}
-	c.want("104", "105")
+}
+
+// service is one whose body names a project.
+func service(name, present, former string) event.Event {
+	return decoded(event.Record{Seq: 1, Type: "opentera.protobuf.DatabaseEvent", Op: "U", ObjectType: "service", Present: present, Former: former,
+		Body: fmt.Sprintf(`{"name": %q, "service_projects": [{"id_project": 7}]}`, name), Gone: `{}`})
+}
+
+// Rights that are lost while the replay goes on count for what is replayed later.
+func TestResumeWhileRightsAreLost(t *testing.T) {
+	t.Parallel()
+	log := &tape{first: with(user(7), "p:1"), perPage: 1}
+	g := log.gateway(t, nil)
+	g.tell(message("1", ""), message("2", `[["p:1"]]`), object("U", "3", `[["p:1"]]`, `[["p:1"]]`), object("U", "4", `[["p:3"]]`, `[["p:1"]]`))
+	pages := 0
+	log.before = func(question string) error {
+		if question == "page" {
+			if pages++; pages == 2 {
+				g.tell(rights(user(7), "", "p:1"), object("U", "6", `[["p:2"]]`, `[["p:1"]]`), settled)
+			}
+		}
+		return nil
+	}
+	c := g.connect(t, "user?id=user_7_a&since=1")
+	c.hears("2", "delete 3", "delete 4", "cursor 4", "delete 6")
 }
 
 func TestResumeIsToldWhenTheLogIsTrimmed(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t, func(h *Handler) { h.History = pages{err: &TrimmedError{Oldest: 42}} }, nil)
-	c := g.connect(t, "user?id=user_7_a&since=5")
-	f := c.next()
-	var incomplete terasocket.ReplayIncomplete
-	if err := f.event.GetEvents()[0].UnmarshalTo(&incomplete); err != nil || incomplete.GetOldestSeq() != 42 || f.event.GetHeader().GetSeq() != 5 {
-		t.Errorf("first comes %v (%v), header %v", f.event.GetEvents(), err, f.event.GetHeader())
+	log := &tape{}
+	g := log.gateway(t, nil)
+	g.tell(changes(900, user(7))...)
+	log.trim(500)
+	for _, since := range []uint64{499, 901, 1<<64 - 1} {
+		c := g.connect(t, fmt.Sprintf("user?id=user_7_%d&since=%d", since, since))
+		r := c.next()
+		if r.heard() != "incomplete 501" || r.event.GetHeader().GetSeq() != since {
+			t.Errorf("since %d: %s at %d", since, r.heard(), r.event.GetHeader().GetSeq())
+		}
+		c.wantCursor(900)
 	}
-	g.Deliver(NewFrames(change(43, "live")), []access.Principal{user(7)}, nil)
-	c.want("live")
+	c := g.connect(t, "user?id=user_7_a&since=500")
+	c.hears("501")
+
+	// trimmed while it is away with half of it told
+	log = &tape{perPage: 100}
+	g = log.gateway(t, nil)
+	g.tell(changes(900, user(7))...)
+	log.before = func(question string) error {
+		if pages, _ := log.counts(); question == "page" && pages == 1 {
+			log.trim(150)
+		}
+		return nil
+	}
+	c = g.connect(t, "user?id=user_7_a&since=1")
+	for seq := range 100 {
+		c.hears(fmt.Sprint(seq + 2))
+	}
+	c.hears("incomplete 151", "cursor 900")
+	g.tell(message("live", keysOf(user(7))))
+	c.hears("live")
 }
 
 func TestResumeThatFailsClosesWith1011(t *testing.T) {
 	t.Parallel()
-	for name, change := range map[string]func(*Handler){
-		"log": func(h *Handler) { h.History = pages{err: errors.New("down")} },
-		"audience": func(h *Handler) {
-			h.History, h.Audience = pages{all: [][]event.Event{{logged(1, "mine", "")}}}, everyone{errors.New("down")}
-		},
-		"encoding": func(h *Handler) {
-			broken := logged(1, "mine", "")
-			broken.Message = (*opentera.DatabaseEvent)(nil)
-			h.History = pages{all: [][]event.Event{{broken}}}
-		},
+	broken := event.Event{Seq: 2, Present: keysOf(user(7))}
+	for name, tc := range map[string]struct {
+		events   []event.Event
+		question string
+		err      error
+		wait     time.Duration
+	}{
+		"rights":            {changes(3, user(7)), "rights", errors.New("down"), time.Millisecond},
+		"page":              {changes(3, user(7)), "page", errors.New("down"), time.Millisecond},
+		"page, for ever":    {changes(3, user(7)), "page", fmt.Errorf("read: %w", ErrUnusable), time.Hour},
+		"another past":      {changes(3, user(7)), "page", ErrBroken, time.Hour},
+		"rights, for ever":  {changes(3, user(7)), "rights", fmt.Errorf("read: %w", ErrUnusable), time.Hour},
+		"cannot be encoded": {[]event.Event{*change(1, "1"), broken}, "", nil, time.Hour},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			g := newGateway(t, func(h *Handler) { change(h); h.Limits.OutageWait = time.Millisecond }, nil)
-			g.connect(t, "user?id=user_7_a&since=5").wantClose(CloseInternal)
+			log := &tape{events: tc.events, before: func(question string) error {
+				if question == tc.question {
+					return tc.err
+				}
+				return nil
+			}}
+			g := log.gateway(t, func(h *Handler) { h.Limits.OutageWait = tc.wait })
+			g.play(100)
+			g.connect(t, "user?id=user_7_a&since=1").wantClose(CloseInternal)
 		})
 	}
+}
+
+// The dispatcher is behind, and stays there: nobody waits for it for ever.
+func TestResumeThatTheDispatcherDoesNotReach(t *testing.T) {
+	t.Parallel()
+	log := &tape{events: changes(3, user(7))}
+	g := log.gateway(t, func(h *Handler) { h.Limits.OutageWait = time.Millisecond })
+	g.connect(t, "user?id=user_7_a&since=1").wantClose(CloseInternal)
 }
 
 // An outage of the database closes no socket that resumes: it is asked again.
 func TestResumeOutlastsAnOutage(t *testing.T) {
 	t.Parallel()
-	log := &outage{pages: pages{all: [][]event.Event{{logged(6, "mine", "")}}}}
-	log.failures.Store(3)
-	g := newGateway(t, func(h *Handler) { h.History = log }, nil)
-	g.connect(t, "user?id=user_7_a&since=5").want("6")
-	if n := log.failures.Load(); n >= 0 {
+	var failures atomic.Int32
+	failures.Store(3)
+	log := &tape{events: changes(6, user(7)), before: func(question string) error {
+		if question != "standing" && failures.Add(-1) >= 0 {
+			return errors.New("down")
+		}
+		return nil
+	}}
+	g := log.gateway(t, nil)
+	g.play(6)
+	g.connect(t, "user?id=user_7_a&since=5").hears("6", "cursor 6")
+	if n := failures.Load(); n >= 0 {
 		t.Errorf("%d failures left", n+1)
 	}
 }
 
-// outage is a log that fails for a while.
-type outage struct {
-	pages
-	failures atomic.Int32
-}
-
-func (o *outage) After(ctx context.Context, places []Place, behind uint64) (Page, error) {
-	if o.failures.Add(-1) >= 0 {
-		return Page{}, errors.New("down")
-	}
-	return o.pages.After(ctx, places, behind)
-}
-
 func TestResumeWithoutALogIsRefused(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t, func(h *Handler) { h.History = nil }, nil)
+	g := newGateway(t, func(h *Handler) { h.Replays = nil }, nil)
 	_, answer, err := websocket.DefaultDialer.Dial(g.base+"/wss/user?id=user_7_a&since=5", nil)
 	if err == nil || answer == nil || answer.StatusCode != 400 {
 		t.Errorf("%v %v, want 400", err, answer)
@@ -187,92 +248,70 @@ func TestResumeWithoutALogIsRefused(t *testing.T) {
 	g.connect(t, "user?id=user_7_a&since=0") // the token is still good
 }
 
-// A client that leaves in the middle, or never reads, ends its replay: nothing is left of it (goleak), and others go on.
+// A client that leaves in the middle, never reads, or waits for the dispatcher, ends its replay: nothing is left of it
+// (goleak), and others go on.
 func TestResumeOfAClientThatLeaves(t *testing.T) {
 	t.Parallel()
-	var big []event.Event
+	log := &tape{}
 	for i := range 90 {
-		e := logged(uint64(i+1), "mine", "")
-		e.Message.(*opentera.DatabaseEvent).ObjectValue = fmt.Sprintf(`{"v": "%0100000d"}`, i)
-		big = append(big, e)
+		log.announce(message(fmt.Sprintf(`{"v": "%0100000d"}`, i), keysOf(user(7))))
 	}
-	g := newGateway(t, func(h *Handler) { h.History = pages{all: [][]event.Event{big}} }, nil)
+	g := log.gateway(t, nil)
 	for i := range 5 {
+		if i == 4 {
+			g.play(90)
+			log.announce(message("not dispatched", ""))
+		}
 		c := g.connect(t, fmt.Sprintf("user?id=user_7_%d&since=5", i)) // reads nothing
 		time.AfterFunc(100*time.Millisecond, func() { _ = c.Close() })
 	}
-	deadline := time.Now().Add(10 * time.Second)
-	for g.Len() > 0 && time.Now().Before(deadline) {
-		time.Sleep(10 * time.Millisecond)
-	}
-	if g.Len() > 0 {
-		t.Errorf("%d sockets are left", g.Len())
-	}
+	eventually(t, "all are gone", func() bool { return g.Hub.Len() == 0 })
 }
 
 // rosterFunc gives the presence of others.
-type rosterFunc func(viewer access.Principal) ([]event.Event, func(uint64) bool, error)
+type rosterFunc func(viewer access.Principal) ([]event.Event, error)
 
-func (f rosterFunc) Presence(_ context.Context, viewer access.Identity) ([]event.Event, func(uint64) bool, error) {
+func (f rosterFunc) Presence(_ context.Context, viewer access.Identity) ([]event.Event, error) {
 	return f(viewer.Principal)
 }
 
-func arrival(seq, xid uint64, name string) event.Event {
-	return event.Event{Seq: seq, XID: xid, At: time.Now(), To: "mine", Message: &opentera.UserEvent{UserUuid: name, Type: opentera.UserEvent_USER_CONNECTED}}
+func arrivalOf(name string) event.Event {
+	e := event.New(1, time.Now(), "", &opentera.UserEvent{UserUuid: name, Type: opentera.UserEvent_USER_CONNECTED})
+	e.Present = keysOf(user(7), device(3))
+	return e
 }
 
-// wantPresence reads events about these users, and nothing else between them.
-func (c *client) wantPresence(names ...string) {
-	c.t.Helper()
-	for _, name := range names {
-		var e opentera.UserEvent
-		if err := c.next().event.GetEvents()[0].UnmarshalTo(&e); err != nil || e.GetUserUuid() != name {
-			c.t.Fatalf("got %q (%v), want %q", e.GetUserUuid(), err, name)
-		}
-	}
-}
-
-func TestSnapshotComesFirstAndOnce(t *testing.T) {
+// The presence of everyone comes before all that is live, at the seq where live events begin.
+func TestSnapshotComesFirst(t *testing.T) {
 	t.Parallel()
-	var g *gateway
-	live := func(e event.Event) { g.Deliver(NewFrames(&e), []access.Principal{user(7), device(3)}, nil) }
-	g = newGateway(t, func(h *Handler) {
-		h.Roster = rosterFunc(func(viewer access.Principal) ([]event.Event, func(uint64) bool, error) {
+	log := &tape{}
+	var g *taped
+	g = log.gateway(t, func(h *Handler) {
+		h.Roster = rosterFunc(func(viewer access.Principal) ([]event.Event, error) {
 			if viewer != user(7) {
 				t.Errorf("asked for %v", viewer)
 			}
-			live(arrival(8, 80, "held, in the snapshot"))
-			live(arrival(11, 110, "held, after the snapshot"))
-			return []event.Event{arrival(9, 0, "a"), arrival(9, 0, "b")}, func(xid uint64) bool { return xid < 100 }, nil
+			g.tell(arrivalOf("c"))
+			return []event.Event{arrivalOf("a"), arrivalOf("b")}, nil
 		})
-	}, nil)
+	})
+	g.tell(changes(3, user(7))...)
 	plain := g.connect(t, "device?id=device_3_a")
 	c := g.connect(t, "user?id=user_7_a&snapshot=1")
-	c.wantPresence("a", "b", "held, after the snapshot")
-	live(arrival(12, 120, "live"))
-	c.wantPresence("live")
-	plain.wantPresence("held, in the snapshot", "held, after the snapshot", "live")
-}
-
-func TestSnapshotSkipsWhatTheDispatcherBringsLate(t *testing.T) {
-	t.Parallel()
-	g := newGateway(t, func(h *Handler) {
-		h.Roster = rosterFunc(func(access.Principal) ([]event.Event, func(uint64) bool, error) {
-			return []event.Event{arrival(9, 0, "a")}, func(xid uint64) bool { return xid < 100 }, nil
-		})
-	}, nil)
-	c := g.connect(t, "user?id=user_7_a&snapshot=1")
-	c.wantPresence("a")
-	for _, e := range []event.Event{arrival(8, 80, "late"), arrival(11, 110, "new"), arrival(12, 90, "newer")} {
-		g.Deliver(NewFrames(&e), []access.Principal{user(7)}, nil)
-	}
-	c.wantPresence("new", "newer")
+	c.hears("presence of a at 3", "presence of b at 3", "presence of c at 4")
+	c = g.connect(t, "user?id=user_7_b&snapshot=1&since=2")
+	c.hears("3", "presence of c at 4", "cursor 4", "presence of a at 4", "presence of b at 4", "presence of c at 5")
+	c = g.connect(t, "user?id=user_7_c&snapshot=1&since=0")
+	c.hears("cursor 5", "presence of a at 5", "presence of b at 5", "presence of c at 6")
+	g.tell(arrivalOf("live"))
+	c.hears("presence of live at 7")
+	plain.hears("presence of c at 4", "presence of c at 5", "presence of c at 6", "presence of live at 7")
 }
 
 func TestSnapshotThatFailsClosesWith1011(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t, func(h *Handler) {
-		h.Roster = rosterFunc(func(access.Principal) ([]event.Event, func(uint64) bool, error) { return nil, nil, errors.New("down") })
+		h.Roster = rosterFunc(func(access.Principal) ([]event.Event, error) { return nil, errors.New("down") })
 	}, nil)
 	g.connect(t, "user?id=user_7_a&snapshot=1").wantClose(CloseInternal)
 }

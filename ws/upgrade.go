@@ -62,7 +62,7 @@ func newUpgrader(buffers websocket.BufferPool) *websocket.Upgrader {
 }
 
 // hijacker takes the connection out of net/http and finds the Outbox under it. If there is none, because the server
-// does not listen through Listener, it puts one on top: that works as well, but under TLS every write then wakes a
+// does not listen through SocketListener, it puts one on top: that works as well, but under TLS every write then wakes a
 // goroutine.
 type hijacker struct {
 	http.ResponseWriter

@@ -32,7 +32,9 @@ func BenchmarkCommitToFrame(b *testing.B) {
 		b.Fatal(err)
 	}
 	stopped := make(chan error, 1)
-	go func() { stopped <- g.run(ctx) }()
+	ready := make(chan struct{})
+	go func() { stopped <- g.run(ctx, func() { close(ready) }) }()
+	<-ready
 	b.Cleanup(func() {
 		cancel()
 		if err := <-stopped; err != nil {

@@ -27,7 +27,7 @@ func TestEveryPartOfARequestHasADeadline(t *testing.T) {
 	server.ReadTimeout = 200 * time.Millisecond
 	running := httptest.NewUnstartedServer(nil)
 	_ = running.Listener.Close()
-	running.Listener, running.Config = &ws.Listener{Listener: listener}, server
+	running.Listener, running.Config = &ws.SocketListener{Listener: listener}, server
 	running.Start()
 	t.Cleanup(running.Close)
 	c, err := net.Dial("tcp", listener.Addr().String())

@@ -44,11 +44,11 @@ type chaosClient struct {
 
 // visit is one connection of a client.
 type visit struct {
-	gateway      *process
-	since        uint64
-	opened, live time.Time // live: from then on, nothing came from a replay; zero: not known
-	frames       []frameHeard
-	end          string
+	gateway *process
+	since   uint64
+	opened  time.Time
+	frames  []frameHeard
+	end     string
 }
 
 type frameHeard struct {
@@ -73,7 +73,7 @@ func (c *chaosClient) story() string {
 }
 
 // pingLimit is when a client gives up on a gateway that does not ping it: it does every 10 s.
-const pingLimit = 40 * time.Second
+const pingLimit = 2 * time.Minute
 
 // run stays connected until ctx ends.
 func (c *chaosClient) run(ctx context.Context, tokens *pgxpool.Pool, gateways *chaosCluster) {
@@ -155,6 +155,10 @@ func (c *chaosClient) connect(ctx context.Context, tokens *pgxpool.Pool, gateway
 		}
 		return nil, nil, err
 	}
+	if p.isGone() { // and this may be another gateway, on the same port
+		_ = conn.Close()
+		return nil, nil, errNoGateway
+	}
 	c.setConn(conn)
 	return p, conn, nil
 }
@@ -181,7 +185,7 @@ func (c *chaosClient) read(conn *websocket.Conn, last uint64) uint64 {
 			v.end = "a frame that cannot be read: " + err.Error()
 			return last
 		}
-		c.mu.Lock() // others ask for live, set below
+		c.mu.Lock() // story reads it
 		v.frames = append(v.frames, frameHeard{seq, what, time.Now()})
 		c.mu.Unlock()
 		last = seq

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -67,26 +68,21 @@ func (x *injector) faults() []fault {
 		{"network cut", func(rng *rand.Rand) func(context.Context) error {
 			proxy, d := x.proxies[slot(rng)], upTo(rng, 3*time.Second)
 			return func(ctx context.Context) error {
-				proxy.Cut()
-				sleepFor(ctx, d)
-				proxy.Restore()
+				proxy.disturb(ctx, proxy.Cut, d)
 				return nil
 			}
 		}},
 		{"half-open", func(rng *rand.Rand) func(context.Context) error {
 			proxy, d := x.proxies[slot(rng)], upTo(rng, 5*time.Second)
 			return func(ctx context.Context) error {
-				proxy.HalfOpen()
-				sleepFor(ctx, d)
-				proxy.Restore()
+				proxy.disturb(ctx, proxy.HalfOpen, d)
 				return nil
 			}
 		}},
 		{"stall of 2 s", func(rng *rand.Rand) func(context.Context) error {
 			proxy := x.proxies[slot(rng)]
 			return func(ctx context.Context) error {
-				proxy.Stall(2 * time.Second)
-				sleepFor(ctx, 2*time.Second)
+				proxy.disturb(ctx, proxy.Stall, 2*time.Second)
 				return nil
 			}
 		}},
@@ -123,7 +119,7 @@ func (x *injector) faults() []fault {
 			return func(ctx context.Context) error { x.crowd(ctx, d); return nil }
 		}},
 		{"tables locked", func(rng *rand.Rand) func(context.Context) error {
-			table, d := []string{"events", "online", "connect_tokens"}[rng.IntN(3)], upTo(rng, time.Second)
+			table, d := []string{"events", "changes", "announcements", "online", "connect_tokens"}[rng.IntN(5)], upTo(rng, time.Second)
 			return func(ctx context.Context) error {
 				return x.asOwner(ctx, func(tx pgx.Tx) error {
 					// in the queue for it, it holds up everybody behind it, too
@@ -306,7 +302,7 @@ func (x *injector) terminator(where string, rng *rand.Rand) func(context.Context
 func (x *injector) restart(ctx context.Context, isImmediate bool) error {
 	x.postgres.Lock()
 	defer x.postgres.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
 	if isImmediate {
 		if _, err := dbtest.Crash(x.server); err != nil {
@@ -324,13 +320,9 @@ func (x *injector) replace(ctx context.Context, slot int, stop func(*process) er
 	if p == nil {
 		return nil
 	}
-	err := stop(p)
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
-	if startErr := x.gateways.startUntil(ctx, slot); startErr != nil {
-		return startErr
-	}
-	return err
+	return errors.Join(stop(p), x.gateways.restart(ctx, slot))
 }
 
 // crowd takes every connection that the server has left.

@@ -30,22 +30,21 @@ func (x *chaos) pooler(databaseURL string) string {
 	return pooler.URL
 }
 
-// smallDisk puts the event log on a file system of its own, and adds the fault that it is full. Where no file system can be
+// smallDisk puts what is captured and the event log on a file system of its own, and adds the fault that it is full. Where no file system can be
 // mounted there is no such fault.
 func (x *chaos) smallDisk() {
 	dir, err := mountTmpfs(x, filepath.Join(x.server.Dir(), "data"), "1g")
 	if err != nil {
-		x.Logf("the disk of the event log is never full: %v", err)
+		x.Logf("the disk of the log is never full: %v", err)
 		return
 	}
 	// each in a transaction of its own, as CREATE TABLESPACE has to be
-	for _, sql := range []string{fmt.Sprintf("CREATE TABLESPACE small LOCATION '%s'", dir), "ALTER TABLE terasocket.events SET TABLESPACE small",
-		"ALTER TABLE terasocket.capture_errors ADD COLUMN xid xid8 DEFAULT pg_current_xact_id()"} { // which the proof asks for
+	for _, sql := range []string{fmt.Sprintf("CREATE TABLESPACE small LOCATION '%s'", dir), "ALTER TABLE terasocket.events SET TABLESPACE small", "ALTER TABLE terasocket.changes SET TABLESPACE small"} {
 		if _, err := x.pool.Exec(x.Context(), sql); err != nil {
 			x.Fatal(err)
 		}
 	}
-	x.faults = append(x.faults, fault{"disk of the event log full", func(rng *rand.Rand) func(context.Context) error {
+	x.faults = append(x.faults, fault{"disk of the log full", func(rng *rand.Rand) func(context.Context) error {
 		d := 100*time.Millisecond + time.Duration(rng.Int64N(int64(1500*time.Millisecond)))
 		return func(ctx context.Context) error {
 			x.postgres.Lock() // what was not written cannot be recovered on a full disk

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"net"
 	"sync"
 	"time"
@@ -11,6 +12,7 @@ type tcpProxy struct {
 	listener net.Listener
 	target   string
 	running  sync.WaitGroup
+	alone    sync.Mutex // of disturb
 
 	mu    sync.Mutex
 	state string // "", cut, half-open, stalled
@@ -104,12 +106,16 @@ func (p *tcpProxy) pump(pair *proxyPair, to, from net.Conn) {
 
 func (p *tcpProxy) Cut()      { p.set("cut") }
 func (p *tcpProxy) HalfOpen() { p.set("half-open") }
+func (p *tcpProxy) Stall()    { p.set("stalled") } // holds everything up
 func (p *tcpProxy) Restore()  { p.set("") }
 
-// Stall holds everything up for so long.
-func (p *tcpProxy) Stall(d time.Duration) {
-	p.set("stalled")
-	time.AfterFunc(d, p.Restore)
+// disturb does this for so long. Faults of one proxy come one after the other: none restores it under another.
+func (p *tcpProxy) disturb(ctx context.Context, fault func(), d time.Duration) {
+	p.alone.Lock()
+	defer p.alone.Unlock()
+	fault()
+	sleepFor(ctx, d)
+	p.Restore()
 }
 
 func (p *tcpProxy) set(state string) {

@@ -288,7 +288,7 @@ func (w *writer) move(ctx context.Context) {
 	})
 }
 
-// remove adds an asset, changes it, and deletes it softly, which is an update, or for good.
+// remove adds an asset, changes it, and deletes it: softly, softly with another change, or for good.
 func (w *writer) remove(ctx context.Context) {
 	var id int64
 	w.transaction(ctx, "small transactions", func(ctx context.Context, tx pgx.Tx) (err error) {
@@ -297,18 +297,17 @@ func (w *writer) remove(ctx context.Context) {
 	})
 	w.transaction(ctx, "small transactions", func(ctx context.Context, tx pgx.Tx) error { return w.change(ctx, tx, 0, "asset", int(id)) })
 	w.transaction(ctx, "assets deleted", func(ctx context.Context, tx pgx.Tx) error {
-		op, mark, sql := "U", w.mark(0), "UPDATE t_assets SET deleted_at = now(), asset_name = $2 WHERE id_asset = $1 RETURNING id_session"
-		if w.rng.IntN(2) == 0 {
-			op, mark, sql = "D", "", "DELETE FROM t_assets WHERE id_asset = $1 AND $2 = '' RETURNING id_session"
-		}
+		op := []string{"S", "D", "D"}
+		how := w.rng.IntN(3)
+		sql := []string{"UPDATE t_assets SET deleted_at = now()", "UPDATE t_assets SET deleted_at = now(), asset_name = 'deleted'", "DELETE FROM t_assets"}[how]
 		var session int
-		if err := tx.QueryRow(ctx, sql, id, mark).Scan(&session); errors.Is(err, pgx.ErrNoRows) {
+		if err := tx.QueryRow(ctx, sql+" WHERE id_asset = $1 RETURNING id_session", id).Scan(&session); errors.Is(err, pgx.ErrNoRows) {
 			return nil // it was never added
 		} else if err != nil {
 			return err
 		}
-		_, err := tx.Exec(ctx, `INSERT INTO chaos.changes (mark, writer, n, op, object_type, object_id, was_in, is_in) VALUES ($1, $2, $3, $4, 'asset', $5, $6, $6)`,
-			mark, w.number, w.n, op, id, session)
+		_, err := tx.Exec(ctx, `INSERT INTO chaos.changes (mark, writer, n, op, object_type, object_id, is_in) VALUES ('', $1, $2, $3, 'asset', $4, $5)`,
+			w.number, w.n, op[how], id, session)
 		return err
 	})
 }

@@ -38,11 +38,11 @@ func migrated() dbtest.Template {
 func TestServeRefusesWithOneClearSentence(t *testing.T) {
 	t.Parallel()
 	behind := dbtest.New(t, migrated())
-	if _, err := dbtest.Conn(t, behind).Exec(t.Context(), "UPDATE terasocket.schema_migrations SET version = 1"); err != nil {
+	if _, err := dbtest.Conn(t, behind).Exec(t.Context(), "UPDATE terasocket.functions SET compatibility = 0"); err != nil {
 		t.Fatal(err)
 	}
 	ahead := dbtest.New(t, migrated())
-	if _, err := dbtest.Conn(t, ahead).Exec(t.Context(), "UPDATE terasocket.schema_migrations SET version = 999"); err != nil {
+	if _, err := dbtest.Conn(t, ahead).Exec(t.Context(), "UPDATE terasocket.functions SET compatibility = 999"); err != nil {
 		t.Fatal(err)
 	}
 	dirty := dbtest.New(t, migrated())
@@ -200,35 +200,6 @@ func TestSettingsComeFromFlagsThenEnvironmentThenFiles(t *testing.T) {
 	got := command(t.Context(), map[string]string{"DATABASE_URL_FILE": "/nonexistent"}, "migrate", "version")
 	if got.code != 2 || !strings.Contains(got.stderr, "DATABASE_URL_FILE") {
 		t.Errorf("a missing file: %+v", got)
-	}
-}
-
-func TestMigrateCommands(t *testing.T) {
-	t.Parallel()
-	env := map[string]string{"DATABASE_URL": dbtest.New(t, dbtest.OpenTera("bare"))}
-	left := fmt.Sprint(migrations.Latest() - 1) // after the first "down"
-	for _, step := range []struct {
-		args []string
-		code int
-		want string
-	}{
-		{[]string{"migrate", "version"}, 0, "0 (this binary needs "},
-		{[]string{"migrate", "status"}, 0, "0001  missing   event_log\n"},
-		{[]string{"migrate", "up"}, 0, "applied, the database is at version "},
-		{[]string{"migrate", "up"}, 0, "0 applied"},
-		{[]string{"migrate", "status", "--json"}, 0, `{"version":1,"name":"event_log","applied":true}`},
-		{[]string{"migrate", "down", "1"}, 0, "1 taken back"},
-		{[]string{"migrate", "down", "0"}, 1, "must be 1 or more"},
-		{[]string{"migrate", "force", "99"}, 1, "there is no version 99"},
-		{[]string{"migrate", "force", "1"}, 0, "said to be at version 1"},
-		{[]string{"migrate", "force", left}, 0, "said to be at version " + left},
-		{[]string{"migrate", "down", "99", "--json"}, 0, `{"taken_back":` + left + `,"version":0}`},
-		{[]string{"migrate", "down", "1"}, 0, "0 taken back"},
-	} {
-		got := command(t.Context(), env, step.args...)
-		if got.code != step.code || !strings.Contains(got.stdout+got.stderr, step.want) {
-			t.Errorf("%q: %+v, want %d and %q", step.args, got, step.code, step.want)
-		}
 	}
 }
 

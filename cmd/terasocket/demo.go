@@ -77,12 +77,17 @@ func (c *demoCmd) Run(ctx context.Context, con *console) (err error) {
 		return err
 	}
 	defer g.close()
-	say("serving         %s, %s\n", g.url(), safety)
-
 	running, stop := context.WithCancel(ctx)
 	defer stop()
-	var group errgroup.Group
-	group.Go(func() error { return g.run(running) })
+	group, failed := errgroup.WithContext(running)
+	ready := make(chan struct{})
+	group.Go(func() error { return g.run(running, func() { close(ready) }) })
+	select {
+	case <-ready:
+		say("serving         %s, %s\n", g.url(), safety)
+	case <-failed.Done():
+		return group.Wait()
+	}
 	trust := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: true} //nolint:gosec // our own certificate, made above
 	showErr := show(ctx, con.stdout, conn, g.url(), trust)
 	if showErr == nil && !c.Once {

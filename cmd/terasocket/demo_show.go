@@ -12,6 +12,7 @@ import (
 	"github.com/gorilla/websocket"
 	"github.com/jackc/pgx/v5"
 
+	"terasocket/proto/event"
 	"terasocket/proto/opentera"
 )
 
@@ -121,8 +122,8 @@ func (l *listening) listen(socket *websocket.Conn) {
 		}
 		now := time.Now()
 		what := "?"
-		if e, err := parseFrame(frame); err == nil {
-			d, ok := e.message.(*opentera.DatabaseEvent)
+		if e, err := event.ParseFrame(frame); err == nil {
+			d, ok := e.Message.(*opentera.DatabaseEvent)
 			if !ok {
 				continue // who comes online is not part of the scenes
 			}

@@ -54,23 +54,21 @@ func TestDemo(t *testing.T) {
 			break
 		}
 	}
+	kinds := map[string]int{}
+	for _, arguments := range curls {
+		kinds[curl(t, arguments)]++
+	}
+	_ = demo.Process.Signal(syscall.SIGINT)
+	if err := demo.Wait(); err != nil {
+		t.Errorf("%v: %s", err, &problems)
+	}
 	for _, want := range []string{"DB_UPDATE participant", "DB_CREATE session", "DB_DELETE participant", "DB_UPDATE server_settings", " ms", " -\n"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the demo does not show %q:\n%s%s", want, &out, &problems)
 		}
 	}
-	kinds := map[string]int{}
-	for _, arguments := range curls {
-		kinds[curl(t, arguments)]++
-	}
 	if kinds["user"] != 1 || kinds["participant"] != 2 || kinds["device"] != 1 {
 		t.Errorf("logins of %v:\n%s%s", kinds, &out, &problems)
-	}
-	if err := demo.Process.Signal(syscall.SIGINT); err != nil {
-		t.Fatal(err)
-	}
-	if err := demo.Wait(); err != nil {
-		t.Errorf("%v: %s", err, &problems)
 	}
 }
 

@@ -29,6 +29,7 @@ import (
 	"terasocket/db/dbtest"
 	"terasocket/db/opentera"
 	"terasocket/migrations"
+	"terasocket/proto/event"
 	pb "terasocket/proto/opentera"
 )
 
@@ -150,11 +151,7 @@ func TestInAndOut(t *testing.T) {
 			t.Errorf("%s closed with %d, want 4000", c.kind, code)
 		}
 		// the gateway tells the database just after it: until then, who logs in again is online
-		for end := time.Now().Add(20 * time.Second); secret("SELECT count(*)::text FROM terasocket.connections") != "0"; time.Sleep(10 * time.Millisecond) {
-			if time.Now().After(end) {
-				t.Fatalf("%s is online for ever", c.kind)
-			}
-		}
+		eventually(t, "offline", func() bool { return count(t, conn, "SELECT count(*) FROM terasocket.connections") == 0 })
 		want := 401
 		if c.tokenKey == "" {
 			want = 200
@@ -371,11 +368,11 @@ func TestConcurrentLoginsAndHandshakes(t *testing.T) {
 				if err != nil {
 					break
 				}
-				e, err := parseFrame(frame)
+				e, err := event.ParseFrame(frame)
 				if err != nil {
 					t.Fatal(err)
 				}
-				if archive, ok := e.message.(*pb.ArchiveEvent); ok {
+				if archive, ok := e.Message.(*pb.ArchiveEvent); ok {
 					heard++
 					if archive.GetOwnerUuid() != g.uuid {
 						t.Errorf("%s heard what is for %s", g.uuid, archive.GetOwnerUuid())

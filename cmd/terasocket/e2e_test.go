@@ -8,12 +8,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -26,6 +26,7 @@ import (
 	"terasocket/api"
 	"terasocket/db/dbtest"
 	"terasocket/db/opentera"
+	"terasocket/proto/event"
 	pb "terasocket/proto/opentera"
 )
 
@@ -116,7 +117,7 @@ var insecure = &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS1
 // socket is a client of the gateway.
 type socket struct {
 	t    *testing.T
-	conn *websocket.Conn
+	conn clientConn
 }
 
 func dial(t *testing.T, url string) *socket {
@@ -153,7 +154,7 @@ func (s *served) login(username, query string) *socket {
 // https is the address of the REST endpoints.
 func (s *served) https() string { return strings.Replace(s.url, "ws", "http", 1) }
 
-// frame reads the next frame that is not about presence: who comes and goes is heard all the time.
+// frame reads the next frame that is neither about presence (who comes and goes is heard all the time) nor a Cursor.
 func (s *socket) frame() (kind int, data []byte) {
 	s.t.Helper()
 	for {
@@ -162,7 +163,7 @@ func (s *socket) frame() (kind int, data []byte) {
 		if err != nil {
 			s.t.Fatalf("read: %v", err)
 		}
-		if !isPresence(data) {
+		if !isPresence(data) && !bytes.Contains(data, []byte("terasocket.v1.Cursor")) {
 			return kind, data
 		}
 	}
@@ -179,25 +180,25 @@ func isPresence(data []byte) bool {
 }
 
 // event reads a protobuf frame with a DatabaseEvent.
-func (s *socket) event() (received, *pb.DatabaseEvent) {
+func (s *socket) event() (event.Received, *pb.DatabaseEvent) {
 	s.t.Helper()
 	kind, data := s.frame()
 	if kind != websocket.BinaryMessage {
 		s.t.Fatalf("a frame of kind %d, want binary", kind)
 	}
-	e, err := parseFrame(data)
+	e, err := event.ParseFrame(data)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	d, ok := e.message.(*pb.DatabaseEvent)
+	d, ok := e.Message.(*pb.DatabaseEvent)
 	if !ok {
-		s.t.Fatalf("a %T", e.message)
+		s.t.Fatalf("a %T", e.Message)
 	}
 	return e, d
 }
 
 // mustHear reads the next event and compares type, object type and a part of its value.
-func (s *socket) mustHear(kind pb.DatabaseEvent_EventType, objectType, part string) received {
+func (s *socket) mustHear(kind pb.DatabaseEvent_EventType, objectType, part string) event.Received {
 	s.t.Helper()
 	e, d := s.event()
 	if d.GetType() != kind || d.GetObjectType() != objectType || !strings.Contains(d.GetObjectValue(), part) {
@@ -278,10 +279,10 @@ func TestFromPsqlToAFrameOnATLSSocket(t *testing.T) {
 	psql(t, url, `UPDATE t_participants SET id_project = 4, id_participant_group = NULL WHERE id_participant = 2`)
 	paul.mustHear(pb.DatabaseEvent_DB_DELETE, "participant", `"id_participant": 2`)
 	if e := jsonEvent(patricia).Message.Events[0]; e["objectType"] == "participant" {
-		if e["type"] != "DB_UPDATE" {
+		if e["type"] != "DB_CREATE" {
 			t.Errorf("patricia heard %v of the participant that came to her", e)
 		}
-	} else if e := jsonEvent(patricia).Message.Events[0]; e["objectType"] != "participant" || e["type"] != "DB_UPDATE" { // herself came first
+	} else if e := jsonEvent(patricia).Message.Events[0]; e["objectType"] != "participant" || e["type"] != "DB_CREATE" { // herself came first
 		t.Errorf("patricia heard %v of the participant that came to her", e)
 	}
 
@@ -509,10 +510,7 @@ func TestTheCertificateIsReadAgain(t *testing.T) {
 	if err := selfSigned(gateway.cert, gateway.key); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(certificateCheck + 50*time.Millisecond)
-	if serial() == first {
-		t.Error("the new certificate is not in use")
-	}
+	eventually(t, "the new certificate is in use", func() bool { return serial() != first })
 	if conn, err := tls.Dial("tcp", strings.TrimPrefix(gateway.url, "wss://"), &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10}); err == nil {
 		_ = conn.Close()
 		t.Error("TLS 1.1 was taken")
@@ -530,37 +528,48 @@ func TestTail(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			done := make(chan result, 1)
+			out, stdout := io.Pipe()
+			var stderr strings.Builder
+			code := make(chan int, 1)
 			go func() {
-				done <- command(ctx, nil, append([]string{"tail", "--json", "--ca", gateway.cert, gateway.url}, args...)...)
+				code <- run(ctx, append([]string{"tail", "--json", "--ca", gateway.cert, gateway.url}, args...), func(string) string { return "" }, stdout, &stderr)
+				_ = stdout.Close()
 			}()
-			// change things until tail has printed some of it: it cannot say when it is connected
-			before := delivered(t, gateway)
-			deadline := time.Now().Add(20 * time.Second)
-			for i := 0; time.Now().Before(deadline); i++ {
-				psql(t, url, fmt.Sprintf("UPDATE t_participants SET participant_name = 'tail %d' WHERE id_participant IN (1, 61)", i))
-				if delivered(t, gateway) > before+2 { // one may be its own USER_CONNECTED
-					break
+			lines := make(chan string)
+			go func() {
+				defer close(lines)
+				for scanner := bufio.NewScanner(out); scanner.Scan(); {
+					lines <- scanner.Text()
 				}
-			}
-			time.Sleep(200 * time.Millisecond)
-			cancel()
-			got := <-done
+			}()
+			// change things until tail has printed one: it cannot say when it is connected
 			line := ""
-			for _, line = range strings.Split(got.stdout, "\n") {
-				if !isPresence([]byte(line)) {
-					break
+			for i := 0; line == ""; i++ {
+				psql(t, url, fmt.Sprintf("UPDATE t_participants SET participant_name = 'tail %d' WHERE id_participant IN (1, 61)", i))
+				select {
+				case text, isOpen := <-lines:
+					if !isOpen {
+						t.Fatalf("tail ended: %d %s", <-code, &stderr)
+					}
+					if !isPresence([]byte(text)) {
+						line = text
+					}
+				case <-time.After(100 * time.Millisecond):
 				}
 			}
+			cancel()
 			var e struct {
 				Seq   uint64
 				Event map[string]any
 			}
 			if err := json.Unmarshal([]byte(line), &e); err != nil || e.Seq == 0 || e.Event["objectType"] != "participant" {
-				t.Errorf("%+v, %v", got, err)
+				t.Errorf("%s: %v", line, err)
 			}
-			if got.code != 0 || strings.Contains(got.stdout, `\"id_participant\": 61`) {
-				t.Errorf("%+v", got)
+			for text := range lines {
+				line += text
+			}
+			if code := <-code; code != 0 || strings.Contains(line, `\"id_participant\": 61`) {
+				t.Errorf("exit code %d, %s: %s", code, line, &stderr)
 			}
 		})
 	}
@@ -577,24 +586,4 @@ func TestTail(t *testing.T) {
 			t.Errorf("%q: %+v", name, got)
 		}
 	}
-}
-
-var deliveries = regexp.MustCompile(`^terasocket_deliveries_total\{[^}]*\} ([0-9]+)`)
-
-// delivered is how many frames the gateway has written.
-func delivered(t *testing.T, gateway *served) (n int) {
-	t.Helper()
-	response, err := http.Get(gateway.admin + "/metrics")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = response.Body.Close() }()
-	scanner := bufio.NewScanner(response.Body)
-	for scanner.Scan() {
-		if match := deliveries.FindStringSubmatch(scanner.Text()); match != nil {
-			count, _ := strconv.Atoi(match[1])
-			n += count
-		}
-	}
-	return n
 }

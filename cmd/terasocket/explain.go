@@ -74,8 +74,8 @@ func shortened(lines []string) []string {
 // explained is an explanation for people.
 func explained(x *access.Explanation) string {
 	var p page
-	p.add(fmt.Sprint("event ", x.Event.Seq), fmt.Sprintf("%s, recorded %s, transaction %d",
-		whatHappened(x.Event), x.Event.At.Local().Format("2006-01-02 15:04:05"), x.Event.XID))
+	p.add(fmt.Sprint("event ", x.Event.Seq), fmt.Sprintf("%s, recorded %s, announcement %d",
+		whatHappened(x.Event), x.Event.At.Local().Format("2006-01-02 15:04:05"), x.Event.Announcement))
 	p.add("client", fmt.Sprintf("%s %s, %s", x.Client.Kind, x.Client.Name, state(x.Client)))
 	switch {
 	case x.MaySee:

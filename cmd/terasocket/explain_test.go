@@ -12,13 +12,14 @@ import (
 	"terasocket/db/opentera"
 )
 
-// clock and transaction are what differs from one run to the next.
+// clock, announcement and seq are what differs from one run to the next.
 var (
-	clock       = regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d`)
-	transaction = regexp.MustCompile(`transaction \d+`)
+	clock        = regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d`)
+	announcement = regexp.MustCompile(`announcement \d+`)
+	seqOfEvent   = regexp.MustCompile(`(?m)^event \d+ +`)
 )
 
-// explainable is a database with some events, by name.
+// explainable is a database with some events; seqs are theirs, by name.
 func explainable(t *testing.T) (url string, conn *pgx.Conn, seqs map[string]int64) {
 	t.Helper()
 	url = dbtest.New(t, migrated())
@@ -34,18 +35,21 @@ func explainable(t *testing.T) (url string, conn *pgx.Conn, seqs map[string]int6
 			"archiveUuid": "11111111-1111-1111-1111-111111111111", "archiveUrl": "https://Secret", "ownerUuid": "` + opentera.DemoProjectUserUUID + `"}')`},
 		{"kick", `SELECT terasocket.publish('module.TeraServer.TwistedModule.events.` + opentera.DemoDeviceUUID + `',
 			'{"@type": "type.googleapis.com/opentera.protobuf.ServerCommand", "type": "CMD_CLIENT_DISCONNECT"}')`},
-		{"login", `INSERT INTO terasocket.events (topic, type, body, audience) VALUES ('t', 'opentera.protobuf.LoginEvent', '{}', '[[]]')`},
+		{"login", "SELECT terasocket.record_message('log.info', 'opentera.protobuf.LoginEvent', '{}')"},
 	} {
 		if _, err := conn.Exec(t.Context(), event[1]); err != nil {
 			t.Fatalf("%s: %v", event[0], err)
 		}
-		var seq int64
-		if err := conn.QueryRow(t.Context(), "SELECT max(seq) FROM terasocket.events").Scan(&seq); err != nil {
-			t.Fatal(err)
-		}
-		seqs[event[0]] = seq
+		announce(t, conn)
+		seqs[event[0]] = lastSeq(t, conn)
 	}
 	return url, conn, seqs
+}
+
+// lastSeq is that of the newest row of the log that is for clients or, a kick, for gateways.
+func lastSeq(t *testing.T, conn *pgx.Conn) int64 {
+	t.Helper()
+	return count(t, conn, "SELECT max(seq) FROM terasocket.events WHERE type NOT IN ('terasocket.Rights', 'terasocket.Alias', 'terasocket.Settled')")
 }
 
 const (
@@ -67,21 +71,21 @@ func TestExplain(t *testing.T) {
 		event, as, want string
 	}{
 		{"participant", "user:" + opentera.DemoOtherProjectUserUUID, `
-event 1         DB_UPDATE participant 1, recorded TIME, transaction N
+event SEQ       DB_UPDATE participant 1, recorded TIME, announcement N
 client          user Ulysse Fortin, enabled
 may see it      no
   needed        a role on project 1 "Télé-AVC", or admin of site 1 "Centre de réadaptation de l'Estrie"
   has           role "user" of OpenTeraServer on project 5 "Douleur chronique", through group 9 "Thérapeutes Douleur chronique"
   so            put the user into a group with a role on project 1 "Télé-AVC"` + notConnected},
 		{"participant", "user:" + opentera.DemoNoRoleUUID, `
-event 1         DB_UPDATE participant 1, recorded TIME, transaction N
+event SEQ       DB_UPDATE participant 1, recorded TIME, announcement N
 client          user Nora Bélanger, enabled
 may see it      no
   needed        a role on project 1 "Télé-AVC", or admin of site 1 "Centre de réadaptation de l'Estrie"
   has           no role
   so            put the user into a group with a role on project 1 "Télé-AVC"` + notConnected},
 		{"participant", "user:" + opentera.DemoDisabledUUID, `
-event 1         DB_UPDATE participant 1, recorded TIME, transaction N
+event SEQ       DB_UPDATE participant 1, recorded TIME, announcement N
 client          user Didier Caron, disabled
 may see it      no
   needed        a role on project 1 "Télé-AVC", or admin of site 1 "Centre de réadaptation de l'Estrie"
@@ -91,7 +95,7 @@ may see it      no
 note            the user is disabled: it may not connect, and receives nothing
 `},
 		{"participant", "user:" + opentera.DemoDeletedUUID, `
-event 1         DB_UPDATE participant 1, recorded TIME, transaction N
+event SEQ       DB_UPDATE participant 1, recorded TIME, announcement N
 client          user Gaston Rivard, deleted
 may see it      no
   needed        a role on project 1 "Télé-AVC", or admin of site 1 "Centre de réadaptation de l'Estrie"
@@ -99,7 +103,7 @@ may see it      no
 note            the user is deleted: it may not connect, and receives nothing
 `},
 		{"participant", "participant:" + opentera.DemoOtherParticipantUUID, `
-event 1         DB_UPDATE participant 1, recorded TIME, transaction N
+event SEQ       DB_UPDATE participant 1, recorded TIME, announcement N
 client          participant René Charbonneau, enabled
 may see it      no
   needed        a role on project 1 "Télé-AVC", or admin of site 1 "Centre de réadaptation de l'Estrie"
@@ -109,7 +113,7 @@ note            participants and devices get no database events
                 the client is not connected now
 `},
 		{"moved", "user:" + opentera.DemoProjectAdminUUID, `
-event 2         DB_UPDATE participant 1, recorded TIME, transaction N
+event SEQ       DB_UPDATE participant 1, recorded TIME, announcement N
 client          user Paul Lavoie, enabled
 may see it      no, but it saw the object before: it receives a DB_DELETE instead
   needed        a role on project 4 "Parkinson en mouvement", or admin of site 2 "Hôpital des Laurentides"
@@ -118,14 +122,14 @@ saw it before   yes
   needed        a role on project 1 "Télé-AVC", or admin of site 1 "Centre de réadaptation de l'Estrie"
   has           role "admin" of OpenTeraServer on project 1 "Télé-AVC", through group 5 "Responsables Télé-AVC"` + notConnected},
 		{"settings", "user:" + opentera.DemoProjectAdminUUID, `
-event 3         DB_UPDATE server_settings 1, recorded TIME, transaction N
+event SEQ       DB_UPDATE server_settings 1, recorded TIME, announcement N
 client          user Paul Lavoie, enabled
 may see it      no
   needed        superadmin
   has           role "admin" of OpenTeraServer on project 1 "Télé-AVC", through group 5 "Responsables Télé-AVC"
   so            only superadmins receive it` + notConnected},
 		{"archive", "user:" + opentera.DemoSuperadminUUID, `
-event 6         ArchiveEvent, recorded TIME, transaction N
+event SEQ       ArchiveEvent, recorded TIME, announcement N
 client          user Sylvie Tremblay, enabled
 may see it      no
   needed        to be user 9
@@ -135,41 +139,37 @@ may see it      no
   has           superadmin
   so            no role helps: it is for these alone` + onMessage},
 		{"kick", "device:" + opentera.DemoDeviceUUID, `
-event 7         ServerCommand, recorded TIME, transaction N
+event SEQ       Kick, recorded TIME, announcement N
 client          device Kit TeraPlus 01, enabled
 may see it      no
   needed        what nobody has
-  has           it is device 1; only users have roles
-  so            nobody can receive it
-note            a ServerCommand is for the gateways: no client hears it
+note            Kick is for the gateways: no client hears it
 `},
 		{"login", "user:" + opentera.DemoSuperadminUUID, `
-event 8         LoginEvent, recorded TIME, transaction N
+event SEQ       LoginEvent, recorded TIME, announcement N
 client          user Sylvie Tremblay, enabled
 may see it      no
   needed        what nobody has
-  has           superadmin
-  so            nobody can receive it
 note            no client hears a LoginEvent
 `},
 		{"participant", "user:" + opentera.DemoProjectAdminUUID, `
-event 1         DB_UPDATE participant 1, recorded TIME, transaction N
+event SEQ       DB_UPDATE participant 1, recorded TIME, announcement N
 client          user Paul Lavoie, enabled
 may see it      yes
   needed        a role on project 1 "Télé-AVC", or admin of site 1 "Centre de réadaptation de l'Estrie"
   has           role "admin" of OpenTeraServer on project 1 "Télé-AVC", through group 5 "Responsables Télé-AVC"` + notConnected},
 		{"settings", "user:" + opentera.DemoSuperadminUUID, `
-event 3         DB_UPDATE server_settings 1, recorded TIME, transaction N
+event SEQ       DB_UPDATE server_settings 1, recorded TIME, announcement N
 client          user Sylvie Tremblay, enabled
 may see it      yes
   needed        superadmin
   has           superadmin` + notConnected},
 		{"asset", "user:" + opentera.DemoSiteAdminUUID, `
-event 4         DB_CREATE asset 9999, recorded TIME, transaction N
+event SEQ       DB_CREATE asset 9999, recorded TIME, announcement N
 client          user Claire Bouchard, enabled
 may see it      yes
-  needed        to be user 25
-                or a role on project 1 "Télé-AVC", or admin of site 1 "Centre de réadaptation de l'Estrie"
+  needed        a role on project 1 "Télé-AVC", or admin of site 1 "Centre de réadaptation de l'Estrie"
+                or to be user 25
   has           role "admin" of OpenTeraServer on site 1 "Centre de réadaptation de l'Estrie", through group 1 "Administration Estrie"
   and needed    a role on project 1 "Télé-AVC", or admin of site 1 "Centre de réadaptation de l'Estrie"
                 or a role on project 2 "Équilibre 65+", or admin of site 1 "Centre de réadaptation de l'Estrie"
@@ -179,7 +179,7 @@ may see it      yes
                 or superadmin
   has           role "admin" of OpenTeraServer on site 1 "Centre de réadaptation de l'Estrie", through group 1 "Administration Estrie"` + notConnected},
 		{"service", "user:" + opentera.DemoServiceManagerUUID, `
-event 5         DB_UPDATE service 5, recorded TIME, transaction N
+event SEQ       DB_UPDATE service 5, recorded TIME, announcement N
 client          user María Hernández, enabled
 may see it      yes
   needed        a role on project 1 "Télé-AVC", or admin of site 1 "Centre de réadaptation de l'Estrie"
@@ -190,7 +190,7 @@ may see it      yes
                 or superadmin
   has           role "manager" of VideoRehabService on project 2 "Équilibre 65+", through group 11 "Gestion VideoRehab"` + notConnected},
 		{"archive", "user:" + opentera.DemoProjectUserUUID, `
-event 6         ArchiveEvent, recorded TIME, transaction N
+event SEQ       ArchiveEvent, recorded TIME, announcement N
 client          user Ursula Côté, enabled
 may see it      yes
   needed        to be user 9
@@ -201,7 +201,7 @@ may see it      yes
 		t.Run(test.event+" "+test.as, func(t *testing.T) {
 			t.Parallel()
 			got := command(t.Context(), map[string]string{"DATABASE_URL": url}, "explain", "--event", fmt.Sprint(seqs[test.event]), "--as", test.as)
-			text := "\n" + transaction.ReplaceAllString(clock.ReplaceAllString(got.stdout, "TIME"), "transaction N")
+			text := "\n" + seqOfEvent.ReplaceAllString(announcement.ReplaceAllString(clock.ReplaceAllString(got.stdout, "TIME"), "announcement N"), "event SEQ       ")
 			if got.code != 0 || got.stderr != "" || text != test.want {
 				t.Errorf("exit code %d, %q:%s\nwant:%s", got.code, got.stderr, text, test.want)
 			}

@@ -25,7 +25,7 @@ func whatHappened(e access.ExplainedEvent) string {
 	if e.Op == nil || e.ObjectType == nil {
 		return messageName(e)
 	}
-	op := map[string]string{"C": "DB_CREATE", "U": "DB_UPDATE", "D": "DB_DELETE"}[*e.Op]
+	op := map[string]string{"C": "DB_CREATE", "U": "DB_UPDATE", "G": "DB_UPDATE (soft delete)", "D": "DB_DELETE"}[*e.Op]
 	return op + " " + named(*e.ObjectType, e.ObjectID, nil)
 }
 
@@ -179,8 +179,8 @@ func notes(x *access.Explanation) []string {
 	all := []string{}
 	isDatabaseEvent := x.Event.Op != nil
 	switch name := messageName(x.Event); {
-	case name == "ServerCommand":
-		return append(all, "a ServerCommand is for the gateways: no client hears it")
+	case strings.HasPrefix(x.Event.Type, "terasocket."):
+		return append(all, name+" is for the gateways: no client hears it")
 	case name == "LoginEvent" || name == "LogEvent":
 		return append(all, "no client hears a "+name)
 	case isDatabaseEvent && x.Client.Kind != "user":

@@ -50,7 +50,7 @@ func (s *served) probe(path string) (code int, body string) {
 func (s *served) waitReady(code int, reason string) {
 	s.t.Helper()
 	got, body := 0, ""
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(faultWait); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if got, body = s.probe("/readyz"); got == code && strings.Contains(body, reason) {
 			if alive, _ := s.probe("/healthz"); alive != http.StatusOK {
 				s.t.Errorf("/healthz: %d while /readyz says %q", alive, body)
@@ -61,10 +61,13 @@ func (s *served) waitReady(code int, reason string) {
 	s.t.Fatalf("/readyz stays %d %q, want %d %q", got, body, code, reason)
 }
 
-// mustTurnAway checks that new clients are told to come later, within that time.
-func (s *served) mustTurnAway(token string, limit time.Duration) {
+// faultWait is for what never comes, on a busy machine too.
+const faultWait = time.Minute
+
+// mustTurnAway checks that new clients are told to come later.
+func (s *served) mustTurnAway(token string) {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), limit)
+	ctx, cancel := context.WithTimeout(s.t.Context(), faultWait)
 	defer cancel()
 	began := time.Now()
 	conn, response, err := (&websocket.Dialer{TLSClientConfig: insecure}).DialContext(ctx, api.WebsocketURL(s.url, access.User, token), nil)
@@ -101,14 +104,13 @@ func TestNotReadyWithoutListen(t *testing.T) {
 	gateway.waitFor(is("0"), "terasocket_listener_up")
 	gateway.waitFor(after("0"), "terasocket_lag_seconds")
 	token := gateway.token(direct)
-	gateway.mustTurnAway(token, time.Second)
+	gateway.mustTurnAway(token)
 	rename(t, pool, 1, "missed")
 	proxy.Restore()
 	gateway.waitReady(http.StatusOK, "ready")
 	paul.mustHearNames("missed")
 	dial(t, api.WebsocketURL(gateway.url, access.User, token)) // it was not used up
 	gateway.waitFor(after(reconnects), "terasocket_listener_reconnects_total")
-	gateway.waitFor(after("0"), "terasocket_log_catchups_total")
 	gateway.waitFor(is("0"), "terasocket_lag_seconds")
 }
 
@@ -134,33 +136,26 @@ func TestNotReadyWithoutPool(t *testing.T) {
 		token := gateway.token(direct)
 		fault.inject(proxy)
 		gateway.waitReady(http.StatusServiceUnavailable, "look at the database")
-		gateway.mustTurnAway(token, redeemLimit)
+		gateway.mustTurnAway(token)
 		rename(t, pool, 1, "one "+fault.name)
-		gateway.waitFor(after("0"), "terasocket_source_errors_total") // it heard of that, and cannot read it
+		gateway.waitFor(after("0"), "terasocket_announce_errors_total") // it heard of that, and cannot announce it
 		gateway.waitFor(after("0"), "terasocket_lag_seconds")
 		rename(t, pool, 1, "two "+fault.name)
 		rename(t, pool, 1, "three "+fault.name)
-		gateway.waitFor(after("0"), "terasocket_listener_queue_hints")
-		if began, v := time.Now(), gateway.samples(); time.Since(began) > 4*time.Second || len(v) == 0 {
-			t.Errorf("a scrape took %v", time.Since(began))
-		}
 		proxy.Restore()
 		gateway.waitReady(http.StatusOK, "ready")
-		paul.mustHearNames("one "+fault.name, "two "+fault.name, "three "+fault.name)
+		paul.mustHearLast("one "+fault.name, "two "+fault.name, "three "+fault.name)
 		gateway.waitFor(is("0"), "terasocket_lag_seconds")
 	}
 }
-
-// redeemLimit is what a handshake may take when the database has gone silent: ws gives the question 5 s.
-const redeemLimit = 7 * time.Second
 
 func TestNotReadyWithAnotherSchema(t *testing.T) {
 	t.Parallel()
 	url := dbtest.New(t, migrated())
 	gateway := serve(t, url)
 	for _, tt := range []struct{ change, undo, reason string }{
-		{"UPDATE terasocket.schema_migrations SET version = version + 1", "UPDATE terasocket.schema_migrations SET version = version - 1", "newer than this binary"},
-		{"UPDATE terasocket.schema_migrations SET version = version - 1", "UPDATE terasocket.schema_migrations SET version = version + 1", "older than this binary"},
+		{"UPDATE terasocket.functions SET compatibility = compatibility + 1", "UPDATE terasocket.functions SET compatibility = compatibility - 1", "newer than this binary"},
+		{"UPDATE terasocket.functions SET compatibility = compatibility - 1", "UPDATE terasocket.functions SET compatibility = compatibility + 1", "older than this binary"},
 		{"UPDATE terasocket.schema_migrations SET dirty = true", "UPDATE terasocket.schema_migrations SET dirty = false", "interrupted"},
 		{"ALTER TABLE terasocket.schema_migrations RENAME TO elsewhere", "ALTER TABLE terasocket.elsewhere RENAME TO schema_migrations", "not installed in this database"},
 	} {
@@ -184,7 +179,7 @@ func TestNotReadyWhileDraining(t *testing.T) {
 		t.Fatal(err)
 	}
 	gateway.waitReady(http.StatusServiceUnavailable, "draining")
-	gateway.mustTurnAway(token, time.Second)
+	gateway.mustTurnAway(token)
 	if err := <-gateway.exited; err != nil {
 		t.Errorf("exit: %v", err)
 	}

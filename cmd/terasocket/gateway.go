@@ -20,6 +20,7 @@ import (
 	"terasocket/access"
 	"terasocket/api"
 	"terasocket/db"
+	"terasocket/eventlog"
 	"terasocket/migrations"
 	"terasocket/presence"
 	"terasocket/ws"
@@ -31,11 +32,11 @@ type gateway struct {
 	log         *slog.Logger
 	pool        *pgxpool.Pool
 	listener    *db.Listener
+	events      *events
 	hub         *ws.Hub
 	presence    *presence.Registry
 	dispatcher  *ws.Dispatcher
 	tokens      *access.Tokens
-	trimmer     *db.Trimmer
 	sockets     net.Listener // sockets and REST
 	admin       net.Listener // nil: none
 	server      *http.Server
@@ -50,7 +51,7 @@ const (
 	writeTimeout   = 2 * time.Minute  // from the request to the end of its answer
 	idleTimeout    = time.Minute
 	maxHeaderBytes = 16 << 10
-	trimEvery      = time.Minute
+	beginEvery     = 5 * time.Millisecond
 
 	adminConnections = 32 // at once, out of the descriptors that clients do not get
 )
@@ -92,7 +93,7 @@ func openGateway(ctx context.Context, cfg *serveCmd, log *slog.Logger) (_ *gatew
 
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		db.NewGauges(g.pool), cfg.lostLines())
+		eventlog.NewGauges(g.pool), cfg.lostLines())
 	dbMetrics, wsMetrics := db.NewMetrics(registry), ws.NewMetrics(registry)
 	listenFlag, listenURL := "--listen-database-url", cfg.ListenDatabaseURL
 	if listenURL == "" {
@@ -104,22 +105,22 @@ func openGateway(ctx context.Context, cfg *serveCmd, log *slog.Logger) (_ *gatew
 	if g.listener, err = db.Listen(ctx, db.ListenerConfig{Source: listenerURL, Log: log, Metrics: dbMetrics}); err != nil {
 		return nil, fmt.Errorf("%s: %w", listenFlag, err)
 	}
-	feed, err := db.NewFeed(ctx, g.pool, g.listener, db.FeedConfig{Log: log, Metrics: dbMetrics})
-	if err != nil {
+	if err := g.listener.MustShareDatabase(ctx, g.pool); err != nil {
 		return nil, err
 	}
-	g.hub = ws.NewHub(log, wsMetrics)
-	g.hub.Sees, g.hub.PerPrincipal = db.SeenIn, cfg.MaxSockets
-	rules, decoder := &access.Rules{Pool: g.pool}, newDecoder(log, registry)
+	g.events = newEvents(cfg, g.pool, g.listener, log, registry)
+	if err := g.events.announcer.First(ctx); err != nil {
+		return nil, err
+	}
+	g.hub = ws.NewHub(g.events.history, log, wsMetrics)
+	g.hub.PerPrincipal = cfg.MaxSockets
 	g.dispatcher = &ws.Dispatcher{
-		Source:   &source{decoder, feed},
-		Audience: rules,
-		Hub:      g.hub,
-		Log:      log,
-		Metrics:  wsMetrics,
+		Source:  g.events.feed,
+		Hub:     g.hub,
+		Log:     log,
+		Metrics: wsMetrics,
 	}
 	g.tokens = &access.Tokens{Pool: g.pool}
-	g.trimmer = &db.Trimmer{Pool: g.pool, Retention: cfg.LogRetention, MaxRows: cfg.LogMaxRows, Every: trimEvery, Log: log}
 
 	g.presence = presence.New(presence.Config{
 		Pool:  g.pool,
@@ -131,13 +132,12 @@ func openGateway(ctx context.Context, cfg *serveCmd, log *slog.Logger) (_ *gatew
 
 	router := chi.NewRouter()
 	ws.Handler{
-		Door:            g.tokens,
+		Tokens:          g.tokens,
 		Hub:             g.hub,
 		Log:             log,
 		Metrics:         wsMetrics,
-		History:         &history{decoder, &db.History{Pool: g.pool}},
-		Audience:        rules,
-		Roster:          &roster{&presence.Roster{Pool: g.pool}},
+		Replays:         g.events.history,
+		Roster:          &presence.Roster{Pool: g.pool},
 		DefaultEncoding: encoding,
 		AllowedOrigins:  cfg.AllowedOrigins,
 		Failures:        failureLimit,
@@ -218,7 +218,7 @@ func (g *gateway) bind() error {
 	if err != nil {
 		return fmt.Errorf("--listen: %w", err)
 	}
-	g.sockets = &ws.Listener{Listener: listener}
+	g.sockets = &ws.SocketListener{Listener: listener}
 	if tlsConfig != nil {
 		g.sockets = tls.NewListener(g.sockets, tlsConfig)
 	}
@@ -229,7 +229,7 @@ func (g *gateway) bind() error {
 	if err != nil {
 		return fmt.Errorf("--admin-listen: %w", err)
 	}
-	g.admin = &ws.Listener{Listener: admin, Pending: adminConnections}
+	g.admin = &ws.SocketListener{Listener: admin, Handshakes: adminConnections}
 	return nil
 }
 
@@ -249,8 +249,8 @@ func (g *gateway) close() {
 	}
 }
 
-// run serves until ctx ends, then stops.
-func (g *gateway) run(ctx context.Context) error {
+// run serves until ctx ends, then stops. It calls onReady when the first socket can be taken.
+func (g *gateway) run(ctx context.Context, onReady func()) error {
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	group, running := errgroup.WithContext(running)
@@ -258,12 +258,18 @@ func (g *gateway) run(ctx context.Context) error {
 	group.Go(func() error { return g.dispatcher.Run(running) })
 	group.Go(func() error { return g.presence.Run(running) })
 	group.Go(func() error { return g.tokens.RunSweep(running, g.log) })
-	group.Go(func() error { return g.trimmer.Run(running) })
+	group.Go(func() error { return g.events.run(running) })
 	group.Go(func() error { g.readAgain(running); return nil })
 	group.Go(func() error { return serveHTTP(g.server, g.sockets) })
 	if g.admin != nil {
 		group.Go(func() error { return serveHTTP(g.adminSrv, g.admin) })
 	}
+	group.Go(func() error {
+		if g.begins(running) {
+			onReady()
+		}
+		return nil
+	})
 	group.Go(func() error {
 		select {
 		case <-ctx.Done():
@@ -273,6 +279,20 @@ func (g *gateway) run(ctx context.Context) error {
 		return g.stop(context.WithoutCancel(ctx))
 	})
 	return waitAtMost(ctx, group.Wait, g.cfg.DrainTime+stopWithin)
+}
+
+// begins waits until the event log is read, the first time; false when ctx ended before.
+func (g *gateway) begins(ctx context.Context) bool {
+	tick := time.NewTicker(beginEvery)
+	defer tick.Stop()
+	for !g.hub.Ready() {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-tick.C:
+		}
+	}
+	return true
 }
 
 func serveHTTP(server *http.Server, listener net.Listener) error {
@@ -295,7 +315,16 @@ func (g *gateway) ready(r *http.Request) error {
 	if err := migrations.Check(ctx, g.pool); err != nil {
 		return err
 	}
-	return db.Ready(ctx, g.pool)
+	if err := db.Ready(ctx, g.pool); err != nil {
+		return err
+	}
+	if err := g.events.ready(ctx); err != nil {
+		return err
+	}
+	if !g.hub.Ready() {
+		return errors.New("the event log is not read yet")
+	}
+	return nil
 }
 
 // url is what clients put before /wss/...

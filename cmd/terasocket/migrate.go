@@ -10,8 +10,8 @@ import (
 
 type migrateCmd struct {
 	Up      migrateUp      `cmd:"" help:"Apply all that is missing."`
-	Down    migrateDown    `cmd:"" help:"Take the last N migrations back. After the last one nothing of terasocket is left."`
-	Status  migrateStatus  `cmd:"" help:"List the migrations and which are applied."`
+	Down    migrateDown    `cmd:"" help:"Take the last N migrations back, all or none, and the triggers with them. After the last one nothing of terasocket is left."`
+	Status  migrateStatus  `cmd:"" help:"List the migrations and which are applied, and whether the functions are this binary's."`
 	Version migrateVersion `cmd:"" help:"Print the version of the database."`
 	Force   migrateForce   `cmd:"" help:"Set the version without running anything: the way out when a migration was interrupted."`
 }
@@ -45,13 +45,22 @@ func (f migrateFlags) print(con *console, object any, text string, args ...any) 
 	return err
 }
 
-type migrateUp struct{ migrateFlags }
+type migrateUp struct {
+	migrateFlags
+	ReadAgain bool `name:"read-again" help:"Read all objects again: after a restore of data alone, or when somebody wrote with triggers disabled."`
+}
 
 // Run applies what is missing.
 func (c *migrateUp) Run(ctx context.Context, con *console) error {
 	m, err := c.migrator(ctx)
 	if err != nil {
 		return err
+	}
+	m.ReadAgain = c.ReadAgain
+	m.Progress = func(line string) {
+		if !c.JSON {
+			_, _ = fmt.Fprintln(con.stderr, line)
+		}
 	}
 	n, err := m.Up(ctx)
 	if err != nil {
@@ -72,6 +81,7 @@ func (c *migrateDown) Run(ctx context.Context, con *console) error {
 	if err != nil {
 		return err
 	}
+	_, _ = fmt.Fprintf(con.stderr, "OpenTera's server and every gateway should be stopped: this needs OpenTera's tables for itself, and tries for %s\n", m.LockTimeout)
 	n, err := m.Down(ctx, c.N)
 	if err != nil {
 		return err
@@ -91,14 +101,14 @@ func (c *migrateStatus) Run(ctx context.Context, con *console) error {
 	if err != nil {
 		return err
 	}
-	steps, err := m.Status(ctx)
+	status, err := m.Status(ctx)
 	if err != nil {
 		return err
 	}
 	if c.JSON {
-		return json.NewEncoder(con.stdout).Encode(steps)
+		return json.NewEncoder(con.stdout).Encode(status)
 	}
-	for _, s := range steps {
+	for _, s := range status.Steps {
 		state := "missing"
 		if s.Applied {
 			state = "applied"
@@ -107,7 +117,15 @@ func (c *migrateStatus) Run(ctx context.Context, con *console) error {
 			return err
 		}
 	}
-	return nil
+	text := status.Functions
+	switch {
+	case status.Functions == "different":
+		text += ": those of another binary, `terasocket migrate up` puts this one's there"
+	case status.Unfinished != "":
+		text += ", but " + status.Unfinished + ": run `terasocket migrate up`"
+	}
+	_, err = fmt.Fprintf(con.stdout, "functions: %s\n", text)
+	return err
 }
 
 type migrateVersion struct{ migrateFlags }

@@ -141,8 +141,8 @@ func TestPresenceByREST(t *testing.T) {
 		}
 	}
 	for _, e := range []*ear{nora, rene} { // they stay
-		psql(t, url, publishSQL(archiveTopic, typedJSON("ArchiveEvent", fmt.Sprintf(`"archiveUuid": "%[1]s", "ownerUuid": "%[1]s"`, e.uuid))))
-		if got := e.next(); !strings.Contains(got, "ArchiveEvent") {
+		psql(t, url, archiveOf(e.uuid, "stays"))
+		if got := e.next(); !strings.Contains(got, "stays") {
 			t.Errorf("%s: %s", e.name, got)
 		}
 	}

@@ -62,23 +62,45 @@ func BenchmarkResume(b *testing.B) {
 		b.Fatal(err)
 	}
 	b.Cleanup(pool.Close)
-	if _, err := pool.Exec(b.Context(), `DO $$ BEGIN FOR i IN 1..11000 LOOP
-		UPDATE t_participants SET participant_name = i::text WHERE id_participant = 1 + i % 5; COMMIT; END LOOP; END $$`); err != nil {
+	registry := prometheus.NewRegistry()
+	log, metrics := slog.New(slog.DiscardHandler), ws.NewMetrics(registry)
+	listener, err := db.Listen(b.Context(), db.ListenerConfig{DatabaseURL: url, Log: log, Metrics: db.NewMetrics(registry)})
+	if err != nil {
 		b.Fatal(err)
 	}
-	var last int64
-	if err := pool.QueryRow(b.Context(), "SELECT max(seq) FROM terasocket.events").Scan(&last); err != nil {
+	events := newEvents(&serveCmd{LogRetention: time.Hour, LogMaxRows: 1_000_000}, pool, listener, log, registry)
+	if err := events.announcer.First(b.Context()); err != nil {
 		b.Fatal(err)
+	}
+	hub := ws.NewHub(events.history, log, metrics)
+	running, stop := context.WithCancel(context.Background())
+	var gateway errgroup.Group
+	gateway.Go(func() error { return listener.Run(running) })
+	gateway.Go(func() error { return events.run(running) })
+	gateway.Go(func() error {
+		return (&ws.Dispatcher{Source: events.feed, Hub: hub, Log: log, Metrics: metrics}).Run(running)
+	})
+	b.Cleanup(func() { stop(); _ = gateway.Wait() })
+	var first int64
+	for !hub.Ready() {
+		time.Sleep(time.Millisecond)
+	}
+	first = int64(events.feed.LastSeen())
+	if _, err := pool.Exec(b.Context(), `SELECT terasocket.publish('websocket.user.' || u.user_uuid || '.events', jsonb_build_object(
+		'@type', 'type.googleapis.com/opentera.protobuf.UserEvent', 'userUuid', u.user_uuid, 'userFullname', i::text))
+		FROM t_users u, generate_series(1, 11000) i WHERE u.id_user = $1`, opentera.DemoProjectUserID); err != nil {
+		b.Fatal(err)
+	}
+	last := first + 11_000
+	for int64(events.feed.LastSeen()) < last {
+		time.Sleep(time.Millisecond)
 	}
 	for _, clients := range []int{1, 100, 1000} {
 		b.Run(fmt.Sprint(clients), func(b *testing.B) {
-			log, registry := slog.New(slog.DiscardHandler), prometheus.NewRegistry()
-			metrics := ws.NewMetrics(registry)
 			router := chi.NewRouter()
-			ws.Handler{Door: paulsDoor{}, Hub: ws.NewHub(log, metrics), Log: log, Metrics: metrics, DefaultEncoding: event.Protobuf,
-				History: &history{newDecoder(log, registry), &db.History{Pool: pool}}, Audience: &access.Rules{Pool: pool}}.Routes(router)
+			ws.Handler{Tokens: paulsDoor{}, Hub: hub, Log: log, Metrics: metrics, DefaultEncoding: event.Protobuf, Replays: events.history}.Routes(router)
 			server := httptest.NewUnstartedServer(router)
-			server.Listener = &ws.Listener{Listener: server.Listener}
+			server.Listener = &ws.SocketListener{Listener: server.Listener}
 			server.Start()
 			defer server.Close()
 			base := "ws" + strings.TrimPrefix(server.URL, "http")
@@ -92,7 +114,7 @@ func BenchmarkResume(b *testing.B) {
 							return err
 						}
 						defer socket.Close()
-						for range gap + i%1000 {
+						for range 1 + gap + i%1000 { // a Cursor first
 							_ = socket.SetReadDeadline(time.Now().Add(time.Minute))
 							if _, _, err := socket.ReadMessage(); err != nil {
 								return err

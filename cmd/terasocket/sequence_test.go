@@ -22,8 +22,8 @@ import (
 	pb "terasocket/proto/opentera"
 )
 
-// sequenceGrace is long enough to tell "at once" from "after the grace" on a busy machine.
-const sequenceGrace = 1500 * time.Millisecond
+// sequenceGrace is how long who closes stays online. (TestPresenceAcrossGateways shows that who is kicked does not.)
+const sequenceGrace = 500 * time.Millisecond
 
 const (
 	sequenceSession = "0badcafe-0000-4000-8000-000000009000"
@@ -253,6 +253,11 @@ func TestSequence(t *testing.T) {
 		t.Helper()
 		p.ear = s.gateway.listen(s.conn, p.kind, p.uuid, p.query)
 		p.seq = 0
+		if strings.Contains(p.query, "since") {
+			if first := p.read(p.who + " connects"); first.topic != "" || first.event["@type"] != "type.googleapis.com/terasocket.v1.Cursor" {
+				t.Errorf("%s hears %s first, must hear a Cursor", p.who, first.event)
+			}
+		}
 		s.mustHear(p.who+" connects", p.announced("CONNECTED"))
 	}
 	for _, p := range everybody {
@@ -346,7 +351,6 @@ func TestSequence(t *testing.T) {
 
 	kick := func(p *player) {
 		t.Helper()
-		began := time.Now()
 		s.publish([2]string{kickTopic + p.uuid, typedJSON("ServerCommand", `"type": "CMD_CLIENT_DISCONNECT"`)})
 		_ = p.conn.SetReadDeadline(time.Now().Add(20 * time.Second))
 		_, data, err := p.conn.ReadMessage()
@@ -354,18 +358,13 @@ func TestSequence(t *testing.T) {
 			t.Errorf("%s is kicked: %q %v", p.who, data, err)
 		}
 		p.ear = nil
-		for _, at := range s.mustHear(p.who+" is kicked", p.announced("DISCONNECTED")) {
-			if at.Sub(began) >= sequenceGrace {
-				t.Errorf("%s is kicked: announced after %v", p.who, at.Sub(began))
-			}
-		}
+		s.mustHear(p.who+" is kicked", p.announced("DISCONNECTED"))
 	}
 	closes := func(p *player) {
 		t.Helper()
 		began := time.Now()
 		_ = p.conn.Close()
 		p.ear = nil
-		s.mustHear(p.who + " closes: nothing yet")
 		for _, at := range s.mustHear(p.who+" closes", p.announced("DISCONNECTED")) {
 			if at.Sub(began) < sequenceGrace {
 				t.Errorf("%s closes: announced after %v, before the grace is over", p.who, at.Sub(began))

@@ -70,10 +70,11 @@ func (c *serveCmd) Run(ctx context.Context, con *console) error {
 		return err
 	}
 	defer g.close()
-	if _, err := fmt.Fprintf(con.stdout, "terasocket %s ready: %s, %s\n", version, g.url(), g.adminAddress()); err != nil {
-		log.Warn("ready, but nobody reads that", "err", err)
-	}
-	return g.run(ctx)
+	return g.run(ctx, func() {
+		if _, err := fmt.Fprintf(con.stdout, "terasocket %s ready: %s, %s\n", version, g.url(), g.adminAddress()); err != nil {
+			log.Warn("ready, but nobody reads that", "err", err)
+		}
+	})
 }
 
 // survivePipes makes a write to a pipe that nobody reads any more an error, where it would end the process: who follows the

@@ -21,13 +21,14 @@ func TestStoppingWithClientsThatDoNotAnswer(t *testing.T) {
 	url := dbtest.New(t, migrated())
 	pool := dbtest.Pool(t, url)
 	gateway := serve(t, url)
-	if _, err := pool.Exec(t.Context(), `DO $$ BEGIN FOR i IN 1..3000 LOOP
-		UPDATE t_participants SET participant_name = i || repeat('x', 900) WHERE id_participant = 1; COMMIT; END LOOP; END $$`); err != nil {
-		t.Fatal(err)
-	}
+	before := count(t, pool, "SELECT last_seq FROM terasocket.announcer")
+	psql(t, url, `INSERT INTO t_participants (id_participant, participant_uuid, participant_name, id_project, participant_enabled,
+			participant_token_enabled, participant_login_enabled, version_id)
+		SELECT 100000 + i, gen_random_uuid()::text, i || repeat('x', 900), 1, true, false, false, 1 FROM generate_series(1, 3000) i`)
+	eventually(t, "all is announced", func() bool { return count(t, pool, "SELECT count(*) FROM terasocket.changes") == 0 })
 	listens := gateway.login(opentera.DemoProjectAdmin, "")
-	gateway.login(opentera.DemoProjectAdmin, "")         // answers nothing, since nobody reads
-	gateway.login(opentera.DemoProjectAdmin, "&since=1") // nor this one, and 3 MB are on their way to it
+	gateway.login(opentera.DemoProjectAdmin, "")                               // answers nothing, since nobody reads
+	gateway.login(opentera.DemoProjectAdmin, fmt.Sprintf("&since=%d", before)) // nor this one, and 3 MB are on their way to it
 	token, err := mint(t.Context(), databaseFlags{url}, access.User, opentera.DemoProjectAdminUUID)
 	if err != nil {
 		t.Fatal(err)

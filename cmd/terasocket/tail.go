@@ -17,6 +17,8 @@ import (
 
 	"terasocket/access"
 	"terasocket/api"
+	"terasocket/proto/event"
+	"terasocket/proto/terasocket"
 	"terasocket/ws"
 )
 
@@ -125,12 +127,12 @@ func (c *tailCmd) once(ctx context.Context, con *console, tlsConfig *tls.Config,
 		if err != nil {
 			return ended(err)
 		}
-		e, err := parseFrame(frame)
+		e, err := event.ParseFrame(frame)
 		if err != nil {
 			return err
 		}
 		*cursor = max(*cursor, e.Seq)
-		if e.isCursor() {
+		if _, isCursor := e.Message.(*terasocket.Cursor); isCursor {
 			continue
 		}
 		line, err := c.line(e)
@@ -157,9 +159,9 @@ func ended(err error) error {
 	return err
 }
 
-func (c *tailCmd) line(e received) (string, error) {
+func (c *tailCmd) line(e event.Received) (string, error) {
 	if !c.JSON {
-		return e.String(), nil
+		return describe(e), nil
 	}
 	line, err := json.Marshal(e)
 	return string(line), err

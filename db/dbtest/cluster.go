@@ -55,6 +55,7 @@ func (c *cluster) start() error {
 		ctx, cancel := context.WithTimeout(context.Background(), startLimit)
 		defer cancel()
 		c.prefix = "terasocket_test_" + randomWord()
+		os.Getenv(chosen) // read before the tests, too, but only here "go test" sees that their results depend on it
 		if c.admin = os.Getenv("DATABASE_URL"); c.admin == "" {
 			if c.server, c.err = embedded.Start(ctx, embedded.Config{
 				ParentDir: memoryDir(),

@@ -16,6 +16,8 @@
 // test asks for a database. If DATABASE_URL is set, that server is used
 // instead: its role must be allowed to create databases; their names start
 // with "terasocket_test_", and no other database is touched.
+// TERASOCKET_TEST_POSTGRES chooses among the servers that are installed: a
+// major (14), as script/postgres installs it, or the directory of the programs.
 //
 // Without a server to be had, New fails the test and says what to install:
 // skipped tests would look like passed ones.

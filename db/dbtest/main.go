@@ -22,6 +22,10 @@ func Suite(m *testing.M) interface{ Run() int } { return suite{m} }
 type suite struct{ m *testing.M }
 
 func (s suite) Run() int {
+	if err := Choose(); err != nil {
+		fmt.Fprintln(os.Stderr, "dbtest:", err)
+		return 1
+	}
 	code := s.m.Run()
 	if err := shared.stop(); err != nil {
 		fmt.Fprintln(os.Stderr, "dbtest:", err)

@@ -2,7 +2,6 @@ package dbtest
 
 import (
 	"fmt"
-	"net"
 	"net/url"
 	"os"
 	"os/exec"
@@ -38,12 +37,10 @@ func PgBouncer(t testing.TB, databaseURL, mode string) *Pooler {
 	if err != nil {
 		t.Fatal(err)
 	}
-	free, err := net.Listen("tcp4", "127.0.0.1:0")
+	port, err := embedded.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	port := free.Addr().(*net.TCPAddr).Port
-	_ = free.Close()
 	dir, err := os.MkdirTemp("/tmp", "terasocket-pgbouncer-") // t.TempDir is closed to the user that it runs as
 	if err != nil {
 		t.Fatal(err)

@@ -35,7 +35,7 @@ func (s *Server) runInitdb(ctx context.Context, locale string) ([]byte, error) {
 	cmd := s.command(filepath.Join(s.bin, "initdb"),
 		"--pgdata="+s.data(), "--username="+superuser, "--auth=trust",
 		"--encoding=UTF8", "--locale="+locale, "--lc-messages=C",
-		"--no-sync", "--no-instructions", "--wal-segsize=4")
+		"--no-sync", "--wal-segsize=4")
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	p, err := start(cmd)

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -70,14 +69,14 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	}
 	for attempt := 1; ; attempt++ {
 		if s.port = cfg.Port; s.port == 0 {
-			if s.port, err = freePort(); err != nil {
+			if s.port, err = FreePort(); err != nil {
 				return nil, err
 			}
 		}
 		if err = s.configure(s.port, cfg.Settings); err != nil {
 			return nil, err
 		}
-		// Between freePort and now another program may have taken it.
+		// Between FreePort and now another program may have taken it.
 		err = s.run(ctx)
 		if err == nil || cfg.Port != 0 || attempt == portAttempts || !strings.Contains(err.Error(), "Address already in use") {
 			break
@@ -116,16 +115,6 @@ func makeDir(root string, acc *account) (string, error) {
 		return dir, nil
 	}
 	return "", fmt.Errorf("%s: the path is too long for a unix socket, or the user that runs PostgreSQL cannot reach it", candidates[0])
-}
-
-// freePort returns a TCP port of the loopback interface that nobody listens on.
-func freePort() (int, error) {
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("find a free port: %w", err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
 func (s *Server) data() string { return filepath.Join(s.dir, "data") }

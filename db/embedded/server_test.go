@@ -21,12 +21,17 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"go.uber.org/goleak"
 
+	"terasocket/db/dbtest"
 	"terasocket/db/embedded"
 )
 
 func TestMain(m *testing.M) {
 	if os.Getenv("TERASOCKET_TEST_DIE") != "" {
 		startAndPrint()
+	}
+	if err := dbtest.Choose(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
 	goleak.VerifyTestMain(m)
 }

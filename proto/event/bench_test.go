@@ -32,15 +32,16 @@ func BenchmarkDecode(b *testing.B) {
 
 func BenchmarkEncode(b *testing.B) {
 	for name, r := range benchmarkRecords() {
-		events, err := event.Decode(r)
+		e, err := event.Decode(r)
 		if err != nil {
 			b.Fatal(err)
 		}
+		form := e.FormFor(true, true, true)
 		for encodingName, encoding := range encodings {
 			b.Run(name+"/"+encodingName, func(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
-					if _, err := events[0].Encode(encoding); err != nil {
+					if _, err := e.Encode(form, encoding); err != nil {
 						b.Fatal(err)
 					}
 				}

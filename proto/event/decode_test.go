@@ -1,6 +1,8 @@
 package event_test
 
 import (
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,70 +18,85 @@ var at = time.Date(2024, 11, 23, 1, 23, 20, 123456000, time.UTC)
 // participantUpdate is a row of an object that moved out of somebody's sight.
 func participantUpdate() event.Record {
 	return event.Record{
-		Seq: 42, XID: 7, At: at,
+		Seq: 42, Announcement: 7, At: at,
 		Topic: "module.TeraServer.DatabaseModule.events.participant",
 		Type:  "opentera.protobuf.DatabaseEvent",
 		Op:    "U", ObjectType: "participant", ObjectID: 5,
-		Body:     `{"id_participant": 5, "participant_email": null, "participant_name": "R\u00e9al"}`,
-		Audience: `{"project": 2}`,
+		Body:    `{"id_participant": 5, "participant_email": null, "participant_name": "R\u00e9al"}`,
+		Gone:    `{"id_participant": 5, "participant_uuid": "p5"}`,
+		Present: `[["p:2"]]`, Former: `[["p:1"]]`,
 	}
 }
 
 func userEvent(body string) event.Record {
 	return event.Record{
 		Seq: 43, At: at,
-		Topic:    "module.TeraServer.UserManagerModule.events",
-		Type:     "opentera.protobuf.UserEvent",
-		Body:     body,
-		Audience: `{"user": 1}`,
+		Topic:   "module.TeraServer.UserManagerModule.events",
+		Type:    "opentera.protobuf.UserEvent",
+		Body:    body,
+		Present: `[["u:1"]]`,
 	}
 }
 
-func TestDecodeDatabaseEvent(t *testing.T) {
+// databaseEvent is what somebody hears who hears this form of e.
+func databaseEvent(t *testing.T, e event.Event, form event.Form) *opentera.DatabaseEvent {
+	t.Helper()
+	got, err := event.ParseFrame(encode(t, &e, form, event.Protobuf))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got.Message.(*opentera.DatabaseEvent)
+}
+
+func TestDecodeObject(t *testing.T) {
 	t.Parallel()
-	for op, want := range map[string]opentera.DatabaseEvent_EventType{
-		"C": opentera.DatabaseEvent_DB_CREATE,
-		"U": opentera.DatabaseEvent_DB_UPDATE,
-		"D": opentera.DatabaseEvent_DB_DELETE,
-	} {
-		for _, objectType := range event.ObjectTypes {
-			r := participantUpdate()
-			r.Op, r.ObjectType = op, objectType
-			wantEvents(t, r, event.Event{
-				Seq: 42, XID: r.XID, At: at, Topic: r.Topic, To: r.Audience, ObjectType: objectType, ObjectID: 5,
-				Message: &opentera.DatabaseEvent{Type: want, ObjectType: objectType, ObjectValue: r.Body},
-			})
+	for _, objectType := range event.ObjectTypes {
+		r := participantUpdate()
+		r.ObjectType = objectType
+		e := decode(t, r)
+		if e.Kind != event.Object || e.Seq != 42 || e.Announcement != 7 || !e.At.Equal(at) || e.Topic != r.Topic || e.Present != r.Present ||
+			e.Former != r.Former || e.ObjectType != objectType || e.ObjectID != 5 || e.Message != nil {
+			t.Errorf("%+v", e)
 		}
-	}
-}
-
-func TestDecodeFormerAudienceHearsDelete(t *testing.T) {
-	t.Parallel()
-	for _, op := range []string{"C", "U", "D"} {
-		for _, audience := range []string{`{"project": 2}`, ""} {
-			r := participantUpdate()
-			r.Op, r.Audience = op, audience
-			r.Former, r.FormerBody = `{"project": 1}`, `{"id_participant": 5, "participant_uuid": "p5"}`
-			first := decode(t, r)[0]
-			wantEvents(t, r, first, event.Event{
-				Seq: 42, XID: r.XID, At: at, Topic: r.Topic, To: r.Former, NotTo: audience, ObjectType: "participant", ObjectID: 5,
-				Message: &opentera.DatabaseEvent{
-					Type: opentera.DatabaseEvent_DB_DELETE, ObjectType: "participant", ObjectValue: r.FormerBody,
-				},
-			})
-			if first.To != audience || first.NotTo != "" {
-				t.Errorf("first event goes to %q but not %q, want %q and nobody excluded", first.To, first.NotTo, audience)
+		for form, want := range map[event.Form]*opentera.DatabaseEvent{
+			event.Create: {Type: opentera.DatabaseEvent_DB_CREATE, ObjectType: objectType, ObjectValue: r.Body},
+			event.Update: {Type: opentera.DatabaseEvent_DB_UPDATE, ObjectType: objectType, ObjectValue: r.Body},
+			event.Delete: {Type: opentera.DatabaseEvent_DB_DELETE, ObjectType: objectType, ObjectValue: r.Gone},
+		} {
+			if got := databaseEvent(t, e, form); !proto.Equal(got, want) {
+				t.Errorf("form %d: %v, want %v", form, got, want)
 			}
 		}
 	}
 }
 
-func TestDecodeFormerBodyWithoutFormerIsIgnored(t *testing.T) {
+func TestDecodeOurs(t *testing.T) {
 	t.Parallel()
-	r := participantUpdate()
-	r.FormerBody = "not even JSON"
-	if n := len(decode(t, r)); n != 1 {
-		t.Errorf("%d events, want 1", n)
+	row := func(name, objectType, body string) event.Record {
+		return event.Record{Seq: 44, Announcement: 7, At: at, Type: "terasocket." + name, ObjectType: objectType, ObjectID: 3, Body: body}
+	}
+	if e := decode(t, row("Rights", "user", `{"gained": ["u:3", "p:1"], "lost": ["x"]}`)); e.Kind != event.Rights || e.ObjectType != "user" ||
+		e.ObjectID != 3 || !slices.Equal(e.Gained, []string{"u:3", "p:1"}) || !slices.Equal(e.Lost, []string{"x"}) {
+		t.Errorf("rights: %+v", e)
+	}
+	if e := decode(t, row("Kick", "device", `{"token": 12}`)); e.Kind != event.Kick || e.ObjectType != "device" || e.ObjectID != 3 || e.Token != 12 {
+		t.Errorf("kick: %+v", e)
+	}
+	if e := decode(t, row("Alias", "", `{"tag": "service:5", "keys": [["x", "p:1"]], "was": null}`)); e.Kind != event.Alias ||
+		e.Tag != "service:5" || e.Keys != `[["x", "p:1"]]` || e.Was != "" {
+		t.Errorf("alias: %+v", e)
+	}
+	if e := decode(t, row("Settled", "", `{}`)); e.Kind != event.Settled {
+		t.Errorf("settled: %+v", e)
+	}
+}
+
+func TestNobodyHearsOfALogin(t *testing.T) {
+	t.Parallel()
+	r := userEvent(`{}`)
+	r.Type = "opentera.protobuf.LoginEvent"
+	if e := decode(t, r); e.Present != "" {
+		t.Errorf("it goes to %s", e.Present)
 	}
 }
 
@@ -105,12 +122,10 @@ func TestDecodeMessages(t *testing.T) {
 		} {
 			r := userEvent(body)
 			r.Type = "opentera.protobuf." + name
-			wantEvents(t, r, event.Event{Seq: 43, XID: r.XID, At: at, Topic: r.Topic, To: r.Audience, Message: tc.want})
+			wantMessage(t, r, tc.want)
 		}
 	}
-	wantEvents(t, userEvent(`{}`), event.Event{
-		Seq: 43, At: at, Topic: userEvent("").Topic, To: `{"user": 1}`, Message: &opentera.UserEvent{},
-	})
+	wantMessage(t, userEvent(`{}`), &opentera.UserEvent{})
 }
 
 func TestDecodeErrors(t *testing.T) {
@@ -124,6 +139,11 @@ func TestDecodeErrors(t *testing.T) {
 		return r
 	}
 	message := func(body string) event.Record { return userEvent(body) }
+	ours := func(name, body string) func(*event.Record) {
+		return func(r *event.Record) {
+			r.Type, r.Op, r.Former, r.ObjectType, r.Body = "terasocket."+name, "", "", "site", body
+		}
+	}
 
 	for name, tc := range map[string]struct {
 		record event.Record
@@ -132,10 +152,10 @@ func TestDecodeErrors(t *testing.T) {
 		"no seq":               {database(func(r *event.Record) { r.Seq = 0 }), "decode event 0: seq is not positive"},
 		"negative seq":         {database(func(r *event.Record) { r.Seq = -1 }), "decode event -1: seq is not positive"},
 		"topic not UTF-8":      {database(func(r *event.Record) { r.Topic = "\xff" }), "decode event 42: topic is not valid UTF-8"},
-		"no type":              {database(func(r *event.Record) { r.Type, r.Op = "", "" }), `decode event 42: unknown type ""`},
-		"unknown type":         {database(func(r *event.Record) { r.Type, r.Op = "opentera.protobuf.FooEvent", "" }), `decode event 42: unknown type "opentera.protobuf.FooEvent"`},
-		"type for no socket":   {database(func(r *event.Record) { r.Type, r.Op = "opentera.protobuf.LogEvent", "" }), `decode event 42: unknown type "opentera.protobuf.LogEvent"`},
-		"long type":            {database(func(r *event.Record) { r.Type, r.Op = strings.Repeat("x", 10_000), "" }), `decode event 42: unknown type "` + strings.Repeat("x", 80) + `"`},
+		"no type":              {database(func(r *event.Record) { r.Type, r.Op, r.Former = "", "", "" }), `decode event 42: unknown type ""`},
+		"unknown type":         {database(func(r *event.Record) { r.Type, r.Op, r.Former = "opentera.protobuf.FooEvent", "", "" }), `decode event 42: unknown type "opentera.protobuf.FooEvent"`},
+		"type for no socket":   {database(func(r *event.Record) { r.Type, r.Op, r.Former = "opentera.protobuf.LogEvent", "", "" }), `decode event 42: unknown type "opentera.protobuf.LogEvent"`},
+		"long type":            {database(func(r *event.Record) { r.Type, r.Op, r.Former = strings.Repeat("x", 10_000), "", "" }), `decode event 42: unknown type "` + strings.Repeat("x", 80) + `"`},
 		"no op":                {database(func(r *event.Record) { r.Op = "" }), `decode event 42: unknown op ""`},
 		"unknown op":           {database(func(r *event.Record) { r.Op = "T" }), `decode event 42: unknown op "T"`},
 		"op in lower case":     {database(func(r *event.Record) { r.Op = "c" }), `decode event 42: unknown op "c"`},
@@ -147,13 +167,26 @@ func TestDecodeErrors(t *testing.T) {
 		"body an array":        {database(func(r *event.Record) { r.Body = `["` + secret + `"]` }), "decode event 42: body: not a JSON object"},
 		"body null":            {database(func(r *event.Record) { r.Body = `null` }), "decode event 42: body: not a JSON object"},
 		"body not UTF-8":       {database(func(r *event.Record) { r.Body = `{"a": "` + secret + "\xff" + `"}` }), "decode event 42: body: not valid UTF-8"},
-		"former body not JSON": {database(func(r *event.Record) { r.Former, r.FormerBody = "x", secret }), "decode event 42: former body: not a JSON object"},
-		"former body missing":  {database(func(r *event.Record) { r.Former = "x" }), "decode event 42: former body: not a JSON object"},
-		"former body not UTF-8": {database(func(r *event.Record) { r.Former, r.FormerBody = "x", `{"a": "\x80`+secret+"\x80\"}" }),
-			"decode event 42: former body: not valid UTF-8"},
+		"gone not JSON":        {database(func(r *event.Record) { r.Gone = secret }), "decode event 42: gone: not a JSON object"},
+		"gone missing":         {database(func(r *event.Record) { r.Gone = "" }), "decode event 42: gone: not a JSON object"},
+		"gone not UTF-8":       {database(func(r *event.Record) { r.Gone = `{"a": "\x80` + secret + "\x80\"}" }), "decode event 42: gone: not valid UTF-8"},
+		"present on a delete":  {database(func(r *event.Record) { r.Op = "D" }), "decode event 42: present on a delete"},
+		"present, soft delete": {database(func(r *event.Record) { r.Op = "G" }), "decode event 42: present on a soft delete"},
+		"soft delete, no body": {database(func(r *event.Record) { r.Op, r.Present, r.Body = "G", "", "" }), "decode event 42: body: not a JSON object"},
+		"negative announcement": {database(func(r *event.Record) { r.Announcement = -1 }),
+			"decode event 42: announcement is negative"},
 
-		"message with op":         {database(func(r *event.Record) { r.Type = "opentera.protobuf.UserEvent" }), `decode event 42: op or former audience on "opentera.protobuf.UserEvent"`},
-		"message with former":     {database(func(r *event.Record) { r.Type, r.Op, r.Former = "opentera.protobuf.UserEvent", "", "x" }), `decode event 42: op or former audience on "opentera.protobuf.UserEvent"`},
+		"rights not JSON":      {database(ours("Rights", secret)), "decode event 42: body: not the JSON of its type"},
+		"rights of no tags":    {database(ours("Rights", `{"gained": [1, "`+secret+`"]}`)), "decode event 42: body: not the JSON of its type"},
+		"rights of a site":     {database(ours("Rights", `{}`)), `decode event 42: unknown kind of principal "site"`},
+		"kick not JSON":        {database(ours("Kick", secret)), "decode event 42: body: not the JSON of its type"},
+		"kick of a site":       {database(ours("Kick", `{}`)), `decode event 42: unknown kind of principal "site"`},
+		"alias not JSON":       {database(ours("Alias", secret)), "decode event 42: body: not the JSON of its type"},
+		"alias without a tag":  {database(ours("Alias", `{"keys": "`+secret+`"}`)), "decode event 42: body: no tag"},
+		"something else of us": {database(ours("Cursor", `{}`)), `decode event 42: unknown type "terasocket.Cursor"`},
+
+		"message with op":         {database(func(r *event.Record) { r.Type = "opentera.protobuf.UserEvent" }), `decode event 42: op or former on "opentera.protobuf.UserEvent"`},
+		"message with former":     {database(func(r *event.Record) { r.Type, r.Op, r.Former = "opentera.protobuf.UserEvent", "", "x" }), `decode event 42: op or former on "opentera.protobuf.UserEvent"`},
 		"message not UTF-8":       {message(`{"userUuid": "` + secret + "\xff" + `"}`), "decode event 43: body: not valid UTF-8"},
 		"message without body":    {message(""), "decode event 43: body: not a JSON object"},
 		"message not JSON":        {message(`{"userUuid": ` + secret), "decode event 43: body: not a JSON object"},
@@ -175,12 +208,12 @@ func TestDecodeErrors(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			events, err := event.Decode(tc.record)
+			e, err := event.Decode(tc.record)
 			if err == nil || err.Error() != tc.want {
 				t.Fatalf("error %v, want %s", err, tc.want)
 			}
-			if events != nil {
-				t.Errorf("%d events beside an error", len(events))
+			if !reflect.DeepEqual(e, event.Event{}) {
+				t.Errorf("an event beside an error: %+v", e)
 			}
 			if strings.Contains(err.Error(), secret) {
 				t.Errorf("the error holds a part of the body: %v", err)
@@ -189,29 +222,22 @@ func TestDecodeErrors(t *testing.T) {
 	}
 }
 
-func decode(t *testing.T, r event.Record) []event.Event {
+func decode(t *testing.T, r event.Record) event.Event {
 	t.Helper()
-	events, err := event.Decode(r)
+	e, err := event.Decode(r)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return events
+	return e
 }
 
-func wantEvents(t *testing.T, r event.Record, want ...event.Event) {
+func wantMessage(t *testing.T, r event.Record, want proto.Message) {
 	t.Helper()
-	got := decode(t, r)
-	if len(got) != len(want) {
-		t.Fatalf("%d events, want %d", len(got), len(want))
+	e := decode(t, r)
+	if e.Kind != event.Message || e.Seq != 43 || !e.At.Equal(at) || e.Topic != r.Topic || e.Present != r.Present || e.Former != "" {
+		t.Errorf("%+v", e)
 	}
-	for i, w := range want {
-		g := got[i]
-		if !proto.Equal(g.Message, w.Message) {
-			t.Errorf("message %d: %v, want %v", i, g.Message, w.Message)
-		}
-		g.Message, w.Message = nil, nil
-		if g != w {
-			t.Errorf("event %d: %+v, want %+v", i, g, w)
-		}
+	if !proto.Equal(e.Message, want) {
+		t.Errorf("message %v, want %v", e.Message, want)
 	}
 }

@@ -24,24 +24,38 @@ const (
 	JSONWithSeq
 )
 
-// Encode returns one serialized TeraMessage that holds a TeraEvent with e as its
-// only event. Equal events give equal Protobuf frames; the white space of JSON
-// frames differs from build to build, as protojson's does.
+// Encode returns one serialized TeraMessage that holds a TeraEvent with one event: what e is for those who hear this form
+// of it. Equal events give equal Protobuf frames; the white space of JSON frames differs from build to build, as
+// protojson's does.
 //
-// It is an error if Message is nil, a string in it or the topic is not valid
-// UTF-8, the encoding is unknown, or a JSON frame is asked of a google.protobuf
-// message, whose ProtoJSON need not be an object. What Decode returned never fails.
-func (e *Event) Encode(encoding Encoding) ([]byte, error) {
-	frame, err := e.encode(encoding)
+// It is an error if the row has nothing for this form, a string in the message or the topic is not valid UTF-8, the
+// encoding is unknown, or a JSON frame is asked of a google.protobuf message, whose ProtoJSON need not be an object. What
+// Decode returned never fails with a form that FormFor gave.
+func (e *Event) Encode(form Form, encoding Encoding) ([]byte, error) {
+	frame, err := e.encode(form, encoding)
 	if err != nil {
 		return nil, fmt.Errorf("encode event %d: %w", e.Seq, err)
 	}
 	return frame, nil
 }
 
-func (e *Event) encode(encoding Encoding) ([]byte, error) {
-	if e.Message == nil || !e.Message.ProtoReflect().IsValid() {
+// message is what those hear who hear this form.
+func (e *Event) message(form Form) (proto.Message, error) {
+	switch {
+	case e.Kind == Object:
+		return e.databaseEvent(form)
+	case e.Kind != Message || form != Plain:
+		return nil, fmt.Errorf("form %d is not one of a %s", form, e.TypeName())
+	case e.Message == nil || !e.Message.ProtoReflect().IsValid():
 		return nil, errors.New("no message")
+	}
+	return e.Message, nil
+}
+
+func (e *Event) encode(form Form, encoding Encoding) ([]byte, error) {
+	message, err := e.message(form)
+	if err != nil {
+		return nil, err
 	}
 	header := &opentera.TeraEvent_Header{
 		Version: 1,
@@ -51,12 +65,12 @@ func (e *Event) encode(encoding Encoding) ([]byte, error) {
 	switch encoding {
 	case Protobuf:
 		header.Seq = &e.Seq
-		return encodeProtobuf(header, e.Message)
+		return encodeProtobuf(header, message)
 	case JSON:
-		return encodeJSON(header, e.Message)
+		return encodeJSON(header, message)
 	case JSONWithSeq:
 		header.Seq = &e.Seq
-		return encodeJSON(header, e.Message)
+		return encodeJSON(header, message)
 	}
 	return nil, fmt.Errorf("unknown encoding %d", encoding)
 }

@@ -53,12 +53,12 @@ func TestEncodeSample(t *testing.T) {
 	t.Parallel()
 	e := sampleEvent()
 	want := parseJSON(t, []byte(sample))
-	if got := parseJSON(t, encode(t, &e, event.JSON)); !reflect.DeepEqual(got, want) {
+	if got := parseJSON(t, encode(t, &e, event.Plain, event.JSON)); !reflect.DeepEqual(got, want) {
 		t.Errorf("JSON: %v\nwant %v", got, want)
 	}
 	header := want["message"].(map[string]any)["header"].(map[string]any)
 	header["seq"] = "18446744073709551615"
-	if got := parseJSON(t, encode(t, &e, event.JSONWithSeq)); !reflect.DeepEqual(got, want) {
+	if got := parseJSON(t, encode(t, &e, event.Plain, event.JSONWithSeq)); !reflect.DeepEqual(got, want) {
 		t.Errorf("JSONWithSeq: %v\nwant %v", got, want)
 	}
 }
@@ -81,14 +81,15 @@ func TestEncodeJSONKeys(t *testing.T) {
 	for name, want := range keys {
 		r := userEvent(`{}`) // every field at its default
 		r.Type = "opentera.protobuf." + name
+		form := event.Plain
 		if name == "DatabaseEvent" {
-			r.Op, r.ObjectType = "C", "site"
+			r.Op, r.ObjectType, form = "C", "site", event.Create
 		}
-		e := decode(t, r)[0]
+		e := decode(t, r)
 		for encoding, header := range map[event.Encoding]string{
 			event.JSON: "version time topic", event.JSONWithSeq: "version time topic seq",
 		} {
-			frame := parseJSON(t, encode(t, &e, encoding))
+			frame := parseJSON(t, encode(t, &e, form, encoding))
 			wantKeys(t, frame, "message")
 			message := frame["message"].(map[string]any)
 			wantKeys(t, message, "@type header events")
@@ -140,28 +141,24 @@ func TestEncodeParsesBack(t *testing.T) {
 			}
 			r := participantUpdate()
 			r.ObjectType, r.Body, r.Topic = "site", string(value), text
-			e := decode(t, r)[0]
-			if got := e.Message.(*opentera.DatabaseEvent).ObjectValue; got != r.Body {
-				t.Errorf("object_value differs from the body")
-			}
-			wantParsesBack(t, &e)
+			e := decode(t, r)
+			wantParsesBack(t, &e, event.Update, &opentera.DatabaseEvent{
+				Type: opentera.DatabaseEvent_DB_UPDATE, ObjectType: "site", ObjectValue: r.Body})
 
 			body, err := protojson.Marshal(&opentera.UserEvent{UserFullname: text})
 			if err != nil {
 				t.Fatal(err)
 			}
-			e = decode(t, userEvent(string(body)))[0]
-			if got := e.Message.(*opentera.UserEvent).UserFullname; got != text {
-				t.Errorf("user_fullname differs")
-			}
-			wantParsesBack(t, &e)
+			e = decode(t, userEvent(string(body)))
+			wantParsesBack(t, &e, event.Plain, &opentera.UserEvent{UserFullname: text})
 		})
 	}
 }
 
 func TestEncodeMessageWithoutFields(t *testing.T) {
 	t.Parallel()
-	wantParsesBack(t, &event.Event{Seq: 1, Message: &opentera.Value{}})
+	e := event.New(1, time.Time{}, "", &opentera.Value{})
+	wantParsesBack(t, &e, event.Plain, e.Message)
 }
 
 func TestEncodeTimes(t *testing.T) {
@@ -171,14 +168,14 @@ func TestEncodeTimes(t *testing.T) {
 	} {
 		e := sampleEvent()
 		e.At = at
-		wantParsesBack(t, &e)
+		wantParsesBack(t, &e, event.Plain, e.Message)
 	}
 }
 
 func TestEncodeProtobufIsDeterministic(t *testing.T) {
 	t.Parallel()
 	a, b := sampleEvent(), sampleEvent()
-	if !bytes.Equal(encode(t, &a, event.Protobuf), encode(t, &b, event.Protobuf)) {
+	if !bytes.Equal(encode(t, &a, event.Plain, event.Protobuf), encode(t, &b, event.Plain, event.Protobuf)) {
 		t.Error("equal events, different frames")
 	}
 }
@@ -195,7 +192,7 @@ func TestEncodeErrors(t *testing.T) {
 			e := sampleEvent()
 			e.Seq = 9
 			change(&e)
-			frame, err := e.Encode(code)
+			frame, err := e.Encode(event.Plain, code)
 			if err == nil || !strings.HasPrefix(err.Error(), "encode event 9: ") || frame != nil {
 				t.Errorf("%s, %s: %d bytes, error %v", name, encoding, len(frame), err)
 			} else if strings.Contains(err.Error(), "Zq8") {
@@ -206,12 +203,12 @@ func TestEncodeErrors(t *testing.T) {
 
 	e := sampleEvent()
 	e.Seq = 9
-	if _, err := e.Encode(3); err == nil || err.Error() != "encode event 9: unknown encoding 3" {
+	if _, err := e.Encode(event.Plain, 3); err == nil || err.Error() != "encode event 9: unknown encoding 3" {
 		t.Errorf("unknown encoding: %v", err)
 	}
 	e.Message = structpb.NewStringValue("a")
 	for _, encoding := range []event.Encoding{event.JSON, event.JSONWithSeq} {
-		if _, err := e.Encode(encoding); err == nil || err.Error() != "encode event 9: google.protobuf.Value has a ProtoJSON of its own" {
+		if _, err := e.Encode(event.Plain, encoding); err == nil || err.Error() != "encode event 9: google.protobuf.Value has a ProtoJSON of its own" {
 			t.Errorf("well-known type: %v", err)
 		}
 	}

@@ -13,11 +13,9 @@ import (
 	"terasocket/proto/opentera"
 )
 
-const loginEvent = "opentera.protobuf.LoginEvent"
-
 // newMessage returns an empty message of the given full name, nil when it is
 // not one that the log holds. A DatabaseEvent is one too, but its rows have a
-// form of their own: see newDatabaseEvent.
+// form of their own: see newObject.
 func newMessage(name string) proto.Message {
 	switch name {
 	case "opentera.protobuf.UserEvent":
@@ -36,8 +34,6 @@ func newMessage(name string) proto.Message {
 		return new(opentera.StopSessionEvent)
 	case "opentera.protobuf.ArchiveEvent":
 		return new(opentera.ArchiveEvent)
-	case "opentera.protobuf.ServerCommand": // for the gateways, no socket hears it
-		return new(opentera.ServerCommand)
 	case loginEvent: // for whoever audits, no socket hears it
 		return new(opentera.LoginEvent)
 	}

@@ -18,61 +18,61 @@ const serviceBody = `{"id_service": 5, "service_name": "Vidéo", "service_port":
 
 func serviceRecord(op, body string) event.Record {
 	return event.Record{Seq: 1, At: time.Unix(1, 0), Type: "opentera.protobuf.DatabaseEvent", Op: op, ObjectType: "service", ObjectID: 5,
-		Body: body, Audience: `[["x", "p:1", "a:2"]]`}
-}
-
-func value(t *testing.T, e event.Event) map[string]any {
-	t.Helper()
-	var v map[string]any
-	if err := json.Unmarshal([]byte(e.Message.(*opentera.DatabaseEvent).GetObjectValue()), &v); err != nil {
-		t.Fatal(err)
-	}
-	return v
+		Body: body, Gone: `{"id_service": 5}`, Present: `[["x", "p:1", "a:2"]]`, Former: `[["x"]]`}
 }
 
 func TestOnlySuperadminsHearWhereAServiceIsUsed(t *testing.T) {
 	t.Parallel()
-	events, err := event.Decode(serviceRecord("U", serviceBody))
-	if err != nil || len(events) != 2 {
-		t.Fatalf("%d events, %v; want 2", len(events), err)
-	}
-	others, full := events[1], events[0]
-	if text := others.Message.(*opentera.DatabaseEvent).GetObjectValue(); strings.Contains(text, "secret") || strings.Contains(text, "id_project") {
-		t.Errorf("everybody hears %s", text)
-	}
-	if v := value(t, others); len(v["service_roles"].([]any)) != 1 || len(v["service_projects"].([]any)) != 0 ||
-		v["service_name"] != "Vidéo" || v["service_port"] != 4070.0 {
-		t.Errorf("everybody hears %v", v)
-	}
-	if others.To != `[["x", "p:1", "a:2"]]` || others.NotTo != `[["x"]]` || others.Message.(*opentera.DatabaseEvent).GetType() != opentera.DatabaseEvent_DB_UPDATE {
-		t.Errorf("everybody's event goes to %s but not %s", others.To, others.NotTo)
-	}
-	if full.To != `[["x"]]` || full.NotTo != "" || full.Message.(*opentera.DatabaseEvent).GetObjectValue() != serviceBody {
-		t.Errorf("the full event goes to %s: %v", full.To, full.Message)
+	soft := serviceRecord("G", serviceBody)
+	soft.Present = ""
+	for want, tc := range map[event.Form]struct {
+		record    event.Record
+		sees, saw bool
+		full      event.Form
+		op        opentera.DatabaseEvent_EventType
+	}{
+		event.CreateRestricted: {serviceRecord("U", serviceBody), true, false, event.Create, opentera.DatabaseEvent_DB_CREATE},
+		event.UpdateRestricted: {serviceRecord("U", serviceBody), true, true, event.Update, opentera.DatabaseEvent_DB_UPDATE},
+		event.GoneRestricted:   {soft, false, true, event.Gone, opentera.DatabaseEvent_DB_UPDATE},
+	} {
+		e := decode(t, tc.record)
+		if form := e.FormFor(tc.sees, tc.saw, true); form != tc.full {
+			t.Errorf("superadmins hear form %d, want %d", form, tc.full)
+		}
+		if full := databaseEvent(t, e, tc.full); full.GetObjectValue() != serviceBody || full.GetType() != tc.op {
+			t.Errorf("the full event: %v", full)
+		}
+		if form := e.FormFor(tc.sees, tc.saw, false); form != want {
+			t.Errorf("others hear form %d, want %d", form, want)
+		}
+		others := databaseEvent(t, e, want)
+		if text := others.GetObjectValue(); others.GetType() != tc.op || strings.Contains(text, "secret") || strings.Contains(text, "id_project") {
+			t.Errorf("others hear %v", others)
+		}
+		var v map[string]any
+		if err := json.Unmarshal([]byte(others.GetObjectValue()), &v); err != nil {
+			t.Fatal(err)
+		}
+		if len(v["service_roles"].([]any)) != 1 || len(v["service_projects"].([]any)) != 0 ||
+			v["service_name"] != "Vidéo" || v["service_port"] != 4070.0 {
+			t.Errorf("others hear %v", v)
+		}
 	}
 }
 
-func TestAServiceUsedNowhereIsOneEvent(t *testing.T) {
+func TestAServiceUsedNowhereIsTheSameForAll(t *testing.T) {
 	t.Parallel()
 	for _, body := range []string{`{"id_service": 5}`, `{"service_roles": [], "service_projects": []}`, `{"service_roles": null}`,
 		`{"service_roles": [{"service_role_name": "user"}]}`} {
-		events, err := event.Decode(serviceRecord("U", body))
-		if err != nil || len(events) != 1 || events[0].NotTo != "" {
-			t.Errorf("%s: %d events, %v; want 1 for all", body, len(events), err)
+		e := decode(t, serviceRecord("U", body))
+		if form := e.FormFor(true, true, false); form != event.Update {
+			t.Errorf("%s: form %d", body, form)
 		}
 	}
-	if events, err := event.Decode(serviceRecord("D", `{"id_service": 5, "service_key": "k"}`)); err != nil || len(events) != 1 {
-		t.Errorf("a delete: %d events, %v; want 1", len(events), err)
-	}
-}
-
-func TestAServiceThatNobodyHearsOfIsNotHeardBySuperadmins(t *testing.T) {
-	t.Parallel()
-	r := serviceRecord("U", serviceBody)
-	r.Audience, r.Former, r.FormerBody = `[[]]`, `[["p:1"]]`, `{"id_service": 5, "service_key": "k"}`
-	events, err := event.Decode(r)
-	if err != nil || len(events) != 2 || events[0].To != `[[]]` || events[1].To != r.Former || events[1].NotTo != r.Audience {
-		t.Errorf("%+v, %v", events, err)
+	r := serviceRecord("D", serviceBody)
+	r.Present = ""
+	if e := decode(t, r); e.FormFor(false, true, false) != event.Delete || databaseEvent(t, e, event.Delete).GetObjectValue() != r.Gone {
+		t.Error("a delete differs")
 	}
 }
 

@@ -53,16 +53,15 @@ CREATE TABLE chaos.changes (
     mark         text    NOT NULL,   -- the name that it gives to the object, or the archive_url of a message
     writer       integer NOT NULL,   -- commits its changes one after the other
     n            integer NOT NULL,
-    op           text    NOT NULL,   -- C, U, D, or M for a message
+    op           text    NOT NULL,   -- C, U, S for a soft delete and nothing else, D for any other, or M for a message
     object_type  text    NOT NULL,
     object_id    integer NOT NULL,
-    was_in       integer,            -- project of a participant before; session of an asset that was deleted
+    was_in       integer,            -- project of a participant before, where he moved
     is_in        integer,            -- and after; session of an asset
     told         text    NOT NULL DEFAULT '', -- UUID of whom a message is for
     is_silent    boolean NOT NULL DEFAULT false, -- nothing announced it: a prepared transaction cannot NOTIFY
     xid          xid8    NOT NULL DEFAULT pg_current_xact_id()
 );
-CREATE INDEX ON chaos.changes (xid);
 
 -- What users may see: OpenTera's rules for what the suite changes (access-rules, section 3), straight from the role
 -- tables. It knows nothing of routing keys and uses no function of terasocket.

@@ -1,0 +1,107 @@
+package access
+
+import (
+	"cmp"
+	"slices"
+)
+
+// audiences keep the answers of one state until something changes: in a burst, many events have the same keys.
+type audiences struct {
+	byKeys map[string][]Principal
+	size   int // principals in all of them
+}
+
+// Bounds of what is kept; beyond, all is forgotten.
+const (
+	audiencesKept  = 4096
+	principalsKept = 1 << 18
+)
+
+// Compare is the order of audiences.
+func (p Principal) Compare(other Principal) int {
+	return cmp.Compare(int64(p.Kind)<<32+int64(p.ID), int64(other.Kind)<<32+int64(other.ID))
+}
+
+// Superadmins gives who may see everything now, as Audience does.
+func (x *Index) Superadmins() []Principal { return x.Audience(`[["`+superadmin+`"]]`, Present) }
+
+// Audience gives the connected principals that satisfy these routing keys (JSON text) in that state, in the order of
+// Compare, each once. Malformed keys are nobody. The answer belongs to the index: do not change it.
+func (x *Index) Audience(keys string, in State) []Principal {
+	if keys == "" || len(x.members) == 0 {
+		return nil
+	}
+	a := &x.audiences[0]
+	if in == Former {
+		a = &x.audiences[1]
+	}
+	if known, ok := a.byKeys[keys]; ok {
+		return known
+	}
+	found := x.find(ParseRoutingKeys(keys), in)
+	if a.byKeys == nil || len(a.byKeys) >= audiencesKept || a.size > principalsKept {
+		*a = audiences{byKeys: make(map[string][]Principal)}
+	}
+	a.byKeys[keys] = found
+	a.size += len(found)
+	return found
+}
+
+// forget is called when what members hold, or what aliases stand for, has changed.
+func (x *Index) forget() { x.audiences = [2]audiences{} }
+
+// find asks everybody who holds a tag of the smallest clause.
+func (x *Index) find(keys RoutingKeys, in State) []Principal {
+	aliases := x.moment.present
+	if in == Former {
+		aliases = x.moment.former
+	}
+	var found []Principal
+	for _, m := range x.collect(nil, keys, aliases, 0) {
+		if aliases.satisfied(keys, m.holdings, in, 0) {
+			found = append(found, m.principal)
+		}
+	}
+	slices.SortFunc(found, Principal.Compare)
+	return slices.Compact(found)
+}
+
+// collect adds all who may satisfy keys, some of them twice.
+func (x *Index) collect(candidates []*member, keys RoutingKeys, aliases Aliases, depth int) []*member {
+	if len(keys) == 0 {
+		return candidates
+	}
+	smallest := keys[0]
+	if len(keys) > 1 {
+		smallest = slices.MinFunc(keys, func(a, b []string) int {
+			return cmp.Compare(x.count(a, aliases, depth), x.count(b, aliases, depth))
+		})
+	}
+	for _, tag := range smallest {
+		for m := range x.holders[tag] {
+			candidates = append(candidates, m)
+		}
+		if depth < aliasDepth {
+			candidates = x.collect(candidates, aliases[tag], aliases, depth+1)
+		}
+	}
+	return candidates
+}
+
+// count is how many members a clause has at most.
+func (x *Index) count(clause []string, aliases Aliases, depth int) int {
+	n := 0
+	for _, tag := range clause {
+		n += len(x.holders[tag])
+		keys := aliases[tag]
+		if len(keys) == 0 || depth == aliasDepth {
+			continue
+		}
+		least := x.count(keys[0], aliases, depth+1)
+		for _, other := range keys[1:] {
+			least = min(least, x.count(other, aliases, depth+1))
+		}
+		n += least
+	}
+	return n
+}

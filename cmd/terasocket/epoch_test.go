@@ -1,0 +1,42 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/gorilla/websocket"
+
+	"terasocket/db/dbtest"
+	"terasocket/db/opentera"
+	"terasocket/proto/event"
+	"terasocket/proto/terasocket"
+)
+
+// After a restart of PostgreSQL sockets are closed with 1011. Who comes back with a cursor of before resumes; a cursor that
+// lies between the two epochs was never given out.
+func TestAnEpochThatEnds(t *testing.T) {
+	t.Parallel()
+	url := dbtest.New(t, migrated())
+	pool := dbtest.Pool(t, url)
+	gateway := serve(t, url)
+	paul := gateway.login(opentera.DemoProjectAdmin, "")
+	renameAlone(t, pool, 1, "before")
+	cursor := paul.mustHearNames("before").Seq
+
+	psql(t, url, `UPDATE terasocket.epochs SET started_at = started_at - interval '1 day'`) // what a restart changes
+	renameAlone(t, pool, 1, "after")
+	if code := paul.closeCode(); code != websocket.CloseInternalServerErr {
+		t.Errorf("closed with %d, want 1011", code)
+	}
+	eventually(t, "the gateway is ready again", func() bool { code, _ := gateway.probe("/readyz"); return code == 200 })
+	gateway.resume(cursor).mustHearNames("after")
+
+	begin := uint64(count(t, pool, "SELECT max(begin) FROM terasocket.epochs"))
+	_, data := gateway.resume(begin - 1).frame()
+	e, err := event.ParseFrame(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, isIncomplete := e.Message.(*terasocket.ReplayIncomplete); !isIncomplete {
+		t.Errorf("resuming from %d, before %d: first comes %s", begin-1, begin, describe(e))
+	}
+}

@@ -1,0 +1,103 @@
+package eventlog
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+//go:embed sql/announce.sql
+var announceSQL string
+
+// announcement is what announce() says that it did.
+type announcement struct {
+	epoch, lastSeq uint64
+	announced      int
+	isMore         bool // it left something over
+	isFilled       bool // its memory is; else nothing was announced
+}
+
+// SQLSTATEs that the announcer acts on.
+const (
+	lockNotAvailable = "55P03"
+	queryCanceled    = "57014"
+)
+
+// answerLimit is how long the server's answer may take beyond the statement's own limit.
+const answerLimit = 10 * time.Second
+
+// announce asks for one announcement.
+func announce(ctx context.Context, pool *pgxpool.Pool, atMost int, isCareful bool, lastSeen uint64, limit time.Duration) (announcement, error) {
+	values, err := locked(ctx, pool, fmt.Sprintf("a.*, terasocket.is_filled() FROM terasocket.announce(%d, %t, %d) a", atMost, isCareful, lastSeen), limit)
+	if err != nil {
+		return announcement{}, err
+	}
+	return parseAnnouncement(values)
+}
+
+func parseAnnouncement(values []string) (a announcement, err error) {
+	if len(values) != 5 {
+		return a, fmt.Errorf("announce() gave %d columns, want 5", len(values))
+	}
+	if a.epoch, err = strconv.ParseUint(values[0], 10, 63); err == nil {
+		if a.lastSeq, err = strconv.ParseUint(values[1], 10, 63); err == nil {
+			a.announced, err = strconv.Atoi(values[2])
+		}
+	}
+	a.isMore, a.isFilled = values[3] == "t", values[4] == "t"
+	return a, err
+}
+
+// fillBatch is how many objects one fill() takes.
+const fillBatch = 2000
+
+// fill makes a part of the memory of announcements, and says how many objects are left.
+func fill(ctx context.Context, pool *pgxpool.Pool, limit time.Duration) (left int, err error) {
+	values, err := locked(ctx, pool, fmt.Sprintf("terasocket.fill(%d)", fillBatch), limit)
+	if err != nil {
+		return 0, err
+	}
+	if len(values) != 1 {
+		return 0, fmt.Errorf("fill() gave %d columns, want 1", len(values))
+	}
+	return strconv.Atoi(values[0])
+}
+
+// locked calls a function under the announcer's lock, as sql/announce.sql says, and gives the one row that it returns.
+func locked(ctx context.Context, pool *pgxpool.Pool, call string, limit time.Duration) (values []string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, limit+answerLimit)
+	defer cancel()
+	sql := strings.NewReplacer("{limit}", strconv.FormatInt(limit.Milliseconds(), 10), "{call}", call).Replace(announceSQL)
+	err = pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
+		results, err := conn.Conn().PgConn().Exec(ctx, sql).ReadAll()
+		if err != nil {
+			// else the pool would throw the connection away, each time that another gateway announces
+			if conn.Conn().PgConn().TxStatus() != 'I' && !conn.Conn().IsClosed() {
+				_, _ = conn.Conn().PgConn().Exec(ctx, "ROLLBACK").ReadAll()
+			}
+			return err
+		}
+		values = rowOf(results)
+		return nil
+	})
+	return values, err
+}
+
+// rowOf gives the one row that the statements returned.
+func rowOf(results []*pgconn.Result) (values []string) {
+	for _, r := range results {
+		for _, row := range r.Rows {
+			values = values[:0]
+			for _, v := range row {
+				values = append(values, string(v))
+			}
+		}
+	}
+	return values
+}

@@ -1,0 +1,214 @@
+package eventlog
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"terasocket/db"
+	"terasocket/proto/event"
+)
+
+// AnnouncerConfig says how to announce. Zero values stand for the defaults given.
+type AnnouncerConfig struct {
+	Pool     *pgxpool.Pool
+	Listener *db.Listener
+	Progress *Progress
+	Feed     *Feed // is told what was announced; what it has read is never given out again
+	Log      *slog.Logger
+	Metrics  *Metrics
+
+	PollEvery time.Duration // how often to announce without a hint (5 s)
+	AtMost    int           // how many objects one announcement takes at most (2000)
+	Limit     time.Duration // how long one may take (15 s)
+}
+
+// Announcer asks for announcements while there is something to announce.
+type Announcer struct {
+	AnnouncerConfig
+
+	atMost    int  // now: fewer after a failure
+	isCareful bool // each object on its own
+	limit     time.Duration
+	pause     time.Duration // before the next attempt
+}
+
+// Pauses between two attempts: while another gateway announces, and after a failure.
+const (
+	busyPause      = 10 * time.Millisecond
+	longestBusy    = 200 * time.Millisecond
+	longestFailure = 5 * time.Second
+	longestLimit   = 5 * time.Minute
+)
+
+// NewAnnouncer makes an announcer; Run it.
+func NewAnnouncer(c AnnouncerConfig) *Announcer {
+	setDefault(&c.PollEvery, 5*time.Second)
+	setDefault(&c.AtMost, 2000)
+	setDefault(&c.Limit, 15*time.Second)
+	return &Announcer{AnnouncerConfig: c, atMost: c.AtMost, limit: c.Limit}
+}
+
+func setDefault[T comparable](v *T, value T) {
+	var zero T
+	if *v == zero {
+		*v = value
+	}
+}
+
+// First announces once, so that what this database lacks shows at start, and that an epoch that has to begin does so before
+// anybody reads. What else fails is left to Run.
+func (a *Announcer) First(ctx context.Context) error {
+	if _, err := announce(ctx, a.Pool, a.atMost, false, 0, a.limit); err != nil {
+		if err = described("announce", err); errors.Is(err, event.ErrUnusable) {
+			return err
+		}
+	}
+	return nil
+}
+
+// Run announces until ctx ends, and then returns nil: what fails is logged and tried again.
+func (a *Announcer) Run(ctx context.Context) error {
+	next := time.NewTimer(0) // at once: what was committed before anybody listened
+	defer next.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-a.Listener.Changed():
+			a.Progress.hear()
+			if a.pause > 0 {
+				continue // an attempt is due soon
+			}
+		case <-next.C:
+			a.Progress.hear()
+			if a.pause > 0 && a.pause <= longestBusy && !a.Progress.hasWork() {
+				a.pause = 0 // others have announced all of it
+				next.Reset(a.idle())
+				continue
+			}
+		}
+		if !a.Listener.Connected() {
+			next.Reset(a.idle())
+			continue
+		}
+		a.announce(ctx)
+		if a.pause > 0 {
+			next.Reset(a.pause/2 + rand.N(a.pause/2+1))
+		} else {
+			next.Reset(a.idle())
+		}
+	}
+}
+
+func (a *Announcer) idle() time.Duration { return a.PollEvery - rand.N(a.PollEvery/4+1) }
+
+// announce asks for announcements until nothing is left over, or one fails; it says in pause when to try again.
+func (a *Announcer) announce(ctx context.Context) {
+	for isMore := true; isMore && ctx.Err() == nil; {
+		a.Progress.ask()
+		began := time.Now()
+		done, err := announce(ctx, a.Pool, a.atMost, a.isCareful, a.Feed.LastSeen(), a.limit)
+		if err == nil && !done.isFilled {
+			err = a.fill(ctx)
+			done.isMore = true
+		}
+		switch {
+		case err == nil:
+			a.succeeded(began, done)
+			isMore = done.isMore
+		case ctx.Err() != nil:
+			return
+		case sqlState(err) == lockNotAvailable:
+			a.Metrics.announceBusy.Inc()
+			a.wait(busyPause, longestBusy)
+			return
+		default:
+			a.failed(ctx, began, err)
+			return
+		}
+	}
+}
+
+// fill makes the memory that announcements compare with, where that is to be made anew.
+func (a *Announcer) fill(ctx context.Context) error {
+	a.Log.Info("the memory of announcements is being filled", "op", "fill")
+	for ctx.Err() == nil {
+		switch left, err := fill(ctx, a.Pool, longestLimit); {
+		case err != nil:
+			return err
+		case left == 0:
+			a.Log.Info("the memory of announcements is filled", "op", "fill")
+			return nil
+		}
+	}
+	return ctx.Err()
+}
+
+func (a *Announcer) succeeded(began time.Time, done announcement) {
+	a.Metrics.announcements.Inc()
+	a.Metrics.announceTime.Observe(time.Since(began).Seconds())
+	a.Progress.announceResult(began, nil)
+	if done.lastSeq > a.Feed.LastSeen() { // rows, or a new epoch
+		a.Feed.wake(done.lastSeq, began)
+	}
+	if !done.isMore {
+		a.Progress.covered()
+	}
+	a.pause, a.limit = 0, a.Limit
+	if a.atMost = min(a.AtMost, 2*a.atMost); a.atMost == a.AtMost {
+		a.isCareful = false
+	}
+}
+
+// failed makes the next attempt a smaller one, where the failure may be that of an object.
+func (a *Announcer) failed(ctx context.Context, began time.Time, err error) {
+	a.Metrics.announceErrors.Inc()
+	err = described("announce", err)
+	a.Progress.announceResult(began, err)
+	a.Log.Error("changes not announced, trying again", "op", "announce", "objects", a.atMost, "careful", a.isCareful, "err", err)
+	state := sqlState(err)
+	isLast := a.atMost == 1 && a.isCareful
+	longest := longestBusy // smaller is likely to work: soon
+	switch {
+	case state == queryCanceled && isLast:
+		a.setAside(ctx)
+		a.limit = min(2*a.limit, longestLimit) // it may be the rights, which cannot be divided
+	case state == queryCanceled:
+		a.atMost, a.isCareful = max(1, a.atMost/8), true // each attempt takes long
+	case isLast || !isOfObject(state):
+		longest = longestFailure
+	default:
+		a.atMost, a.isCareful = max(1, a.atMost/2), true
+	}
+	a.wait(busyPause, longest)
+}
+
+// isOfObject says whether an error may be that of a single object, rather than the server's or of the connection.
+func isOfObject(state string) bool {
+	switch {
+	case state == "":
+		return false
+	case state[:2] == "08", state[:2] == "40", state[:2] == "53", state[:2] == "57", state[:2] == "58":
+		return false
+	}
+	return true
+}
+
+// setAside takes the object out of the way whose announcement never ends.
+func (a *Announcer) setAside(ctx context.Context) {
+	if _, err := locked(ctx, a.Pool, "terasocket.set_aside_next()", a.Limit); err != nil && ctx.Err() == nil {
+		a.Log.Error("object not set aside, trying again", "op", "set aside", "err", described("set aside", err))
+		return
+	}
+	a.Log.Error("an object that cannot be announced is set aside until its next change: see terasocket doctor", "op", "set aside")
+}
+
+// wait doubles the pause.
+func (a *Announcer) wait(shortest, longest time.Duration) {
+	a.pause = min(max(shortest, 2*a.pause), longest)
+}

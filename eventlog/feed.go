@@ -1,0 +1,213 @@
+package eventlog
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"terasocket/db"
+	"terasocket/proto/event"
+)
+
+// FeedConfig says how to read the log. Zero values stand for the defaults given.
+type FeedConfig struct {
+	Pool      *pgxpool.Pool
+	Listener  *db.Listener
+	Progress  *Progress
+	Log       *slog.Logger
+	Metrics   *Metrics
+	PollEvery time.Duration // how often to read without a notification (5 s)
+	PageRows  int           // that Next returns at most (256)
+}
+
+// Feed hands out the rows of the log behind the one where it began, each once, in order.
+type Feed struct {
+	FeedConfig
+	log     eventLog
+	decoder decoder
+
+	lastSeen atomic.Uint64 // the highest seq that was handed out, or was there at the beginning
+	epoch    atomic.Uint64
+
+	ours    chan struct{} // holds one: this gateway has announced something
+	newest  atomic.Uint64 // up to this seq; 0: nothing that was not looked for
+	hasMore bool          // read before waiting
+	polled  time.Time     // the last read that worked
+}
+
+// NewFeed makes a feed; Begin first.
+func NewFeed(c FeedConfig) *Feed {
+	setDefault(&c.PollEvery, 5*time.Second)
+	setDefault(&c.PageRows, pageRows)
+	return &Feed{FeedConfig: c, log: eventLog{c.Pool}, decoder: decoder{c.Log, c.Metrics}, ours: make(chan struct{}, 1)}
+}
+
+// LastSeen is the highest seq that was handed out, or was in the log at the beginning.
+func (f *Feed) LastSeen() uint64 { return f.lastSeen.Load() }
+
+// Epoch is the one that this gateway has begun in.
+func (f *Feed) Epoch() uint64 { return f.epoch.Load() }
+
+// wake says that this gateway has announced something, up to this seq.
+func (f *Feed) wake(seq uint64, at time.Time) {
+	f.newest.Store(seq)
+	f.Progress.unread(at)
+	select {
+	case f.ours <- struct{}{}:
+	default:
+	}
+}
+
+var (
+	errNoState    = errors.New("the tables announcer and trimmed are empty")
+	errNotSettled = errors.New("an announcement of rights is not complete yet")
+	errNoEpoch    = errors.New("nothing was ever announced")
+	errNotFilled  = errors.New("the memory of announcements is being filled")
+)
+
+//go:embed sql/begin.sql
+var beginSQL string
+
+// Begin gives the state to start from, and makes Next go on behind it. It waits for an announcement that is under way.
+func (f *Feed) Begin(ctx context.Context) (event.Beginning, error) {
+	for {
+		began := time.Now()
+		b, err := f.begin(ctx)
+		switch {
+		case err == nil:
+			f.Progress.feedResult(began, nil)
+			f.Progress.upToDate()
+			f.Progress.delivered()
+			f.epoch.Store(b.Epoch)
+			f.lastSeen.Store(b.Seq)
+			f.hasMore = true // what came since, at once
+			return b, nil
+		case ctx.Err() == nil:
+			f.Progress.feedResult(began, err)
+		}
+		if !errors.Is(err, errNotSettled) && !errors.Is(err, errNoEpoch) && !errors.Is(err, errNotFilled) {
+			return event.Beginning{}, err
+		}
+		if !f.await(ctx, 200*time.Millisecond) {
+			return event.Beginning{}, ctx.Err()
+		}
+	}
+}
+
+func (f *Feed) begin(ctx context.Context) (event.Beginning, error) {
+	ctx, cancel := context.WithTimeout(ctx, statementLimit)
+	defer cancel()
+	var b event.Beginning
+	var isSettled, isFilled bool
+	var tags, keys []string
+	if err := f.Pool.QueryRow(ctx, beginSQL).Scan(&b.Epoch, &b.Seq, &isSettled, &isFilled, &tags, &keys); err != nil {
+		return event.Beginning{}, described("begin with the event log", err)
+	}
+	switch {
+	case b.Epoch == 0:
+		return event.Beginning{}, described("begin with the event log", errNoEpoch)
+	case !isFilled:
+		return event.Beginning{}, described("begin with the event log", errNotFilled)
+	case !isSettled:
+		return event.Beginning{}, described("begin with the event log", errNotSettled)
+	}
+	b.Aliases = make(map[string]string, len(tags))
+	for i, tag := range tags {
+		b.Aliases[tag] = keys[i]
+	}
+	return b, nil
+}
+
+// await waits for an announcement, or as long as that; false when ctx ended.
+func (f *Feed) await(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-f.ours:
+	case <-f.Listener.Announced():
+	case <-timer.C:
+	}
+	return true
+}
+
+// Next waits for events and returns some, in the order of seq, each once. The error is the database's, or ctx's: nothing is
+// lost by it, call again; or ErrBroken: Begin.
+func (f *Feed) Next(ctx context.Context) ([]event.Event, error) {
+	f.Progress.delivered()
+	for {
+		if !f.hasMore && !f.isAnnounced() {
+			if !f.await(ctx, max(0, time.Until(f.polled.Add(f.PollEvery)))) {
+				return nil, ctx.Err()
+			}
+			if !f.isAnnounced() && time.Since(f.polled) < f.PollEvery {
+				continue
+			}
+		}
+		began := time.Now()
+		f.hasMore = true // until it has worked
+		events, err := f.read(ctx)
+		if ctx.Err() == nil {
+			f.Progress.feedResult(began, err)
+		}
+		if err != nil {
+			return nil, err
+		}
+		f.polled = began
+		if len(events) > 0 {
+			return events, nil
+		}
+	}
+}
+
+// isAnnounced says whether an announcement that was not read yet was heard of.
+func (f *Feed) isAnnounced() bool {
+	seq, isGap := f.Listener.TakeAnnounced()
+	if !isGap && max(seq, f.newest.Swap(0)) <= f.LastSeen() {
+		return false
+	}
+	f.Progress.unread(time.Now())
+	return true
+}
+
+func (f *Feed) read(ctx context.Context) ([]event.Event, error) {
+	last := f.LastSeen()
+	r, err := f.log.read(ctx, last, math.MaxInt64, f.PageRows)
+	switch {
+	case err != nil:
+		return nil, err
+	case r.epoch != f.Epoch():
+		return nil, fmt.Errorf("%w: the epoch is %d, not %d", event.ErrBroken, r.epoch, f.Epoch())
+	case r.trimmed > last:
+		return nil, fmt.Errorf("%w: it was trimmed up to %d, and read up to %d", event.ErrBroken, r.trimmed, last)
+	}
+	f.hasMore = len(r.rows) == f.PageRows
+	if !f.hasMore && r.snapshot != "" {
+		if snapshot, err := db.ParseSnapshot(r.snapshot); err == nil {
+			f.Progress.sees(snapshot)
+		}
+	}
+	if len(r.rows) == 0 {
+		f.Progress.upToDate()
+		return nil, nil
+	}
+	if first := uint64(r.rows[0].Seq); first != last+1 {
+		return nil, fmt.Errorf("%w: %d follows on %d", event.ErrBroken, first, last)
+	}
+	events, err := f.decoder.events(r.rows)
+	if err != nil {
+		return nil, err
+	}
+	f.Metrics.rows.Add(float64(len(r.rows)))
+	f.Progress.handOut(f.hasMore)
+	f.lastSeen.Store(uint64(r.rows[len(r.rows)-1].Seq))
+	return events, nil
+}

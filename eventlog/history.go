@@ -1,0 +1,110 @@
+package eventlog
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"log/slog"
+	"math"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"terasocket/access"
+	"terasocket/proto/event"
+)
+
+// History reads the log for clients that come back, and says what a principal holds. All of it is of the epoch that the
+// feed is in; of another one it says ErrBroken, and soon the feed does.
+type History struct {
+	pool    *pgxpool.Pool
+	feed    *Feed
+	log     eventLog
+	decoder decoder
+}
+
+// NewHistory makes a history beside a feed.
+func NewHistory(pool *pgxpool.Pool, feed *Feed, log *slog.Logger, metrics *Metrics) *History {
+	return &History{pool: pool, feed: feed, log: eventLog{pool}, decoder: decoder{log, metrics}}
+}
+
+var (
+	//go:embed sql/reaches.sql
+	reachesSQL string
+	//go:embed sql/rights.sql
+	rightsSQL string
+	//go:embed sql/standing.sql
+	standingSQL string
+)
+
+// mustBeOurs refuses what was read of another epoch.
+func (h *History) mustBeOurs(epoch uint64) error {
+	if ours := h.feed.Epoch(); epoch != ours {
+		return fmt.Errorf("%w: the epoch is %d, not %d", event.ErrBroken, epoch, ours)
+	}
+	return nil
+}
+
+// Reaches says whether the log holds everything behind since, through every epoch up to this one; oldest is the seq of the
+// oldest row that is held, 0 when there is none. A cursor of another past, and one above the newest seq, is not reached.
+func (h *History) Reaches(ctx context.Context, since uint64) (ok bool, oldest uint64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, statementLimit)
+	defer cancel()
+	var epoch uint64
+	if err := h.pool.QueryRow(ctx, reachesSQL, int64(min(since, math.MaxInt64))).Scan(&epoch, &ok, &oldest); err != nil {
+		return false, 0, described("look for a cursor in the event log", err)
+	}
+	return ok, oldest, h.mustBeOurs(epoch)
+}
+
+// After gives a page of events with behind < seq <= until, in order.
+func (h *History) After(ctx context.Context, behind, until uint64) (event.Page, error) {
+	r, err := h.log.read(ctx, behind, min(until, math.MaxInt64), pageRows)
+	if err == nil {
+		err = h.mustBeOurs(r.epoch)
+	}
+	if err != nil {
+		return event.Page{}, err
+	}
+	page := event.Page{Last: behind, IsLast: len(r.rows) < pageRows, Trimmed: r.trimmed > behind}
+	if page.Events, err = h.decoder.events(r.rows); err != nil {
+		return event.Page{}, err
+	}
+	if n := len(r.rows); n > 0 {
+		page.Last = uint64(r.rows[n-1].Seq)
+	}
+	page.IsLast = page.IsLast || page.Last >= until
+	return page, nil
+}
+
+// RightsSince gives the Rights events of p and all Alias and Settled events, in order, up to until. They begin behind the
+// last Settled event with seq <= since, or where the log begins.
+func (h *History) RightsSince(ctx context.Context, p access.Principal, since, until uint64) ([]event.Event, error) {
+	ctx, cancel := context.WithTimeout(ctx, statementLimit)
+	defer cancel()
+	rows, err := h.pool.Query(ctx, rightsSQL, p.Kind.String(), int64(p.ID), int64(min(since, math.MaxInt64)), int64(min(until, math.MaxInt64)))
+	if err != nil {
+		return nil, described("read the rights of "+p.String(), err)
+	}
+	records, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (r event.Record, err error) {
+		return r, row.Scan(columns(&r)...)
+	})
+	if err != nil {
+		return nil, described("read the rights of "+p.String(), err)
+	}
+	return h.decoder.events(records)
+}
+
+// Standing says what p holds as of the end of the log.
+func (h *History) Standing(ctx context.Context, p access.Principal) (s access.Standing, err error) {
+	ctx, cancel := context.WithTimeout(ctx, statementLimit)
+	defer cancel()
+	var isFilled bool
+	if err := h.pool.QueryRow(ctx, standingSQL, p.Kind.String(), p.ID).Scan(&s.Epoch, &s.Seq, &isFilled, &s.Tags); err != nil {
+		return access.Standing{}, described("read what "+p.String()+" holds", err)
+	}
+	if !isFilled { // no tags mean nothing
+		return access.Standing{}, fmt.Errorf("read what %s holds: %w", p, errNotFilled)
+	}
+	return s, nil
+}

@@ -1,0 +1,237 @@
+package eventlog_test
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"terasocket/access"
+	"terasocket/proto/event"
+)
+
+func (g *gateway) reaches(since uint64) bool {
+	g.t.Helper()
+	ok, _, err := g.history.Reaches(g.t.Context(), since)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return ok
+}
+
+func (g *gateway) mustReach(what string, since uint64, want bool) {
+	g.t.Helper()
+	if got := g.reaches(since); got != want {
+		g.t.Errorf("%s, %d: reached %t, want %t", what, since, got, want)
+	}
+}
+
+// newEpoch begins one, as a restart of the server does.
+func (g *gateway) newEpoch() {
+	g.t.Helper()
+	g.exec("UPDATE terasocket.epochs SET started_at = started_at - interval '1 hour'")
+	g.publish(g.pool, "makes it begin")
+	g.mustBreak()
+}
+
+func TestHowFarTheLogReaches(t *testing.T) {
+	g := setup(t, options{})
+	begin := g.beginning.Epoch
+	g.mustReach("where the epoch begins", begin, true)
+	g.publish(g.pool, "1", "2", "3")
+	g.mustHear("1", "2", "3")
+	first, last := g.seqOf("1"), g.seqOf("3")
+	g.mustReach("before the memory was filled", begin-1, false)
+	g.mustReach("0", 0, false)
+	g.mustReach("the first", first, true)
+	g.mustReach("the last", last, true)
+	g.mustReach("beyond the last", last+1, false)
+	g.mustReach("no seq", math.MaxUint64, false)
+
+	g.trim("1")
+	g.mustReach("what was trimmed last", first, true) // all behind it is held
+	g.mustReach("what was trimmed before", first-1, false)
+	_, oldest, err := g.history.Reaches(t.Context(), 0)
+	if err != nil || oldest != g.seqOf("2") {
+		t.Errorf("the oldest is %d, %v", oldest, err)
+	}
+
+	g.newEpoch()
+	g.mustReach("the last of the epoch before", last, true)
+	g.mustReach("a seq that this past did not give out", last+1, false)
+	g.mustReach("the last that it did not give out", g.beginning.Epoch-1, false)
+	g.mustReach("where this epoch begins", g.beginning.Epoch, true)
+	g.newEpoch()
+	g.mustReach("two epochs ago", last, true)
+	g.mustReach("where the one before began", g.beginning.Epoch, true)
+
+	g.exec("WITH gone AS (DELETE FROM terasocket.events) UPDATE terasocket.trimmed SET seq = (SELECT last_seq FROM terasocket.announcer)")
+	if ok, oldest, err := g.history.Reaches(t.Context(), last); ok || oldest != 0 || err != nil {
+		t.Errorf("an empty log: %t, oldest %d, %v", ok, oldest, err)
+	}
+	g.mustReach("the end of an empty log", scan[uint64](g, "SELECT last_seq FROM terasocket.announcer"), true)
+}
+
+// What was missed before the memory of announcements was made anew is not in the log.
+func TestNothingIsReachedAcrossAFill(t *testing.T) {
+	g := setup(t, options{})
+	g.publish(g.pool, "1")
+	g.mustHear("1")
+	g.exec("UPDATE terasocket.filling SET fill_type = 'start', fill_id = 0")
+	g.publish(g.pool, "makes it announce")
+	g.mustBreak()
+	g.mustReach("before", g.seqOf("1"), false)
+	g.newEpoch()
+	g.mustReach("long before", g.seqOf("1"), false)
+}
+
+// While the memory of announcements is being filled nobody's tags are known: that is not the same as no tags.
+func TestNobodyStandsWhileTheMemoryIsFilled(t *testing.T) {
+	g := setup(t, options{})
+	defer g.holdAnnouncements("announcements")()
+	g.exec("UPDATE terasocket.filling SET fill_type = 'user tags'")
+	if s, err := g.history.Standing(t.Context(), access.Principal{Kind: access.User, ID: 1}); err == nil || !strings.Contains(err.Error(), "being filled") {
+		t.Errorf("%+v, %v", s, err)
+	}
+}
+
+// missed reads what a client with this cursor missed, a page at a time.
+func (g *gateway) missed(since, until uint64) (list []string) {
+	g.t.Helper()
+	for behind := since; ; {
+		page, err := g.history.After(g.t.Context(), behind, until)
+		if err != nil {
+			g.t.Fatal(err)
+		}
+		if page.Last < behind || page.Trimmed {
+			g.t.Fatalf("the page behind %d ends at %d, trimmed %t", behind, page.Last, page.Trimmed)
+		}
+		list = append(list, marks(page.Events)...)
+		if behind = page.Last; page.IsLast {
+			return list
+		}
+	}
+}
+
+func TestWhatAClientMissed(t *testing.T) {
+	g := setup(t, options{})
+	want := make([]string, 600) // more than two pages
+	for i := range want {
+		want[i] = fmt.Sprint(i)
+	}
+	g.publish(g.pool, want...)
+	g.mustHear(want...)
+	for _, from := range []int{0, 1, 255, 256, 257, 300, 599} {
+		if got := g.missed(g.seqOf(want[from]), g.feed.LastSeen()); fmt.Sprint(got) != fmt.Sprint(want[from+1:]) {
+			t.Errorf("behind %d: %d events", from, len(got))
+		}
+	}
+	if got := g.missed(g.seqOf("10"), g.seqOf("20")); fmt.Sprint(got) != fmt.Sprint(want[11:21]) {
+		t.Errorf("up to 20: %q", got)
+	}
+	if got := g.missed(g.seqOf("10"), g.seqOf("10")); len(got) != 0 {
+		t.Errorf("up to where it is: %q", got)
+	}
+	since := g.seqOf("599")
+	g.newEpoch()
+	g.publish(g.pool, "in the next epoch")
+	g.mustHear("in the next epoch")
+	if got := g.missed(since, math.MaxUint64); got[len(got)-1] != "in the next epoch" {
+		t.Errorf("across epochs: %q", got)
+	}
+
+	g.trim("300")
+	page, err := g.history.After(t.Context(), g.seqOf("599")-400, math.MaxInt64)
+	if err != nil || !page.Trimmed {
+		t.Errorf("trimmed %t, %v", page.Trimmed, err)
+	}
+}
+
+func TestRightsSince(t *testing.T) {
+	g := setup(t, options{})
+	start := g.beginning.Seq
+	user := scan[int32](g, "SELECT min(id_user) FROM t_users WHERE user_superadmin = false AND user_enabled AND deleted_at IS NULL")
+	other := scan[int32](g, "SELECT max(id_user) FROM t_users WHERE user_superadmin = false AND user_enabled AND deleted_at IS NULL")
+	p := access.Principal{Kind: access.User, ID: user}
+	standing, err := g.history.Standing(t.Context(), p)
+	if err != nil || standing.Epoch != g.beginning.Epoch || standing.Seq != start || !slices.Contains(standing.Tags, fmt.Sprintf("u:%d", user)) {
+		t.Fatalf("%+v, %v", standing, err)
+	}
+
+	g.exec("UPDATE t_users SET user_enabled = false WHERE id_user = $1", user)
+	g.hear("Settled")
+	disabled := g.feed.LastSeen()
+	if s, err := g.history.Standing(t.Context(), p); err != nil || len(s.Tags) != 0 || s.Seq != disabled {
+		t.Errorf("disabled, and holds %+v, %v", s, err)
+	}
+	g.exec("UPDATE t_users SET user_enabled = false WHERE id_user = $1", other)
+	g.hear("Settled")
+	g.exec("UPDATE t_users SET user_enabled = true WHERE id_user = $1", user)
+	g.hear("Settled")
+	enabled := g.feed.LastSeen()
+
+	kinds := func(since, until uint64) (list []string) {
+		t.Helper()
+		events, err := g.history.RightsSince(t.Context(), p, since, until)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range events {
+			switch e.Kind {
+			case event.Rights:
+				if e.ObjectID != int64(user) {
+					t.Errorf("rights of %d", e.ObjectID)
+				}
+				list = append(list, fmt.Sprintf("Rights +%d -%d", len(e.Gained), len(e.Lost)))
+			default:
+				list = append(list, e.TypeName())
+			}
+		}
+		return list
+	}
+	n := len(standing.Tags)
+	lost, gained := fmt.Sprintf("Rights +0 -%d", n), fmt.Sprintf("Rights +%d -0", n)
+	for _, tt := range []struct {
+		since, until uint64
+		want         []string
+	}{
+		{start, enabled, []string{lost, "Settled", "Settled", gained, "Settled"}},
+		{disabled, enabled, []string{"Settled", gained, "Settled"}},
+		{disabled - 1, enabled, []string{lost, "Settled", "Settled", gained, "Settled"}}, // between the rights and Settled
+		{start, disabled, []string{lost, "Settled"}},
+		{enabled, math.MaxUint64, nil},
+	} {
+		if got := kinds(tt.since, tt.until); !slices.Equal(got, tt.want) {
+			t.Errorf("since %d until %d: %q, want %q", tt.since, tt.until, got, tt.want)
+		}
+	}
+}
+
+// Before the feed knows of another epoch, the history says that it is one.
+func TestTheHistoryIsOfTheFeedsEpoch(t *testing.T) {
+	g := setup(t, options{})
+	g.exec("INSERT INTO terasocket.epochs SELECT begin + 1000, old_end, now(), 'test', system_identifier, timeline, started_at, database, log FROM terasocket.epochs ORDER BY begin DESC LIMIT 1")
+	if _, _, err := g.history.Reaches(t.Context(), 1); !errors.Is(err, event.ErrBroken) {
+		t.Errorf("reaches: %v", err)
+	}
+	if _, err := g.history.After(t.Context(), 0, 1); !errors.Is(err, event.ErrBroken) {
+		t.Errorf("after: %v", err)
+	}
+}
+
+func TestAHistoryThatTheDatabaseLacks(t *testing.T) {
+	g := setup(t, options{})
+	g.exec("ALTER TABLE terasocket.events RENAME TO gone; ALTER TABLE terasocket.holdings RENAME TO also_gone")
+	p := access.Principal{Kind: access.User, ID: 1}
+	if _, _, err := g.history.Reaches(t.Context(), 1); !errors.Is(err, event.ErrUnusable) {
+		t.Errorf("reaches: %v", err)
+	}
+	if _, err := g.history.RightsSince(t.Context(), p, 1, 2); !errors.Is(err, event.ErrUnusable) {
+		t.Errorf("rights: %v", err)
+	}
+	if _, err := g.history.Standing(t.Context(), p); !errors.Is(err, event.ErrUnusable) {
+		t.Errorf("standing: %v", err)
+	}
+}

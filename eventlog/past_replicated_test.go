@@ -1,0 +1,83 @@
+//go:build unix
+
+package eventlog_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"terasocket/db/dbtest"
+	"terasocket/migrations"
+)
+
+// Logical replication of everything, to another server that takes over one day.
+func TestPastReplicated(t *testing.T) {
+	t.Parallel()
+	publisher, p := owned(t, map[string]string{"wal_level": "logical"}, false)
+	source := publisher.URL("postgres")
+	target := server(t, map[string]string{"wal_level": "logical"}).URL("postgres")
+	schema := p.dump("-Fp", "--schema-only")
+	runProgram(t, dbtest.Program(t, target, "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", schema, "-d", target)
+	p.g.exec("CREATE PUBLICATION everything FOR ALL TABLES")
+	subscriber := dbtest.Conn(t, target)
+	do := func(sql string) {
+		t.Helper()
+		if _, err := subscriber.Exec(t.Context(), sql); err != nil {
+			t.Fatalf("%s: %v", sql, err)
+		}
+	}
+	do("CREATE SUBSCRIPTION mirror CONNECTION '" + source + "' PUBLICATION everything")
+	eventually(t, "all tables are there", func() bool {
+		return ask[bool](t, subscriber, "SELECT count(*) > 30 AND bool_and(srsubstate = 'r') FROM pg_subscription_rel")
+	})
+	// without a replica identity its UPDATE and DELETE would fail from now on
+	if without := scan[[]string](p.g, `SELECT coalesce(array_agg(oid::regclass::text), '{}') FROM pg_class c WHERE relkind = 'r' AND relnamespace = 'terasocket'::regnamespace
+		AND relpersistence = 'p' AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary)`); len(without) > 0 {
+		t.Errorf("without a primary key: %q", without)
+	}
+	p.goOn()
+	p.release = p.g.holdAnnouncements("announcements")
+	p.g.publish(p.g.pool, "captured")
+	for _, sql := range []string{
+		"DELETE FROM t_tests_invitations", "SELECT terasocket.kick($$" + user.UUID + "$$)", "UPDATE terasocket.kicked SET at = at - interval '1 hour'",
+		"DELETE FROM terasocket.kicked", "SELECT terasocket.sweep_door()", "DELETE FROM terasocket.events WHERE seq < (SELECT max(seq) FROM terasocket.events)",
+		"UPDATE terasocket.trimmed SET seq = (SELECT max(seq) - 1 FROM terasocket.events)",
+	} {
+		p.g.exec(sql)
+	}
+	caughtUp := "SELECT confirmed_flush_lsn >= '" + scan[string](p.g, "SELECT pg_current_wal_insert_lsn()::text") + "' FROM pg_replication_slots"
+	eventually(t, "it has received all", func() bool { return scan[bool](p.g, caughtUp) })
+
+	if err := migrations.Check(t.Context(), subscriber); !errors.Is(err, migrations.ErrSubscriber) || !strings.Contains(err.Error(), "mirror") {
+		t.Errorf("a gateway on a subscriber: %v", err)
+	}
+	_, err := subscriber.PgConn().Exec(t.Context(), "BEGIN ISOLATION LEVEL REPEATABLE READ; LOCK TABLE terasocket.announcer IN EXCLUSIVE MODE; SELECT * FROM terasocket.announce()").ReadAll()
+	if err == nil || !strings.Contains(err.Error(), "subscriber of logical replication (subscription mirror)") {
+		t.Errorf("announce() on a subscriber: %v", err)
+	}
+	do("ROLLBACK")
+	before := ask[string](t, subscriber, "SELECT (array_agg(e ORDER BY begin))::text FROM terasocket.epochs e")
+	if err := migrations.Up(t.Context(), target); err == nil || !strings.Contains(err.Error(), "subscriber of logical replication") {
+		t.Errorf("migrate up on a subscriber: %v", err)
+	}
+	if after := ask[string](t, subscriber, "SELECT (array_agg(e ORDER BY begin))::text FROM terasocket.epochs e"); after != before {
+		t.Errorf("migrate up on a subscriber has written: %s, before %s", after, before)
+	}
+
+	p.g.stop()
+	p.release()
+	do("ALTER SUBSCRIPTION mirror DISABLE")
+	if err := migrations.Check(t.Context(), subscriber); err != nil {
+		t.Errorf("after the switch: %v", err)
+	}
+	g := another(t, target)
+	p.mustBeAnother(g, false)
+	for _, table := range []string{"connections", "capture_errors", "changes"} { // sequences are not replicated
+		if behind := scan[bool](g, "SELECT coalesce(max(id), 0) > nextval(pg_get_serial_sequence('terasocket."+table+"', 'id')) FROM terasocket."+table); behind {
+			t.Errorf("the sequence of %s stands behind its rows", table)
+		}
+	}
+	do("ALTER SUBSCRIPTION mirror SET (slot_name = NONE)")
+	do("DROP SUBSCRIPTION mirror")
+}

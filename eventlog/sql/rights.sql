@@ -1,0 +1,19 @@
+-- What somebody gained and lost, and what became of aliases, in order: from the last moment at which everything was settled,
+-- at or before the seq that a client has heard.
+-- $1 text: kind; $2 bigint: id; $3 bigint: that seq; $4 bigint: not beyond this one
+-- Result: as event.Record has it
+-- Index: events_rights, events_aliases
+WITH settled AS MATERIALIZED (
+    SELECT coalesce(max(e.seq), 0) AS seq FROM terasocket.events e
+    WHERE  e.type IN ('terasocket.Alias', 'terasocket.Settled') AND e.type = 'terasocket.Settled' AND e.seq <= $3
+), found AS (
+    SELECT e.* FROM terasocket.events e, settled s
+    WHERE  e.type = 'terasocket.Rights' AND e.object_type = $1 AND e.object_id = $2 AND e.seq > s.seq AND e.seq <= $4
+    UNION  ALL
+    SELECT e.* FROM terasocket.events e, settled s
+    WHERE  e.type IN ('terasocket.Alias', 'terasocket.Settled') AND e.seq > s.seq AND e.seq <= $4
+)
+SELECT f.seq, f.announcement, f.at, f.topic, f.type, coalesce(f.op, ''), coalesce(f.object_type, ''), coalesce(f.object_id, 0),
+       coalesce(f.body::text, ''), coalesce(f.gone::text, ''), coalesce(f.present::text, ''), coalesce(f.former::text, '')
+FROM   found f
+ORDER  BY f.seq

@@ -1,0 +1,22 @@
+-- Deletes the oldest rows of the log that are beyond its bounds, and moves trimmed with them; none while another gateway does.
+-- $1 interval: how long rows are kept; $2 bigint: how many; $3 integer: how many to delete at most
+-- Result: how many were deleted; no row when there is nothing to do
+-- Seqs are contiguous inside an epoch: how many rows there are needs no counting.
+-- Index: the primary key, above what was trimmed before
+WITH was AS MATERIALIZED (
+    SELECT t.seq FROM terasocket.trimmed t FOR UPDATE SKIP LOCKED
+), span AS (
+    SELECT p.begin, p.last, sum(p.last - p.begin) OVER (ORDER BY p.begin DESC) - (p.last - p.begin) AS newer
+    FROM  (SELECT e.begin, greatest(e.begin, coalesce(lead(e.old_end) OVER (ORDER BY e.begin), a.last_seq)) AS last
+           FROM terasocket.epochs e, terasocket.announcer a) p
+), too_many AS MATERIALIZED (
+    SELECT max(s.last - ($2 - s.newer)) AS seq FROM span s WHERE s.newer <= $2 AND $2 < s.newer + s.last - s.begin
+), bound AS MATERIALIZED (
+    SELECT max(k.seq) AS seq
+    FROM   was, LATERAL (SELECT e.seq, e.at FROM terasocket.events e WHERE e.seq > was.seq ORDER BY e.seq LIMIT $3) k
+    WHERE  k.at < now() - $1::interval OR k.seq <= (SELECT m.seq FROM too_many m)
+), gone AS (
+    DELETE FROM terasocket.events e USING was, bound b WHERE e.seq > was.seq AND e.seq <= b.seq RETURNING e.seq
+)
+UPDATE terasocket.trimmed t SET seq = b.seq FROM bound b WHERE b.seq IS NOT NULL
+RETURNING (SELECT count(*) FROM gone)

@@ -1,0 +1,10 @@
+package eventlog
+
+// Statements are those of this package, by the names of their files. Beside them it calls announce(), fill() and
+// set_aside_next(), under the lock of terasocket.announcer.
+func Statements() map[string]string {
+	return map[string]string{
+		"begin": beginSQL, "gauges": gaugesSQL, "reaches": reachesSQL, "read": readSQL, "reconcile": reconcileSQL, "rights": rightsSQL,
+		"standing": standingSQL, "triggers": triggersSQL, "trim": trimSQL,
+	}
+}

@@ -1,0 +1,67 @@
+package eventlog
+
+import (
+	"context"
+	_ "embed"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Triggers looks after the triggers on OpenTera's tables: a trigger function is made anew when its table has other columns
+// by now, and a trigger that is gone or disabled is told of. Several gateways may run one each.
+type Triggers struct {
+	Pool  *pgxpool.Pool
+	Every time.Duration // how often to look
+	Log   *slog.Logger
+
+	missing atomic.Int64
+	told    string // what was logged last
+}
+
+//go:embed sql/triggers.sql
+var triggersSQL string
+
+// Register registers terasocket_triggers_missing.
+func (t *Triggers) Register(r prometheus.Registerer) {
+	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "terasocket_triggers_missing",
+		Help: "Triggers of terasocket that are gone from OpenTera's tables, or disabled: what changes there is not heard.",
+	}, func() float64 { return float64(t.missing.Load()) }))
+}
+
+// Run looks at once and then again and again until ctx ends. It returns nil: an error is logged, the next round tries again.
+func (t *Triggers) Run(ctx context.Context) error {
+	every(ctx, t.Every, func() {
+		if err := t.Look(ctx); err != nil && ctx.Err() == nil {
+			t.Log.Warn("triggers not looked at", "op", "triggers", "err", err)
+		}
+	})
+	return nil
+}
+
+// Look does it once.
+func (t *Triggers) Look(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, statementLimit)
+	defer cancel()
+	var renewed, missing int
+	var tables string
+	if err := t.Pool.QueryRow(ctx, triggersSQL).Scan(&renewed, &missing, &tables); err != nil {
+		return described("look at the triggers", err)
+	}
+	t.missing.Store(int64(missing))
+	if renewed > 0 {
+		t.Log.Info("OpenTera's tables have other columns: trigger functions were made anew", "op", "triggers", "tables", renewed)
+	}
+	if tables != t.told {
+		t.told = tables
+		if missing > 0 {
+			t.Log.Error("triggers are missing or disabled, changes there are not heard: run `terasocket migrate up`", "op", "triggers", "tables", tables)
+		} else {
+			t.Log.Info("all triggers are there again", "op", "triggers")
+		}
+	}
+	return nil
+}

@@ -1,0 +1,1 @@
+DROP TABLE terasocket.busy, terasocket.kicked, terasocket.online, terasocket.connections, terasocket.gateways;

@@ -1,0 +1,62 @@
+-- Presence: who is online, busy, and in which state (OpenTera's user manager; sheet websocket, sections 5 and 7).
+-- It holds for the whole cluster: each gateway registers its sockets here and keeps a lease; when a gateway dies without
+-- a word, another finds the lease expired and takes its clients offline, once.
+--
+-- The row of a principal in terasocket.online is the lock: whatever may make it come online or go offline holds that row
+-- until it commits, so CONNECTED and DISCONNECTED of one principal alternate in the log. Locks are taken in this order:
+-- the gateway, then rows of online by (kind, principal). No transaction of a service ever takes one of them: what
+-- services say goes to the tables terasocket.busy and terasocket.kicked.
+
+CREATE TABLE terasocket.gateways (
+    id           uuid        PRIMARY KEY DEFAULT gen_random_uuid(),
+    name         text        NOT NULL,
+    started_at   timestamptz NOT NULL DEFAULT now(),
+    lease_until  timestamptz NOT NULL   -- -infinity: given up for dead, its clients are being taken offline
+);
+
+CREATE TABLE terasocket.connections (
+    id           bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    gateway      uuid        NOT NULL REFERENCES terasocket.gateways (id),
+    socket       bigint,     -- the gateway's own number of it, so that it can say the same thing twice
+    kind         text        NOT NULL CHECK (kind IN ('user', 'participant', 'device')),
+    principal    integer     NOT NULL,
+    since        timestamptz NOT NULL DEFAULT clock_timestamp(),
+    client_name  text,
+    address      text,
+    CONSTRAINT connections_socket UNIQUE (gateway, socket)
+);
+CREATE INDEX connections_principal ON terasocket.connections (kind, principal);
+COMMENT ON TABLE terasocket.connections IS 'a row for every open socket of every gateway';
+
+CREATE TABLE terasocket.online (
+    kind          text    NOT NULL CHECK (kind IN ('user', 'participant', 'device')),
+    principal     integer NOT NULL,
+    online_since  timestamptz,   -- null only within the transaction that makes or takes the row
+    connected_at  timestamptz NOT NULL,   -- the newest socket was recorded
+    offline_at    timestamptz,   -- the last socket is gone; offline is announced then, unless one comes back
+    status        text,          -- device: JSON text
+    status_at     numeric,       -- device: the timestamp it came with
+    PRIMARY KEY (kind, principal)
+);
+CREATE INDEX online_leaving ON terasocket.online (offline_at) WHERE offline_at IS NOT NULL;
+COMMENT ON TABLE terasocket.online IS 'a row for everyone that is online';
+
+-- Kicks of the last minute: whoever was kicked since the newest socket has no grace. Rows are only added and swept, so that
+-- a service that kicks waits for nobody.
+CREATE TABLE terasocket.kicked (
+    id         bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    kind       text        NOT NULL,
+    principal  bigint      NOT NULL,
+    at         timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE INDEX kicked_principal ON terasocket.kicked (kind, principal);
+CREATE INDEX kicked_at ON terasocket.kicked (at);
+
+CREATE TABLE terasocket.busy (
+    kind          text    NOT NULL CHECK (kind IN ('user', 'participant', 'device')),
+    principal     integer NOT NULL,
+    session_uuid  text    NOT NULL,
+    PRIMARY KEY (kind, principal)
+);
+CREATE INDEX busy_session ON terasocket.busy (session_uuid);
+COMMENT ON TABLE terasocket.busy IS 'who is in which session; it outlives being offline, as in OpenTera';

@@ -1,0 +1,113 @@
+package migrations_test
+
+import (
+	"fmt"
+	"testing"
+)
+
+// poison makes announcements of one participant fail, or last: what is SQL of a trigger on terasocket.told.
+func (f *fixture) poison(id int, what string) {
+	f.Helper()
+	f.isBroken = true
+	f.exec(fmt.Sprintf(`CREATE FUNCTION poison() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+			IF NEW.object_type = 'participant' AND NEW.id = %d THEN %s; END IF; RETURN NEW; END $$;
+		CREATE TRIGGER poison BEFORE INSERT OR UPDATE ON terasocket.told FOR EACH ROW EXECUTE FUNCTION poison()`, id, what))
+}
+
+// moved is a change of participants 1, 2 and 3 that is remembered.
+const moved = "UPDATE t_participants SET id_project = 4, id_participant_group = NULL WHERE id_participant IN (1, 2, 3)"
+
+// Rule "what cannot be announced": one object that fails, fails all; carefully, it alone is set aside, until its next change.
+func TestWhatCannotBeAnnounced(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.poison(2, "RAISE EXCEPTION 'poisoned' USING ERRCODE = '22000'")
+	f.exec(moved + "; UPDATE t_sites SET site_name = 'x' WHERE id_site = 1")
+	if _, err := f.call(""); stateOf(err) != "22000" {
+		t.Fatalf("%v", err)
+	}
+	mustEqual(t, "told by an announcement that failed", f.told(), []string{})
+	if _, err := f.call("2000, true"); err != nil {
+		t.Fatal(err)
+	}
+	mustEqual(t, "told", f.told(), []string{"U participant 1", "U participant 3", "U site 1"})
+	const aside = "SELECT coalesce(array_agg(concat_ws(' ', object_type, id, sqlstate, message)), '{}') FROM terasocket.set_aside"
+	mustEqual(t, "set aside", one[[]string](f, aside), []string{"participant 2 22000 poisoned"})
+	mustEqual(t, "changes left", len(f.changes()), 0)
+	f.exec("DROP TRIGGER poison ON terasocket.told; " + rename1)
+	f.expectLog("of another", "U participant 1")
+	mustEqual(t, "set aside", one[[]string](f, aside), []string{"participant 2 22000 poisoned"})
+	e := f.expectOne("UPDATE t_participants SET participant_name = 'x' WHERE id_participant = 2", "U participant 2")
+	mustSee(t, "who saw it before all that", e.saw, project1)
+	mustEqual(t, "set aside", one[[]string](f, aside), []string{})
+	f.remembers()
+}
+
+// Rule "what cannot be announced": nor does a message that fails take others with it.
+func TestWhatCannotBeAnnouncedOfMessages(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.isBroken = true
+	f.exec(`INSERT INTO terasocket.changes (what, op, body) VALUES ('message', 'M', '{"topic": "t", "type": "opentera.protobuf.UserEvent", "message": {}, "members": ["u:9"]}'),
+		('kick', 'M', '{"kind": "user", "id": "nine", "token": 0}'), ('message', 'M', '{"topic": "t", "type": "opentera.protobuf.UserEvent", "message": {}, "members": ["u:9"]}')`)
+	if _, err := f.call(""); stateOf(err) != "22P02" {
+		t.Fatalf("%v", err)
+	}
+	if _, err := f.call("2000, true"); err != nil {
+		t.Fatal(err)
+	}
+	mustEqual(t, "told", f.told(), []string{"UserEvent", "UserEvent"})
+	mustEqual(t, "set aside", one[string](f, "SELECT min(object_type) FROM terasocket.set_aside"), "kick")
+}
+
+// Rule "what cannot be announced": an object that takes longer than the time limit is set aside by set_aside_next(), and the rest goes on.
+func TestWhatCannotBeAnnouncedInTime(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.poison(1, "PERFORM pg_sleep(60)")
+	f.exec(moved + "; UPDATE t_participants SET participant_enabled = false WHERE id_participant = 1")
+	execOn(t, f.teller, "BEGIN ISOLATION LEVEL REPEATABLE READ; SET LOCAL statement_timeout = '300ms'; LOCK TABLE terasocket.announcer IN EXCLUSIVE MODE")
+	_, err := f.teller.Exec(t.Context(), "SELECT * FROM terasocket.announce(1, true)")
+	if stateOf(err) != "57014" {
+		t.Fatalf("%v", err)
+	}
+	execOn(t, f.teller, "ROLLBACK")
+	execOn(t, f.teller, lock+"SELECT terasocket.set_aside_next(); COMMIT")
+	mustEqual(t, "set aside", one[[]string](f, "SELECT array_agg(concat_ws(' ', object_type, id, sqlstate)) FROM terasocket.set_aside"), []string{"participant 1 57014"})
+	for more := true; more; {
+		s, err := f.call("1, true")
+		if stateOf(err) == "57014" {
+			t.Fatal(err)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		more = s.more
+		if left := f.changes(); len(left) > 0 && left[0].IDs[0] == 1 {
+			execOn(t, f.teller, lock+"SELECT terasocket.set_aside_next(); COMMIT")
+		}
+	}
+	told := f.told()
+	mustEqual(t, "told", told[len(told)-1], "Settled")
+	mustEqual(t, "tags of whose rights cannot be computed", one[int](f, "SELECT count(*) FROM terasocket.holdings WHERE kind = 'participant' AND id = 1"), 0)
+	f.exec("DROP TRIGGER poison ON terasocket.told; " + rename1)
+	f.expectLog("its next change", "U participant 1")
+	f.remembers()
+}
+
+// Who announces gives up for a lock, never for good: nothing is set aside because somebody held a table.
+func TestAnnouncingBesideAlterTable(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	other := f.beside()
+	f.exec("UPDATE t_sites SET site_name = 'x' WHERE id_site = 1")
+	other.exec("BEGIN; LOCK TABLE t_sites IN ACCESS EXCLUSIVE MODE")
+	for _, args := range []string{"", "2000, true"} {
+		if _, err := f.call(args); stateOf(err) != "55P03" {
+			t.Errorf("announce(%s): %v", args, err)
+		}
+	}
+	other.exec("COMMIT")
+	f.expectLog("afterwards", "U site 1")
+	mustEqual(t, "set aside", one[int](f, "SELECT count(*) FROM terasocket.set_aside"), 0)
+}

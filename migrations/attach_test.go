@@ -1,0 +1,197 @@
+package migrations_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"terasocket/db/dbtest"
+)
+
+// A transaction that holds a table keeps the migration from ending, and nobody from writing; up again goes on there.
+func TestUpGoesOn(t *testing.T) {
+	t.Parallel()
+	m, url, conn := standingIn(t, standIn())
+	m.LockTimeout = 300 * time.Millisecond
+	holder := dbtest.Conn(t, url)
+	execOn(t, holder, "SET application_name = 'long'; BEGIN; UPDATE t_sessions SET session_name = 'x' WHERE id_session = 1")
+	n, err := m.Up(t.Context())
+	if n != 2 || err == nil {
+		t.Fatalf("%d, %v", n, err)
+	}
+	for _, want := range []string{"put triggers on t_sessions", "no lock within 300ms", "(long, idle in transaction", "run `terasocket migrate up` again, it goes on here"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is not in: %v", want, err)
+		}
+	}
+	execOn(t, conn, "UPDATE t_sites SET site_name = 'watched already' WHERE id_site = 1; UPDATE t_sessions SET session_name = 'y' WHERE id_session = 2")
+	if n := oneOn[int](t, conn, "SELECT count(*) FROM terasocket.changes"); n != 1 {
+		t.Errorf("%d changes", n)
+	}
+	status, err := m.Status(t.Context())
+	if err != nil || status.Functions != "current" || status.Unfinished != "triggers are missing (1)" {
+		t.Errorf("%+v, %v", status, err)
+	}
+	execOn(t, holder, "ROLLBACK")
+	mustMigrate(t, 0, func() (int, error) { return m.Up(t.Context()) })
+	if status, err := m.Status(t.Context()); err != nil || status.Unfinished != "" {
+		t.Errorf("%+v, %v", status, err)
+	}
+}
+
+// Where a trigger was gone, what it has missed is read again: everything.
+func TestTriggerWasGone(t *testing.T) {
+	t.Parallel()
+	m, _, conn := standingIn(t, standIn())
+	mustUp(t, m)
+	for _, want := range []bool{false, true} {
+		var isRead bool
+		m.Progress = func(line string) { isRead = isRead || strings.HasSuffix(line, "still to read") }
+		mustUp(t, m)
+		if isRead != want {
+			t.Errorf("read again: %t, want %t", isRead, want)
+		}
+		execOn(t, conn, "DROP TRIGGER IF EXISTS terasocket_update ON t_sites")
+	}
+}
+
+// All is read again when an operator knows that something was missed.
+func TestReadAgain(t *testing.T) {
+	t.Parallel()
+	m, url, conn := standingIn(t, standIn())
+	mustUp(t, m)
+	m.ReadAgain = true
+	var isRead bool
+	m.Progress = func(line string) { isRead = isRead || strings.HasSuffix(line, "still to read") }
+	mustUp(t, m)
+	if !isRead || !oneOn[bool](t, conn, "SELECT fill_type IS NULL FROM terasocket.announcer") {
+		t.Error("it was not read again, or not all of it")
+	}
+	execOn(t, dbtest.Conn(t, url), "BEGIN; LOCK TABLE terasocket.announcer IN EXCLUSIVE MODE")
+	m.LockTimeout = 100 * time.Millisecond
+	if _, err := m.Up(t.Context()); err == nil || !strings.Contains(err.Error(), "begin to read OpenTera's objects again: no lock within 100ms") {
+		t.Errorf("%v", err)
+	}
+}
+
+// A gateway that makes a trigger function anew at the same moment is no fault.
+func TestUpBesideAGateway(t *testing.T) {
+	t.Parallel()
+	m, url, conn := standingIn(t, standIn())
+	mustUp(t, m)
+	for range 3 {
+		gateway := dbtest.Conn(t, url)
+		execOn(t, gateway, "BEGIN; SELECT terasocket.attach_table('t_sites')")
+		done := make(chan error, 1)
+		go func() { done <- second(m.Up(t.Context())) }()
+		for !oneOn[bool](t, conn, "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND locktype = 'transactionid' AND pid IN (SELECT pid FROM pg_stat_activity WHERE datname = current_database()))") {
+			time.Sleep(time.Millisecond)
+		}
+		execOn(t, gateway, "COMMIT")
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// An old snapshot holds up indexes; the broken one that is left is taken away and made anew.
+func TestBrokenIndex(t *testing.T) {
+	t.Parallel()
+	m, url, conn := standingIn(t, standIn())
+	m.LockTimeout = 300 * time.Millisecond
+	dump := dbtest.Conn(t, url)
+	execOn(t, dump, "SET application_name = 'pg_dump'; BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM t_sites")
+	_, err := m.Up(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "index terasocket_t_sessions_name") || !strings.Contains(err.Error(), "(pg_dump, idle in transaction") {
+		t.Fatalf("%v", err)
+	}
+	execOn(t, dump, "ROLLBACK")
+	execOn(t, conn, "DROP INDEX IF EXISTS terasocket_t_sessions_name")
+	// what the server leaves when it is killed in between
+	execOn(t, conn, "CREATE INDEX terasocket_t_sessions_name ON t_sessions (session_name); UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'terasocket_t_sessions_name'::regclass")
+	mustUp(t, m)
+	if !oneOn[bool](t, conn, "SELECT indisvalid FROM pg_index WHERE indexrelid = 'terasocket_t_sessions_name'::regclass") {
+		t.Error("the index is broken")
+	}
+}
+
+// The first reading waits for who announces, and goes on where it was.
+func TestFillGoesOn(t *testing.T) {
+	t.Parallel()
+	m, url, conn := standingIn(t, standIn())
+	ctx, cancel := context.WithCancel(t.Context())
+	m.Progress = func(line string) {
+		if strings.HasSuffix(line, "still to read") {
+			cancel()
+		}
+	}
+	if _, err := m.Up(ctx); !errors.Is(err, context.Canceled) {
+		t.Fatalf("%v", err)
+	}
+	if status, err := m.Status(t.Context()); err != nil || status.Unfinished != "not all objects are read" {
+		t.Errorf("%+v, %v", status, err)
+	}
+	announcer := dbtest.Conn(t, url)
+	execOn(t, announcer, "BEGIN; LOCK TABLE terasocket.announcer IN EXCLUSIVE MODE")
+	m.LockTimeout = 100 * time.Millisecond
+	if _, err := m.Up(t.Context()); err == nil || !strings.Contains(err.Error(), "read OpenTera's objects: no lock within 100ms") {
+		t.Errorf("%v", err)
+	}
+	execOn(t, announcer, "ROLLBACK")
+	mustUp(t, m)
+	if todo := oneOn[int](t, conn, "SELECT todo FROM terasocket.announcer"); todo != 0 {
+		t.Errorf("%d are still to read", todo)
+	}
+}
+
+// No transaction of OpenTera dies of a deadlock with us: it is we who give up.
+func TestNoDeadlock(t *testing.T) {
+	t.Parallel()
+	m, url, _ := standingIn(t, standIn())
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	stop, done := make(chan struct{}), make(chan error, 2)
+	for _, tables := range [][2]string{{"t_sites SET site_name = 'x'", "t_sessions SET session_name = 'x'"}, {"t_sessions SET session_name = 'y'", "t_sites SET site_name = 'y'"}} {
+		conn := dbtest.Conn(t, url)
+		go func() {
+			for {
+				select {
+				case <-stop:
+					done <- nil
+					return
+				default:
+				}
+				// different rows: the two never wait for each other's
+				key := map[bool]string{true: "1", false: "2"}
+				first := tables[0] < tables[1]
+				where := func(s string) string {
+					if strings.HasPrefix(s, "t_sites") {
+						return s + " WHERE id_site = " + key[first]
+					}
+					return s + " WHERE id_session = " + key[first]
+				}
+				if _, err := conn.Exec(ctx, "BEGIN; UPDATE "+where(tables[0])+"; SELECT pg_sleep(0.02); UPDATE "+where(tables[1])+"; COMMIT"); err != nil {
+					done <- err
+					return
+				}
+			}
+		}()
+	}
+	m.LockTimeout = time.Second
+	for range 5 {
+		// these two leave no moment in which nobody holds a table: giving up is right, dying is not
+		for _, err := range []error{second(m.Up(t.Context())), second(m.Down(t.Context(), 99))} {
+			if err != nil && !strings.Contains(err.Error(), "no lock within 1s") {
+				t.Error(err)
+			}
+		}
+	}
+	close(stop)
+	for range 2 {
+		if err := <-done; err != nil {
+			t.Errorf("a writer: %v", err)
+		}
+	}
+}

@@ -1,0 +1,119 @@
+package migrations
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Down takes the last n migrations back, at most all of them, and returns how many there were. Functions, views and triggers
+// belong to all migrations together: they go in any case, and the next Up (of an older binary, say) puts its own there. After
+// the last migration the schema terasocket is gone, and every index of ours. It is one transaction: when it fails, nothing has
+// changed.
+//
+// It needs every table of OpenTera that has a trigger of ours for itself, for a moment: it gives up all of them as soon as it
+// would have to wait for one, and tries again for LockTimeout.
+func (m *Migrator) Down(ctx context.Context, n int) (int, error) {
+	if n < 1 {
+		return 0, fmt.Errorf("cannot take %d migrations back: it must be 1 or more", n)
+	}
+	err := m.alone(ctx, func(conn *pgx.Conn) error {
+		before, err := m.start(ctx, conn)
+		n = min(n, int(before))
+		if err != nil || n == 0 {
+			return err
+		}
+		tables, err := m.tables(ctx, conn)
+		if err != nil {
+			return err
+		}
+		err = m.patiently(ctx, conn, blockers{tables: tables}, func() error {
+			return m.inTransaction(ctx, conn, pgx.ReadCommitted, func(tx pgx.Tx) error { return m.takeBack(ctx, tx, tables, before, before-uint(n)) })
+		})
+		var busy *errBusy
+		switch {
+		case errors.As(err, &busy):
+			return fmt.Errorf("%w; stop OpenTera's server and whoever else uses the database, and try again: nothing has changed", err)
+		case err != nil:
+			return fmt.Errorf("nothing has changed: %w", err)
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	return n, nil
+}
+
+// tables are those that Down needs for itself, in the order in which they are locked.
+func (m *Migrator) tables(ctx context.Context, conn *pgx.Conn) ([]string, error) {
+	type table struct{ Name string }
+	tables, err := collect[table](ctx, conn, tablesSQL, m.schema)
+	names := make([]string, len(tables))
+	for i, t := range tables {
+		names[i] = t.Name
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list the tables to lock: %w", err)
+	}
+	return names, nil
+}
+
+// takeBack goes from one version to a lower one.
+func (m *Migrator) takeBack(ctx context.Context, tx pgx.Tx, tables []string, from, to uint) error {
+	// who comes while one of these is awaited waits behind those that we have
+	if _, err := tx.Exec(ctx, "SET LOCAL statement_timeout = "+milliseconds(lockAllLimit)+"; LOCK TABLE "+strings.Join(tables, ", ")+
+		" IN ACCESS EXCLUSIVE MODE; SET LOCAL statement_timeout = 0"); err != nil {
+		return err
+	}
+	if err := m.detach(ctx, tx, to == 0); err != nil {
+		return err
+	}
+	for version := from; version > to; version-- {
+		text, err := m.files.down(version, m.schema)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, text); err != nil {
+			return fmt.Errorf("take version %d back%s: %w", version, line(text, err), err)
+		}
+	}
+	last := dropSchema
+	if to > 0 {
+		last = fmt.Sprintf("UPDATE terasocket.%s SET version = %d; DELETE FROM terasocket.functions", versionTable, to)
+	}
+	_, err := tx.Exec(ctx, last)
+	return err
+}
+
+// detach drops triggers, functions and views, and the indexes with them.
+func (m *Migrator) detach(ctx context.Context, tx pgx.Tx, withIndexes bool) error {
+	triggers, err := collect[trigger](ctx, tx, triggersSQL)
+	if err != nil {
+		return err
+	}
+	objects, err := collect[object](ctx, tx, existingSQL)
+	if err != nil {
+		return err
+	}
+	var names []string
+	for _, t := range triggers {
+		names = append(names, t.Name)
+	}
+	for _, o := range objects {
+		names = append(names, o.Name)
+	}
+	if withIndexes {
+		indexes, err := collect[index](ctx, tx, indexesSQL, m.schema)
+		if err != nil {
+			return err
+		}
+		for _, i := range indexes {
+			names = append(names, "INDEX "+i.Name)
+		}
+	}
+	return drop(ctx, tx, names)
+}

@@ -1,0 +1,65 @@
+-- Capture: in the writer's transaction, that something changed. No body, no keys, no audience: those follow from the
+-- committed state, in announce(). A trigger function for each table is made by attach_table() (file attach.sql).
+--
+-- It never makes OpenTera's own write fail, nor wait longer than its lock_timeout: what goes wrong is in capture_errors, with
+-- the ids, and is announced from there. Only serialization failures and deadlocks (40001, 40P01) are raised: they are the
+-- writer's own.
+
+-- hint: one NOTIFY, for whoever listens: {"xid": "771", "what": "participant", "op": "U", "ids": [12]}, always under 8,000
+-- bytes. Nothing is sent when the queue of notifications is half full (a listener somewhere is stuck; a full queue makes
+-- commits fail), or after SET terasocket.notify = off (a transaction that has notified cannot be prepared): the gateways
+-- find the change by their own look.
+CREATE OR REPLACE FUNCTION terasocket.hint(what text, op text, ids bigint[]) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    IF current_setting('terasocket.notify', true) IS DISTINCT FROM 'off' AND pg_notification_queue_usage() < 0.5 THEN
+        PERFORM pg_notify('terasocket', '{"xid": "' || pg_current_xact_id() || '", "what": "' || what || '", "op": "' || op
+            || CASE WHEN cardinality(ids) <= 100 THEN '", "ids": [' || array_to_string(ids, ', ') || ']}' ELSE '"}' END);
+    END IF;
+END $$;
+
+-- record: a change that no generated function writes.
+CREATE OR REPLACE FUNCTION terasocket.record(what text, op text, rights boolean, ids bigint[], body jsonb DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO terasocket.changes (what, op, rights, ids, body)
+    SELECT record.what, record.op, record.rights, array_agg(i.id ORDER BY i.n), record.body
+    FROM   unnest(record.ids) WITH ORDINALITY i (id, n)
+    GROUP  BY (i.n - 1) / 1000
+    UNION ALL
+    SELECT record.what, record.op, record.rights, NULL, record.body WHERE record.ids IS NULL;
+    PERFORM terasocket.hint(record.what, record.op, record.ids);
+END $$;
+
+-- record_everything: what a trigger does in place of all else when changes holds more than its bound: no gateway has run for
+-- long. The next one begins anew.
+CREATE OR REPLACE FUNCTION terasocket.record_everything() RETURNS void
+LANGUAGE sql AS $$
+    INSERT INTO terasocket.changes (what, op) VALUES ('everything', 'U')
+$$;
+
+-- changes_overflow: whether changes is over its bound: the setting terasocket.max_changes_bytes (ALTER DATABASE ... SET),
+-- 1 GiB unless set.
+CREATE OR REPLACE FUNCTION terasocket.changes_overflow() RETURNS boolean
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    setting text := nullif(current_setting('terasocket.max_changes_bytes', true), '');
+BEGIN
+    RETURN pg_relation_size('terasocket.changes') > CASE WHEN setting ~ '^[0-9]{1,15}$' THEN setting::bigint ELSE 1073741824 END;
+END $$;
+
+-- capture_failed: keeps what went wrong, and what has to be announced because of it: ids, or all of that type (null).
+CREATE OR REPLACE FUNCTION terasocket.capture_failed(table_name text, op text, state text, message text, context text, what text, ids bigint[])
+RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE WARNING 'terasocket: % of % was not recorded as it should: % (SQLSTATE %)', op, table_name, message, state
+        USING HINT = 'OpenTera''s own write is not affected. See terasocket.capture_errors.';
+    INSERT INTO terasocket.capture_errors (table_name, op, sqlstate, message, context, what, ids)
+    VALUES (table_name, op, state, message, context, what, ids);
+EXCEPTION
+    WHEN serialization_failure OR deadlock_detected THEN
+        RAISE;
+    WHEN OTHERS THEN
+        RAISE WARNING 'terasocket: could not record that either: %', SQLERRM;
+END $$;

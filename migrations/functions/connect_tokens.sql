@@ -1,0 +1,51 @@
+-- Connect tokens: what a websocket URL carries; see 0002_door.up.sql.
+
+-- principal: key and name of a user, participant or device that may connect: alive and enabled. No row otherwise.
+CREATE OR REPLACE FUNCTION terasocket.principal(kind text, uuid text)
+RETURNS TABLE (id integer, name text)
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    CASE principal.kind
+    WHEN 'user' THEN
+        RETURN QUERY SELECT u.id_user, concat_ws(' ', u.user_firstname, u.user_lastname)
+        FROM OPENTERA.t_users u WHERE u.user_uuid = principal.uuid AND u.user_enabled AND u.deleted_at IS NULL;
+    WHEN 'participant' THEN
+        RETURN QUERY SELECT p.id_participant, p.participant_name::text
+        FROM OPENTERA.t_participants p WHERE p.participant_uuid = principal.uuid AND p.participant_enabled AND p.deleted_at IS NULL;
+    WHEN 'device' THEN
+        RETURN QUERY SELECT d.id_device, d.device_name::text
+        FROM OPENTERA.t_devices d WHERE d.device_uuid = principal.uuid AND d.device_enabled AND d.deleted_at IS NULL;
+    ELSE
+        RAISE invalid_parameter_value USING MESSAGE = format('kind is %L: it must be user, participant or device', principal.kind);
+    END CASE;
+END $$;
+
+-- create_connect_token: a new token, base64url of 32 random bytes.
+-- Whoever may execute it may connect as anybody: grant it with care.
+CREATE OR REPLACE FUNCTION terasocket.create_connect_token(kind text, uuid text) RETURNS text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    token   text  := terasocket.random_text();
+BEGIN
+    IF NOT EXISTS (SELECT FROM terasocket.principal(create_connect_token.kind, create_connect_token.uuid)) THEN
+        RAISE no_data_found USING
+            MESSAGE = format('there is no %s %L that may connect', create_connect_token.kind, create_connect_token.uuid),
+            HINT = 'It must exist, be enabled and not be deleted.';
+    END IF;
+    INSERT INTO terasocket.connect_tokens (hash, kind, uuid)
+    VALUES (sha256(convert_to(token, 'UTF8')), create_connect_token.kind, create_connect_token.uuid);
+    RETURN token;
+END $$;
+
+-- redeem_connect_token: consumes a token. One row when it is good, none otherwise: unknown, used, expired, of another
+-- kind, or of a principal that may not connect any more.
+CREATE OR REPLACE FUNCTION terasocket.redeem_connect_token(kind text, token text)
+RETURNS TABLE (id integer, uuid text, name text, counter bigint)
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    WITH redeemed AS (
+        DELETE FROM terasocket.connect_tokens t
+        WHERE  t.hash = sha256(convert_to(redeem_connect_token.token, 'UTF8'))
+          AND  t.kind = redeem_connect_token.kind AND t.expires_at > clock_timestamp()
+        RETURNING t.kind, t.uuid, t.counter)
+    SELECT p.id, r.uuid, p.name, r.counter FROM redeemed r, LATERAL terasocket.principal(r.kind, r.uuid) p
+$$;

@@ -1,0 +1,144 @@
+-- Epochs: whose past the log holds. No seq is given out twice: not after a promotion, a restore of any form, a disk put back,
+-- pg_upgrade or logical replication. What makes another past possible makes another of the values below, or a restart; each
+-- begins an epoch, whose seqs are moved to the clock in microseconds.
+
+-- this_server: what an epoch is known by.
+CREATE OR REPLACE FUNCTION terasocket.this_server(OUT system_identifier bigint, OUT timeline integer, OUT started_at timestamptz, OUT database oid, OUT log oid)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT s.system_identifier, ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::integer, pg_postmaster_start_time(), d.oid,
+           'terasocket.events'::regclass::oid
+    FROM   pg_control_system() s, pg_database d WHERE d.datname = current_database()
+$$;
+
+-- current_epoch: the newest row's begin; 0: there is none yet.
+CREATE OR REPLACE FUNCTION terasocket.current_epoch() RETURNS bigint
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$ BEGIN
+    RETURN coalesce((SELECT max(e.begin) FROM terasocket.epochs e), 0);
+END $$;
+
+-- begin_epoch: the caller holds the announcer's lock, and is in no subtransaction. last_seen: the highest seq that the caller
+-- knows of.
+CREATE OR REPLACE FUNCTION terasocket.begin_epoch(reason text, last_seen bigint) RETURNS bigint
+LANGUAGE plpgsql AS $$
+DECLARE
+    old_end   bigint := greatest((SELECT max(e.seq) FROM terasocket.events e), 0);
+    begins    bigint;
+BEGIN
+    SELECT greatest(extract(epoch FROM clock_timestamp()) * 1000000, a.last_seq, old_end, (SELECT max(e.begin) FROM terasocket.epochs e), last_seen) + 1
+    INTO   begins FROM terasocket.announcer a;
+    INSERT INTO terasocket.epochs (begin, old_end, reason, system_identifier, timeline, started_at, database, log, is_gap)
+    SELECT begins, old_end, begin_epoch.reason, s.*, begin_epoch.reason = 'filled' FROM terasocket.this_server() s;
+    PERFORM terasocket.note_announcement(a.announcement + 1, begins, NULL, a.is_settled) FROM terasocket.announcer a;
+    DELETE FROM terasocket.written_here;
+    INSERT INTO terasocket.written_here DEFAULT VALUES;
+    -- the last hundred are enough to answer any cursor whose events are held
+    DELETE FROM terasocket.epochs e WHERE e.begin < (SELECT o.begin FROM terasocket.epochs o ORDER BY o.begin DESC OFFSET 100 LIMIT 1);
+    RETURN begins;
+END $$;
+
+-- enter_epoch: the current epoch; a new one when this is not the server, or not the run of it, that began the last one, or
+-- when rows were put into these tables by a restore or by logical replication.
+CREATE OR REPLACE FUNCTION terasocket.enter_epoch(last_seen bigint) RETURNS bigint
+LANGUAGE plpgsql AS $$
+DECLARE
+    e          terasocket.epochs;
+    a          terasocket.announcer;
+    s          record;
+    is_here    boolean;
+    is_gap     boolean;
+    reason     text;
+    begins     bigint;
+BEGIN
+    SELECT * INTO e FROM terasocket.epochs o ORDER BY o.begin DESC LIMIT 1;
+    SELECT * INTO a FROM terasocket.announcer;
+    is_here := (SELECT count(*) = 1 AND bool_and(w.xmin = w.xid::xid) FROM terasocket.written_here w)
+               AND (SELECT v.seq FROM terasocket.events v ORDER BY v.seq DESC LIMIT 1) > a.last_seq IS NOT TRUE;
+    -- no two servers were started in the same microsecond, and a promotion finds the start time of its primary
+    IF is_here AND e.started_at = pg_postmaster_start_time() AND e.log = 'terasocket.events'::regclass
+       AND e.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()) THEN
+        RETURN e."begin";
+    END IF;
+    PERFORM terasocket.check_it_is_whole();
+    SELECT * INTO s FROM terasocket.this_server();
+    reason := CASE WHEN e.log IS NULL AND is_here               THEN 'installed'
+                   WHEN e.system_identifier <> s.system_identifier THEN 'another server'
+                   WHEN e.log <> s.log                          THEN 'another log'
+                   WHEN NOT is_here                             THEN 'the log was restored into this database'
+                   WHEN e.timeline <> s.timeline                THEN 'another timeline'
+                   WHEN e.database <> s.database                THEN 'another database'
+                   WHEN last_seen > a.last_seq                  THEN 'an older state of this server was put back'
+                   ELSE 'the server was started again' END;
+    IF reason = 'the server was started again' AND last_seen = 0 THEN
+        PERFORM terasocket.forget_tokens();   -- nobody remembers whether it is an older state
+    ELSIF reason NOT IN ('installed', 'the server was started again') THEN
+        is_gap := EXISTS (SELECT FROM terasocket.changes c WHERE c.what IN ('message', 'presence', 'kick'));
+        PERFORM terasocket.forget_the_past();
+    END IF;
+    IF reason IN ('another server', 'another log', 'the log was restored into this database') THEN   -- else these are its files, and whole
+        UPDATE terasocket.filling SET fill_type = 'start', fill_id = 0;
+    END IF;
+    begins := terasocket.begin_epoch(reason, last_seen);
+    IF is_gap THEN
+        UPDATE terasocket.epochs o SET is_gap = true WHERE o.begin = begins;
+    END IF;
+    RETURN begins;
+END $$;
+
+-- check_it_is_whole: fails while a restore is under way, and in a subscriber of logical replication: what is written here meanwhile
+-- would be in the way of the rows that are still to come. A restore makes the primary keys when all rows are there.
+CREATE OR REPLACE FUNCTION terasocket.check_it_is_whole() RETURNS void
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    name text := terasocket.subscription();
+BEGIN
+    IF name IS NOT NULL THEN
+        RAISE object_not_in_prerequisite_state USING
+            MESSAGE = format('this database is a subscriber of logical replication (subscription %s): nothing is announced here', name),
+            HINT = format('Connect to the publisher. When this database is to take its place: ALTER SUBSCRIPTION %I DISABLE, or drop it.', name);
+    END IF;
+    SELECT c.oid::regclass INTO name FROM pg_class c
+    WHERE  c.relkind = 'r' AND (c.relnamespace = 'terasocket'::regnamespace
+                                OR c.oid IN (SELECT to_regclass('OPENTERA.' || o.table_name) FROM terasocket.object_types o))
+    AND    NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary AND i.indisvalid) LIMIT 1;
+    IF FOUND THEN
+        RAISE object_not_in_prerequisite_state USING
+            MESSAGE = format('this database is being restored: table %s has no primary key yet', name),
+            HINT = 'If no restore is under way, one has failed, or somebody has dropped that key: make it again.';
+    END IF;
+END $$;
+
+-- subscription: one that is enabled and writes our log or OpenTera's tables; null: none.
+CREATE OR REPLACE FUNCTION terasocket.subscription() RETURNS text
+LANGUAGE sql STABLE AS $$
+    SELECT min(u.subname) FROM pg_subscription u
+    JOIN   pg_stat_subscription s ON s.subname = u.subname
+    JOIN   pg_subscription_rel r ON r.srsubid = s.subid AND r.srrelid IN ('terasocket.events'::regclass, to_regclass('OPENTERA.t_users'))
+    WHERE  u.subenabled AND u.subdbid = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+$$;
+
+-- forget_the_past: what must not come back to life in a database that was restored, copied or promoted. Messages and kicks that
+-- were captured there and not announced may have been announced elsewhere.
+CREATE OR REPLACE FUNCTION terasocket.forget_the_past() RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    DELETE FROM terasocket.changes c WHERE c.what IN ('message', 'presence', 'kick');
+    DELETE FROM terasocket.kicked;
+    PERFORM terasocket.forget_tokens();
+    -- logical replication brings no sequences, and a restore of some tables not theirs
+    -- (the numbers of capture_errors are counted as errors: none is used up)
+    PERFORM setval(pg_get_serial_sequence(t.name, 'id'), t.id)
+    FROM  (SELECT 'terasocket.changes', max(c.id) FROM terasocket.changes c UNION ALL
+           SELECT 'terasocket.capture_errors', max(c.id) FROM terasocket.capture_errors c UNION ALL
+           SELECT 'terasocket.connections', max(c.id) FROM terasocket.connections c) t (name, id)
+    WHERE  t.id > coalesce(pg_sequence_last_value(pg_get_serial_sequence(t.name, 'id')::regclass), 0);
+END $$;
+
+-- forget_tokens: connect tokens, second steps and all tokens that were signed before are void (their keys are made anew): whoever
+-- was logged out stays out.
+CREATE OR REPLACE FUNCTION terasocket.forget_tokens() RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    DELETE FROM terasocket.connect_tokens;
+    DELETE FROM terasocket.login_sessions;
+    DELETE FROM terasocket.signing_keys;
+END $$;

@@ -1,0 +1,168 @@
+-- What an announcement says of objects: the state of each in the announcer's snapshot against what was told of it.
+
+-- announced_objects: the rows of the log for the objects that changed, and told brought up to date for them and for what is
+-- seen through them. In the order of object_types.place, so that each type is looked at once.
+--   all: of a snapshot of which a part is announced only, what follows from it is announced too: its own change may be in
+--   the rest, and who saw it before must not be forgotten
+CREATE OR REPLACE FUNCTION terasocket.announced_objects(picked terasocket.changes[], careful boolean, "all" boolean) RETURNS terasocket.events[]
+LANGUAGE plpgsql AS $$
+DECLARE
+    own      jsonb := '{}';   -- type -> ids of what follows from others
+    types    text[] := ARRAY(SELECT DISTINCT c.what FROM unnest(picked) c);
+    rows     terasocket.events[] := '{}';
+    name     text;
+    ot       terasocket.object_types;
+    touched  terasocket.touch[];
+    state    record;
+BEGIN
+    IF 'role' = ANY (types) THEN
+        own := terasocket.followers(own, 'role', ARRAY(
+            SELECT unnest(coalesce(c.ids, terasocket.all_ids('role'))) FROM unnest(picked) c WHERE c.what = 'role'));
+    END IF;
+    FOR name IN SELECT o.object_type FROM terasocket.object_types o ORDER BY o.place LOOP
+        CONTINUE WHEN name <> ALL (types) AND NOT own ? name;
+        SELECT * INTO ot FROM terasocket.object_types o WHERE o.object_type = name;
+        touched := ARRAY(
+            SELECT ROW(t.id, coalesce(min(t.at), clock_timestamp()), min(t.first), max(t.last), coalesce(string_agg(t.op, ''), ''),
+                       bool_or(t.op <> 'l') OR "all", coalesce(bool_or(t.rights), false))::terasocket.touch
+            FROM  (SELECT i.id, c.at, c.id AS first, c.id AS last, c.op, c.rights IS DISTINCT FROM false AS rights
+                   FROM   unnest(picked) c, unnest(CASE WHEN c.ids IS NULL THEN terasocket.all_ids(c.what) ELSE c.ids END) i (id) WHERE c.what = name
+                   UNION ALL
+                   SELECT f.id::bigint, NULL, NULL, NULL, 'l', false FROM jsonb_array_elements_text(own -> name) f (id)) t
+            GROUP  BY t.id);
+        IF careful THEN
+            state := terasocket.announced_carefully(ot, touched);
+        ELSE
+            state := terasocket.announced_of_type(ot, touched);
+        END IF;
+        rows := rows || state.rows;
+        CASE ot.object_type
+        WHEN 'project', 'user_group', 'test_type' THEN
+            own := terasocket.followers(own, ot.object_type, ARRAY(SELECT t.id FROM unnest(touched) t WHERE t.rights OR t.ops LIKE '%l%'));
+        WHEN 'session' THEN
+            own := terasocket.followers(own, 'session', state.moved);
+            own := terasocket.followers(own, 'session list', ARRAY(SELECT t.id FROM unnest(touched) t WHERE t.id <> ALL (state.moved)));
+        WHEN 'user', 'participant', 'device' THEN
+            own := terasocket.followers(own, ot.object_type, state.moved);
+        ELSE
+            NULL;
+        END CASE;
+    END LOOP;
+    IF EXISTS (SELECT FROM terasocket.set_aside) THEN
+        DELETE FROM terasocket.set_aside s USING unnest(rows) r WHERE s.object_type = r.object_type AND s.id = r.object_id;
+    END IF;
+    RETURN rows;
+END $$;
+
+-- followers: own with what is seen through these objects.
+CREATE OR REPLACE FUNCTION terasocket.followers(own jsonb, object_type text, ids bigint[]) RETURNS jsonb
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    IF ids = '{}' THEN
+        RETURN own;
+    END IF;
+    RETURN own || coalesce((SELECT jsonb_object_agg(f.type, coalesce(own -> f.type, '[]') || f.ids)
+                            FROM (SELECT d.type, jsonb_agg(d.id) AS ids FROM terasocket.dependents(followers.object_type, followers.ids) d GROUP BY d.type) f), '{}');
+END $$;
+
+-- announced_of_type: the same for objects of one type. moved: those whose keys are others than before.
+CREATE OR REPLACE FUNCTION terasocket.announced_of_type(ot terasocket.object_types, touched terasocket.touch[], OUT rows terasocket.events[], OUT moved bigint[])
+LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+    ids bigint[] := ARRAY(SELECT t.id FROM unnest(touched) t);
+BEGIN
+    WITH state AS MATERIALIZED (
+        SELECT t.*, o.r, o.r IS NOT NULL AND o.r ->> 'deleted_at' IS NULL AS lives,
+               CASE WHEN o.r IS NOT NULL THEN terasocket.keys(ot.object_type, o.r) END AS keys,
+               CASE WHEN o.r IS NOT NULL THEN terasocket.deleted_body(ot, o.r) END AS gone,
+               w.keys AS was, w.gone AS was_gone,
+               -- (id_service is in the DB_DELETE of a session type, and no part of what it is)
+               coalesce(w.gone - 'id_service' <> terasocket.deleted_body(ot, o.r) - 'id_service', false) AS is_other
+        FROM   unnest(touched) t
+        LEFT   JOIN terasocket.rows(ot.object_type, ids) o ON o.id = t.id
+        LEFT   JOIN terasocket.told w ON w.object_type = ot.object_type AND w.id = t.id
+    ), living AS (
+        INSERT INTO terasocket.told (object_type, id, keys, gone)
+        SELECT ot.object_type, s.id, s.keys, s.gone FROM state s
+        WHERE  s.lives AND (s.was IS NULL OR s.was <> s.keys OR s.was_gone <> s.gone)
+        ON CONFLICT ON CONSTRAINT told_pkey DO UPDATE SET keys = excluded.keys, gone = excluded.gone
+    ), dead AS (
+        DELETE FROM terasocket.told t USING state s
+        WHERE  t.object_type = ot.object_type AND t.id = s.id AND NOT s.lives AND s.was IS NOT NULL
+    ), said AS (
+        -- (seq is the place in the announcement: creates and updates at the first change, deletes at the last)
+        SELECT s.id, s.at, s.first AS place, CASE WHEN s.was IS NULL AND s.ops LIKE '%C%' OR s.is_other THEN 'C' ELSE 'U' END AS op,
+               terasocket.visible_body(ot, s.r, s.was IS NULL AND s.ops LIKE '%C%') AS body,
+               CASE WHEN s.is_other THEN s.gone ELSE coalesce(s.was_gone, s.gone) END AS gone, s.keys AS present, CASE WHEN NOT s.is_other THEN s.was END AS former
+        FROM   state s WHERE s.lives AND s.is_announced
+        UNION  ALL
+        -- the same id, but another object to its clients: the old one goes first
+        SELECT s.id, s.at, s.first, 'D', NULL, s.was_gone, NULL, s.was
+        FROM   state s WHERE s.lives AND s.is_other
+        UNION  ALL
+        -- a soft delete and nothing else (its links may go with it) shows the object once more; moved or changed as well, it does not
+        SELECT s.id, s.at, s.last, CASE WHEN s.is_soft THEN 'G' ELSE 'D' END, CASE WHEN s.is_soft THEN terasocket.visible_body(ot, s.r, false) END,
+               s.was_gone, NULL, s.was
+        FROM  (SELECT s.*, s.r IS NOT NULL AND s.ops ~ '^[SLRl]*S[SLRl]*$' AND s.was @> s.keys AS is_soft FROM state s) s
+        WHERE  NOT s.lives AND s.was IS NOT NULL
+    )
+    SELECT coalesce((SELECT array_agg(ROW(coalesce(e.place, 0), 1, e.at, 'module.TeraServer.DatabaseModule.events.' || ot.object_type,
+                                          'opentera.protobuf.DatabaseEvent', e.op, ot.object_type, e.id, e.body, e.gone, e.present, e.former)::terasocket.events)
+                     FROM said e), '{}'),
+           coalesce((SELECT array_agg(s.id) FROM state s WHERE s.was IS DISTINCT FROM CASE WHEN s.lives THEN s.keys END), '{}')
+    INTO   rows, moved;
+END $$;
+
+-- announced_carefully: one object after the other. One that fails is set aside: what was told of it stays, until its next change.
+CREATE OR REPLACE FUNCTION terasocket.announced_carefully(ot terasocket.object_types, touched terasocket.touch[], OUT rows terasocket.events[], OUT moved bigint[])
+LANGUAGE plpgsql AS $$
+DECLARE
+    t    terasocket.touch;
+    one  record;
+BEGIN
+    rows := '{}';
+    moved := '{}';
+    FOREACH t IN ARRAY touched LOOP
+        BEGIN
+            one := terasocket.announced_of_type(ot, ARRAY[t]);
+            rows := rows || one.rows;
+            moved := moved || one.moved;
+        EXCEPTION
+            WHEN serialization_failure OR deadlock_detected OR lock_not_available THEN
+                RAISE;
+            WHEN OTHERS THEN
+                PERFORM terasocket.put_aside(ot.object_type, t.id, SQLSTATE, SQLERRM);
+        END;
+    END LOOP;
+END $$;
+
+CREATE OR REPLACE FUNCTION terasocket.put_aside(object_type text, id bigint, sqlstate text, message text) RETURNS void
+LANGUAGE sql AS $$
+    INSERT INTO terasocket.set_aside (object_type, id, sqlstate, message) VALUES (object_type, id, sqlstate, message)
+    ON CONFLICT ON CONSTRAINT set_aside_pkey DO UPDATE SET at = clock_timestamp(), sqlstate = excluded.sqlstate, message = excluded.message
+$$;
+
+-- set_aside_next: what to do when announce(1, true) runs into its time limit: the next object is set aside without a look.
+-- Rights that cannot be computed are emptied: nobody sees by them.
+CREATE OR REPLACE FUNCTION terasocket.set_aside_next() RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    a       terasocket.announcer;
+    picked  terasocket.changes[];
+    c       terasocket.changes;
+BEGIN
+    SELECT * INTO a FROM terasocket.announcer;
+    SELECT p.picked INTO picked FROM terasocket.pick(a.snapshot, 1) p;
+    FOREACH c IN ARRAY picked LOOP
+        PERFORM terasocket.put_aside(c.what, coalesce(c.ids[1], c.id), '57014', 'it took too long');
+        IF c.rights AND c.what IN ('user', 'participant', 'device') THEN
+            WITH lost AS (DELETE FROM terasocket.holdings h WHERE h.kind = c.what AND h.id = ANY (c.ids) RETURNING h.*)
+            INSERT INTO terasocket.events (seq, announcement, at, topic, type, object_type, object_id, body)
+            SELECT a.last_seq + row_number() OVER (), a.announcement + 1, clock_timestamp(), '', 'terasocket.Rights', l.kind, l.id,
+                   jsonb_build_object('gained', '[]'::jsonb, 'lost', jsonb_agg(l.tag))
+            FROM   lost l GROUP BY l.kind, l.id;
+        END IF;
+    END LOOP;
+    PERFORM terasocket.consume(picked, picked, true);
+    PERFORM terasocket.note_announcement(a.announcement + 1, greatest(a.last_seq, (SELECT max(e.seq) FROM terasocket.events e)), a.snapshot, false);
+END $$;

@@ -1,0 +1,242 @@
+-- Presence: who is online, busy, and in which state; see the head of 0003_presence.up.sql.
+
+CREATE OR REPLACE VIEW terasocket.presence AS
+SELECT kind, principal, o.online_since, o.offline_at, b.session_uuid AS busy, o.status, o.status_at
+FROM   terasocket.online o FULL JOIN terasocket.busy b USING (kind, principal);
+COMMENT ON VIEW terasocket.presence IS 'a row for everyone that is online (online_since is not null) or busy';
+
+-- presence_message: a USER_, PARTICIPANT_ or DEVICE_ event (type without that prefix) with OpenTera's fields. No message
+-- for one that is deleted for good: there is nobody left who could see it.
+CREATE OR REPLACE FUNCTION terasocket.presence_message(kind text, principal integer, type text, status text DEFAULT '',
+    OUT name text, OUT message jsonb)
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    CASE presence_message.kind
+    WHEN 'user' THEN
+        SELECT jsonb_build_object('userUuid', u.user_uuid, 'type', 'USER_' || presence_message.type,
+                                  'userFullname', concat_ws(' ', u.user_firstname, u.user_lastname))
+        INTO   message FROM OPENTERA.t_users u WHERE u.id_user = presence_message.principal;
+        name := 'opentera.protobuf.UserEvent';
+    WHEN 'participant' THEN
+        SELECT jsonb_build_object('participantUuid', p.participant_uuid, 'type', 'PARTICIPANT_' || presence_message.type,
+                                  'participantName', p.participant_name, 'participantProjectName', coalesce(o.project_name, ''),
+                                  'participantSiteName', coalesce(s.site_name, ''))
+        INTO   message
+        FROM   OPENTERA.t_participants p
+        LEFT   JOIN OPENTERA.t_projects o ON o.id_project = p.id_project
+        LEFT   JOIN OPENTERA.t_sites s    ON s.id_site = o.id_site
+        WHERE  p.id_participant = presence_message.principal;
+        name := 'opentera.protobuf.ParticipantEvent';
+    WHEN 'device' THEN
+        SELECT jsonb_build_object('deviceUuid', d.device_uuid, 'type', 'DEVICE_' || presence_message.type, 'deviceName', d.device_name,
+                                  'deviceStatus', presence_message.status)
+        INTO   message FROM OPENTERA.t_devices d WHERE d.id_device = presence_message.principal;
+        name := 'opentera.protobuf.DeviceEvent';
+    END CASE;
+END $$;
+
+-- presence_event: captures that it is to be told of. Its message is made when it is announced, with the names of that moment.
+CREATE OR REPLACE FUNCTION terasocket.presence_event(kind text, principal integer, type text, status text DEFAULT '') RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM terasocket.record('presence', 'M', false, NULL, jsonb_build_object('kind', presence_event.kind, 'principal', presence_event.principal,
+        'type', presence_event.type, 'status', presence_event.status));
+END $$;
+
+-- presence_snapshot: the presence of everyone that this principal may see, as the messages that would announce it
+-- (CONNECTED, then JOINED_SESSION, then STATUS_CHANGED; users, participants, devices), and the last seq of the log: what was
+-- announced later may be told once more by the live events. One row.
+CREATE OR REPLACE FUNCTION terasocket.presence_snapshot(viewer_kind text, viewer integer, OUT seq bigint, OUT names text[], OUT messages text[])
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS $$
+BEGIN
+    seq := (SELECT a.last_seq FROM terasocket.announcer a);
+    WITH viewer_tags AS MATERIALIZED (
+        SELECT array_agg(t.tag) AS tags FROM terasocket.tags_of(viewer_kind, ARRAY[viewer]) t
+    ), seen AS MATERIALIZED (
+        SELECT p.* FROM terasocket.presence p, viewer_tags v
+        WHERE  terasocket.presence_roles(p.kind, p.principal) && v.tags
+    ), state AS (
+        SELECT row_number() OVER (ORDER BY array_position('{user,participant,device}', p.kind), p.principal, e.ord) AS ord, m.name, m.message
+        FROM   seen p,
+               LATERAL (SELECT 1 AS ord, 'CONNECTED' AS type, '' AS status WHERE p.online_since IS NOT NULL
+                        UNION ALL SELECT 2, 'JOINED_SESSION', '' WHERE p.busy IS NOT NULL
+                        UNION ALL SELECT 3, 'STATUS_CHANGED', terasocket.status_text(p.status, p.status_at) WHERE p.status IS NOT NULL) e,
+               LATERAL terasocket.presence_message(p.kind, p.principal, e.type, e.status) m
+        WHERE  m.message IS NOT NULL
+    )
+    SELECT coalesce(array_agg(s.name ORDER BY s.ord), '{}'), coalesce(array_agg(s.message::text ORDER BY s.ord), '{}')
+    INTO   names, messages FROM state s;
+END $$;
+
+-- presence_roles: the tags of those who see the presence of a principal; none of one that is deleted.
+CREATE OR REPLACE FUNCTION terasocket.presence_roles(kind text, principal integer) RETURNS text[]
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    CASE kind
+    WHEN 'user' THEN
+        RETURN (SELECT terasocket.message_roles('opentera.protobuf.UserEvent', jsonb_build_object('userUuid', u.user_uuid))
+                FROM OPENTERA.t_users u WHERE u.id_user = principal);
+    WHEN 'participant' THEN
+        RETURN (SELECT terasocket.message_roles('opentera.protobuf.ParticipantEvent', jsonb_build_object('participantUuid', p.participant_uuid))
+                FROM OPENTERA.t_participants p WHERE p.id_participant = principal);
+    WHEN 'device' THEN
+        RETURN (SELECT terasocket.message_roles('opentera.protobuf.DeviceEvent', jsonb_build_object('deviceUuid', d.device_uuid))
+                FROM OPENTERA.t_devices d WHERE d.id_device = principal);
+    END CASE;
+END $$;
+
+-- status_text: device_status of a DeviceEvent: the status is JSON text inside JSON text, as in OpenTera.
+CREATE OR REPLACE FUNCTION terasocket.status_text(status text, status_at numeric) RETURNS text
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT jsonb_build_object('status', status, 'timestamp', status_at)::text
+$$;
+
+-- gateway_register, gateway_beat, gateway_leave: the lease of a gateway. beat is false when others have given it up for
+-- dead: it must register again, and all its sockets with it. leave is false while it still has sockets here; the lease
+-- sees to those.
+CREATE OR REPLACE FUNCTION terasocket.gateway_register(name text, lease interval) RETURNS uuid
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    INSERT INTO terasocket.gateways (name, lease_until) VALUES (name, clock_timestamp() + lease) RETURNING id
+$$;
+CREATE OR REPLACE FUNCTION terasocket.gateway_beat(gateway uuid, lease interval) RETURNS boolean
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    WITH kept AS (UPDATE terasocket.gateways g SET lease_until = clock_timestamp() + lease
+                  WHERE  g.id = gateway AND g.lease_until > '-infinity' RETURNING 1)
+    SELECT EXISTS (SELECT FROM kept)
+$$;
+CREATE OR REPLACE FUNCTION terasocket.gateway_leave(gateway uuid) RETURNS boolean
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    WITH gone AS (DELETE FROM terasocket.gateways g
+                  WHERE  g.id = gateway AND NOT EXISTS (SELECT FROM terasocket.connections c WHERE c.gateway = g.id) RETURNING 1)
+    SELECT EXISTS (SELECT FROM gone)
+$$;
+
+-- connected: a socket of this gateway is open. The first of a principal anywhere announces it online. Returns the
+-- connection; the same one when that socket was there already. Error when the gateway is not registered, or given up
+-- (foreign_key_violation).
+CREATE OR REPLACE FUNCTION terasocket.connected(gateway uuid, kind text, principal integer, client_name text, address text, socket bigint DEFAULT NULL)
+RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    connection  bigint;
+    was_online  boolean;
+BEGIN
+    PERFORM FROM terasocket.gateways g WHERE g.id = connected.gateway AND g.lease_until > '-infinity' FOR KEY SHARE;
+    IF NOT FOUND THEN
+        RAISE foreign_key_violation USING MESSAGE = format('gateway %s is not registered', connected.gateway);
+    END IF;
+    INSERT INTO terasocket.online AS o (kind, principal, connected_at) VALUES (connected.kind, connected.principal, clock_timestamp())
+    ON CONFLICT ON CONSTRAINT online_pkey DO UPDATE SET offline_at = NULL, connected_at = clock_timestamp()
+    RETURNING o.online_since IS NOT NULL INTO was_online;
+    INSERT INTO terasocket.connections AS c (gateway, socket, kind, principal, client_name, address)
+    VALUES (connected.gateway, connected.socket, connected.kind, connected.principal, connected.client_name, connected.address)
+    ON CONFLICT ON CONSTRAINT connections_socket DO UPDATE SET client_name = excluded.client_name
+    RETURNING c.id INTO connection;
+    IF NOT was_online THEN
+        UPDATE terasocket.online o SET online_since = clock_timestamp()
+        WHERE  o.kind = connected.kind AND o.principal = connected.principal;
+        PERFORM terasocket.presence_event(connected.kind, connected.principal, 'CONNECTED');
+    END IF;
+    RETURN connection;
+END $$;
+
+-- connected_many: the same for many sockets of a gateway, all or none.
+CREATE OR REPLACE FUNCTION terasocket.connected_many(gateway uuid, sockets bigint[], kinds text[], principals integer[], client_names text[], addresses text[])
+RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '5s' AS $$
+DECLARE
+    who record;
+BEGIN
+    FOR who IN SELECT * FROM unnest(sockets, kinds, principals, client_names, addresses) w (socket, kind, principal, client_name, address)
+               ORDER BY w.kind, w.principal, w.socket LOOP
+        PERFORM terasocket.connected(gateway, who.kind, who.principal, who.client_name, who.address, who.socket);
+    END LOOP;
+END $$;
+
+-- disconnected: that socket is closed. When it was the last of its principal anywhere, it is offline after the grace, or
+-- at once when it left on purpose (logout, kick). Nothing happens when the connection is not there any more.
+CREATE OR REPLACE FUNCTION terasocket.disconnected(connection bigint, grace interval) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    gone terasocket.connections;
+BEGIN
+    SELECT * INTO gone FROM terasocket.connections c WHERE c.id = connection;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    PERFORM FROM terasocket.online o WHERE o.kind = gone.kind AND o.principal = gone.principal FOR UPDATE;
+    DELETE FROM terasocket.connections c WHERE c.id = connection;
+    IF NOT FOUND OR EXISTS (SELECT FROM terasocket.connections c WHERE c.kind = gone.kind AND c.principal = gone.principal) THEN
+        RETURN;
+    END IF;
+    IF grace > interval '0' THEN
+        UPDATE terasocket.online o SET offline_at = clock_timestamp() + grace WHERE o.kind = gone.kind AND o.principal = gone.principal;
+    ELSE
+        PERFORM terasocket.go_offline(gone.kind, gone.principal);
+    END IF;
+END $$;
+
+-- disconnected_many: the same for many sockets of a gateway, by its own numbers, all or none.
+CREATE OR REPLACE FUNCTION terasocket.disconnected_many(gateway uuid, sockets bigint[], grace interval) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '5s' AS $$
+DECLARE
+    connection bigint;
+BEGIN
+    FOR connection IN SELECT c.id FROM terasocket.connections c
+                      WHERE  c.gateway = disconnected_many.gateway AND c.socket = ANY (disconnected_many.sockets)
+                      ORDER  BY c.kind, c.principal, c.id LOOP
+        PERFORM terasocket.disconnected(connection, grace);
+    END LOOP;
+END $$;
+
+-- go_offline: announces it, once. The caller holds the row of online.
+CREATE OR REPLACE FUNCTION terasocket.go_offline(kind text, principal integer) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    DELETE FROM terasocket.online o WHERE o.kind = go_offline.kind AND o.principal = go_offline.principal;
+    IF FOUND THEN
+        PERFORM terasocket.presence_event(go_offline.kind, go_offline.principal, 'DISCONNECTED');
+    END IF;
+END $$;
+
+-- presence_sweep: every gateway calls it every second or so, again at once when it did something. Takes offline whose
+-- grace is over, or who was kicked in it, and, with the_dead, the clients of a gateway whose lease is. Several at once do not do the same work
+-- twice. One call does a bounded part of the work and returns how much it was: people whose grace was over, and sockets
+-- and gateways that were dead.
+CREATE OR REPLACE FUNCTION terasocket.presence_sweep(the_dead boolean DEFAULT true) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    at_most  CONSTANT integer := 500;
+    dead     uuid;
+    who      record;
+    n        integer := 0;
+BEGIN
+    -- one dead gateway a call: who locks rows of online in order for one, and then for another, may meet somebody half way
+    IF the_dead THEN
+        SELECT g.id INTO dead FROM terasocket.gateways g WHERE g.lease_until < clock_timestamp() LIMIT 1 FOR UPDATE SKIP LOCKED;
+    END IF;
+    IF dead IS NOT NULL THEN
+        UPDATE terasocket.gateways g SET lease_until = '-infinity' WHERE g.id = dead;   -- no way back, should it live
+        FOR who IN SELECT c.id, c.kind, c.principal FROM terasocket.connections c WHERE c.gateway = dead
+                   ORDER BY 2, 3, 1 LIMIT at_most LOOP
+            PERFORM terasocket.disconnected(who.id, interval '0');
+            n := n + 1;
+        END LOOP;
+        IF n < at_most THEN
+            DELETE FROM terasocket.gateways g WHERE g.id = dead;
+            n := n + 1;
+        END IF;
+    END IF;
+    FOR who IN SELECT o.kind, o.principal FROM terasocket.online o
+               WHERE  o.offline_at IS NOT NULL
+                 AND  (o.offline_at < clock_timestamp()
+                       OR EXISTS (SELECT FROM terasocket.kicked k
+                                  WHERE  k.kind = o.kind AND k.principal = o.principal AND k.at >= o.connected_at))
+               ORDER BY 1, 2 LIMIT at_most FOR UPDATE OF o SKIP LOCKED LOOP
+        PERFORM terasocket.go_offline(who.kind, who.principal);
+        n := n + 1;
+    END LOOP;
+    DELETE FROM terasocket.kicked k WHERE k.ctid = ANY (ARRAY(
+        SELECT o.ctid FROM terasocket.kicked o WHERE o.at < clock_timestamp() - interval '1 minute' FOR UPDATE SKIP LOCKED));
+    RETURN n;
+END $$;

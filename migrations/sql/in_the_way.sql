@@ -1,0 +1,13 @@
+-- Who else holds a lock on one of these tables, or, when asked, an old snapshot: the oldest transactions first, at most five.
+-- Of the sessions of other roles only a superuser or a member of pg_read_all_stats knows more than the pid.
+-- $1 text[]: tables, as regclass says their names. $2 boolean: old snapshots too
+SELECT format('pid %s (%s, %s%s)', a.pid, coalesce(nullif(a.application_name, ''), a.usename, 'unknown'), coalesce(a.state, 'unknown state'),
+              ', query of ' || to_char(a.query_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))
+FROM   pg_stat_activity a
+WHERE  a.pid <> pg_backend_pid() AND a.datname = current_database() AND a.application_name <> 'terasocket migrate'
+AND    (EXISTS (SELECT FROM pg_locks l WHERE l.pid = a.pid AND l.granted AND l.locktype = 'relation'
+                AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+                AND l.relation IN (SELECT to_regclass(t) FROM unnest($1::text[]) t))
+     OR $2 AND a.backend_xmin IS NOT NULL)
+ORDER  BY a.xact_start NULLS LAST
+LIMIT  5

@@ -1,0 +1,5 @@
+-- The statement that takes the functions of our schema from everybody, '' when nobody has any of them. No parameters.
+SELECT coalesce('REVOKE EXECUTE ON ROUTINE ' || string_agg(p.oid::regprocedure::text, ', ') || ' FROM PUBLIC', '')
+FROM   pg_proc p
+WHERE  p.pronamespace = 'terasocket'::regnamespace
+AND    (p.proacl IS NULL OR EXISTS (SELECT FROM aclexplode(p.proacl) a WHERE a.grantee = 0))

@@ -1,0 +1,189 @@
+package ws
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"terasocket/access"
+)
+
+// Enter makes c receive what is dispatched to its principal, though the client has no answer yet: then it misses nothing
+// that happens after it is connected. generation is what begun said before the token was redeemed.
+//
+// The first socket of a principal asks what it holds as of the log's position N: rows up to N neither reach it nor change
+// it, those behind N that were dispatched meanwhile follow. Sockets that come in between wait for the same answer, and
+// those that come later join the live state.
+//
+// Errors: ErrDraining, ErrNotReady, ErrKicked, ErrTooManySockets, access.ErrRefused (it may not be connected), or that nobody can say now.
+// After nil, remove is called once, when the socket has ended.
+func (h *Hub) Enter(ctx context.Context, c *Conn, generation int) error {
+	r, isFirst, err := h.register(c, generation)
+	if err != nil {
+		return err
+	}
+	if isFirst {
+		h.openRoom(context.WithoutCancel(ctx), r) // others wait for it, even when this client has left
+	}
+	select {
+	case <-r.known:
+		err = r.err
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	if err != nil {
+		h.remove(c)
+	}
+	return err
+}
+
+func (h *Hub) register(c *Conn, generation int) (r *room, isFirst bool, err error) {
+	p := c.Identity.Principal
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case h.draining:
+		return nil, false, ErrDraining
+	case !h.isBegun || h.generation != generation: // it may have missed a kick
+		return nil, false, ErrNotReady
+	case h.kicks.covers(p, c.Identity.Token):
+		return nil, false, ErrKicked
+	}
+	r = h.rooms[p]
+	if r != nil && h.PerPrincipal > 0 && len(r.conns) >= h.PerPrincipal {
+		return nil, false, ErrTooManySockets
+	}
+	if r == nil {
+		r, isFirst = &room{principal: p, known: make(chan struct{})}, true
+		h.rooms[p] = r
+		h.arrivals.begin(h.last, h.index.Moment())
+	}
+	r.conns = append(r.conns, c)
+	c.room = r
+	h.conns[c] = struct{}{}
+	h.count(p.Kind, 1)
+	if r.isLive {
+		c.startFrom(max(r.from, h.last), h.index.Tags(p))
+	}
+	return r, isFirst, nil
+}
+
+// errAgain says that an answer cannot be used: what is kept of the log does not reach back to it, or the principal was
+// disabled since.
+var errAgain = errors.New("overtaken")
+
+// standingTries is how often is asked what a principal holds, if the answer cannot be used.
+const standingTries = 3
+
+// openRoom asks what its principal holds, and makes the room live.
+func (h *Hub) openRoom(ctx context.Context, r *room) {
+	err := errAgain
+	for i := 0; i < standingTries && errors.Is(err, errAgain); i++ {
+		var s access.Standing
+		if s, err = h.standing(ctx, r.principal); err == nil {
+			err = h.goLive(r, s)
+		}
+	}
+	if err == nil {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.rooms[r.principal] == r {
+		h.evict(r, err)
+	}
+}
+
+func (h *Hub) goLive(r *room, s access.Standing) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case h.rooms[r.principal] != r: // interrupted
+		return ErrNotReady
+	case s.Epoch != h.epoch:
+		return fmt.Errorf("the log is of epoch %d, expected %d", s.Epoch, h.epoch)
+	case !slices.Contains(s.Tags, r.principal.Tag()):
+		return access.ErrRefused
+	}
+	moment, rows, ok := h.arrivals.behind(s.Seq)
+	if !ok || slices.ContainsFunc(rows, func(a arrival) bool { return r.principal.Loses(a.frames.event) }) {
+		return errAgain
+	}
+	r.from, r.isLive = s.Seq, true
+	for _, c := range r.conns {
+		c.startFrom(s.Seq, s.Tags)
+	}
+	view := access.NewView(r.principal, s.Tags, s.Seq, moment)
+	for _, a := range rows {
+		view.Apply(a.frames.event)
+		form := a.frames.formFor(view)
+		for _, c := range r.conns {
+			h.send(target{c, form}, a.frames)
+		}
+	}
+	h.index.Add(view)
+	h.arrivals.end()
+	close(r.known)
+	if len(r.conns) == 0 { // they left meanwhile
+		h.evict(r, nil)
+	}
+	return nil
+}
+
+// arrivals keep what is dispatched while the rights of some principals are asked for, with the state of each moment.
+// Guarded by Hub.mu.
+type arrivals struct {
+	rooms  int // that are joining
+	start  uint64
+	before access.Moment // as of start
+	rows   []arrival     // behind start
+}
+
+// arrival is one event, with the state after it.
+type arrival struct {
+	frames *Frames
+	after  access.Moment
+}
+
+// arrivalsKept bounds the rows that are kept. Who needs older ones asks again.
+const arrivalsKept = 1024
+
+// begin says that one more room is joining. at and now are position and state of the hub.
+func (a *arrivals) begin(at uint64, now access.Moment) {
+	if a.rooms == 0 {
+		*a = arrivals{start: at, before: now}
+	}
+	a.rooms++
+}
+
+func (a *arrivals) end() {
+	if a.rooms--; a.rooms == 0 {
+		*a = arrivals{}
+	}
+}
+
+func (a *arrivals) add(f *Frames, after access.Moment) {
+	if a.rooms == 0 {
+		return
+	}
+	if len(a.rows) == arrivalsKept {
+		half := a.rows[:arrivalsKept/2]
+		a.start, a.before = half[len(half)-1].frames.event.Seq, half[len(half)-1].after
+		a.rows = slices.Clone(a.rows[arrivalsKept/2:])
+	}
+	a.rows = append(a.rows, arrival{f, after})
+}
+
+// behind gives the rows behind a position and the state there, unless the position is older than what is kept. If it is
+// newer than all rows, the state is that of the last one.
+func (a *arrivals) behind(seq uint64) (access.Moment, []arrival, bool) {
+	if seq < a.start {
+		return access.Moment{}, nil, false
+	}
+	moment, rows := a.before, a.rows
+	for len(rows) > 0 && rows[0].frames.event.Seq <= seq {
+		moment, rows = rows[0].after, rows[1:]
+	}
+	return moment, rows, true
+}

@@ -1,0 +1,179 @@
+package ws
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"terasocket/access"
+	"terasocket/proto/event"
+	"terasocket/proto/terasocket"
+)
+
+// catchUp tells c what it missed between its cursor and where live events begin for it.
+//
+// It is the live rule replayed: what the principal held at the cursor is what it held where live events begin, less what
+// Rights events gave since, plus what they took; from there it moves on with the events. A body goes to whoever saw the
+// object then and sees it now, a delete to everybody else who saw the object before.
+func (r *resumer) catchUp(ctx context.Context, c *Conn) error {
+	view, oldest, err := r.viewOf(ctx, c)
+	if err != nil {
+		return err
+	}
+	if view == nil {
+		return c.tellIncomplete(ctx, oldest)
+	}
+	defer r.pages.join()()
+	p := &past{view: view, behind: c.Since, forgotten: make(map[objectRef]bool)}
+	for p.behind < c.from {
+		if err := c.pace(ctx); err != nil {
+			return err
+		}
+		page, err := again(ctx, c, func() (*sharedPage, error) { return r.pages.after(ctx, p.behind, c.from) })
+		if err != nil {
+			return err
+		}
+		if page.isTrimmed {
+			_, oldest, err := r.reaches(ctx, c, p.behind)
+			if err != nil {
+				return err
+			}
+			return c.tellIncomplete(ctx, oldest)
+		}
+		isWhole, err := c.take(page, p)
+		if err != nil {
+			return err
+		}
+		if isWhole && page.isLast && page.until >= c.from {
+			return nil
+		}
+	}
+	return nil
+}
+
+// viewOf is what the principal of c could see at its cursor; nil if the log does not reach back that far.
+func (r *resumer) viewOf(ctx context.Context, c *Conn) (view *access.View, oldest uint64, err error) {
+	// Aliases are known as of the dispatcher's position. It may still be behind the one where live events begin.
+	waitCtx, cancel := context.WithTimeout(ctx, c.OutageWait)
+	moment, last, err := r.hub.reach(waitCtx, c.from)
+	cancel()
+	if err != nil {
+		return nil, 0, fmt.Errorf("wait for the dispatcher: %w", err)
+	}
+	p := c.Identity.Principal
+	past, err := again(ctx, c, func() ([]event.Event, error) { return r.log.RightsSince(ctx, p, c.Since, last) })
+	if err != nil {
+		return nil, 0, err
+	}
+	// If the log reaches back to the cursor now, nothing of past was trimmed before it was read.
+	ok, oldest, err := r.reaches(ctx, c, c.Since)
+	if err != nil || !ok {
+		return nil, oldest, err
+	}
+	return access.NewPastView(p, c.tags, c.from, moment, past, c.Since), oldest, nil
+}
+
+func (r *resumer) reaches(ctx context.Context, c *Conn, since uint64) (ok bool, oldest uint64, err error) {
+	ok, err = again(ctx, c, func() (bool, error) {
+		var ok bool
+		var err error
+		ok, oldest, err = r.log.Reaches(ctx, since)
+		return ok, err
+	})
+	return ok, oldest, err
+}
+
+// tellIncomplete says from where on the log is whole: what happened before cannot be told.
+func (c *Conn) tellIncomplete(ctx context.Context, oldest uint64) error {
+	c.log.Warn("cannot resume: the log does not reach back that far", "conn", c.id, "principal", c.Identity.Principal.String(), "event", c.Since)
+	e := event.New(c.Since, time.Now(), "", &terasocket.ReplayIncomplete{OldestSeq: oldest})
+	return c.sendReplayed(ctx, NewFrames(&e))
+}
+
+// again asks until there is an answer, for OutageWait at most: an outage of the database closes no socket. After ErrUnusable
+// and ErrBroken there will be none.
+func again[T any](ctx context.Context, c *Conn, question func() (T, error)) (T, error) {
+	var pause backoff
+	for began := time.Now(); ; {
+		answer, err := question()
+		if err == nil || ctx.Err() != nil || errors.Is(err, ErrUnusable) || errors.Is(err, ErrBroken) {
+			return answer, err
+		}
+		if time.Since(began) > c.OutageWait {
+			return answer, fmt.Errorf("given up: %w", err)
+		}
+		c.log.Warn("the log not read for a socket that resumes, trying again", "conn", c.id, "principal", c.Identity.Principal.String(), "err", err)
+		if !pause.wait(ctx) {
+			return answer, ctx.Err()
+		}
+	}
+}
+
+// past is how far a replay is.
+type past struct {
+	view      *access.View // what the principal could see at behind
+	behind    uint64
+	forgotten map[objectRef]bool // what it was told to forget: an update of it is a create
+}
+
+type objectRef struct {
+	objectType string
+	id         int64
+}
+
+// take writes what c missed of a page, moves p on, and says whether it took the whole page. It stops when too much
+// waits for the socket: nobody keeps a page while it waits for a slow client.
+func (c *Conn) take(page *sharedPage, p *past) (isWhole bool, err error) {
+	for _, f := range page.rows {
+		e := f.event
+		if e.Seq <= p.behind {
+			continue
+		}
+		if e.Seq > c.from {
+			break
+		}
+		if c.isCrowded() {
+			return false, nil
+		}
+		p.view.Apply(e)
+		if form := c.hearsLater(f, p); form != event.None {
+			frame, err := f.in(form, c.Encoding)
+			if err != nil {
+				return false, err
+			}
+			if err := c.writeReplayed(frame); err != nil {
+				return false, err
+			}
+		}
+		p.behind = e.Seq
+	}
+	p.behind = max(p.behind, min(page.last, c.from))
+	return true, nil
+}
+
+// hearsLater is what c hears of an event when it is replayed.
+func (c *Conn) hearsLater(f *Frames, p *past) event.Form {
+	form := f.formFor(p.view)
+	if form == event.None || form == event.Delete {
+		return form
+	}
+	present, former := f.keys()
+	saw := p.view.Satisfies(former, access.Former)
+	isSoftDelete := form == event.Gone || form == event.GoneRestricted
+	if isSoftDelete {
+		present = former
+	}
+	object := objectRef{f.event.ObjectType, f.event.ObjectID}
+	sees, isSuperadmin := c.hub.sees(c, present)
+	switch {
+	case sees: // by then it may have been superadmin, and by now it may know nothing of the object
+		isKnown := saw && !p.forgotten[object]
+		delete(p.forgotten, object)
+		return f.event.FormFor(!isSoftDelete, isKnown, isSuperadmin && p.view.IsSuperadmin())
+	case f.event.HasDelete() && saw:
+		p.forgotten[object] = true
+		return event.Delete // it saw the object then, and may not keep what it knows of it
+	}
+	return event.None
+}
