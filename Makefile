@@ -6,6 +6,8 @@ FUZZTIME ?= 30s
 MAJORS   ?= 13 14 15 16 17 18 19
 CHAOS_TIME ?= 2m
 CHAOS_SEED ?=
+INTERLEAVE_TIME ?= 10m
+INTERLEAVE_SEED ?=
 PREFIX   ?= /usr/local
 DESTDIR  ?=
 N        ?= 20
@@ -14,7 +16,7 @@ TEST     = CGO_ENABLED=1 $(GO) test -race -timeout 10m -skip '^TestChaos$$'
 CHAOS    = CGO_ENABLED=1 $(GO) test -race -count 1 -v -timeout 60m -run '^TestChaos$$' ./cmd/terasocket
 
 .DEFAULT_GOAL := help
-.PHONY: help postgres postgres-majors pgbouncer curl compiler build install test test-matrix flaky check demo bench fuzz chaos chaos-short clean
+.PHONY: help postgres postgres-majors pgbouncer curl compiler build install test test-matrix flaky check demo bench fuzz chaos chaos-short interleave clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -112,7 +114,7 @@ check: ## formatting, vet, staticcheck, go.mod, generated code
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
 	$(GO) mod tidy -diff
-	@sum() { find proto db/opentera -type f -exec cksum {} + | sort; }; \
+	@sum() { find proto db/opentera migrations/functions -type f -exec cksum {} + | sort; }; \
 	before="$$(sum)"; echo "$(GO) generate ./..."; $(GO) generate ./...; \
 	if [ "$$before" != "$$(sum)" ]; then \
 		echo "generated code was stale; it is current now, commit it"; exit 1; \
@@ -136,6 +138,9 @@ chaos: postgres pgbouncer compiler ## the long fault suite: CHAOS_TIME (2m) of f
 
 chaos-short: postgres pgbouncer compiler ## the short one, of some 30 s
 	CHAOS_TIME= CHAOS_SEED=$(CHAOS_SEED) $(CHAOS)
+
+interleave: postgres pgbouncer compiler ## random interleaved transactions against OpenTera's rules: INTERLEAVE_TIME (10m), INTERLEAVE_SEED to repeat
+	INTERLEAVE_TIME=$(INTERLEAVE_TIME) INTERLEAVE_SEED=$(INTERLEAVE_SEED) $(GO) test -count 1 -v -timeout 60m -run '^TestInterleave$$' ./cmd/terasocket/interleave
 
 clean: ## remove what the targets above built
 	rm -rf bin .demo *.test *.prof

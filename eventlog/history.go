@@ -3,6 +3,7 @@ package eventlog
 import (
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -35,6 +36,8 @@ var (
 	rightsSQL string
 	//go:embed sql/standing.sql
 	standingSQL string
+	//go:embed sql/told_keys.sql
+	toldKeysSQL string
 )
 
 // mustBeOurs refuses what was read of another epoch.
@@ -107,4 +110,18 @@ func (h *History) Standing(ctx context.Context, p access.Principal) (s access.St
 		return access.Standing{}, fmt.Errorf("read what %s holds: %w", p, errNotFilled)
 	}
 	return s, nil
+}
+
+// ToldKeys gives the routing keys of an object in the last announced state, "" when it is gone.
+func (h *History) ToldKeys(ctx context.Context, objectType string, id int64) (keys string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, statementLimit)
+	defer cancel()
+	err = h.pool.QueryRow(ctx, toldKeysSQL, objectType, id).Scan(&keys)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return "", nil
+	}
+	if err != nil {
+		return "", described(fmt.Sprintf("read the keys of %s %d", objectType, id), err)
+	}
+	return keys, nil
 }

@@ -87,6 +87,20 @@ func TestNothingIsReachedAcrossAFill(t *testing.T) {
 	g.mustReach("long before", g.seqOf("1"), false)
 }
 
+func TestToldKeys(t *testing.T) {
+	g := setup(t, options{silent: true})
+	if keys, err := g.history.ToldKeys(t.Context(), "site", 1); keys != `[["s:1"]]` || err != nil {
+		t.Errorf("%q, %v", keys, err)
+	}
+	if keys, err := g.history.ToldKeys(t.Context(), "site", 99); keys != "" || err != nil {
+		t.Errorf("of a site that is not there: %q, %v", keys, err)
+	}
+	g.exec("DROP TABLE terasocket.told")
+	if _, err := g.history.ToldKeys(t.Context(), "site", 1); !errors.Is(err, event.ErrUnusable) {
+		t.Errorf("without the table: %v", err)
+	}
+}
+
 // While the memory of announcements is being filled nobody's tags are known: that is not the same as no tags.
 func TestNobodyStandsWhileTheMemoryIsFilled(t *testing.T) {
 	g := setup(t, options{})

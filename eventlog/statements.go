@@ -5,6 +5,6 @@ package eventlog
 func Statements() map[string]string {
 	return map[string]string{
 		"begin": beginSQL, "gauges": gaugesSQL, "reaches": reachesSQL, "read": readSQL, "reconcile": reconcileSQL, "rights": rightsSQL,
-		"standing": standingSQL, "triggers": triggersSQL, "trim": trimSQL,
+		"standing": standingSQL, "told_keys": toldKeysSQL, "triggers": triggersSQL, "trim": trimSQL,
 	}
 }

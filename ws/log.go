@@ -39,6 +39,9 @@ type ReplayLog interface {
 	// the last Settled event with seq <= since (if there is none, at the start of the log): a cursor may lie between a
 	// change of rights and the objects that follow from it.
 	RightsSince(ctx context.Context, p access.Principal, since, until uint64) ([]event.Event, error)
+
+	// ToldKeys gives the routing keys of an object in the last announced state, "" when it is gone.
+	ToldKeys(ctx context.Context, objectType string, id int64) (string, error)
 }
 
 // PresenceReader gives who is online, busy and in which state.

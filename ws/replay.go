@@ -41,7 +41,7 @@ func (r *resumer) catchUp(ctx context.Context, c *Conn) error {
 			}
 			return c.tellIncomplete(ctx, oldest)
 		}
-		isWhole, err := c.take(page, p)
+		isWhole, err := r.take(ctx, c, page, p)
 		if err != nil {
 			return err
 		}
@@ -124,7 +124,7 @@ type objectRef struct {
 
 // take writes what c missed of a page, moves p on, and says whether it took the whole page. It stops when too much
 // waits for the socket: nobody keeps a page while it waits for a slow client.
-func (c *Conn) take(page *sharedPage, p *past) (isWhole bool, err error) {
+func (r *resumer) take(ctx context.Context, c *Conn, page *sharedPage, p *past) (isWhole bool, err error) {
 	for _, f := range page.rows {
 		e := f.event
 		if e.Seq <= p.behind {
@@ -137,7 +137,11 @@ func (c *Conn) take(page *sharedPage, p *past) (isWhole bool, err error) {
 			return false, nil
 		}
 		p.view.Apply(e)
-		if form := c.hearsLater(f, p); form != event.None {
+		form, err := r.hearsLater(ctx, c, f, p)
+		if err != nil {
+			return false, err
+		}
+		if form != event.None {
 			frame, err := f.in(form, c.Encoding)
 			if err != nil {
 				return false, err
@@ -153,27 +157,36 @@ func (c *Conn) take(page *sharedPage, p *past) (isWhole bool, err error) {
 }
 
 // hearsLater is what c hears of an event when it is replayed.
-func (c *Conn) hearsLater(f *Frames, p *past) event.Form {
+func (r *resumer) hearsLater(ctx context.Context, c *Conn, f *Frames, p *past) (event.Form, error) {
 	form := f.formFor(p.view)
 	if form == event.None || form == event.Delete {
-		return form
+		return form, nil
 	}
+	e := f.event
 	present, former := f.keys()
 	saw := p.view.Satisfies(former, access.Former)
 	isSoftDelete := form == event.Gone || form == event.GoneRestricted
 	if isSoftDelete {
 		present = former
 	}
-	object := objectRef{f.event.ObjectType, f.event.ObjectID}
+	object := objectRef{e.ObjectType, e.ObjectID}
 	sees, isSuperadmin := c.hub.sees(c, present)
+	if !sees && e.Kind == event.Object && !isSoftDelete {
+		// Its keys were others then: it may have moved, silently, to where c sees it now.
+		keys, err := again(ctx, c, func() (string, error) { return r.log.ToldKeys(ctx, e.ObjectType, e.ObjectID) })
+		if err != nil {
+			return event.None, err
+		}
+		sees, isSuperadmin = c.hub.sees(c, access.ParseRoutingKeys(keys))
+	}
 	switch {
 	case sees: // by then it may have been superadmin, and by now it may know nothing of the object
 		isKnown := saw && !p.forgotten[object]
 		delete(p.forgotten, object)
-		return f.event.FormFor(!isSoftDelete, isKnown, isSuperadmin && p.view.IsSuperadmin())
-	case f.event.HasDelete() && saw:
+		return e.FormFor(!isSoftDelete, isKnown, isSuperadmin && p.view.IsSuperadmin()), nil
+	case e.HasDelete() && saw:
 		p.forgotten[object] = true
-		return event.Delete // it saw the object then, and may not keep what it knows of it
+		return event.Delete, nil // it saw the object then, and may not keep what it knows of it
 	}
-	return event.None
+	return event.None, nil
 }

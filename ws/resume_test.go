@@ -55,58 +55,62 @@ func TestResumeAcrossRights(t *testing.T) {
 		events []event.Event
 		since  uint64
 		want   []string
+		told   string // the keys of objects that have moved silently
 	}{
 		"lost": {[]string{"p:1"}, []event.Event{
 			message("1", `[["p:1"]]`), object("U", "2", `[["p:1"]]`, `[["p:1"]]`), rights(user(7), "", "p:1"),
 			object("U", "4", `[["p:2"]]`, `[["p:1"]]`), settled, object("D", "6", "", `[["p:1"]]`)},
-			1, []string{"delete 2", "delete 4"}},
+			1, []string{"delete 2", "delete 4"}, ""},
 		"gained": {nil, []event.Event{
 			message("1", `[["p:1"]]`), object("U", "2", `[["p:1"]]`, `[["p:1"]]`), rights(user(7), "p:1", ""),
 			object("U", "4", `[["p:1"]]`, `[["p:2"]]`), settled, object("U", "6", `[["p:1"]]`, `[["p:1"]]`), message("7", `[["p:1"]]`)},
-			1, []string{"create 4", "update 6", "7"}},
+			1, []string{"create 4", "update 6", "7"}, ""},
 		"gained and lost": {nil, []event.Event{
 			settled, rights(user(7), "p:1", ""), settled, object("U", "4", `[["p:1"]]`, `[["p:1"]]`), message("5", `[["p:1"]]`),
 			rights(user(7), "", "p:1"), object("U", "7", `[["p:2"]]`, `[["p:1"]]`), settled, object("D", "9", "", `[["p:1"]]`)},
-			1, []string{"delete 4", "delete 7"}},
+			1, []string{"delete 4", "delete 7"}, ""},
 		"lost and gained": {[]string{"p:1"}, []event.Event{
 			settled, rights(user(7), "", "p:1"), settled, object("C", "4", `[["p:1"]]`, ``), rights(user(7), "p:1", ""), settled,
 			object("U", "7", `[["p:1"]]`, `[["p:1"]]`)},
-			1, []string{"update 7"}},
+			1, []string{"update 7"}, ""},
 		"the cursor is between a loss and its deletes": {[]string{"p:1"}, []event.Event{
 			rights(user(7), "", "p:1"), object("D", "2", "", `[["p:1"]]`), object("D", "3", "", `[["p:1"]]`), settled, object("D", "5", "", `[["p:1"]]`)},
-			2, []string{"delete 3"}},
+			2, []string{"delete 3"}, ""},
 		"the cursor is between a gain and its creates": {nil, []event.Event{
 			rights(user(7), "p:1", ""), object("U", "2", `[["p:1"]]`, `[["p:2"]]`), object("U", "3", `[["p:1"]]`, `[["p:1"]]`), settled,
 			object("U", "5", `[["p:1"]]`, `[["p:1"]]`)},
-			2, []string{"create 3", "update 5"}},
+			2, []string{"create 3", "update 5"}, ""},
 		"a soft delete": {[]string{"p:1"}, []event.Event{settled, object("G", "2", "", `[["p:1"]]`)},
-			1, []string{"update 2"}},
+			1, []string{"update 2"}, ""},
 		"a soft delete of what is out of sight now": {[]string{"p:1"}, []event.Event{
 			settled, object("G", "2", "", `[["p:1"]]`), rights(user(7), "", "p:1"), settled},
-			1, []string{"delete 2"}},
+			1, []string{"delete 2"}, ""},
+		"what is out of sight by its keys of then, and in sight by those of now": {[]string{"p:1", "p:3"}, []event.Event{
+			settled, object("U", "2", `[["p:1"]]`, `[["p:1"]]`), rights(user(7), "", "p:1"), settled},
+			1, []string{"update 2"}, `[["p:3"]]`},
 		"an alias was set": {[]string{"p:1"}, []event.Event{
 			message("1", `[["service:5"]]`), message("2", `[["service:5"]]`), alias("service:5", `[["p:1"]]`, ""), message("4", `[["service:5"]]`), settled},
-			1, []string{"4"}},
+			1, []string{"4"}, ""},
 		"an alias was taken": {[]string{"p:1"}, []event.Event{
 			alias("service:5", `[["p:1"]]`, ""), settled, object("U", "3", `[["service:5"]]`, `[["service:5"]]`),
 			alias("service:5", "", `[["p:1"]]`), object("U", "5", "", `[["service:5"]]`), settled, object("D", "7", "", `[["service:5"]]`)},
-			2, []string{"delete 3", "delete 5"}},
+			2, []string{"delete 3", "delete 5"}, ""},
 		"moved to where it is seen now": {[]string{"p:1"}, []event.Event{settled, object("U", "2", `[["p:1"]]`, `[["p:1"]]`), rights(user(7), "p:2", "p:1"),
 			object("U", "4", `[["p:2"]]`, `[["p:1"]]`), settled, object("U", "6", `[["p:2"]]`, `[["p:2"]]`)},
-			1, []string{"delete 2", "create 4", "update 6"}},
+			1, []string{"update 2", "update 4", "update 6"}, ""},
 		"it is no superadmin any more": {[]string{"x", "p:1"}, []event.Event{settled, service("2", `[["p:1"]]`, ""), service("3", `[["p:1"]]`, `[["p:1"]]`),
 			decoded(event.Record{Seq: 1, Type: "opentera.protobuf.DatabaseEvent", Op: "G", ObjectType: "service", Former: `[["p:1"]]`,
 				Body: `{"name": "4", "service_projects": [{"id_project": 7}]}`}), rights(user(7), "", "x"), settled},
-			1, []string{"create 2 restricted", "update 3 restricted", "update 4 restricted"}},
+			1, []string{"create 2 restricted", "update 3 restricted", "update 4 restricted"}, ""},
 		"it is superadmin now": {[]string{"p:1"}, []event.Event{settled, service("2", `[["p:1"]]`, ""), rights(user(7), "x", ""), settled,
 			service("5", `[["p:1"]]`, `[["p:1"]]`)},
-			1, []string{"create 2 restricted", "update 5"}},
+			1, []string{"create 2 restricted", "update 5"}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			for _, perPage := range []int{1, 100} {
 				for played := range uint64(len(tc.events) + 1) { // how far the dispatcher is when it comes back
-					log := &tape{first: with(user(7), tc.first...), perPage: perPage}
+					log := &tape{first: with(user(7), tc.first...), perPage: perPage, told: tc.told}
 					g := log.gateway(t, nil)
 					log.announce(tc.events...)
 					g.play(played)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -60,8 +59,7 @@ func (s *socket) presence() string {
 }
 
 func (s *socket) readPresence() (string, error) {
-	_ = s.conn.SetReadDeadline(time.Now().Add(60 * time.Second))
-	_, data, err := s.conn.ReadMessage()
+	_, data, err := s.readFrame()
 	if err != nil {
 		return "", err
 	}
@@ -93,8 +91,7 @@ func (s *socket) mustPresence(want ...string) {
 // mustEnd reads the close frame. Nothing may come before it.
 func (s *socket) mustEnd(code int) {
 	s.t.Helper()
-	_ = s.conn.SetReadDeadline(time.Now().Add(20 * time.Second))
-	_, data, err := s.conn.ReadMessage()
+	_, data, err := s.readFrame()
 	if !websocket.IsCloseError(err, code) {
 		s.t.Fatalf("got %q %v, want close code %d", data, err, code)
 	}
@@ -206,12 +203,8 @@ func TestOneGatewayOfThreeIsKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	stays.mustEnd(websocket.CloseServiceRestart)
-	for ended := false; !ended; {
-		_, err := paul.readPresence()
-		var closed *websocket.CloseError
-		if ended = errors.As(err, &closed); !ended && err != nil {
-			t.Fatal(err)
-		}
+	if closed := paul.closed(); closed.Code != websocket.CloseServiceRestart {
+		t.Errorf("closed with %v, want 1012", closed)
 	}
 	g[0].login(opentera.DemoProjectAdmin, "")
 	g[0].connect(pool, 20)
@@ -272,8 +265,7 @@ func TestACrowdConnectsAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	for {
-		_ = outsider.conn.SetReadDeadline(time.Now().Add(20 * time.Second))
-		_, data, err := outsider.conn.ReadMessage()
+		_, data, err := outsider.readFrame()
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -61,7 +61,7 @@ type hearing struct {
 type listening struct {
 	mu    sync.Mutex
 	heard []hearing
-	last  time.Time
+	ends  chan struct{} // a scene is over; closed with the socket
 }
 
 // show logs the viewers in, plays the scenes, and prints one below the other who heard what, with the time from COMMIT to receipt.
@@ -77,11 +77,12 @@ func show(ctx context.Context, w io.Writer, conn *pgx.Conn, url string, trust *t
 		if err != nil {
 			return withoutURL("connect", err)
 		}
-		done := make(chan struct{})
-		go func() { defer close(done); ears[i].listen(socket) }()
+		ears[i].ends = make(chan struct{}, len(scenes))
+		go ears[i].listen(socket)
 		defer func() {
 			_ = socket.Close()
-			<-done
+			for range ears[i].ends { // until it has ended
+			}
 		}()
 	}
 	for _, s := range scenes {
@@ -89,7 +90,9 @@ func show(ctx context.Context, w io.Writer, conn *pgx.Conn, url string, trust *t
 		if err != nil {
 			return fmt.Errorf("%s: %w", s.title, err)
 		}
-		settled(ctx, &ears, committed)
+		if err := end(ctx, conn, &ears); err != nil {
+			return fmt.Errorf("%s: %w", s.title, err)
+		}
 		_, _ = fmt.Fprintln(w, s.title)
 		for i := range ears {
 			_, _ = fmt.Fprintf(w, "  %-37s%s\n", viewers[i].username+" ("+viewers[i].who+")", ears[i].take(committed))
@@ -115,6 +118,7 @@ func (s scene) play(ctx context.Context, conn *pgx.Conn) (committed time.Time, e
 }
 
 func (l *listening) listen(socket *websocket.Conn) {
+	defer close(l.ends)
 	for {
 		_, frame, err := socket.ReadMessage()
 		if err != nil {
@@ -123,15 +127,18 @@ func (l *listening) listen(socket *websocket.Conn) {
 		now := time.Now()
 		what := "?"
 		if e, err := event.ParseFrame(frame); err == nil {
-			d, ok := e.Message.(*opentera.DatabaseEvent)
-			if !ok {
+			switch m := e.Message.(type) {
+			case *opentera.DatabaseEvent:
+				what = m.GetType().String() + " " + m.GetObjectType()
+			case *opentera.ArchiveEvent:
+				l.ends <- struct{}{}
+				continue
+			default:
 				continue // who comes online is not part of the scenes
 			}
-			what = d.GetType().String() + " " + d.GetObjectType()
 		}
 		l.mu.Lock()
 		l.heard = append(l.heard, hearing{what, now})
-		l.last = now
 		l.mu.Unlock()
 	}
 }
@@ -151,28 +158,28 @@ func (l *listening) take(committed time.Time) string {
 	return strings.Join(cells, ",\n"+strings.Repeat(" ", 39))
 }
 
-// quiet is how long nothing must come before a scene is over: many times what an event takes.
-const quiet = 250 * time.Millisecond
+// endSQL tells every viewer, by a message of its own, that a scene is over. $1: usernames.
+const endSQL = `SELECT terasocket.publish('service.FileTransferService.events', jsonb_build_object('@type', 'type.googleapis.com/opentera.protobuf.ArchiveEvent',
+	'archiveUuid', user_uuid, 'ownerUuid', user_uuid)) FROM t_users WHERE user_username = ANY($1)`
 
-// settled waits until nothing has come for a while.
-func settled(ctx context.Context, ears *[len(viewers)]listening, committed time.Time) {
-	for {
-		last := committed
-		for i := range ears {
-			ears[i].mu.Lock()
-			if ears[i].last.After(last) {
-				last = ears[i].last
-			}
-			ears[i].mu.Unlock()
-		}
-		left := time.Until(last.Add(quiet))
-		if left <= 0 {
-			return
-		}
+// end waits until every viewer has heard all of a scene: the log has one order, and what is published now comes last.
+func end(ctx context.Context, conn *pgx.Conn, ears *[len(viewers)]listening) error {
+	var usernames []string
+	for _, v := range viewers {
+		usernames = append(usernames, v.username)
+	}
+	if _, err := conn.Exec(ctx, endSQL, usernames); err != nil {
+		return fmt.Errorf("publish: %w", err)
+	}
+	for i := range ears {
 		select {
 		case <-ctx.Done():
-			return
-		case <-time.After(left):
+			return ctx.Err()
+		case _, isOpen := <-ears[i].ends:
+			if !isOpen {
+				return fmt.Errorf("the gateway closed the socket of %s", viewers[i].username)
+			}
 		}
 	}
+	return nil
 }

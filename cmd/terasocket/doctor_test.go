@@ -101,7 +101,7 @@ func tlsProxy(t *testing.T, gateway *served, change func(*http.Request)) (url st
 }
 
 func urlOf(gateway *served) (*url.URL, error) {
-	return url.Parse(strings.Replace(gateway.url, "wss://", "https://", 1))
+	return url.Parse(gateway.https())
 }
 
 func TestDoctorFindsAProxyThatDropsUpgrade(t *testing.T) {

@@ -57,30 +57,6 @@ func (s *served) visit(config *tls.Config, path string, show func(*http.Request)
 	return response.StatusCode, answer, strings.TrimSpace(string(body))
 }
 
-func showToken(token string) func(*http.Request) {
-	return func(r *http.Request) { r.Header.Set("Authorization", "OpenTera "+token) }
-}
-
-func showPassword(username string) func(*http.Request) {
-	return func(r *http.Request) { r.SetBasicAuth(username, opentera.DemoPassword) }
-}
-
-// closeCode waits for the end of a socket.
-func (s *socket) closeCode() int {
-	s.t.Helper()
-	for {
-		_ = s.conn.SetReadDeadline(time.Now().Add(20 * time.Second))
-		_, _, err := s.conn.ReadMessage()
-		var closed *websocket.CloseError
-		if errors.As(err, &closed) {
-			return closed.Code
-		}
-		if err != nil {
-			s.t.Fatalf("read: %v", err)
-		}
-	}
-}
-
 // Log in, connect, receive, log out, see 4000, and see the token refused everywhere: for each kind of client.
 func TestInAndOut(t *testing.T) {
 	t.Parallel()
@@ -104,10 +80,10 @@ func TestInAndOut(t *testing.T) {
 		refresh  bool
 		out      string
 	}{
-		{access.User, "/api/user/login?with_websocket=true", showPassword(opentera.DemoProjectAdmin), "user_token", true, `"User logged out."`},
-		{access.Participant, "/api/participant/login", showPassword(opentera.DemoParticipant), "participant_token", true, `"Participant logged out."`},
-		{access.Participant, "/api/participant/login", showToken(static), "", false, `"Participant logged out."`},
-		{access.Device, "/api/device/login", showToken(device), "", false, `"Device logged out."`},
+		{access.User, "/api/user/login?with_websocket=true", basic(opentera.DemoProjectAdmin), "user_token", true, `"User logged out."`},
+		{access.Participant, "/api/participant/login", basic(opentera.DemoParticipant), "participant_token", true, `"Participant logged out."`},
+		{access.Participant, "/api/participant/login", bearer(static), "", false, `"Participant logged out."`},
+		{access.Device, "/api/device/login", bearer(device), "", false, `"Device logged out."`},
 	} {
 		name := "/api/" + c.kind.String()
 		status, answer, text := here.visit(insecure, c.login, c.show)
@@ -121,8 +97,7 @@ func TestInAndOut(t *testing.T) {
 			t.Fatal(err)
 		}
 		for {
-			_ = socket.conn.SetReadDeadline(time.Now().Add(20 * time.Second))
-			_, frame, err := socket.conn.ReadMessage()
+			_, frame, err := socket.readFrame()
 			if err != nil {
 				t.Fatalf("read: %v", err)
 			}
@@ -132,7 +107,7 @@ func TestInAndOut(t *testing.T) {
 		}
 		show := c.show
 		if c.tokenKey != "" {
-			show = showToken(answer[c.tokenKey].(string))
+			show = bearer(answer[c.tokenKey].(string))
 		}
 		if c.refresh {
 			status, answer, text := there.visit(insecure, name+"/refresh_token", show)
@@ -142,13 +117,13 @@ func TestInAndOut(t *testing.T) {
 			if status, _, text := here.visit(insecure, name+"/logout", show); status != 401 {
 				t.Errorf("%s: the token before the refresh: %d %s", name, status, text)
 			}
-			show = showToken(answer["refresh_token"].(string))
+			show = bearer(answer["refresh_token"].(string))
 		}
 		if status, _, text := there.visit(insecure, name+"/logout", show); status != 200 || text != c.out { // on the other gateway
 			t.Errorf("logout: %d %s", status, text)
 		}
-		if code := socket.closeCode(); code != 4000 {
-			t.Errorf("%s closed with %d, want 4000", c.kind, code)
+		if closed := socket.closed(); closed.Code != 4000 {
+			t.Errorf("%s closed with %v, want 4000", c.kind, closed)
 		}
 		// the gateway tells the database just after it: until then, who logs in again is online
 		eventually(t, "offline", func() bool { return count(t, conn, "SELECT count(*) FROM terasocket.connections") == 0 })
@@ -320,7 +295,7 @@ func TestConcurrentLoginsAndHandshakes(t *testing.T) {
 	for i := range 200 {
 		g, gateway := guests[i%20], gateways[i%2]
 		all.Go(func() {
-			_, answer, _ := gateway.visit(insecure, "/api/"+g.kind+"/login", showToken(g.token))
+			_, answer, _ := gateway.visit(insecure, "/api/"+g.kind+"/login", bearer(g.token))
 			address, _ := answer["websocket_url"].(string)
 			if address == "" {
 				return // it is online already
@@ -363,8 +338,7 @@ func TestConcurrentLoginsAndHandshakes(t *testing.T) {
 			}
 			heard := 0
 			for {
-				_ = s.conn.SetReadDeadline(time.Now().Add(20 * time.Second))
-				_, frame, err := s.conn.ReadMessage()
+				_, frame, err := s.readFrame()
 				if err != nil {
 					break
 				}

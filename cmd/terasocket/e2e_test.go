@@ -134,6 +134,25 @@ func dial(t *testing.T, url string) *socket {
 	return &socket{t, conn}
 }
 
+// readFrame reads the next frame. The limit is for one that never comes, on a busy machine too.
+func (s *socket) readFrame() (kind int, data []byte, err error) {
+	_ = s.conn.SetReadDeadline(time.Now().Add(time.Minute))
+	return s.conn.ReadMessage()
+}
+
+// closed reads until the socket is closed.
+func (s *socket) closed() *websocket.CloseError {
+	s.t.Helper()
+	for {
+		_, _, err := s.readFrame()
+		if closed, ok := errors.AsType[*websocket.CloseError](err); ok {
+			return closed
+		} else if err != nil {
+			s.t.Fatalf("read: %v", err)
+		}
+	}
+}
+
 // login connects as a user, by HTTP Basic over TLS. Who is online already gets no websocket URL there, as in OpenTera: then
 // one is minted in the database.
 func (s *served) login(username, query string) *socket {
@@ -158,8 +177,7 @@ func (s *served) https() string { return strings.Replace(s.url, "ws", "http", 1)
 func (s *socket) frame() (kind int, data []byte) {
 	s.t.Helper()
 	for {
-		_ = s.conn.SetReadDeadline(time.Now().Add(20 * time.Second))
-		kind, data, err := s.conn.ReadMessage()
+		kind, data, err := s.readFrame()
 		if err != nil {
 			s.t.Fatalf("read: %v", err)
 		}
@@ -296,18 +314,8 @@ func TestFromPsqlToAFrameOnATLSSocket(t *testing.T) {
 
 	// a disabled user is cut off
 	psql(t, url, `UPDATE t_users SET user_enabled = false WHERE user_username = 'paul.project'`)
-	for {
-		_ = paul.conn.SetReadDeadline(time.Now().Add(20 * time.Second))
-		_, _, err := paul.conn.ReadMessage()
-		var closed *websocket.CloseError
-		if errors.As(err, &closed) {
-			if closed.Code != 4000 || closed.Text != "CMD_CLIENT_DISCONNECT" {
-				t.Errorf("closed with %v", closed)
-			}
-			break
-		} else if err != nil {
-			t.Fatal(err)
-		}
+	if closed := paul.closed(); closed.Code != 4000 || closed.Text != "CMD_CLIENT_DISCONNECT" {
+		t.Errorf("closed with %v", closed)
 	}
 
 	for path, want := range map[string]int{"/healthz": 200, "/readyz": 200, "/metrics": 200} {
@@ -325,18 +333,8 @@ func TestFromPsqlToAFrameOnATLSSocket(t *testing.T) {
 	if err := gateway.process.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	for {
-		_ = admin.conn.SetReadDeadline(time.Now().Add(20 * time.Second))
-		_, _, err := admin.conn.ReadMessage()
-		var closed *websocket.CloseError
-		if errors.As(err, &closed) {
-			if closed.Code != websocket.CloseServiceRestart {
-				t.Errorf("closed with %v", closed)
-			}
-			break
-		} else if err != nil {
-			t.Fatal(err)
-		}
+	if closed := admin.closed(); closed.Code != websocket.CloseServiceRestart {
+		t.Errorf("closed with %v", closed)
 	}
 	if err := <-gateway.exited; err != nil {
 		t.Errorf("exit: %v", err)
@@ -352,7 +350,7 @@ func TestHandshakeOverTLS(t *testing.T) {
 	t.Parallel()
 	url := dbtest.New(t, migrated())
 	gateway := serve(t, url)
-	base := strings.Replace(gateway.url, "wss://", "https://", 1)
+	base := gateway.https()
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: insecure}}
 	t.Cleanup(client.CloseIdleConnections)
 	status := func(path string, upgrade bool) int {
@@ -446,7 +444,7 @@ func TestLoginOverTLS(t *testing.T) {
 	t.Parallel()
 	url := dbtest.New(t, migrated())
 	gateway := serve(t, url)
-	base := strings.Replace(gateway.url, "wss://", "https://", 1)
+	base := gateway.https()
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: insecure}}
 	t.Cleanup(client.CloseIdleConnections)
 	for _, test := range []struct {

@@ -24,8 +24,8 @@ func TestAnEpochThatEnds(t *testing.T) {
 
 	psql(t, url, `UPDATE terasocket.epochs SET started_at = started_at - interval '1 day'`) // what a restart changes
 	renameAlone(t, pool, 1, "after")
-	if code := paul.closeCode(); code != websocket.CloseInternalServerErr {
-		t.Errorf("closed with %d, want 1011", code)
+	if closed := paul.closed(); closed.Code != websocket.CloseInternalServerErr {
+		t.Errorf("closed with %v, want 1011", closed)
 	}
 	eventually(t, "the gateway is ready again", func() bool { code, _ := gateway.probe("/readyz"); return code == 200 })
 	gateway.resume(cursor).mustHearNames("after")

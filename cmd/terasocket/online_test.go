@@ -19,7 +19,7 @@ import (
 // call makes a REST call and gives status and body.
 func (s *served) call(method, path, body string, authorize func(*http.Request)) string {
 	s.t.Helper()
-	r, err := http.NewRequestWithContext(s.t.Context(), method, strings.Replace(s.url, "wss://", "https://", 1)+path, strings.NewReader(body))
+	r, err := http.NewRequestWithContext(s.t.Context(), method, s.https()+path, strings.NewReader(body))
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -152,8 +152,7 @@ func TestPresenceByREST(t *testing.T) {
 func (e *ear) mustHearPresence() {
 	e.t.Helper()
 	for {
-		_ = e.conn.SetReadDeadline(time.Now().Add(20 * time.Second))
-		kind, data, err := e.conn.ReadMessage()
+		kind, data, err := e.readFrame()
 		if err != nil {
 			e.t.Fatal(err)
 		}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -47,8 +46,7 @@ func (s *served) listen(conn *pgx.Conn, kind, uuid, query string) *ear {
 func (e *ear) next() string {
 	e.t.Helper()
 	for {
-		_ = e.conn.SetReadDeadline(time.Now().Add(20 * time.Second))
-		kind, data, err := e.conn.ReadMessage()
+		kind, data, err := e.readFrame()
 		var closed *websocket.CloseError
 		if errors.As(err, &closed) {
 			return fmt.Sprintf("closed %d %s", closed.Code, closed.Text)
@@ -228,26 +226,12 @@ func TestPublishedToSockets(t *testing.T) {
 }
 
 // post calls POST /api/service/events and returns status and answer.
-func (s *stage) post(header, contentType, body string) (int, string) {
+func (s *stage) post(header, contentType, body string) string {
 	s.Helper()
-	request, err := http.NewRequestWithContext(s.Context(), http.MethodPost, strings.Replace(s.gateway.url, "wss://", "https://", 1)+"/api/service/events", strings.NewReader(body))
-	if err != nil {
-		s.Fatal(err)
-	}
-	request.Header.Set("Content-Type", contentType)
-	request.Header.Set("Authorization", header)
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: insecure}}
-	defer client.CloseIdleConnections()
-	response, err := client.Do(request)
-	if err != nil {
-		s.Fatal(err)
-	}
-	defer func() { _ = response.Body.Close() }()
-	answer, err := io.ReadAll(response.Body)
-	if err != nil {
-		s.Fatal(err)
-	}
-	return response.StatusCode, strings.TrimSpace(string(answer))
+	return s.gateway.call(http.MethodPost, "/api/service/events", body, func(r *http.Request) {
+		r.Header.Set("Content-Type", contentType)
+		r.Header.Set("Authorization", header)
+	})
 }
 
 func TestPublishedByHTTP(t *testing.T) {
@@ -270,9 +254,8 @@ func TestPublishedByHTTP(t *testing.T) {
 	heard := func(owner string) string {
 		return fmt.Sprintf(`%s ArchiveEvent {"archiveUuid":"%[2]s","ownerUuid":"%[2]s"}`, archiveTopic, owner)
 	}
-	status, answer := s.post("OpenTera "+token, "application/json", body(archive(s.lucie.uuid), archive(s.lucie.uuid)))
-	if status != 200 || answer != `{"events":2}` {
-		t.Errorf("%d %s", status, answer)
+	if answer := s.post("OpenTera "+token, "application/json", body(archive(s.lucie.uuid), archive(s.lucie.uuid))); answer != `200 {"events":2}` {
+		t.Error(answer)
 	}
 	s.mustReach("json", []*ear{s.lucie}, heard(s.lucie.uuid), heard(s.lucie.uuid))
 
@@ -284,24 +267,23 @@ func TestPublishedByHTTP(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if status, answer := s.post("OpenTera "+token, "application/x-protobuf", string(binary)); status != 200 {
-		t.Errorf("%d %s", status, answer)
+	if answer := s.post("OpenTera "+token, "application/x-protobuf", string(binary)); answer != `200 {"events":1}` {
+		t.Error(answer)
 	}
 	s.mustReach("protobuf", []*ear{s.tablet}, heard(s.tablet.uuid))
 
 	// all or nothing
-	status, answer = s.post("OpenTera "+token, "application/json", body(archive(s.lucie.uuid), archive("x")))
-	if status != 400 || answer != `{"index":1,"message":"event has a ownerUuid that is not a UUID"}` {
-		t.Errorf("%d %s", status, answer)
+	if answer := s.post("OpenTera "+token, "application/json", body(archive(s.lucie.uuid), archive("x"))); answer != `400 {"index":1,"message":"event has a ownerUuid that is not a UUID"}` {
+		t.Error(answer)
 	}
 	for header, want := range map[string]string{"OpenTera " + token + "x": `"Unauthorized"`, "OpenTera": `"Invalid Token"`} {
-		if status, answer := s.post(header, "application/json", body(archive(s.lucie.uuid))); status != 401 || answer != want {
-			t.Errorf("%d %s, want %s", status, answer, want)
+		if answer := s.post(header, "application/json", body(archive(s.lucie.uuid))); answer != "401 "+want {
+			t.Errorf("%s, want 401 %s", answer, want)
 		}
 	}
 	psql(t, s.url, fmt.Sprintf("UPDATE t_services SET service_enabled = false WHERE id_service = %d", opentera.DemoVideoRehabServiceID))
-	if status, answer := s.post("OpenTera "+token, "application/json", body(archive(s.lucie.uuid))); status != 401 || answer != `"Unauthorized"` {
-		t.Errorf("a disabled service: %d %s", status, answer)
+	if answer := s.post("OpenTera "+token, "application/json", body(archive(s.lucie.uuid))); answer != `401 "Unauthorized"` {
+		t.Errorf("a disabled service: %s", answer)
 	}
 	s.mustReach("refused", nil)
 	if err := errors.Join(s.gateway.process.Process.Signal(syscall.SIGTERM), <-s.gateway.exited); err != nil {

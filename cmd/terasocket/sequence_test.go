@@ -87,8 +87,7 @@ type seen struct {
 // header, version and time, and a seq that grows, where the socket is to have one.
 func (p *player) read(what string) seen {
 	p.t.Helper()
-	_ = p.conn.SetReadDeadline(time.Now().Add(20 * time.Second))
-	kind, data, err := p.conn.ReadMessage()
+	kind, data, err := p.readFrame()
 	if err != nil {
 		p.t.Fatalf("%s: %s: read: %v", what, p.who, err)
 	}
@@ -352,8 +351,7 @@ func TestSequence(t *testing.T) {
 	kick := func(p *player) {
 		t.Helper()
 		s.publish([2]string{kickTopic + p.uuid, typedJSON("ServerCommand", `"type": "CMD_CLIENT_DISCONNECT"`)})
-		_ = p.conn.SetReadDeadline(time.Now().Add(20 * time.Second))
-		_, data, err := p.conn.ReadMessage()
+		_, data, err := p.readFrame()
 		if closed, ok := errors.AsType[*websocket.CloseError](err); !ok || closed.Code != 4000 || closed.Text != "CMD_CLIENT_DISCONNECT" {
 			t.Errorf("%s is kicked: %q %v", p.who, data, err)
 		}

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"testing"
-	"time"
 
 	"terasocket/db/dbtest"
 	"terasocket/db/opentera"
@@ -14,8 +13,7 @@ import (
 // presenceFrame reads the next frame, which must be about presence: who, and what.
 func (s *socket) presenceFrame() string {
 	s.t.Helper()
-	_ = s.conn.SetReadDeadline(time.Now().Add(20 * time.Second))
-	_, data, err := s.conn.ReadMessage()
+	_, data, err := s.readFrame()
 	if err != nil {
 		s.t.Fatalf("read: %v", err)
 	}

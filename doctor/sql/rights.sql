@@ -35,7 +35,7 @@ WITH RECURSIVE ours AS (
            FROM   ours, (VALUES ('SELECT', 'schema_migrations'), ('SELECT', 'functions'),
                                 ('SELECT', 'events'), ('DELETE', 'events'), ('SELECT', 'epochs'), ('SELECT', 'trimmed'), ('UPDATE', 'trimmed'),
                                 ('SELECT', 'announcer'), ('UPDATE', 'announcer'),   -- for LOCK TABLE
-                                ('SELECT', 'holdings'), ('SELECT', 'aliases'), ('SELECT', 'changes'), ('SELECT', 'set_aside')) w (what, name)) t (what, namespace, name)
+                                ('SELECT', 'holdings'), ('SELECT', 'told'), ('SELECT', 'aliases'), ('SELECT', 'changes'), ('SELECT', 'set_aside')) w (what, name)) t (what, namespace, name)
     JOIN   pg_class c     ON c.relnamespace = t.namespace AND c.relname = t.name AND c.relkind IN ('r', 'v', 'p')
     JOIN   pg_namespace n ON n.oid = c.relnamespace
     WHERE  NOT has_table_privilege(c.oid, t.what)

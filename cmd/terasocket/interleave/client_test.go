@@ -1,0 +1,182 @@
+package interleave
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"google.golang.org/protobuf/proto"
+
+	pb "terasocket/proto/opentera"
+)
+
+// client is a socket of a viewer. A goroutine reads it until it ends; what it heard is kept.
+type client struct {
+	viewer int
+	name   string // "user 3 live"
+	conn   *websocket.Conn
+
+	mu      sync.Mutex
+	heard   []heard
+	lastSeq uint64
+	marks   map[string]uint64 // sentinels by name, with their seq
+	problem string            // something that must not be on a socket
+	closed  int               // close code, -1 for another end, 0 while open
+	changed chan struct{}     // closed and made anew whenever something came
+}
+
+// heard is a DatabaseEvent as a client heard it.
+type heard struct {
+	seq    uint64
+	kind   kind
+	object object
+	body   body
+	text   string
+}
+
+// isDelete says whether the client takes it for the end of the object.
+func (h heard) isDelete() bool { return h.kind == deleted || h.body.isDead }
+
+// kind is C, U or D.
+type kind byte
+
+const (
+	created kind = 'C'
+	updated kind = 'U'
+	deleted kind = 'D'
+)
+
+// dial connects with a token. since is nil for a socket that does not resume.
+func dial(ctx context.Context, gatewayURL, kind, token string, since *uint64) (*websocket.Conn, error) {
+	url := gatewayURL + "/wss/" + kind + "?id=" + token
+	if since != nil {
+		url += fmt.Sprintf("&since=%d", *since)
+	}
+	conn, response, err := (&websocket.Dialer{HandshakeTimeout: 20 * time.Second}).DialContext(ctx, url, nil)
+	if err != nil && response != nil {
+		return nil, fmt.Errorf("%w: %s", err, response.Status)
+	}
+	return conn, err
+}
+
+func newClient(viewer int, name string, conn *websocket.Conn) *client {
+	c := &client{viewer: viewer, name: name, conn: conn, marks: map[string]uint64{}, changed: make(chan struct{})}
+	go c.read()
+	return c
+}
+
+func (c *client) read() {
+	for {
+		_, frame, err := c.conn.ReadMessage()
+		c.mu.Lock()
+		if err != nil {
+			c.closed = -1
+			var closed *websocket.CloseError
+			if errors.As(err, &closed) {
+				c.closed = closed.Code
+			}
+		} else if err := c.take(frame); err != nil {
+			c.problem = err.Error()
+		}
+		close(c.changed)
+		c.changed = make(chan struct{})
+		isOver := c.closed != 0
+		c.mu.Unlock()
+		if isOver {
+			return
+		}
+	}
+}
+
+// take reads one frame. c.mu is held.
+func (c *client) take(frame []byte) error {
+	var message pb.TeraMessage
+	var event pb.TeraEvent
+	if err := proto.Unmarshal(frame, &message); err != nil {
+		return fmt.Errorf("read frame: %w", err)
+	}
+	if err := message.GetMessage().UnmarshalTo(&event); err != nil {
+		return fmt.Errorf("read frame: %w", err)
+	}
+	if len(event.GetEvents()) != 1 {
+		return fmt.Errorf("%d events in a frame", len(event.GetEvents()))
+	}
+	seq := event.GetHeader().GetSeq()
+	c.lastSeq = max(c.lastSeq, seq)
+	switch inner := event.GetEvents()[0]; inner.MessageName() {
+	case "opentera.protobuf.ArchiveEvent":
+		var a pb.ArchiveEvent
+		if err := inner.UnmarshalTo(&a); err != nil {
+			return err
+		}
+		c.marks[a.GetArchiveUrl()] = seq
+	case "opentera.protobuf.DatabaseEvent":
+		var d pb.DatabaseEvent
+		if err := inner.UnmarshalTo(&d); err != nil {
+			return err
+		}
+		h, err := readEvent(seq, &d)
+		if err != nil {
+			return err
+		}
+		c.heard = append(c.heard, h)
+	case "terasocket.v1.ReplayIncomplete":
+		return errors.New("ReplayIncomplete, though nothing was trimmed")
+	}
+	return nil
+}
+
+func readEvent(seq uint64, d *pb.DatabaseEvent) (heard, error) {
+	h := heard{seq: seq, text: d.GetObjectValue()}
+	switch d.GetType() {
+	case pb.DatabaseEvent_DB_CREATE:
+		h.kind = created
+	case pb.DatabaseEvent_DB_UPDATE:
+		h.kind = updated
+	case pb.DatabaseEvent_DB_DELETE:
+		h.kind = deleted
+	default:
+		return h, fmt.Errorf("a DatabaseEvent of type %s", d.GetType())
+	}
+	var value map[string]any
+	if err := json.Unmarshal([]byte(d.GetObjectValue()), &value); err != nil {
+		return h, fmt.Errorf("object_value %q: %w", d.GetObjectValue(), err)
+	}
+	id, ok := value["id_"+d.GetObjectType()].(float64)
+	if !ok {
+		return h, fmt.Errorf("no id in %q of %s", d.GetObjectValue(), d.GetObjectType())
+	}
+	h.object = object{d.GetObjectType(), int(id)}
+	h.body = newBody(d.GetObjectType(), value)
+	return h, nil
+}
+
+// wait returns when the sentinel came, or the socket ended.
+func (c *client) wait(ctx context.Context, mark string) error {
+	for {
+		c.mu.Lock()
+		_, isThere := c.marks[mark]
+		isOver, changed := c.closed != 0, c.changed
+		c.mu.Unlock()
+		if isThere || isOver {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("%s waits for %s: %w", c.name, mark, ctx.Err())
+		}
+	}
+}
+
+// taken gives what was heard since the last call.
+func (c *client) taken() (all []heard, closed int, problem string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	all, c.heard = c.heard, nil
+	return all, c.closed, c.problem
+}

@@ -1,0 +1,196 @@
+package interleave
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// stage makes up states of participant 1 for viewer 7 from words: "A" a body that he sees, "a" the same body out of his
+// sight, "+A" deleted, "-" no row, "A'" written by a link with other keys.
+func stage(words ...string) (states []*state) {
+	var before *row
+	for i, w := range words {
+		s := &state{after: fmt.Sprint(i), rows: map[object]*row{}, rights: map[int]string{}, mayBe: map[int]bool{7: true}, super: map[int]bool{}}
+		if w != "-" {
+			name, isLinked := strings.CutSuffix(strings.TrimPrefix(w, "+"), "'")
+			r := &row{body: body{columns: strings.ToUpper(name), isDead: w[0] == '+'}, minimal: "1", version: w}
+			if before != nil && before.body.columns == r.body.columns && before.body.isDead == r.body.isDead {
+				r.version, r.links, r.linked, r.keys = before.version, before.links, before.linked, before.keys // not written
+			}
+			if isLinked {
+				r.links, r.linked, r.keys = fmt.Sprint("l", i), fmt.Sprint("t", i), fmt.Sprint("k", i)
+			}
+			if !r.body.isDead && name == strings.ToUpper(name) {
+				r.viewers = []int{7}
+			}
+			s.rows[object{"participant", 1}] = r
+		}
+		before = s.rows[object{"participant", 1}]
+		states = append(states, s)
+	}
+	return append(states, states[len(states)-1])
+}
+
+// hearing makes up what is heard: "CA" a DB_CREATE of A, "U+A" a DB_UPDATE with deleted_at, "D".
+func hearing(words ...string) (all []heard) {
+	for _, w := range words {
+		h := heard{kind: kind(w[0]), object: object{"participant", 1}, text: `{"id_participant": 1}`}
+		name, isDead := strings.CutPrefix(w[1:], "+")
+		h.body = body{columns: name, isDead: isDead}
+		all = append(all, h)
+	}
+	return all
+}
+
+func TestJudge(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		committed, heard string
+		want             string // "" for nothing
+	}{
+		// a change
+		{"A B", "UB", ""},
+		{"A B", "UB UB", ""},
+		{"A B", "", lost},
+		{"A B", "CB", wrongKind},
+		{"A B", "UX", uncommitted},
+		{"A B", "UB UA", stale},
+		{"A B C", "UC", ""}, // two in one announcement
+		{"A B C", "UB UC", ""},
+		{"A B C", "UB", stale},
+		{"A B C", "UC UB UC", swapped},
+		{"A B A", "", ""},
+		{"A B A", "UB", stale},
+		{"A B A", "UA", ""},
+		{"A", "UA", ""},
+		{"A", "D", strayDelete},
+		// not his
+		{"a b", "", ""},
+		{"a b", "UB", leak},
+		{"a b", "D", strayDelete},
+		{"A b", "UB", leak},
+		// comes and goes by itself or a link
+		{"a B", "CB", ""},
+		{"a B", "UB", wrongKind},
+		{"a B", "", lost},
+		{"a A'", "CA", ""},
+		{"a A'", "UA", wrongKind},
+		{"a A'", "", lost},
+		{"A b", "D", ""},
+		{"A b", "", lostDelete},
+		{"A a'", "D", ""},
+		{"A a'", "", lostDelete},
+		{"A a' A'", "D CA", ""},
+		{"A a' A'", "", ""}, // in one announcement
+		{"A a' A'", "D", strayDelete},
+		{"A a' B", "UB", ""},
+		{"A a' B", "D UB", wrongKind},
+		// by roles alone: silence, until the next event
+		{"a A", "", ""},
+		{"A a", "", ""},
+		{"A a", "D", swapped},
+		{"a A B", "UB", ""},
+		{"a A B", "CB", ""},
+		{"a A B", "", lost},
+		{"A a b", "", ""},
+		{"A a b", "D", ""},
+		{"A a' A", "D", ""}, // hears of it again with its next event
+		// born and dead
+		{"- A", "CA", ""},
+		{"- A", "", lost},
+		{"- A -", "", ""},
+		{"- A -", "CA D", ""},
+		{"- A -", "CA", lostDelete},
+		{"- a", "", ""},
+		{"A -", "D", ""},
+		{"A -", "", lostDelete},
+		{"A +A", "U+A", ""},
+		{"A +A", "D", ""},
+		{"A +A", "", lostDelete},
+		{"A B +B", "D", ""},
+		{"A B +B", "UB U+B", ""},
+		{"A B +B", "U+B", ""}, // B was there to be seen
+		{"A +B", "U+B", leak},
+		{"A +B", "D", ""},
+		{"+A A", "CA", ""},
+		{"+A A", "UA", wrongKind},
+		{"A +A A", "U+A CA", ""},
+		{"A +A A", "U+A", strayDelete},
+		{"a +A", "U+A", leak},
+	} {
+		all := hearing(strings.Fields(c.heard)...)
+		got := ""
+		if problems := judge("user 7 live", 7, 0, stage(strings.Fields(c.committed)...), all, false, false); len(problems) > 0 {
+			got = problems[0].kind
+		}
+		if got != c.want {
+			t.Errorf("committed %s, heard %q: %q, want %q", c.committed, c.heard, got, c.want)
+		}
+	}
+}
+
+// Who comes in the middle of it hears what follows.
+func TestJudgeOfAClientThatJoined(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ committed, heard, want string }{
+		{"A B C", "UC", ""},
+		{"A B C", "UB UC", ""},
+		{"A B C", "", lost},
+		{"A B C", "UB", stale},
+		{"A b C", "CC", ""},
+		{"A b B", "D", ""}, // he may have come at A, and sees B by a role
+		{"a b", "UB", leak},
+	} {
+		got := ""
+		if problems := judge("user 7 joined", 7, 1, stage(strings.Fields(c.committed)...), hearing(strings.Fields(c.heard)...), false, false); len(problems) > 0 {
+			got = problems[0].kind
+		}
+		if got != c.want {
+			t.Errorf("committed %s, heard %q: %q, want %q", c.committed, c.heard, got, c.want)
+		}
+	}
+}
+
+// Whose socket was ended on the way may miss the end, but hears nothing wrong.
+func TestJudgeOfASocketThatWasEnded(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ committed, heard, want string }{
+		{"A B C", "UB", ""},
+		{"A B C", "", ""},
+		{"A b", "UB", leak},
+		{"A B C", "UC UB", swapped},
+	} {
+		got := ""
+		if problems := judge("user 7 live", 7, 0, stage(strings.Fields(c.committed)...), hearing(strings.Fields(c.heard)...), true, false); len(problems) > 0 {
+			got = problems[0].kind
+		}
+		if got != c.want {
+			t.Errorf("committed %s, heard %q: %q, want %q", c.committed, c.heard, got, c.want)
+		}
+	}
+}
+
+// Who resumes hears bodies only by the rights of then and of now.
+func TestJudgeOfAClientThatResumed(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ committed, heard, want string }{
+		{"A B b", "", ""}, // B is withheld: he does not see it any more
+		{"A B b", "UB", ""},
+		{"A B B", "", lost},
+		{"A B b", "UX", uncommitted},
+		{"A b", "", lostDelete},
+	} {
+		states := stage(strings.Fields(c.committed)...)
+		for i, s := range states[:len(states)-1] {
+			s.rights[7] = fmt.Sprint(i) // changed with every commit
+		}
+		got := ""
+		if problems := judge("user 7 resumed", 7, 0, states, hearing(strings.Fields(c.heard)...), false, true); len(problems) > 0 {
+			got = problems[0].kind
+		}
+		if got != c.want {
+			t.Errorf("committed %s, heard %q: %q, want %q", c.committed, c.heard, got, c.want)
+		}
+	}
+}

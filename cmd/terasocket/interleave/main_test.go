@@ -1,0 +1,65 @@
+package interleave
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"terasocket/db/dbtest"
+	"terasocket/db/opentera"
+)
+
+//go:embed testdata/world.sql
+var worldSQL string
+
+// binaryDir is removed by TestMain.
+var binaryDir string
+
+func TestMain(m *testing.M) {
+	code := dbtest.Main(m)
+	_ = os.RemoveAll(binaryDir)
+	os.Exit(code)
+}
+
+// binary builds the program once.
+var binary = sync.OnceValues(func() (path string, err error) {
+	if binaryDir, err = os.MkdirTemp("", "terasocket-interleave-"); err != nil {
+		return "", err
+	}
+	path = filepath.Join(binaryDir, "terasocket")
+	if out, err := exec.Command("go", "build", "-o", path, "terasocket/cmd/terasocket").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build: %w: %s", err, out)
+	}
+	return path, nil
+})
+
+// world is a database with the small OpenTera and our migrations.
+func world() dbtest.Template {
+	return dbtest.Template{Name: "world", Fill: func(ctx context.Context, url string) error {
+		conn, err := pgx.Connect(ctx, url)
+		if err != nil {
+			return fmt.Errorf("connect: %w", err)
+		}
+		defer conn.Close(context.WithoutCancel(ctx))
+		if _, err := conn.PgConn().Exec(ctx, opentera.Schema()+worldSQL).ReadAll(); err != nil {
+			return fmt.Errorf("load the world: %w", err)
+		}
+		path, err := binary()
+		if err != nil {
+			return err
+		}
+		migrate := exec.CommandContext(ctx, path, "migrate", "up")
+		migrate.Env = append(os.Environ(), "DATABASE_URL="+url)
+		if out, err := migrate.CombinedOutput(); err != nil {
+			return fmt.Errorf("migrate up: %w: %s", err, out)
+		}
+		return nil
+	}}
+}

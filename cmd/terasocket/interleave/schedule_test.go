@@ -1,0 +1,132 @@
+package interleave
+
+import (
+	"fmt"
+	"strings"
+)
+
+// program is what one run does: rounds on one database, with quiescence between them.
+type program struct {
+	seed     string // what to tell so that it is made again
+	gateways int
+	stopped  bool // the last gateway sleeps during each round and catches up after it
+	rounds   []round
+}
+
+// round is an interleaving of sessions: its steps in the order in which they are taken.
+type round []step
+
+// step is one statement of a session.
+type step struct {
+	session int // from 1; of connect: the viewer
+	tx      int // number of the transaction in its round
+	op      op
+	name    string // of a savepoint or prepared transaction
+	sql     string
+}
+
+type op uint8
+
+const (
+	begin op = iota
+	statement
+	savepoint
+	rollbackTo
+	commit
+	rollback
+	prepare
+	commitPrepared
+	rollbackPrepared
+	connect // a viewer comes: name is "live" or "resumed"
+)
+
+// isControl says whether the step ends or begins a transaction: those stay when a program is made smaller.
+func (o op) isControl() bool {
+	return o != statement && o != savepoint && o != rollbackTo && o != connect
+}
+
+// ofScript reads lines "S1: BEGIN; UPDATE ...; COMMIT" of a smallest case. A statement outside of BEGIN and COMMIT is a
+// transaction of its own.
+func ofScript(lines ...string) (r round) {
+	isOpen, tx := map[int]bool{}, map[int]int{}
+	n := 0
+	for _, line := range lines {
+		who, script, ok := strings.Cut(line, ": ")
+		var session int
+		if _, err := fmt.Sscanf(who, "S%d", &session); err != nil || !ok {
+			panic("a line must begin with S1: " + line)
+		}
+		for sql := range strings.SplitSeq(script, ";") {
+			sql = strings.TrimSpace(sql)
+			s := step{session: session, sql: sql, op: statement}
+			word, rest, _ := strings.Cut(sql, " ")
+			switch word {
+			case "":
+				continue
+			case "BEGIN":
+				s.op = begin
+			case "COMMIT":
+				s.op = commit
+				if name, ok := strings.CutPrefix(rest, "PREPARED "); ok {
+					s.op, s.name = commitPrepared, name
+				}
+			case "ROLLBACK":
+				s.op = rollback
+				if name, ok := strings.CutPrefix(rest, "TO "); ok {
+					s.op, s.name = rollbackTo, name
+				}
+			case "SAVEPOINT":
+				s.op, s.name = savepoint, rest
+			case "PREPARE":
+				s.op, s.name = prepare, strings.TrimPrefix(rest, "TRANSACTION ")
+			}
+			if !isOpen[session] {
+				n++
+				tx[session] = n
+			}
+			s.tx = tx[session]
+			switch {
+			case s.op == begin:
+				isOpen[session] = true
+			case s.op == commit, s.op == rollback, s.op == prepare:
+				isOpen[session] = false
+			case s.op == statement && !isOpen[session]:
+				r = append(r, step{session, s.tx, begin, "", "BEGIN"}, s, step{session, s.tx, commit, "", "COMMIT"})
+				continue
+			}
+			r = append(r, s)
+		}
+	}
+	return r
+}
+
+// script prints the program for psql: one line a statement, with the session that says it.
+func (p program) script() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "-- %s: %d gateways%s. On testdata/world.sql; a session is a psql of its own.\n", p.seed, p.gateways, map[bool]string{true: ", the last sleeps during a round"}[p.stopped])
+	for i, r := range p.rounds {
+		if len(r) == 0 {
+			continue
+		}
+		fmt.Fprintf(&b, "-- round %d\n", i+1)
+		for _, s := range r {
+			b.WriteString(s.String() + "\n")
+		}
+	}
+	return b.String()
+}
+
+// String is the step as a line of the script.
+func (s step) String() string {
+	if s.op == connect {
+		return "-- " + s.sql
+	}
+	return fmt.Sprintf("%s; -- S%d", s.sql, s.session)
+}
+
+func (p program) size() (n int) {
+	for _, r := range p.rounds {
+		n += len(r)
+	}
+	return n
+}

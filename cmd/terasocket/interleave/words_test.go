@@ -1,0 +1,162 @@
+package interleave
+
+// The model of what a viewer must hear of one object. The cluster announces at some of the committed states, nobody knows at
+// which, but always at the last. From one announced state to the next, who sees the object in both hears U with the body as
+// it is, who sees it only now hears C, who saw it only before hears D, or U with deleted_at after a soft delete. Something
+// must be said when the object's own row or a row of its own link tables has changed what the viewer sees or whether he
+// sees it; that people, roles or what it is seen through have changed is no reason to say anything.
+//
+// What was heard is right when there is a choice of announced states that explains it.
+
+// said is one thing that may be heard.
+type said struct {
+	kind    kind
+	columns string
+	isDead  bool
+}
+
+// history is an object over the states of a round, as far as one viewer is concerned.
+type history struct {
+	rows   []*row // nil: there is no such row
+	viewer int
+	begin  int // it was connected at this state or at one before it
+
+	// suppressible says, of a client that resumes, that the body of this state may be withheld from it since it may not
+	// see it any more; nil: never.
+	suppressible func(at int) bool
+	// isAnyKind takes C for U and U for C.
+	isAnyKind bool
+	// isCut: the socket was ended on the way, so that the end may be missing.
+	isCut bool
+}
+
+func (h *history) sees(at int) bool { return h.rows[at].isSeenBy(h.viewer) }
+
+func (h *history) columns(at int) string {
+	if !h.rows[at].isAlive() {
+		return ""
+	}
+	return h.rows[at].body.columns
+}
+
+// isTouched says whether an announcement at `to`, after one at `from`, must tell of the object.
+func (h *history) isTouched(from, to int) bool {
+	a, b := h.rows[from], h.rows[to]
+	if h.columns(from) != h.columns(to) {
+		return true
+	}
+	return a != nil && b != nil && a.linked != b.linked && a.keys != b.keys
+}
+
+// isWritten says whether it may tell of it: a row was written, even if nothing is different at the end.
+func (h *history) isWritten(from, to int) bool {
+	for at := from; at < to; at++ {
+		a, b := h.rows[at], h.rows[at+1]
+		if (a == nil) != (b == nil) || a != nil && (a.version != b.version || a.links != b.links) {
+			return true
+		}
+	}
+	return false
+}
+
+// words gives the alternatives of what is said from one announced state to the next, each in its order, and whether
+// silence is right as well.
+func (h *history) words(from, to int) (alternatives [][]said, isOptional bool) {
+	saw, sees := h.sees(from), h.sees(to)
+	touched := h.isTouched(from, to)
+	switch {
+	case saw && sees:
+		now := said{updated, h.columns(to), false}
+		isOptional = h.columns(from) == h.columns(to) || h.suppressible != nil && h.suppressible(to)
+		if h.rows[from].minimal != h.rows[to].minimal {
+			alternatives = append(alternatives, []said{{kind: deleted}, {created, now.columns, false}})
+			if h.suppressible != nil && h.suppressible(to) {
+				alternatives = append(alternatives, []said{{kind: deleted}})
+			}
+		}
+		return append(alternatives, []said{now}), isOptional
+	case sees:
+		return [][]said{{{created, h.columns(to), false}}}, !touched || h.suppressible != nil && h.suppressible(to)
+	case saw:
+		if !h.isWritten(from, to) {
+			return nil, true
+		}
+		alternatives = append(alternatives, []said{{kind: deleted}})
+		if r := h.rows[to]; r != nil && r.body.isDead {
+			for at := from; at < to; at++ {
+				if h.sees(at) && h.columns(at) == r.body.columns {
+					alternatives = append(alternatives, []said{{updated, r.body.columns, true}})
+					break
+				}
+			}
+		}
+		return alternatives, !touched
+	}
+	return nil, true
+}
+
+// matches says whether what was heard is what is said.
+func (h *history) matches(is heard, s said) bool {
+	isSameKind := is.kind == s.kind || h.isAnyKind && is.kind != deleted && s.kind != deleted
+	return isSameKind && (s.kind == deleted || is.body.columns == s.columns && is.body.isDead == s.isDead)
+}
+
+// explains says whether a choice of announced states explains what was heard.
+func (h *history) explains(all []heard) bool {
+	last := len(h.rows) - 1
+	reached := make([][]bool, last+1) // by state and number of things heard
+	for i := range reached {
+		reached[i] = make([]bool, len(all)+1)
+	}
+	for at := range h.begin + 1 {
+		reached[at][0] = true
+	}
+	for to := range reached {
+		for from := range to {
+			alternatives, isOptional := h.words(from, to)
+			for n, is := range reached[from] {
+				if is && isOptional {
+					reached[to][n] = true
+				}
+				for _, words := range alternatives {
+					if is && h.areSaid(all[n:], words) {
+						reached[to][n+len(words)] = true
+					}
+				}
+			}
+		}
+		for n := range all { // said again, which does no harm
+			if reached[to][n] && h.isKnown(all, n, to) {
+				reached[to][n+1] = true
+			}
+		}
+	}
+	if h.isCut {
+		for _, states := range reached {
+			if states[len(all)] {
+				return true
+			}
+		}
+	}
+	return reached[last][len(all)]
+}
+
+func (h *history) areSaid(all []heard, words []said) bool {
+	if len(all) < len(words) {
+		return false
+	}
+	for i, w := range words {
+		if !h.matches(all[i], w) {
+			return false
+		}
+	}
+	return true
+}
+
+// isKnown says whether the n-th thing is no news to who is at this state: U with the body that he sees, or a delete again.
+func (h *history) isKnown(all []heard, n, at int) bool {
+	if h.sees(at) {
+		return h.matches(all[n], said{updated, h.columns(at), false})
+	}
+	return n > 0 && all[n].isDelete() && all[n-1].isDelete()
+}
