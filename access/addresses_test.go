@@ -110,8 +110,8 @@ func TestClientVersions(t *testing.T) {
 	if c, err := versions.Client(t.Context(), "OpenTeraPlus"); c != nil || err != nil {
 		t.Errorf("no clients: %+v, %v", c, err)
 	}
-	set(`{"version_string": "1", "clients": [{"client_name": "Other", "client_version": "9"}, {"client_name": "OpenTeraPlus", "client_description": "é", "client_version": "1.2.3",
-		"client_documentation_url": "https://x", "client_windows_download_url": null, "new": 1}]}`)
+	set(`{"version_string": "1", "clients": {"Other": {"client_name": "Other", "client_version": "9"}, "OpenTeraPlus": {"client_name": "OpenTeraPlus", "client_description": "é", "client_version": "1.2.3",
+		"client_documentation_url": "https://x", "client_windows_download_url": null, "new": 1}, "Bare": {"client_version": "1"}, "None": null}}`)
 	c, err := versions.Client(t.Context(), "OpenTeraPlus")
 	if err != nil || c == nil || c.Name != "OpenTeraPlus" || c.Version != "1.2.3" || *c.Description != "é" || *c.DocumentationURL != "https://x" || c.WindowsDownloadURL != nil || c.MacDownloadURL != nil {
 		t.Errorf("%+v, %v", c, err)
@@ -119,12 +119,15 @@ func TestClientVersions(t *testing.T) {
 	if len(keysOf(t, c)) != 7 {
 		t.Errorf("keys %v", keysOf(t, c))
 	}
-	for _, name := range []string{"", "openteraplus", "\x00", "x"} {
+	if c, err := versions.Client(t.Context(), "Bare"); err != nil || c == nil || c.Name != "Bare" || c.Version != "1" {
+		t.Errorf("%+v, %v", c, err)
+	}
+	for _, name := range []string{"", "openteraplus", "\x00", "x", "None"} {
 		if c, err := versions.Client(t.Context(), name); c != nil || err != nil {
 			t.Errorf("%q: %+v, %v", name, c, err)
 		}
 	}
-	for _, bad := range []string{"", "x", `{"clients": 5}`, `[]`, `{"clients": [{"client_version": 1}]}`} {
+	for _, bad := range []string{"", "x", `{"clients": 5}`, `[]`, `{"clients": [{"client_name": "OpenTeraPlus"}]}`, `{"clients": {"OpenTeraPlus": {"client_version": 1}}}`} {
 		set(bad)
 		if c, err := versions.Client(t.Context(), "OpenTeraPlus"); c != nil || err == nil {
 			t.Errorf("%q: %+v", bad, c)

@@ -32,7 +32,7 @@ func guess(ctx context.Context, pool *pgxpool.Pool, passwords *Passwords, kind K
 	if !isText(username) || len(username) > maxUsername {
 		name = nil
 	}
-	return passwords.inTurn(ctx, func() error {
+	return passwords.inTurn(ctx, string(who), func() error {
 		querying, cancel := context.WithTimeout(ctx, databaseWait)
 		defer cancel()
 		a, err := take(querying, who, name)
@@ -63,6 +63,7 @@ func guess(ctx context.Context, pool *pgxpool.Pool, passwords *Passwords, kind K
 		if _, err := pool.Exec(returning, "SELECT terasocket.forget_attempts($1, $2)", kind.String(), who); err != nil {
 			return fmt.Errorf("forget failed attempts: %w", err)
 		}
+		passwords.welcome(ctx)
 		return nil
 	})
 }

@@ -29,7 +29,7 @@ func (u *Users) ChangePassword(ctx context.Context, id int32, password string) e
 		return ErrNotRequired
 	}
 	var hash string
-	err := u.Passwords.inTurn(ctx, func() (err error) {
+	err := u.Passwords.inTurn(ctx, fmt.Sprint("user ", id), func() (err error) {
 		if u.Passwords.compare(*old, password) {
 			return ErrSamePassword
 		}
@@ -52,6 +52,9 @@ func (u *Users) ChangePassword(ctx context.Context, id int32, password string) e
 // passwordSpecials are the special characters that OpenTera takes for such.
 const passwordSpecials = " !#$%&'()*+,-./[\\]^_`{|}~\""
 
+// maxPassword is what bcrypt takes, in bytes: of a longer one the rest would not count.
+const maxPassword = 72
+
 // PasswordWeaknesses says what a password lacks, by OpenTera's rules; empty: nothing.
 func PasswordWeaknesses(password string) (weaknesses []string) {
 	const (
@@ -71,6 +74,9 @@ func PasswordWeaknesses(password string) (weaknesses []string) {
 		if !strings.ContainsAny(password, need.characters) {
 			weaknesses = append(weaknesses, need.text)
 		}
+	}
+	if len(password) > maxPassword {
+		weaknesses = append(weaknesses, "Password must be at most 72 bytes long")
 	}
 	if strings.Contains(password, "\x00") || !utf8.ValidString(password) {
 		weaknesses = append(weaknesses, "Password has a character that cannot be used")

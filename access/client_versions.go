@@ -25,8 +25,8 @@ type ClientVersions struct {
 	Pool *pgxpool.Pool
 }
 
-// Client gives the one of this name, nil when it is unknown. Errors: a setting that is not OpenTera's JSON, or the
-// database's.
+// Client gives the one of this name, nil when it is unknown. Errors: a setting that is not OpenTera's JSON
+// ({"clients": {"OpenTeraPlus": {...}}}), or the database's.
 func (c *ClientVersions) Client(ctx context.Context, name string) (*ClientVersion, error) {
 	var setting *string
 	if err := c.Pool.QueryRow(ctx, "SELECT terasocket.server_setting('ServerVersions')").Scan(&setting); err != nil {
@@ -41,15 +41,14 @@ func (c *ClientVersions) Client(ctx context.Context, name string) (*ClientVersio
 // clientVersion finds a client in the text of the setting.
 func clientVersion(setting, name string) (*ClientVersion, error) {
 	var versions struct {
-		Clients []ClientVersion `json:"clients"`
+		Clients map[string]*ClientVersion `json:"clients"`
 	}
 	if json.Unmarshal([]byte(setting), &versions) != nil {
 		return nil, errors.New("the server setting ServerVersions is not the JSON that OpenTera writes")
 	}
-	for i := range versions.Clients {
-		if versions.Clients[i].Name == name {
-			return &versions.Clients[i], nil
-		}
+	client := versions.Clients[name]
+	if client != nil && client.Name == "" {
+		client.Name = name
 	}
-	return nil, nil
+	return client, nil
 }

@@ -89,7 +89,7 @@ func TestLogout(t *testing.T) {
 		}
 		if kind == access.User {
 			var err error
-			if session, err = d.users.StartSession(t.Context(), id.ID); err != nil {
+			if session, err = d.users.StartSession(t.Context(), id.ID, false); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -52,11 +52,11 @@ func FuzzOTP(f *testing.F) {
 }
 
 func FuzzClientVersion(f *testing.F) {
-	for _, seed := range [][2]string{{`{"clients": [{"client_name": "a"}]}`, "a"}, {`{"clients": null}`, ""}, {"[]", "a"}, {"", ""}, {`{"clients": [null]}`, ""}} {
+	for _, seed := range [][2]string{{`{"clients": {"a": {"client_name": "b"}}}`, "a"}, {`{"clients": null}`, ""}, {"[]", "a"}, {"", ""}, {`{"clients": {"": null}}`, ""}} {
 		f.Add(seed[0], seed[1])
 	}
 	f.Fuzz(func(t *testing.T, setting, name string) {
-		if c, err := clientVersion(setting, name); c != nil && (err != nil || c.Name != name) {
+		if c, err := clientVersion(setting, name); c != nil && (err != nil || c.Name == "" && name != "") {
 			t.Errorf("%q of %q: %+v, %v", name, setting, c, err)
 		}
 	})

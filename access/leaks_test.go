@@ -34,7 +34,7 @@ func TestNothingSecretIsTold(t *testing.T) {
 		}
 	}
 	token, participantToken := d.tokenOf(access.User, 9), d.tokenOf(access.Participant, 1)
-	session, err := d.users.StartSession(ctx, opentera.DemoOTPID)
+	session, err := d.users.StartSession(ctx, opentera.DemoOTPID, false)
 	seen(err)
 	connect := create(t, &access.Tokens{Pool: d.pool}, access.User, opentera.DemoProjectUserUUID)
 	kept := create(t, &access.Tokens{Pool: d.pool}, access.User, opentera.DemoNoRoleUUID)

@@ -71,6 +71,9 @@ func (p *Participants) ByToken(ctx context.Context, token string) (ParticipantLo
 		return ParticipantLogin{}, &Refusal{Status: invalidToken}
 	}
 	login, err := p.byStatic(ctx, token)
+	if err == nil {
+		p.Passwords.welcome(ctx)
+	}
 	if !errors.Is(err, pgx.ErrNoRows) {
 		return login, err
 	}
@@ -95,6 +98,7 @@ func (p *Participants) ByToken(ctx context.Context, token string) (ParticipantLo
 		return ParticipantLogin{}, &Refusal{Status: disabledAccount, Who: row.login.Identity}
 	}
 	row.login.IsFull, row.login.IsDynamic = true, true
+	p.Passwords.welcome(ctx)
 	return row.login, nil
 }
 

@@ -15,14 +15,10 @@ var ErrBusy = errors.New("too many logins at once")
 // Passwords compares passwords with bcrypt hashes, and makes such hashes, one at a time: either takes about 200 ms of a
 // core, and a storm of logins must leave the cores to the sockets.
 type Passwords struct {
-	turn  chan struct{} // holds the one that is comparing
-	queue chan struct{} // holds it and all that wait
-	cost  int           // of the hashes that it makes
-	dummy string        // what the password of an unknown user is compared with, of that cost
+	turns turns  // the one that is comparing, and all that wait
+	cost  int    // of the hashes that it makes
+	dummy string // what the password of an unknown user is compared with, of that cost
 }
-
-// passwordQueue is how many may wait: a few seconds' worth.
-const passwordQueue = 16
 
 // PasswordCost is bcrypt's cost of the hashes that OpenTera makes: passlib's default.
 const PasswordCost = 12
@@ -30,7 +26,7 @@ const PasswordCost = 12
 // NewPasswords makes one, of a bcrypt cost from 4 to 31; a gateway needs no more.
 func NewPasswords(cost int) *Passwords {
 	return &Passwords{
-		turn: make(chan struct{}, 1), queue: make(chan struct{}, passwordQueue), cost: cost,
+		cost:  cost,
 		dummy: fmt.Sprintf("$2a$%02d$qdGfseejBqw6Rd0aYEF8NeocOYqqUkmuf3MV4BTi40duXtvRJvYOa", cost), // of what nobody knows
 	}
 }
@@ -39,28 +35,29 @@ func NewPasswords(cost int) *Passwords {
 // its first 72 bytes count. A hash that is empty or none of bcrypt's matches nothing and takes as long.
 // Errors: ErrBusy, or ctx's while waiting.
 func (p *Passwords) Match(ctx context.Context, hash, password string) (matches bool, err error) {
-	err = p.inTurn(ctx, func() error {
+	err = p.inTurn(ctx, none, func() error {
 		matches = p.compare(hash, password)
 		return nil
 	})
 	return matches, err
 }
 
-// inTurn runs do, which compares or hashes, when nobody else does. Errors: ErrBusy, ctx's while waiting, or those of do.
-func (p *Passwords) inTurn(ctx context.Context, do func() error) error {
-	select {
-	case p.queue <- struct{}{}:
-		defer func() { <-p.queue }()
-	default:
-		return ErrBusy
+// inTurn runs do, which compares or hashes for a username, when nobody else does; the address is that of FromAddress.
+// Errors: ErrBusy, ctx's while waiting, or those of do.
+func (p *Passwords) inTurn(ctx context.Context, username string, do func() error) error {
+	done, err := p.turns.wait(ctx, addressOf(ctx), username)
+	if err != nil {
+		return err
 	}
-	select {
-	case p.turn <- struct{}{}:
-		defer func() { <-p.turn }()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	defer done()
 	return do()
+}
+
+// welcome remembers that somebody has come in from the address of FromAddress: it has places of its own from now on.
+func (p *Passwords) welcome(ctx context.Context) {
+	if p != nil {
+		p.turns.welcome(addressOf(ctx))
+	}
 }
 
 // compare is for whoever has the turn.
@@ -85,4 +82,4 @@ func (p *Passwords) hashed(password string) (string, error) {
 }
 
 // significant is what of a password counts.
-func significant(password string) []byte { return []byte(password)[:min(len(password), 72)] }
+func significant(password string) []byte { return []byte(password)[:min(len(password), maxPassword)] }

@@ -6,19 +6,26 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"strings"
 )
 
 // StartSession begins the second step of a login, and gives its secret: 32 random bytes as base64url, kept as their
-// SHA-256 and good for 15 minutes, on every gateway. Errors: the database's.
-func (u *Users) StartSession(ctx context.Context, id int32) (string, error) {
+// SHA-256 and good for 15 minutes, on every gateway. A letter behind them says whether the login asked for a websocket URL;
+// it is hashed too, so it cannot be changed. Errors: the database's.
+func (u *Users) StartSession(ctx context.Context, id int32, withWebsocket bool) (string, error) {
 	random := make([]byte, 32)
 	_, _ = rand.Read(random) // never fails
-	secret := base64.RawURLEncoding.EncodeToString(random)
+	secret := base64.RawURLEncoding.EncodeToString(random) + map[bool]string{true: withSocket, false: withoutSocket}[withWebsocket]
 	if _, err := u.Pool.Exec(ctx, "SELECT terasocket.start_login_session($1, $2)", sessionHash(secret), id); err != nil {
 		return "", fmt.Errorf("start login session: %w", err)
 	}
 	return secret, nil
 }
+
+const withSocket, withoutSocket = "w", "n"
+
+// SessionWithWebsocket says whether the login of this session asked for a websocket URL.
+func SessionWithWebsocket(secret string) bool { return strings.HasSuffix(secret, withSocket) }
 
 // BySession says whose second step it is. Errors: *Refusal when it is unknown or over, or the user is gone or disabled;
 // or the database's.

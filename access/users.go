@@ -76,7 +76,11 @@ func (u *Users) ByToken(ctx context.Context, token string) (Account, error) {
 	if claims.UUID == "" {
 		return Account{}, &Refusal{Status: invalidToken}
 	}
-	return u.account(ctx, invalidToken, &claims.UUID, nil)
+	account, err := u.account(ctx, invalidToken, &claims.UUID, nil)
+	if err == nil {
+		u.Passwords.welcome(ctx)
+	}
+	return account, err
 }
 
 // account gives a user that is alive and enabled, by UUID or by id. Errors: *Refusal, status where there is none, or the

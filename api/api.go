@@ -1,10 +1,12 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/http"
+	"time"
 
 	"github.com/go-chi/chi/v5"
 
@@ -26,13 +28,21 @@ type API struct {
 	Proxies      *Proxies
 	PublicURL    string // --public-url, "" = from the request
 	Log          *slog.Logger
+
+	AllowedOrigins []string      // of browsers, "https://host[:port]"; empty = any, without credentials
+	Limit          time.Duration // of a request, its body included, but for publishing; 0 = 20 s
+	StatusRate     float64       // posts of one device's status a second, five times as many at once; 0 = 2
 }
+
+// requestLimit is what a request may take.
+const requestLimit = 20 * time.Second
 
 // Routes adds the endpoints to r.
 func (a *API) Routes(r chi.Router) {
 	r.Route("/api", func(r chi.Router) {
-		r.Use(openTeraHeaders)
+		r.Use(a.headers, a.knowsAddress)
 		r.Route("/user", func(r chi.Router) {
+			r.Use(a.limited)
 			r.Get("/login", a.userLogin)
 			r.Get("/login/2fa", a.userSecondFactor)
 			r.Post("/login/2fa", a.userSecondFactor)
@@ -47,36 +57,41 @@ func (a *API) Routes(r chi.Router) {
 			r.Get("/disconnect", a.userDisconnect)
 		})
 		r.Route("/participant", func(r chi.Router) {
+			r.Use(a.limited)
 			r.Get("/login", a.participantLogin)
 			r.Get("/logout", a.participantLogout)
 			r.Get("/refresh_token", a.participantRefresh)
 		})
 		r.Route("/device", func(r chi.Router) {
+			r.Use(a.limited)
 			r.Get("/login", a.deviceLogin)
 			r.Get("/logout", a.deviceLogout)
-			r.Post("/status", a.deviceStatus)
+			r.Post("/status", newPostLimit(a.StatusRate).wrap(a.deviceStatus))
 		})
 		r.Route("/service", func(r chi.Router) {
 			r.Post("/events", a.publishEvents)
-			r.Get("/disconnect", a.serviceDisconnect)
+			r.With(a.limited).Get("/disconnect", a.serviceDisconnect)
 		})
 	})
 }
 
-// openTeraHeaders sets what OpenTera sends with every answer. Answers with tokens in them are not for caches.
-func openTeraHeaders(next http.Handler) http.Handler {
+// limited ends what a request waits for; it is then answered with 503.
+func (a *API) limited(next http.Handler) http.Handler {
+	limit := a.Limit
+	if limit == 0 {
+		limit = requestLimit
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h := w.Header()
-		h.Set("Access-Control-Allow-Origin", "*")
-		h.Set("Access-Control-Allow-Headers", "*")
-		h.Set("Access-Control-Allow-Methods", "*")
-		h.Set("Cross-Origin-Embedder-Policy", "require-corp")
-		h.Set("Cache-Control", "no-store")
-		if r.Method == http.MethodOptions { // a browser asks what it may send; to it, * alone is without credentials
-			h.Set("Access-Control-Allow-Headers", "Authorization, *")
-			return
-		}
-		next.ServeHTTP(w, r)
+		ctx, cancel := context.WithTimeout(r.Context(), limit)
+		defer cancel()
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
+}
+
+// knowsAddress tells the queue of passwords who waits.
+func (a *API) knowsAddress(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		next.ServeHTTP(w, r.WithContext(access.FromAddress(r.Context(), a.Proxies.ClientAddr(r))))
 	})
 }
 
@@ -89,11 +104,14 @@ func (a *API) answer(w http.ResponseWriter, status int, body any) {
 	}
 }
 
-// unavailable answers what nobody could say now.
+// unavailable answers what nobody could say now. What the client brought about is no error of ours.
 func (a *API) unavailable(w http.ResponseWriter, op string, err error) {
-	if errors.Is(err, access.ErrBusy) {
+	switch {
+	case errors.Is(err, access.ErrBusy):
 		a.Log.Warn("too many logins at once", "op", op)
-	} else {
+	case errors.Is(err, context.Canceled): // the client has left: our own limits are deadlines
+		a.Log.Debug("request given up by its client", "op", op, "err", err)
+	default:
 		a.Log.Error("request failed", "op", op, "err", err)
 	}
 	w.Header().Set("Retry-After", "5")

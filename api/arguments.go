@@ -126,6 +126,21 @@ func (a *API) withWebsocket(w http.ResponseWriter, given url.Values) (value, ok 
 	return a.boolean(w, given, "with_websocket", "with_websockets")
 }
 
+// socketWish is what a login asks for.
+type socketWish struct {
+	wanted    bool // a websocket URL
+	isReplace bool // though the caller is connected: the socket that it opens takes the place of the others
+}
+
+// wish reads it.
+func (a *API) wish(w http.ResponseWriter, given url.Values) (wish socketWish, ok bool) {
+	if wish.wanted, ok = a.withWebsocket(w, given); !ok {
+		return wish, false
+	}
+	wish.isReplace, ok = a.boolean(w, given, "replace")
+	return wish, ok
+}
+
 // required reads arguments that must be there; where one is not, the answer is written.
 func (a *API) required(w http.ResponseWriter, given url.Values, names ...string) (values []string, ok bool) {
 	for _, name := range names {

@@ -5,12 +5,16 @@ import "net/http"
 // deviceLogin answers GET /api/device/login of a device (see device; login.md, section 5.2).
 //
 //	200 device_info, participants_info, session_types_info; websocket_url of a device that may be online
-//	400 an argument other than token
+//	400 an argument other than token and replace
 //	401 as JSON text
-//	403 "Device already logged in."
+//	403 "Device already logged in." (but with replace=true)
 func (a *API) deviceLogin(w http.ResponseWriter, r *http.Request) {
 	device, v, ok := a.device(w, r, "device login")
-	if !ok || !a.onlyKnown(w, r.URL.Query(), "token") {
+	if !ok || !a.onlyKnown(w, r.URL.Query(), "token", "replace") {
+		return
+	}
+	wish := socketWish{wanted: true}
+	if wish.isReplace, ok = a.boolean(w, r.URL.Query(), "replace"); !ok {
 		return
 	}
 	refused := func(err error) {
@@ -27,17 +31,17 @@ func (a *API) deviceLogin(w http.ResponseWriter, r *http.Request) {
 	}
 	answer := map[string]any{"device_info": info.Device, "participants_info": info.Participants, "session_types_info": info.SessionTypes}
 	if info.IsOnlineable {
-		isOnline, err := a.isConnected(r, device)
+		mayConnect, err := a.mayConnect(r, device, wish)
 		switch {
 		case err != nil:
 			a.unavailable(w, v.op, err)
 			return
-		case isOnline:
+		case !mayConnect:
 			a.record(r, v, alreadyOnline, device)
 			a.say(w, r, http.StatusForbidden, "Device already logged in.")
 			return
 		}
-		if answer["websocket_url"], err = a.websocketURL(r, device); err != nil {
+		if answer["websocket_url"], err = a.websocketURL(r, device, wish); err != nil {
 			refused(err)
 			return
 		}

@@ -101,6 +101,8 @@ func (a *API) refused(w http.ResponseWriter, r *http.Request, v visit, who acces
 	case errors.Is(err, access.ErrUnauthorized), errors.Is(err, access.ErrUnknown): // gone a moment ago
 		a.failed(r, v, badToken, who)
 		deny()
+	case errors.Is(err, errNoHost):
+		a.refuse(w, http.StatusBadRequest, errNoHost.Error(), -1)
 	default:
 		a.unavailable(w, v.op, err)
 	}
@@ -142,19 +144,30 @@ func (a *API) tooMany(w http.ResponseWriter, wait time.Duration) {
 }
 
 // websocketURL mints a connect token for a principal and says where it opens a socket.
-// Errors: access.ErrUnknown for one that may not connect any more; a request that names no host; or the database's.
-func (a *API) websocketURL(r *http.Request, who access.Identity) (string, error) {
+// Errors: access.ErrUnknown for one that may not connect any more; errNoHost; or the database's.
+func (a *API) websocketURL(r *http.Request, who access.Identity, wish socketWish) (string, error) {
 	if a.host(r) == "" {
-		return "", errors.New("the request names no host, and there is no --public-url")
+		return "", errNoHost
 	}
 	token, err := a.Door.Tokens.Create(r.Context(), who.Kind, who.UUID)
 	if err != nil {
 		return "", err
 	}
-	return WebsocketURL(a.base(r), who.Kind, token), nil
+	address := WebsocketURL(a.base(r), who.Kind, token)
+	if wish.isReplace {
+		address += "&replace=true"
+	}
+	return address, nil
 }
 
-// isConnected says whether a principal holds a socket on any gateway that is alive.
-func (a *API) isConnected(r *http.Request, who access.Identity) (bool, error) {
-	return a.Door.Online.IsConnected(r.Context(), who.Principal)
+// mayConnect says whether a principal holds no socket on any gateway that is alive, or is to replace those that it holds.
+func (a *API) mayConnect(r *http.Request, who access.Identity, wish socketWish) (bool, error) {
+	if wish.isReplace {
+		return true, nil
+	}
+	isConnected, err := a.Door.Online.IsConnected(r.Context(), who.Principal)
+	return !isConnected, err
 }
+
+// errNoHost says that no websocket URL can be made.
+var errNoHost = errors.New("Host is missing, or is no host[:port], and there is no --public-url")

@@ -90,8 +90,11 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64, within time.D
 	// not every ResponseWriter has deadlines; without one the client may take its time
 	deadline := http.NewResponseController(w)
 	_ = deadline.SetReadDeadline(time.Now().Add(within))
-	defer func() { _ = deadline.SetReadDeadline(time.Time{}) }() // it would end the request while the database is at it
-	return io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	if err == nil { // else net/http reads on after the answer, and must not do so for ever
+		_ = deadline.SetReadDeadline(time.Time{}) // it would end the request while the database is at it
+	}
+	return body, err
 }
 
 // refuse answers what is wrong; index is the event that it is about, or -1.

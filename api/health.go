@@ -22,7 +22,7 @@ type Admin struct {
 // Handler gives the routes.
 func (a *Admin) Handler() http.Handler {
 	r := chi.NewRouter()
-	r.Use(middleware.NoCache)
+	r.Use(middleware.NoCache, middleware.GetHead) // HEAD is answered like GET
 	r.Get("/healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	r.Get("/readyz", func(w http.ResponseWriter, r *http.Request) {
 		if err := a.Ready(r); err != nil {

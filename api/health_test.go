@@ -43,6 +43,13 @@ func TestAdmin(t *testing.T) {
 	if code, body := get("/metrics"); code != 200 || !strings.Contains(body, "terasocket_test_total 0") {
 		t.Errorf("/metrics: %d %q", code, body)
 	}
+	for path, want := range map[string]int{"/healthz": 200, "/readyz": 200, "/metrics": 200, "/nonsense": 404} {
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, httptest.NewRequest(http.MethodHead, path, nil))
+		if w.Code != want {
+			t.Errorf("HEAD %s: %d, want %d", path, w.Code, want)
+		}
+	}
 	// what one part of the program cannot tell does not take the rest away
 	registry.MustRegister(broken{})
 	if code, body := get("/metrics"); code != 200 || !strings.Contains(body, "terasocket_test_total 0") {

@@ -87,11 +87,16 @@ func opened(t testing.TB) *house {
 		Disconnector: &access.Disconnector{Pool: pool}, Proxies: proxies, PublicURL: "wss://tera.example:443",
 		Log: slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
+	h.reroute()
+	h.announce() // as a gateway does when it starts: in a copy of a database an epoch begins
+	return h
+}
+
+// reroute makes the routes anew, after a setting was changed.
+func (h *house) reroute() {
 	router := chi.NewRouter()
 	h.api.Routes(router)
 	h.router = router
-	h.announce() // as a gateway does when it starts: in a copy of a database an epoch begins
-	return h
 }
 
 func (h *house) exec(sql string, args ...any) {
@@ -182,6 +187,15 @@ func (h *house) ask(method, path, body string, changes ...with) *reply {
 	content, err := io.ReadAll(response.Body)
 	if err != nil {
 		h.Fatal(err)
+	}
+	if len(h.api.AllowedOrigins) == 0 && response.Header.Get("Access-Control-Expose-Headers") != "Retry-After" {
+		h.Errorf("%s %s: a page of another origin cannot read Retry-After: %v", method, path, response.Header)
+	}
+	if response.Header.Get("WWW-Authenticate") != "" || len(h.api.AllowedOrigins) > 0 && response.Header.Get("Vary") != "Origin" {
+		h.Errorf("%s %s: headers %v", method, path, response.Header)
+	}
+	if len(h.api.AllowedOrigins) > 0 {
+		return &reply{house: h, status: response.StatusCode, body: strings.TrimSuffix(string(content), "\n"), header: response.Header, cookies: response.Cookies()}
 	}
 	if response.Header.Get("WWW-Authenticate") != "" || response.Header.Get("Access-Control-Allow-Origin") != "*" ||
 		response.Header.Get("Access-Control-Allow-Headers") != "*" || response.Header.Get("Access-Control-Allow-Methods") != "*" ||

@@ -5,29 +5,29 @@ import (
 	"strings"
 )
 
-// participantLogin answers GET /api/participant/login[?with_websocket=true] of a participant (see participant; login.md,
+// participantLogin answers GET /api/participant/login[?with_websocket=true][&replace=true] of a participant (see participant; login.md,
 // section 4.2).
 //
 //	200 participant_uuid, participant_name, base_token (its static token, or null), session_types_info; participant_token,
 //	    good for an hour, unless it came with its static token; websocket_url unless it is online
 //	400 with_websocket is not a boolean
-//	403 with_websocket, and it is online
+//	403 with_websocket, and it is online (but with replace)
 func (a *API) participantLogin(w http.ResponseWriter, r *http.Request) {
 	c, ok := a.participant(w, r, "participant login")
 	if !ok {
 		return
 	}
-	withWebsocket, ok := a.withWebsocket(w, r.URL.Query())
+	wish, ok := a.wish(w, r.URL.Query())
 	if !ok {
 		return
 	}
 	refused := func(err error) { a.refused(w, r, c.visit, c.Identity, err, func() { unauthorized(w, r) }) }
-	isOnline, err := a.isConnected(r, c.Identity)
+	mayConnect, err := a.mayConnect(r, c.Identity, wish)
 	switch {
 	case err != nil:
 		a.unavailable(w, c.op, err)
 		return
-	case isOnline && withWebsocket:
+	case !mayConnect && wish.wanted:
 		a.record(r, c.visit, alreadyOnline, c.Identity)
 		a.say(w, r, http.StatusForbidden, "Participant already logged in.")
 		return
@@ -47,8 +47,8 @@ func (a *API) participantLogin(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	if !isOnline {
-		if answer["websocket_url"], err = a.websocketURL(r, c.Identity); err != nil {
+	if mayConnect {
+		if answer["websocket_url"], err = a.websocketURL(r, c.Identity, wish); err != nil {
 			refused(err)
 			return
 		}

@@ -53,15 +53,31 @@ func (p *Proxies) ClientAddr(r *http.Request) string {
 	}
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
 	for i := len(hops) - 1; i >= 0; i-- {
-		addr, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
-		if err != nil {
+		addr, ok := parseHop(strings.TrimSpace(hops[i]))
+		if !ok {
 			return ""
 		}
-		if addr = addr.Unmap(); !p.isTrusted(addr) {
+		if !p.isTrusted(addr) {
 			return addr.String()
 		}
 	}
 	return ""
+}
+
+// parseHop reads an address of X-Forwarded-For. Some proxies add the port: 192.0.2.1:5678, [2001:db8::1]:5678.
+func parseHop(hop string) (netip.Addr, bool) {
+	if bare, ok := strings.CutPrefix(hop, "["); ok && strings.HasSuffix(bare, "]") {
+		hop = strings.TrimSuffix(bare, "]")
+	}
+	addr, err := netip.ParseAddr(hop)
+	if err != nil {
+		withPort, portErr := netip.ParseAddrPort(hop)
+		if portErr != nil {
+			return netip.Addr{}, false
+		}
+		addr = withPort.Addr()
+	}
+	return addr.Unmap().WithZone(""), true
 }
 
 // External is host:port as a trusted proxy says that clients reach it: X_ExternalServer (as OpenTera's nginx spells it)

@@ -26,6 +26,13 @@ func TestClientAddr(t *testing.T) {
 		{"10.1.2.3:5", []string{"203.0.113.9", "10.9.9.9"}, "203.0.113.9"},
 		{"10.1.2.3:5", []string{"203.0.113.9, rubbish"}, ""},
 		{"10.1.2.3:5", []string{"10.1.1.1"}, ""},
+		{"10.1.2.3:5", []string{"203.0.113.9:5678"}, "203.0.113.9"}, // some proxies add the port
+		{"10.1.2.3:5", []string{"203.0.113.9:5678, 10.9.9.9:1"}, "203.0.113.9"},
+		{"10.1.2.3:5", []string{"[2001:db8::1]:5678"}, "2001:db8::1"},
+		{"10.1.2.3:5", []string{"[2001:db8::1]"}, "2001:db8::1"},
+		{"10.1.2.3:5", []string{"2001:db8::1%eth0"}, "2001:db8::1"},
+		{"10.1.2.3:5", []string{"[203.0.113.9"}, ""},
+		{"10.1.2.3:5", []string{"203.0.113.9:x"}, ""},
 		{"[::ffff:127.0.0.1]:5", []string{"203.0.113.9"}, "203.0.113.9"},
 		{"[::1]:5", []string{"2001:db8::1"}, "2001:db8::1"},
 		{"@", nil, ""},
@@ -155,7 +162,7 @@ func TestNoHostNoURL(t *testing.T) {
 	h.api.PublicURL = ""
 	for _, host := range []string{"", "a%zz", ":4050"} {
 		r := h.get(participantLogin, basic(patient, password), func(r *http.Request) { r.Host = host })
-		r.must(503, unavailableBody)
+		r.must(400, `{"message": "Host is missing, or is no host[:port], and there is no --public-url"}`)
 	}
 	if n := value[int](h, "SELECT count(*) FROM terasocket.connect_tokens"); n != 0 {
 		t.Errorf("%d connect tokens", n)

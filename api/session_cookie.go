@@ -1,18 +1,39 @@
 package api
 
-import "net/http"
+import (
+	"net/http"
+	"strconv"
+	"strings"
+
+	"terasocket/access"
+)
 
 // sessionCookie carries the second step of a user's login. It is made anew for each, and what a client brings of its own
 // opens nothing.
 const sessionCookie = "session"
 
-// startSession begins the second step of a login.
-func (a *API) startSession(w http.ResponseWriter, r *http.Request, id int32) error {
-	secret, err := a.Door.Users.StartSession(r.Context(), id)
+// startSession begins the second step of a login, which asked for a websocket URL or did not.
+func (a *API) startSession(w http.ResponseWriter, r *http.Request, id int32, withWebsocket bool) error {
+	secret, err := a.Door.Users.StartSession(r.Context(), id, withWebsocket)
 	if err == nil {
-		setSession(w, secret, 0)
+		a.setSession(w, r, secret, 0)
 	}
 	return err
+}
+
+// withWebsocketFrom says whether the login of this session asked for a websocket URL.
+func withWebsocketFrom(r *http.Request) bool {
+	cookie, err := r.Cookie(sessionCookie)
+	return err == nil && access.SessionWithWebsocket(cookie.Value)
+}
+
+// further is where a client goes on, as OpenTera says it since 1.3.1.
+func further(where string, withWebsocket bool) string {
+	separator := "?"
+	if strings.Contains(where, "?") {
+		separator = "&"
+	}
+	return where + separator + "with_websocket=" + strconv.FormatBool(withWebsocket)
 }
 
 // endSession ends the one that a client has brought, if any.
@@ -21,13 +42,19 @@ func (a *API) endSession(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
-	setSession(w, "", -1)
+	a.setSession(w, r, "", -1)
 	if err := a.Door.Users.EndSession(r.Context(), cookie.Value); err != nil {
 		a.Log.Warn("login session not ended: it ends by itself", "op", "end session", "err", err)
 	}
 }
 
-func setSession(w http.ResponseWriter, value string, maxAge int) {
+// setSession keeps the cookie to pages of this server's own site, but for those of an allowed origin: their own browser
+// would not send it (see isForeign for who may use it then).
+func (a *API) setSession(w http.ResponseWriter, r *http.Request, value string, maxAge int) {
+	sameSite := http.SameSiteStrictMode
+	if a.isAllowed(r.Header.Get("Origin")) {
+		sameSite = http.SameSiteNoneMode
+	}
 	http.SetCookie(w, &http.Cookie{Name: sessionCookie, Value: value, Path: "/", MaxAge: maxAge,
-		HttpOnly: true, Secure: true, SameSite: http.SameSiteStrictMode})
+		HttpOnly: true, Secure: true, SameSite: sameSite})
 }

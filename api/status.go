@@ -29,10 +29,15 @@ const (
 //	400 "Missing arguments": a key is missing, or the body is not such an object
 //	403 "Status update forbidden on offline device."
 //	413 body over 64 KiB
+//	429 more than API.StatusRate
 //	503 no database
-func (a *API) deviceStatus(w http.ResponseWriter, r *http.Request) {
+func (a *API) deviceStatus(w http.ResponseWriter, r *http.Request, limit *postLimit) {
 	device, _, ok := a.device(w, r, "device status")
 	if !ok {
+		return
+	}
+	if wait := limit.wait(device.ID, time.Now()); wait > 0 {
+		a.tooOften(w, wait)
 		return
 	}
 	body, err := readBody(w, r, maxStatusBody, statusBodyTime)

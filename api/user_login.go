@@ -6,15 +6,15 @@ import (
 	"terasocket/access"
 )
 
-// userLogin answers GET /api/user/login[?with_websocket=true] with HTTP Basic (login.md, section 3.1).
+// userLogin answers GET /api/user/login[?with_websocket=true][&replace=true] with HTTP Basic (login.md, section 3.1).
 //
 //	200 user_uuid, user_fullname, user_token (good for an hour); websocket_url where asked for; version_latest and
 //	    version_error for a client program that is known
 //	200 message, reason, redirect_url: more is needed first, the cookie "session" leads there. reason is password_change,
 //	    2fa or 2fa_setup
-//	400 with_websocket is not a boolean, or an unknown argument
+//	400 with_websocket or replace is not a boolean, an unknown argument, or a Host that no URL can be made of
 //	401 unknown name, wrong password, disabled account
-//	403 already online, or too many wrong codes of two-factor authentication
+//	403 already online (but with replace), or too many wrong codes of two-factor authentication
 //	426 the client program is too old
 //	429 too many failures of this username or address
 //	503 too many logins at once, or no database
@@ -25,10 +25,10 @@ func (a *API) userLogin(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	given := r.URL.Query()
-	if !a.onlyKnown(w, given, "with_websocket", "with_websockets") {
+	if !a.onlyKnown(w, given, "with_websocket", "with_websockets", "replace") {
 		return
 	}
-	withWebsocket, ok := a.withWebsocket(w, given)
+	wish, ok := a.wish(w, given)
 	if !ok {
 		return
 	}
@@ -37,7 +37,7 @@ func (a *API) userLogin(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if account.MustChangePassword {
-		a.furtherStep(w, r, v, account, answer, mustChange, "password_change", changeURL)
+		a.furtherStep(w, r, v, account, wish, answer, mustChange, "password_change", changeURL)
 		return
 	}
 	if account.Needs2FA {
@@ -49,13 +49,13 @@ func (a *API) userLogin(w http.ResponseWriter, r *http.Request) {
 			a.record(r, v, tooOften, account.Identity)
 			a.say(w, r, http.StatusForbidden, tooManyCodes)
 		case account.HasOTP:
-			a.furtherStep(w, r, v, account, answer, "2FA required for this user.", "2fa", "/login_validate_2fa")
+			a.furtherStep(w, r, v, account, wish, answer, "2FA required for this user.", "2fa", "/login_validate_2fa")
 		default:
-			a.furtherStep(w, r, v, account, answer, "2FA enabled but not set up for this user.", "2fa_setup", "/login_setup_2fa")
+			a.furtherStep(w, r, v, account, wish, answer, "2FA enabled but not set up for this user.", "2fa_setup", "/login_setup_2fa")
 		}
 		return
 	}
-	a.letIn(w, r, v, account, withWebsocket, answer)
+	a.letIn(w, r, v, account, wish, answer)
 }
 
 const (
@@ -65,27 +65,22 @@ const (
 
 // clientMayGoOn refuses a client program that is too old, and puts what is said of its version into answer.
 func (a *API) clientMayGoOn(w http.ResponseWriter, r *http.Request, v visit, account access.Account, answer map[string]any) bool {
-	isTooOld, err := a.clientVersion(r, answer)
-	switch {
-	case err != nil:
-		a.unavailable(w, v.op, err)
-		return false
-	case isTooOld:
-		a.endSession(w, r)
-		a.record(r, visit{v.op + ": client too old", v.with}, neither, account.Identity)
-		a.answer(w, http.StatusUpgradeRequired, answer)
-		return false
+	if !a.clientVersion(r, answer) {
+		return true
 	}
-	return true
+	a.endSession(w, r)
+	a.record(r, visit{v.op + ": client too old", v.with}, neither, account.Identity)
+	a.answer(w, http.StatusUpgradeRequired, answer)
+	return false
 }
 
 // furtherStep begins a session, and answers that the password was right and what comes next.
-func (a *API) furtherStep(w http.ResponseWriter, r *http.Request, v visit, account access.Account, answer map[string]any, message, reason, where string) {
-	if err := a.startSession(w, r, account.ID); err != nil {
+func (a *API) furtherStep(w http.ResponseWriter, r *http.Request, v visit, account access.Account, wish socketWish, answer map[string]any, message, reason, where string) {
+	if err := a.startSession(w, r, account.ID, wish.wanted); err != nil {
 		a.unavailable(w, v.op, err)
 		return
 	}
-	a.goOn(w, r, v, account, answer, message, reason, where)
+	a.goOn(w, r, v, account, answer, message, reason, further(where, wish.wanted))
 }
 
 // goOn answers what comes next in a session.
@@ -96,20 +91,20 @@ func (a *API) goOn(w http.ResponseWriter, r *http.Request, v visit, account acce
 }
 
 // letIn answers a user that has shown all that it must. The session of its second step, if there was one, is over.
-func (a *API) letIn(w http.ResponseWriter, r *http.Request, v visit, account access.Account, withWebsocket bool, answer map[string]any) {
+func (a *API) letIn(w http.ResponseWriter, r *http.Request, v visit, account access.Account, wish socketWish, answer map[string]any) {
 	a.endSession(w, r)
-	if withWebsocket {
-		isOnline, err := a.isConnected(r, account.Identity)
+	if wish.wanted {
+		mayConnect, err := a.mayConnect(r, account.Identity, wish)
 		switch {
 		case err != nil:
 			a.unavailable(w, v.op, err)
 			return
-		case isOnline:
+		case !mayConnect:
 			a.record(r, v, alreadyOnline, account.Identity)
 			a.say(w, r, http.StatusForbidden, "User already logged in.")
 			return
 		}
-		if answer["websocket_url"], err = a.websocketURL(r, account.Identity); err != nil {
+		if answer["websocket_url"], err = a.websocketURL(r, account.Identity, wish); err != nil {
 			a.refused(w, r, v, account.Identity, err, func() { unauthorized(w, r) })
 			return
 		}

@@ -137,8 +137,8 @@ func TestUserLogin(t *testing.T) {
 func TestUserLoginClientVersion(t *testing.T) {
 	t.Parallel()
 	h := opened(t)
-	h.exec(`UPDATE t_server_settings SET server_settings_value = '{"clients": [{"client_name": "OpenTeraPlus", "client_description": null, "client_version": "2.1.0",
-		"client_documentation_url": "https://doc", "client_windows_download_url": null, "client_mac_download_url": null, "client_linux_download_url": null}]}'
+	h.exec(`UPDATE t_server_settings SET server_settings_value = '{"clients": {"OpenTeraPlus": {"client_name": "OpenTeraPlus", "client_description": null, "client_version": "2.1.0",
+		"client_documentation_url": "https://doc", "client_windows_download_url": null, "client_mac_download_url": null, "client_linux_download_url": null}}}'
 		WHERE server_settings_name = 'ServerVersions'`)
 	const latest = `"version_latest": {"client_name": "OpenTeraPlus", "client_description": null, "client_version": "2.1.0", "client_documentation_url": "https://doc",
 		"client_windows_download_url": null, "client_mac_download_url": null, "client_linux_download_url": null}`
@@ -158,9 +158,7 @@ func TestUserLoginClientVersion(t *testing.T) {
 	ask("OpenTeraPlus", "1", opentera.DemoOTP).must(426, `{`+latest+`, "current_version": ["1"], "version_error": "Client version mismatch",
 		"message": "Client major version too old, not accepting login"}`)
 	h.exec("UPDATE t_server_settings SET server_settings_value = 'rubbish' WHERE server_settings_name = 'ServerVersions'")
-	if r := ask("OpenTeraPlus", "1.0.0", user); r.status != 200 && r.status != 503 {
-		t.Errorf("%d %s", r.status, r.body)
-	}
+	ask("OpenTeraPlus", "1.0.0", user).object("user_uuid", "user_fullname", "user_token") // nobody is refused for that
 }
 
 // Row 7, and section 3.5.
@@ -170,7 +168,7 @@ func TestUserChangesPassword(t *testing.T) {
 	const who, fresh = opentera.DemoForcedChange, "A fresh one 1"
 	const url = "/api/user/login/change_password"
 	login := h.get(userLogin+"?with_websocket=true", basic(who, password)).must(200,
-		`{"message": "Password change required for this user.", "reason": "password_change", "redirect_url": "/login_change_password"}`)
+		`{"message": "Password change required for this user.", "reason": "password_change", "redirect_url": "/login_change_password?with_websocket=true"}`)
 	session := login.session()
 	both := func(a, b string) string {
 		body, _ := json.Marshal(map[string]string{"new_password": a, "confirm_password": b})
@@ -238,7 +236,7 @@ func TestUserSecondFactor(t *testing.T) {
 	second := func() string {
 		t.Helper()
 		return h.get(userLogin+"?with_websocket=true", basic(who, password)).must(200,
-			`{"message": "2FA required for this user.", "reason": "2fa", "redirect_url": "/login_validate_2fa"}`).session()
+			`{"message": "2FA required for this user.", "reason": "2fa", "redirect_url": "/login_validate_2fa?with_websocket=true"}`).session()
 	}
 	session := second()
 	good := func() string { return h.code(opentera.DemoOTPSecret) }
@@ -291,7 +289,7 @@ func TestUserSecondFactor(t *testing.T) {
 
 	session = second()
 	h.exec("UPDATE t_users SET user_force_password_change = true WHERE user_username = $1", who) // since the password was asked for
-	h.get(url+"?otp_code="+good(), cookie(session)).must(200, `{"message": "Password change required for this user.", "reason": "password_change", "redirect_url": "/login_change_password"}`)
+	h.get(url+"?otp_code="+good(), cookie(session)).must(200, `{"message": "Password change required for this user.", "reason": "password_change", "redirect_url": "/login_change_password?with_websocket=true"}`)
 	h.exec("UPDATE t_users SET user_force_password_change = false, user_2fa_otp_enabled = false WHERE user_username = $1", who)
 	if !h.get(url+"?otp_code=1", cookie(session)).must(403, `"User does not have 2FA OTP enabled or secret set"`).hasEnded() {
 		t.Error("the session goes on")
@@ -312,7 +310,7 @@ func TestUserSetsUpSecondFactor(t *testing.T) {
 	const url = "/api/user/login/setup_2fa"
 	h.exec("UPDATE t_users SET user_2fa_enabled = true WHERE id_user = $1", userID)
 	session := h.get(userLogin, basic(user, password)).must(200,
-		`{"message": "2FA enabled but not set up for this user.", "reason": "2fa_setup", "redirect_url": "/login_setup_2fa"}`).session()
+		`{"message": "2FA enabled but not set up for this user.", "reason": "2fa_setup", "redirect_url": "/login_setup_2fa?with_websocket=false"}`).session()
 	h.get(url).must(401, unauthorizedText)
 	h.post(url, "{}").must(401, unauthorizedText)
 	in := cookie(session)
@@ -335,7 +333,7 @@ func TestUserSetsUpSecondFactor(t *testing.T) {
 		t.Fatal("set up without a right code")
 	}
 	code := h.code(secret)
-	h.post(url, with(code), in).must(200, `{"message": "2FA enabled for this user.", "redirect_url": "/login_validate_2fa?code=`+code+`"}`)
+	h.post(url, with(code), in).must(200, `{"message": "2FA enabled for this user.", "redirect_url": "/login_validate_2fa?code=`+code+`&with_websocket=false"}`)
 	if got := value[string](h, "SELECT user_2fa_otp_secret FROM t_users WHERE id_user = $1 AND user_2fa_otp_enabled", userID); got != secret {
 		t.Error("not kept")
 	}

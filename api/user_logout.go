@@ -23,7 +23,7 @@ func (a *API) userLogout(w http.ResponseWriter, r *http.Request) {
 	a.say(w, r, http.StatusOK, "User logged out.")
 }
 
-// userRefresh answers GET /api/user/refresh_token[?with_websocket=true] with Authorization: OpenTera <token>: 200
+// userRefresh answers GET /api/user/refresh_token[?with_websocket=true][&replace=true] with Authorization: OpenTera <token>: 200
 // refresh_token, good for half an hour, and websocket_url where asked for and the user is not online. The old token is good
 // no more. 400, 401, 429, 503 as userLogin.
 func (a *API) userRefresh(w http.ResponseWriter, r *http.Request) {
@@ -37,15 +37,15 @@ func (a *API) userRefresh(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	withWebsocket, ok := a.withWebsocket(w, r.URL.Query())
+	wish, ok := a.wish(w, r.URL.Query())
 	if !ok {
 		return
 	}
 	answer := map[string]string{}
-	if withWebsocket {
-		isOnline, err := a.isConnected(r, caller.Identity)
-		if err == nil && !isOnline {
-			answer["websocket_url"], err = a.websocketURL(r, caller.Identity)
+	if wish.wanted {
+		mayConnect, err := a.mayConnect(r, caller.Identity, wish)
+		if err == nil && mayConnect {
+			answer["websocket_url"], err = a.websocketURL(r, caller.Identity, wish)
 		}
 		if err != nil {
 			a.refused(w, r, v, caller.Identity, err, func() { unauthorized(w, r) })

@@ -21,7 +21,7 @@ const tooManyCodes = "Too many 2FA attempts. Please wait and try again."
 // inSession says whose second step it is; where it is nobody's, the answer is written: 401, 429 or 503.
 func (a *API) inSession(w http.ResponseWriter, r *http.Request, v visit) (access.Account, bool) {
 	cookie, err := r.Cookie(sessionCookie)
-	if err != nil {
+	if err != nil || a.isForeign(r) {
 		unauthorized(w, r)
 		return access.Account{}, false
 	}
@@ -36,7 +36,8 @@ func (a *API) inSession(w http.ResponseWriter, r *http.Request, v visit) (access
 	return account, true
 }
 
-// userSecondFactor answers GET or POST /api/user/login/2fa: otp_code, with_websocket. As userLogin, and:
+// userSecondFactor answers GET or POST /api/user/login/2fa: otp_code, with_websocket, replace. As userLogin, but without a
+// websocket URL where the login was begun without one, and:
 //
 //	401 no session; "Invalid OTP code"
 //	403 two-factor authentication is not enabled or not set up; too many wrong codes: the login must begin anew
@@ -47,17 +48,18 @@ func (a *API) userSecondFactor(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	given, ok := a.arguments(w, r)
-	if !ok || !a.onlyKnown(w, given, "otp_code", "with_websocket", "with_websockets") {
+	if !ok || !a.onlyKnown(w, given, "otp_code", "with_websocket", "with_websockets", "replace") {
 		return
 	}
 	needed, ok := a.required(w, given, "otp_code")
 	if !ok {
 		return
 	}
-	withWebsocket, ok := a.withWebsocket(w, given)
+	wish, ok := a.wish(w, given)
 	if !ok {
 		return
 	}
+	wish.wanted = wish.wanted && withWebsocketFrom(r) // a login that was begun without a socket ends without one
 	switch {
 	case !account.Needs2FA:
 		a.endSession(w, r)
@@ -89,10 +91,10 @@ func (a *API) userSecondFactor(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if account.MustChangePassword { // OpenTera forgets to ask here
-		a.goOn(w, r, v, account, answer, mustChange, "password_change", changeURL)
+		a.goOn(w, r, v, account, answer, mustChange, "password_change", further(changeURL, withWebsocketFrom(r)))
 		return
 	}
-	a.letIn(w, r, v, account, withWebsocket, answer)
+	a.letIn(w, r, v, account, wish, answer)
 }
 
 // userOfferOTP answers GET /api/user/login/setup_2fa: 200 {"qr_code": PNG as base64, "otp_secret": base-32}, of a secret
@@ -160,7 +162,7 @@ func (a *API) userSetUpOTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		a.record(r, v, neither, account.Identity)
 		a.answer(w, http.StatusOK, map[string]string{"message": "2FA enabled for this user.",
-			"redirect_url": "/login_validate_2fa?code=" + url.QueryEscape(code)})
+			"redirect_url": further("/login_validate_2fa?code="+url.QueryEscape(code), withWebsocketFrom(r))})
 	}
 }
 

@@ -13,10 +13,10 @@ func WebsocketURL(base string, kind access.Kind, token string) string {
 	return strings.TrimSuffix(base, "/") + "/wss/" + kind.String() + "?id=" + url.QueryEscape(token)
 }
 
-// host is how a client calls this server, without the port; "" where the request names none.
+// host is how a client calls this server, without the port; "" where the request names none, or something else in its place.
 func (a *API) host(r *http.Request) string {
 	base, err := url.Parse(a.base(r))
-	if err != nil {
+	if err != nil || a.PublicURL == "" && !isHost(base.Host) {
 		return ""
 	}
 	return base.Hostname()
@@ -31,8 +31,12 @@ func (a *API) base(r *http.Request) string {
 	if host, ok := a.Proxies.External(r); ok {
 		return "wss://" + host
 	}
-	if r.TLS == nil {
-		return "ws://" + r.Host
+	host := r.Host
+	if !isHost(host) {
+		host = ""
 	}
-	return "wss://" + r.Host
+	if r.TLS == nil {
+		return "ws://" + host
+	}
+	return "wss://" + host
 }

@@ -15,6 +15,7 @@ import (
 // ListenerConfig says how to listen. Zero values stand for the defaults given.
 type ListenerConfig struct {
 	DatabaseURL string        // a direct connection: LISTEN does not work through a transaction pooler
+	Source      Source        // of the same, asked at each new connection; nil: DatabaseURL
 	PingEvery   time.Duration // how long to wait for a notification before asking whether the server is there (10 s)
 	PingTimeout time.Duration // how long its answer, or a new connection, may take (5 s)
 	RetryMin    time.Duration // first pause before connecting again (100 ms); it doubles
@@ -39,6 +40,9 @@ func Listen(ctx context.Context, cfg ListenerConfig) (*Listener, error) {
 	setDefault(&cfg.PingTimeout, 5*time.Second)
 	setDefault(&cfg.RetryMin, 100*time.Millisecond)
 	setDefault(&cfg.RetryMax, 5*time.Second)
+	if cfg.Source == nil {
+		cfg.Source = Fixed(cfg.DatabaseURL)
+	}
 	l := &Listener{cfg: cfg, heard: newHeard()}
 	if err := l.connect(ctx); err != nil {
 		return nil, err
@@ -95,7 +99,7 @@ func (l *Listener) Close() { l.disconnect() }
 func (l *Listener) connect(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, l.cfg.PingTimeout)
 	defer cancel()
-	config, err := parseURL(l.cfg.DatabaseURL)
+	config, err := l.cfg.Source.read()
 	if err != nil {
 		return fmt.Errorf("listener: %w", err)
 	}

@@ -5,11 +5,12 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"terasocket/db"
 )
 
 // poolerChecks ask what is between us and the server.
@@ -47,7 +48,7 @@ func (d *doctor) poolKeepsStatements(ctx context.Context) Finding {
 		return fine("direct, no pooler")
 	}
 	config, err := pgx.ParseConfig(d.DatabaseURL)
-	if err != nil || !strings.Contains(d.DatabaseURL, "default_query_exec_mode") || config.DefaultQueryExecMode != pgx.QueryExecModeCacheStatement {
+	if given, _ := db.GivesExecMode(d.DatabaseURL); err != nil || !given || config.DefaultQueryExecMode != pgx.QueryExecModeCacheStatement {
 		return fine("a pooler: serve prepares no statements")
 	}
 	statement := "terasocket_doctor_" + rand.Text()

@@ -21,6 +21,7 @@ import (
 func (d *doctor) publicChecks() []check {
 	return []check{
 		{name: "public-url", ask: d.routed},
+		{name: "password-routes", needs: []string{"public-url"}, ask: d.passwordRoutes},
 		{name: "ping", needs: []string{"public-url"}, limit: d.hold + 10*time.Second, ask: d.survives},
 	}
 }
@@ -58,7 +59,8 @@ const rubbish = "terasocket-doctor"
 // routed makes a handshake that a gateway must refuse, on each of the three paths.
 func (d *doctor) routed(ctx context.Context) Finding {
 	if d.PublicURL == "" {
-		return skip("no --public-url given", "give the address that clients use, wss://host:port")
+		return warn("no --public-url given: serve without one makes websocket URLs of the Host that a request names",
+			"give the address that clients use, wss://host:port, here and to serve")
 	}
 	if _, err := parsePublic(d.PublicURL); err != nil {
 		return fail(err.Error(), "write it as wss://host:port, as serve needs it")
@@ -114,6 +116,8 @@ func (d *doctor) survives(ctx context.Context) Finding {
 	switch {
 	case d.Quick:
 		return skip("left out", "")
+	case d.PublicURL == "":
+		return skip("no --public-url given", "")
 	case d.As == "":
 		return skip("nobody to connect as", "give --as KIND:UUID of somebody who may be seen online for 35 s")
 	}

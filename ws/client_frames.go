@@ -3,7 +3,6 @@ package ws
 import (
 	"errors"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -114,7 +113,7 @@ func (c *Conn) answerClose(code CloseCode) {
 
 // finish closes the socket after reading ended with err, says so, and returns the code that it ended with.
 func (c *Conn) finish(err error) CloseCode {
-	how, code := howItEnded(err)
+	how, code := howItEnded(err, c.out.readFailed.Load())
 
 	c.mu.Lock()
 	c.ping.Stop()
@@ -157,8 +156,9 @@ const (
 	endedBroken                // no close frame can be expected any more
 )
 
-// howItEnded reads the reading error; code is that of a socket that nobody had closed before.
-func howItEnded(err error) (ending, CloseCode) {
+// howItEnded reads the reading error; isBroken: the socket itself had failed. code is that of a socket that nobody had
+// closed before.
+func howItEnded(err error, isBroken bool) (ending, CloseCode) {
 	var closed *websocket.CloseError
 	switch {
 	case errors.As(err, &closed):
@@ -168,7 +168,7 @@ func howItEnded(err error) (ending, CloseCode) {
 		return endedBroken, CloseAbnormal
 	case errors.Is(err, websocket.ErrReadLimit):
 		return endedByRules, CloseTooBig
-	case strings.HasPrefix(err.Error(), "websocket: "): // how the library words what is no websocket frame
+	case !isBroken: // the library takes offence at what came
 		return endedByRules, CloseProtocolError
 	}
 	return endedBroken, CloseAbnormal

@@ -16,7 +16,7 @@ import (
 // it, those behind N that were dispatched meanwhile follow. Sockets that come in between wait for the same answer, and
 // those that come later join the live state.
 //
-// Errors: ErrDraining, ErrNotReady, ErrKicked, access.ErrRefused (it may not be connected), or that nobody can say now.
+// Errors: ErrDraining, ErrNotReady, ErrKicked, ErrTooManySockets, access.ErrRefused (it may not be connected), or that nobody can say now.
 // After nil, remove is called once, when the socket has ended.
 func (h *Hub) Enter(ctx context.Context, c *Conn, generation int) error {
 	r, isFirst, err := h.register(c, generation)
@@ -50,7 +50,11 @@ func (h *Hub) register(c *Conn, generation int) (r *room, isFirst bool, err erro
 	case h.kicks.covers(p, c.Identity.Token):
 		return nil, false, ErrKicked
 	}
-	if r = h.rooms[p]; r == nil {
+	r = h.rooms[p]
+	if r != nil && h.PerPrincipal > 0 && len(r.conns) >= h.PerPrincipal {
+		return nil, false, ErrTooManySockets
+	}
+	if r == nil {
 		r, isFirst = &room{principal: p, known: make(chan struct{})}, true
 		h.rooms[p] = r
 		h.arrivals.begin(h.last, h.index.Moment())

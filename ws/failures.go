@@ -3,6 +3,7 @@ package ws
 import (
 	"container/list"
 	"math"
+	"net/http"
 	"net/netip"
 	"sync"
 	"time"
@@ -36,6 +37,12 @@ func newFailures(limit FailureLimit) *failures {
 	def(&limit.Burst, 10)
 	def(&limit.Addresses, 10_000)
 	return &failures{limit: limit, byAddr: make(map[string]*list.Element), recent: list.New()}
+}
+
+// tooManySockets refuses a principal that has its share. Those whose clients are gone end within PongWait.
+func tooManySockets(w http.ResponseWriter) *refusal {
+	w.Header().Set("Retry-After", "30")
+	return &refusal{http.StatusTooManyRequests, "sockets", "too many sockets of this user, participant or device"}
 }
 
 // tooMany tells whether the address must wait, and how long. "" is a client whose address is not known: it is not

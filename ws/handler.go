@@ -92,19 +92,24 @@ func (a *admission) serve(w http.ResponseWriter, r *http.Request, kind access.Ki
 	c.Snapshot = p.snapshot
 	c.resuming = c.Since > 0 || c.Snapshot
 	if err := a.Hub.Enter(r.Context(), c, generation); err != nil {
-		a.refuse(w, a.notEntered(r, c, err))
+		a.refuse(w, a.notEntered(w, r, c, err))
 		return
+	}
+	if p.replace {
+		a.Hub.closeOthers(c)
 	}
 	a.upgrade(w, r, c, subprotocol)
 }
 
 // notEntered is the answer to a handshake whose token was good.
-func (a *admission) notEntered(r *http.Request, c *Conn, err error) *refusal {
+func (a *admission) notEntered(w http.ResponseWriter, r *http.Request, c *Conn, err error) *refusal {
 	switch {
 	case errors.Is(err, ErrDraining):
 		return notReady("draining")
 	case errors.Is(err, ErrKicked), errors.Is(err, access.ErrRefused):
 		return badToken()
+	case errors.Is(err, ErrTooManySockets):
+		return tooManySockets(w)
 	case errors.Is(err, ErrNotReady):
 		return notReady("not_ready")
 	case r.Context().Err() != nil:
@@ -170,7 +175,7 @@ func (a *admission) upgrade(w http.ResponseWriter, r *http.Request, c *Conn, sub
 	if subprotocol != "" {
 		header = http.Header{"Sec-Websocket-Protocol": {subprotocol}}
 	}
-	hijacked := &hijacker{ResponseWriter: w}
+	hijacked := &hijacker{ResponseWriter: w, conn: c}
 	socket, err := a.upgrader.Upgrade(hijacked, r, header)
 	if err != nil {
 		a.Hub.remove(c)

@@ -16,6 +16,8 @@ var (
 	ErrDraining = errors.New("the hub is draining")
 	ErrKicked   = errors.New("kicked while connecting")
 	ErrNotReady = errors.New("the event log is not read yet, or is begun anew")
+
+	ErrTooManySockets = errors.New("too many sockets of one principal")
 )
 
 // Hub knows the sockets of each principal and what it may see. All methods may be called at once, Dispatch and begin by
@@ -24,6 +26,8 @@ var (
 // Nothing waits for a client, the database or the encoding of a large event under mu. Dispatch writes to sockets under
 // delivering, so that the order of the events is the order on every socket.
 type Hub struct {
+	PerPrincipal int // sockets of one principal; 0 = no limit. To be set before use
+
 	standings Standings
 	log       *slog.Logger
 	metrics   *Metrics

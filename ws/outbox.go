@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"net"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -17,7 +18,8 @@ const DefaultLinger = 5 * time.Second
 type SocketListener struct {
 	net.Listener
 	Linger     time.Duration // of a connection closed while bytes wait; 0 = DefaultLinger, negative = none
-	Handshakes int           // connections that are no websockets yet; one more, and the oldest is cut. 0 = DefaultHandshakes
+	Handshakes int           // connections that are no websockets yet; one more, and one is cut. 0 = DefaultHandshakes, or fewer
+	Open       int           // connections; one more, and one that is no websocket is cut. 0 = what RLIMIT_NOFILE leaves
 
 	handshaking handshaking
 }
@@ -28,9 +30,15 @@ func (l *SocketListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	o, most := NewOutbox(c, l.Linger), l.Handshakes
-	def(&most, DefaultHandshakes)
-	l.handshaking.add(o, most)
+	open, most := capacity(descriptors())
+	if l.Open != 0 {
+		open = l.Open
+	}
+	if l.Handshakes != 0 {
+		most = l.Handshakes
+	}
+	o := NewOutbox(c, l.Linger)
+	l.handshaking.add(o, most, open)
 	return o, nil
 }
 
@@ -52,7 +60,11 @@ type Outbox struct {
 	linger time.Duration
 
 	handshaking *handshaking  // nil: it was not accepted by a SocketListener
-	place       *list.Element // in handshaking, guarded by it
+	place       *list.Element // in pending, guarded by it; so are the next two
+	isAnswered  bool          // a request of it is being answered
+	counted     bool          // it is closed, and counts no more
+
+	readFailed atomic.Bool // the socket gave an error, since GoAsync
 
 	mu       sync.Mutex
 	async    bool
@@ -70,7 +82,7 @@ type Outbox struct {
 	tryErr  error
 }
 
-// NewOutbox wraps c; linger as in Listener.
+// NewOutbox wraps c; linger as in SocketListener.
 func NewOutbox(c net.Conn, linger time.Duration) *Outbox {
 	if linger == 0 {
 		linger = DefaultLinger
@@ -87,6 +99,7 @@ func (o *Outbox) GoAsync() {
 		return
 	}
 	o.async = true
+	o.readFailed.Store(false) // net/http breaks its own reading off
 	_ = o.Conn.SetWriteDeadline(time.Time{})
 	if sc, ok := o.Conn.(syscall.Conn); ok && canTry {
 		if raw, err := sc.SyscallConn(); err == nil {
@@ -100,6 +113,15 @@ func (o *Outbox) Backlog() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return len(o.waiting) - o.off + o.inFlight
+}
+
+// Read reads, and remembers whether the socket failed: what else a reader is told is about what came.
+func (o *Outbox) Read(p []byte) (int, error) {
+	n, err := o.Conn.Read(p)
+	if err != nil {
+		o.readFailed.Store(true)
+	}
+	return n, err
 }
 
 // Write sends p, or keeps a copy of what cannot be sent at once. An error is that of an earlier or this write.
@@ -193,7 +215,7 @@ func (o *Outbox) CloseWrite() error {
 
 // Close ends writing and wakes the reader. What waits is still sent, for the linger time at most; Close does not wait.
 func (o *Outbox) Close() error {
-	o.leave()
+	o.end()
 	o.mu.Lock()
 	if o.closed {
 		o.mu.Unlock()
@@ -212,7 +234,7 @@ func (o *Outbox) Close() error {
 
 // Abort closes the socket now; what waits is lost.
 func (o *Outbox) Abort() {
-	o.leave()
+	o.end()
 	o.mu.Lock()
 	o.closed = true
 	o.mu.Unlock()

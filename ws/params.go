@@ -17,6 +17,7 @@ type params struct {
 	encoding *event.Encoding // Protobuf or JSON; nil = not asked for
 	since    *uint64         // nil = not asked for
 	snapshot bool
+	replace  bool // the principal's other sockets are closed
 }
 
 // refusal is the answer to a handshake that does not become a socket.
@@ -59,6 +60,12 @@ func parseParams(query string) (params, *refusal) {
 			return params{}, &refusal{http.StatusBadRequest, "snapshot", "snapshot is 1 or 0"}
 		}
 		p.snapshot = text == "1"
+	}
+	if text, given, err := parameter(query, "replace"); given {
+		if err != nil || text != "true" && text != "false" {
+			return params{}, &refusal{http.StatusBadRequest, "replace", "replace is true or false"}
+		}
+		p.replace = text == "true"
 	}
 	return p, nil
 }

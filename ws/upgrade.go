@@ -66,7 +66,8 @@ func newUpgrader(buffers websocket.BufferPool) *websocket.Upgrader {
 // goroutine.
 type hijacker struct {
 	http.ResponseWriter
-	out *Outbox
+	conn *Conn // what is read for
+	out  *Outbox
 }
 
 func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
@@ -78,5 +79,5 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		h.out = NewOutbox(c, 0)
 		c = h.out
 	}
-	return c, buffered, nil
+	return &fragments{Conn: c, seen: h.conn.countFragment}, buffered, nil
 }

@@ -33,7 +33,7 @@ func BenchmarkCommitToFrame(b *testing.B) {
 	}
 	stopped := make(chan error, 1)
 	ready := make(chan struct{})
-	go func() { stopped <- g.run(ctx, func() error { close(ready); return nil }) }()
+	go func() { stopped <- g.run(ctx, func() { close(ready) }) }()
 	<-ready
 	b.Cleanup(func() {
 		cancel()

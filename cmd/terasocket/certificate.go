@@ -17,20 +17,21 @@ import (
 	"time"
 )
 
-// certificate is a TLS certificate in two files that is read again when they change. A pair that cannot be read leaves
-// the last good one in place.
+// certificate is a TLS certificate in two files, and the signers of client certificates in a third, which are read again
+// when they change, or at once with readAgain. What cannot be read leaves the last good one in place.
 type certificate struct {
 	certFile, keyFile string
+	clientCA          string // "": no client certificate is asked for
 	log               *slog.Logger
 
 	mu      sync.Mutex
-	current *tls.Certificate
-	stamp   [2]fileStamp
+	current *tls.Config
+	stamp   stamps
 	checked time.Time
 }
 
-// fileStamp is how a file is told from its last version.
-type fileStamp struct {
+// stamps tell files from their last versions.
+type stamps [3]struct {
 	changed time.Time
 	size    int64
 }
@@ -38,74 +39,90 @@ type fileStamp struct {
 // certificateCheck is how often the files are looked at, at most.
 const certificateCheck = time.Second
 
-// loadCertificate reads the pair, so that a bad one fails at start.
-func loadCertificate(certFile, keyFile string, log *slog.Logger) (*certificate, error) {
-	c := &certificate{certFile: certFile, keyFile: keyFile, log: log}
-	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
-	if err != nil {
-		return nil, fmt.Errorf("--tls-cert %s and --tls-key %s: %w", certFile, keyFile, err)
-	}
-	c.current = &pair
-	c.stamp, err = c.stamps()
-	return c, err
+// loadCertificate reads the files, so that a bad one fails at start.
+func loadCertificate(certFile, keyFile, clientCA string, log *slog.Logger) (*certificate, error) {
+	c := &certificate{certFile: certFile, keyFile: keyFile, clientCA: clientCA, log: log}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c, c.read()
 }
 
 // config serves the certificate: TLS 1.2 and later, HTTP/1.1 only (websockets need it). Clients may show a certificate of
-// their own that one of clientCA signed, a PEM file; with "" none is asked for.
-func (c *certificate) config(clientCA string) (*tls.Config, error) {
+// their own that one of clientCA signed.
+func (c *certificate) config() *tls.Config {
+	config := c.get().Clone()
+	config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return c.get(), nil }
+	return config
+}
+
+// readAgain reads the files now. Error: why what there was stays in use.
+func (c *certificate) readAgain() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.read()
+}
+
+// read is called with mu held.
+func (c *certificate) read() error {
+	c.checked = time.Now()
+	stamp, err := c.stamps()
+	var pair tls.Certificate
+	if err == nil {
+		pair, err = tls.LoadX509KeyPair(c.certFile, c.keyFile)
+	}
+	if err != nil {
+		return fmt.Errorf("--tls-cert %s and --tls-key %s: %w", c.certFile, c.keyFile, err)
+	}
 	config := &tls.Config{
 		MinVersion:                  tls.VersionTLS12,
 		NextProtos:                  []string{"http/1.1"},
-		GetCertificate:              func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.get(), nil },
+		Certificates:                []tls.Certificate{pair},
 		DynamicRecordSizingDisabled: true, // an event is one record and one write
 	}
-	if clientCA == "" {
-		return config, nil
+	if c.clientCA != "" {
+		signers, err := os.ReadFile(c.clientCA)
+		if err != nil {
+			return fmt.Errorf("read --client-ca: %w", err)
+		}
+		config.ClientAuth, config.ClientCAs = tls.VerifyClientCertIfGiven, x509.NewCertPool()
+		if !config.ClientCAs.AppendCertsFromPEM(signers) {
+			return fmt.Errorf("--client-ca: %s holds no certificate", c.clientCA)
+		}
 	}
-	signers, err := os.ReadFile(clientCA)
-	if err != nil {
-		return nil, fmt.Errorf("read --client-ca: %w", err)
-	}
-	config.ClientAuth, config.ClientCAs = tls.VerifyClientCertIfGiven, x509.NewCertPool()
-	if !config.ClientCAs.AppendCertsFromPEM(signers) {
-		return nil, fmt.Errorf("--client-ca: %s holds no certificate", clientCA)
-	}
-	return config, nil
+	c.current, c.stamp = config, stamp
+	return nil
 }
 
-func (c *certificate) get() *tls.Certificate {
+func (c *certificate) get() *tls.Config {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if time.Since(c.checked) < certificateCheck {
 		return c.current
 	}
 	c.checked = time.Now()
-	stamp, err := c.stamps()
-	if err == nil && stamp == c.stamp {
+	if stamp, err := c.stamps(); err == nil && stamp == c.stamp {
 		return c.current
 	}
-	var pair tls.Certificate
-	if err == nil {
-		pair, err = tls.LoadX509KeyPair(c.certFile, c.keyFile)
-	}
-	if err != nil {
+	if err := c.read(); err != nil {
 		c.log.Error("TLS certificate not read again, the last one stays in use", "err", err)
-		return c.current
+	} else {
+		c.log.Info("TLS certificate read again")
 	}
-	c.current, c.stamp = &pair, stamp
-	c.log.Info("TLS certificate read again")
 	return c.current
 }
 
-func (c *certificate) stamps() (stamps [2]fileStamp, err error) {
-	for i, name := range []string{c.certFile, c.keyFile} {
+func (c *certificate) stamps() (s stamps, err error) {
+	for i, name := range []string{c.certFile, c.keyFile, c.clientCA} {
+		if name == "" {
+			continue
+		}
 		info, err := os.Stat(name)
 		if err != nil {
-			return stamps, fmt.Errorf("look at the TLS certificate: %w", err)
+			return s, err
 		}
-		stamps[i] = fileStamp{info.ModTime(), info.Size()}
+		s[i].changed, s[i].size = info.ModTime(), info.Size()
 	}
-	return stamps, nil
+	return s, nil
 }
 
 // selfSigned writes a certificate for localhost, good for a month, that nobody but its holder trusts.

@@ -9,11 +9,13 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/alecthomas/kong"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"terasocket/db"
 	"terasocket/doctor"
 )
 
@@ -28,12 +30,15 @@ type cli struct {
 	Keys    keysCmd    `cmd:"" help:"List the keys that sign tokens, or make a new one."`
 	Doctor  doctorCmd  `cmd:"" help:"Examine an installation: what is right, and what to do about what is not."`
 	Version versionCmd `cmd:"" help:"Print the version."`
+
+	PrintVersion versionFlag `name:"version" help:"Print the version."`
 }
 
 // console is where a command prints and reads its settings.
 type console struct {
 	stdout, stderr io.Writer
 	getenv         func(string) string
+	files          map[string]string // flag: the file that its value was read from
 }
 
 const description = `The websockets of OpenTera, driven by PostgreSQL.
@@ -45,15 +50,16 @@ DATABASE_URL.`
 // run is the program: it returns the exit code. 0 done, 1 failed, 2 wrong usage.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
 	exited := -1
+	con := &console{stdout, stderr, getenv, map[string]string{}}
 	parser, err := kong.New(&cli{},
 		kong.Name("terasocket"),
 		kong.Description(description),
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(code int) { exited = code }), // after --help
-		kong.Resolvers(environment(getenv)),
+		kong.Resolvers(environment(con)),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.BindTo(ctx, (*context.Context)(nil)),
-		kong.Bind(&console{stdout, stderr, getenv}),
+		kong.Bind(con),
 	)
 	if err != nil {
 		_, _ = fmt.Fprintln(stderr, "terasocket:", err)
@@ -73,10 +79,27 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		return 2
 	}
 	if err := command.Run(); err != nil {
-		_, _ = fmt.Fprintln(stderr, "terasocket:", oneLine(err))
+		complain(stderr, "terasocket: "+oneLine(err))
 		return 1
 	}
 	return 0
+}
+
+// complain prints why the program ends. It does not wait for long where nobody reads.
+func complain(w io.Writer, text string) {
+	if _, isFile := w.(*os.File); !isFile { // nothing else can be held up
+		_, _ = fmt.Fprintln(w, text)
+		return
+	}
+	printed := make(chan struct{})
+	go func() {
+		defer close(printed)
+		_, _ = fmt.Fprintln(w, text)
+	}()
+	select {
+	case <-printed:
+	case <-time.After(logFlushWait):
+	}
 }
 
 // oneLine takes out what a library puts into its errors, and adds what to do about PostgreSQL's.
@@ -95,27 +118,49 @@ func oneLine(err error) string {
 	return text
 }
 
-// environment takes flags that are not given from the environment.
-func environment(getenv func(string) string) kong.Resolver {
+// environment takes flags that are not given from the environment, and notes which files it read.
+func environment(con *console) kong.Resolver {
 	return kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
 		names := []string{"TERASOCKET_" + strings.ToUpper(strings.ReplaceAll(flag.Name, "-", "_"))}
 		if flag.Name == "database-url" {
 			names = append(names, "DATABASE_URL")
 		}
 		for _, name := range names {
-			if value := getenv(name); value != "" {
+			if value := con.getenv(name); value != "" {
 				return value, nil
 			}
-			if path := getenv(name + "_FILE"); path != "" {
-				content, err := os.ReadFile(path)
+			if path := con.getenv(name + "_FILE"); path != "" {
+				value, err := readSecret(path)
 				if err != nil {
 					return nil, fmt.Errorf("read %s_FILE: %w", name, err)
 				}
-				return strings.TrimSpace(string(content)), nil
+				con.files[flag.Name] = path
+				return value, nil
 			}
 		}
 		return nil, nil
 	})
+}
+
+// readSecret gives what a file holds, without the white space around it.
+func readSecret(path string) (string, error) {
+	content, err := os.ReadFile(path)
+	return strings.TrimSpace(string(content)), err
+}
+
+// source gives a database URL: from its file, as it is then, where it came from one.
+func (con *console) source(flag, databaseURL string) db.Source {
+	path := con.files[flag]
+	if path == "" {
+		return db.Fixed(databaseURL)
+	}
+	return func() (string, error) {
+		text, err := readSecret(path)
+		if err != nil {
+			return "", fmt.Errorf("read the file of --%s: %w", flag, err)
+		}
+		return text, checkDatabaseURL("--"+flag, text)
+	}
 }
 
 // databaseFlags are the flags of every command that works on the database.
@@ -164,10 +209,14 @@ type logFlags struct {
 	LogFormat string   `name:"log-format" enum:"text,json" default:"text" help:"text or json."`
 }
 
-func (f logFlags) logger(w io.Writer) *slog.Logger {
+// start gives a logger, and the queue that it writes into. The caller closes the queue.
+func (f logFlags) start(w io.Writer) (*slog.Logger, *logQueue) {
 	options := &slog.HandlerOptions{Level: slog.Level(f.LogLevel)}
+	lines := newLogQueue(w)
+	var handler slog.Handler = slog.NewTextHandler(lines, options)
 	if f.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(w, options))
+		handler = slog.NewJSONHandler(lines, options)
 	}
-	return slog.New(slog.NewTextHandler(w, options))
+	lines.say(slog.New(handler))
+	return slog.New(onceAMinute(handler)), lines
 }

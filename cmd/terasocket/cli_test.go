@@ -79,6 +79,7 @@ func TestServeRefusesWithOneClearSentence(t *testing.T) {
 		"missing cert":     {[]string{"--tls-cert", "/nonexistent", "--tls-key", "/nonexistent", "--database-url", dbtest.New(t, migrated())}, "--tls-cert /nonexistent"},
 		"address in use":   {[]string{"--plain-http", "--listen", "256.0.0.1:1", "--database-url", dbtest.New(t, migrated())}, "--listen"},
 		"short lease":      {[]string{"--plain-http", "--presence-lease", "10ms", "--database-url", behind}, "--presence-lease must be 1s or more"},
+		"no status":        {[]string{"--plain-http", "--status-rate", "0", "--database-url", behind}, "--status-rate must be positive"},
 		"negative backlog": {[]string{"--plain-http", "--max-backlog=-1", "--database-url", behind}, "must be positive"},
 	} {
 		t.Run(name, func(t *testing.T) {

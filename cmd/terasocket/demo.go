@@ -6,10 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -21,15 +22,20 @@ import (
 )
 
 type demoCmd struct {
-	Listen string   `name:"listen" default:"127.0.0.1:4050" help:"Address of sockets and REST; port 0 for a free one."`
-	Once   bool     `name:"once" help:"Show the job and end, instead of serving on."`
-	Level  logLevel `name:"log-level" default:"warn" help:"Log from this level on: debug, info, warn or error."`
+	Listen    string   `name:"listen" default:"127.0.0.1:4050" help:"Address of sockets and REST; port 0 for a free one."`
+	Encoding  string   `name:"encoding" enum:"protobuf,json" default:"protobuf" help:"Of a socket that asks for none: protobuf or json."`
+	PlainHTTP bool     `name:"plain-http" help:"Without TLS: ws:// and http://."`
+	Once      bool     `name:"once" help:"Show the job and end, instead of serving on."`
+	Level     logLevel `name:"log-level" default:"warn" help:"Log from this level on: debug, info, warn or error."`
 }
 
 // Run starts everything, shows who hears what, and serves until ctx ends. Nothing of it is left behind.
 func (c *demoCmd) Run(ctx context.Context, con *console) (err error) {
 	say := func(format string, args ...any) { _, _ = fmt.Fprintf(con.stdout, format+"\n", args...) }
 
+	if err := mustBeFree(c.Listen); err != nil {
+		return err
+	}
 	server, err := embedded.Start(ctx, embedded.Config{})
 	if err != nil {
 		return err
@@ -50,16 +56,22 @@ func (c *demoCmd) Run(ctx context.Context, con *console) (err error) {
 	say("OpenTera        3 sites, 8 projects, 40 users, 120 participants, 30 devices, 60 sessions")
 	say("terasocket      migrated to version %d", migrations.Latest())
 
-	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	if err := selfSigned(cert, key); err != nil {
-		return err
-	}
 	serve := &serveCmd{
-		databaseFlags: databaseFlags{databaseURL}, Listen: c.Listen, TLSCert: cert, TLSKey: key, Encoding: "protobuf",
+		databaseFlags: databaseFlags{databaseURL}, Listen: c.Listen, PlainHTTP: c.PlainHTTP, Encoding: c.Encoding,
 		LogRetention: 24 * time.Hour, LogMaxRows: 1_000_000, MaxBacklog: 256 << 10,
 		PresenceLease: 10 * time.Second, PresenceGrace: 5 * time.Second,
 	}
-	log := slog.New(slog.NewTextHandler(con.stderr, &slog.HandlerOptions{Level: slog.Level(c.Level)}))
+	safety := "without TLS"
+	if !c.PlainHTTP {
+		cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+		if err := selfSigned(cert, key); err != nil {
+			return err
+		}
+		serve.TLSCert, serve.TLSKey = cert, key
+		safety = "its own certificate in " + cert
+	}
+	log, lines := logFlags{LogLevel: c.Level}.start(con.stderr)
+	defer lines.Close()
 	g, err := openGateway(ctx, serve, log)
 	if err != nil {
 		return err
@@ -69,10 +81,10 @@ func (c *demoCmd) Run(ctx context.Context, con *console) (err error) {
 	defer stop()
 	group, failed := errgroup.WithContext(running)
 	ready := make(chan struct{})
-	group.Go(func() error { return g.run(running, func() error { close(ready); return nil }) })
+	group.Go(func() error { return g.run(running, func() { close(ready) }) })
 	select {
 	case <-ready:
-		say("serving         %s, with a certificate of its own (%s)\n", g.url(), cert)
+		say("serving         %s, %s\n", g.url(), safety)
 	case <-failed.Done():
 		return group.Wait()
 	}
@@ -91,6 +103,18 @@ func (c *demoCmd) Run(ctx context.Context, con *console) (err error) {
 		showErr = nil // Ctrl-C in the middle
 	}
 	return errors.Join(showErr, group.Wait())
+}
+
+// mustBeFree finds an address that is taken before all the work.
+func mustBeFree(address string) error {
+	listener, err := net.Listen("tcp", address)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("--listen: %s is taken, perhaps by another gateway: say --listen 127.0.0.1:0 for a port that is free", address)
+	}
+	if err != nil {
+		return fmt.Errorf("--listen: %w", err)
+	}
+	return listener.Close()
 }
 
 // demoDatabase makes OpenTera's database with the demo data, and migrates it.
@@ -127,14 +151,17 @@ func (c *demoCmd) invite(w io.Writer, url, databaseURL string) {
 	_, _ = fmt.Fprintf(w, `
 Try it. In one terminal, be a clinician:
 
-  %[1]s tail --insecure --username paul.project --password terasocket-demo %[2]s
+  %[1]s tail --insecure \
+    --username paul.project --password terasocket-demo %[2]s
 
 In another, change something:
 
-  psql '%[3]s' -c "UPDATE t_participants SET participant_name = 'Lucie T.' WHERE id_participant = 1"
+  psql '%[3]s' \
+    -c "UPDATE t_participants SET participant_name = 'Lucie T.' WHERE id_participant = 1"
 
-Users, password terasocket-demo: admin (superadmin), claire.site (admin of site 1), paul.project (admin of project 1),
-ursula.user (user of project 1), patricia.project (projects 4 and 5), nora.norole (sees nobody but herself).
+Users, password terasocket-demo: admin (superadmin), claire.site (admin of site 1), paul.project
+(admin of project 1), ursula.user (user of project 1), patricia.project (projects 4 and 5),
+nora.norole (sees nobody but herself).
 `, program, url, databaseURL)
 }
 
@@ -154,6 +181,6 @@ Log in by hand; the websocket_url in the answer works once, within 60 s:
   curl -k -u %[4]s:%[3]s %[1]s/api/participant/login
   curl -k -H 'Authorization: OpenTera %[5]s' %[1]s/api/participant/login
   curl -k '%[1]s/api/device/login?token=%[6]s'
-`, strings.Replace(url, "wss://", "https://", 1), opentera.DemoProjectUser, opentera.DemoPassword, opentera.DemoParticipant, participant, device)
+`, strings.Replace(url, "ws", "http", 1), opentera.DemoProjectUser, opentera.DemoPassword, opentera.DemoParticipant, participant, device)
 	return err
 }

@@ -64,15 +64,15 @@ type listening struct {
 	ends  chan struct{} // a scene is over; closed with the socket
 }
 
-// show logs the viewers in, plays the scenes, and prints side by side who heard what, with the time from COMMIT to receipt.
+// show logs the viewers in, plays the scenes, and prints one below the other who heard what, with the time from COMMIT to receipt.
 func show(ctx context.Context, w io.Writer, conn *pgx.Conn, url string, trust *tls.Config) error {
 	var ears [len(viewers)]listening
 	for i, v := range viewers {
-		address, err := login(ctx, strings.Replace(url, "wss://", "https://", 1), v.username, "terasocket-demo", trust)
+		address, err := login(ctx, strings.Replace(url, "ws", "http", 1), v.username, "terasocket-demo", trust)
 		if err != nil {
 			return err
 		}
-		dialer := websocket.Dialer{TLSClientConfig: trust, HandshakeTimeout: 10 * time.Second}
+		dialer := websocket.Dialer{TLSClientConfig: trust, HandshakeTimeout: 10 * time.Second, Subprotocols: []string{"opentera.protobuf"}}
 		socket, _, err := dialer.DialContext(ctx, address, nil)
 		if err != nil {
 			return withoutURL("connect", err)
@@ -85,15 +85,6 @@ func show(ctx context.Context, w io.Writer, conn *pgx.Conn, url string, trust *t
 			}
 		}()
 	}
-	row := func(cells ...string) {
-		line := fmt.Sprintf("%-40s", cells[0])
-		for _, c := range cells[1:] {
-			line += fmt.Sprintf("  %-32s", c)
-		}
-		_, _ = fmt.Fprintln(w, strings.TrimRight(line, " "))
-	}
-	row("one transaction", viewers[0].username, viewers[1].username, viewers[2].username)
-	row("", "("+viewers[0].who+")", "("+viewers[1].who+")", "("+viewers[2].who+")")
 	for _, s := range scenes {
 		committed, err := s.play(ctx, conn)
 		if err != nil {
@@ -102,11 +93,10 @@ func show(ctx context.Context, w io.Writer, conn *pgx.Conn, url string, trust *t
 		if err := end(ctx, conn, &ears); err != nil {
 			return fmt.Errorf("%s: %w", s.title, err)
 		}
-		cells := []string{s.title}
+		_, _ = fmt.Fprintln(w, s.title)
 		for i := range ears {
-			cells = append(cells, ears[i].take(committed))
+			_, _ = fmt.Fprintf(w, "  %-37s%s\n", viewers[i].username+" ("+viewers[i].who+")", ears[i].take(committed))
 		}
-		row(cells...)
 	}
 	return ctx.Err()
 }
@@ -165,7 +155,7 @@ func (l *listening) take(committed time.Time) string {
 		cells[i] = fmt.Sprintf("%s %.1f ms", h.what, h.at.Sub(committed).Seconds()*1000)
 	}
 	l.heard = nil
-	return strings.Join(cells, ", ")
+	return strings.Join(cells, ",\n"+strings.Repeat(" ", 39))
 }
 
 // endSQL tells every viewer, by a message of its own, that a scene is over. $1: usernames.

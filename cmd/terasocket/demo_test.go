@@ -3,12 +3,14 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"net"
 	"os/exec"
 	"regexp"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+	"unicode/utf8"
 )
 
 // argument is one of a shell's command line, in quotes or not.
@@ -60,7 +62,7 @@ func TestDemo(t *testing.T) {
 	if err := demo.Wait(); err != nil {
 		t.Errorf("%v: %s", err, &problems)
 	}
-	for _, want := range []string{"DB_UPDATE participant", "DB_CREATE session", "DB_DELETE participant", "DB_UPDATE server_settings", " ms", " - "} {
+	for _, want := range []string{"DB_UPDATE participant", "DB_CREATE session", "DB_DELETE participant", "DB_UPDATE server_settings", " ms", " -\n"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the demo does not show %q:\n%s%s", want, &out, &problems)
 		}
@@ -73,7 +75,15 @@ func TestDemo(t *testing.T) {
 // A server that ends at once gives nothing to try.
 func TestDemoOnce(t *testing.T) {
 	t.Parallel()
-	got := command(t.Context(), nil, "demo", "--once", "--listen", "127.0.0.1:0")
+	got := command(t.Context(), nil, "demo", "--once", "--listen", "127.0.0.1:0", "--plain-http", "--encoding", "json")
+	for line := range strings.Lines(got.stdout) {
+		if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > 100 {
+			t.Errorf("%d wide: %s", n, line)
+		}
+	}
+	if !strings.Contains(got.stdout, "ws://127.0.0.1:") {
+		t.Errorf("%+v", got)
+	}
 	if got.code != 0 || !strings.Contains(got.stdout, "DB_UPDATE server_settings") || strings.Contains(got.stdout, "curl") {
 		t.Errorf("%+v", got)
 	}
@@ -99,4 +109,20 @@ func curl(t *testing.T, arguments []string) (kind string) {
 	}
 	dial(t, answer.URL)
 	return regexp.MustCompile(`/wss/(\w+)`).FindStringSubmatch(answer.URL)[1]
+}
+
+func TestDemoWhereItsPortIsTaken(t *testing.T) {
+	t.Parallel()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = taken.Close() }()
+	got := command(t.Context(), nil, "demo", "--listen", taken.Addr().String())
+	if got.code != 1 || !strings.Contains(got.stderr, "is taken, perhaps by another gateway: say --listen 127.0.0.1:0") || got.stdout != "" {
+		t.Errorf("%+v", got)
+	}
+	if got := command(t.Context(), nil, "demo", "--listen", "256.0.0.1:1"); got.code != 1 || !strings.Contains(got.stderr, "--listen") {
+		t.Errorf("%+v", got)
+	}
 }

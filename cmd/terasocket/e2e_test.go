@@ -171,7 +171,7 @@ func (s *served) login(username, query string) *socket {
 }
 
 // https is the address of the REST endpoints.
-func (s *served) https() string { return strings.Replace(s.url, "wss://", "https://", 1) }
+func (s *served) https() string { return strings.Replace(s.url, "ws", "http", 1) }
 
 // frame reads the next frame that is neither about presence (who comes and goes is heard all the time) nor a Cursor.
 func (s *socket) frame() (kind int, data []byte) {

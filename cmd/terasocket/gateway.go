@@ -28,33 +28,32 @@ import (
 
 // gateway is everything that one process runs, wired together.
 type gateway struct {
-	cfg        *serveCmd
-	log        *slog.Logger
-	pool       *pgxpool.Pool
-	listener   *db.Listener
-	events     *events
-	hub        *ws.Hub
-	presence   *presence.Registry
-	dispatcher *ws.Dispatcher
-	tokens     *access.Tokens
-	sockets    net.Listener // sockets and REST
-	admin      net.Listener // nil: none
-	server     *http.Server
-	adminSrv   *http.Server
+	cfg         *serveCmd
+	log         *slog.Logger
+	pool        *pgxpool.Pool
+	listener    *db.Listener
+	events      *events
+	hub         *ws.Hub
+	presence    *presence.Registry
+	dispatcher  *ws.Dispatcher
+	tokens      *access.Tokens
+	sockets     net.Listener // sockets and REST
+	admin       net.Listener // nil: none
+	server      *http.Server
+	adminSrv    *http.Server
+	certificate *certificate // nil: no TLS here
 }
 
 // Limits of the HTTP server: a handshake must not take longer, and nothing that we answer has larger headers.
 const (
 	headerTimeout  = 10 * time.Second
+	readTimeout    = 30 * time.Second // the body included; websockets have limits of their own
+	writeTimeout   = 2 * time.Minute  // from the request to the end of its answer
 	idleTimeout    = time.Minute
 	maxHeaderBytes = 16 << 10
 	beginEvery     = 5 * time.Millisecond
-	stopTimeout    = 10 * time.Second // beyond --drain-time, for clients that do not answer the close frame
 
-	// of the end, when the database is away
-	handoverTimeout = 5 * time.Second
-	shutdownTimeout = 2 * time.Second
-	poolTimeout     = 2 * time.Second
+	adminConnections = 32 // at once, out of the descriptors that clients do not get
 )
 
 // failureLimit is how many handshakes with a bad token an address may make.
@@ -63,6 +62,7 @@ var failureLimit = ws.FailureLimit{PerMinute: 300, Burst: 300}
 // openGateway connects to the database, LISTENs and binds the addresses, so that whatever is wrong shows at start.
 // Nothing runs yet. The caller closes it.
 func openGateway(ctx context.Context, cfg *serveCmd, log *slog.Logger) (_ *gateway, err error) {
+	defer func() { err = whatWasSilent(err) }()
 	databaseURL, err := cfg.url()
 	if err != nil {
 		return nil, err
@@ -81,7 +81,10 @@ func openGateway(ctx context.Context, cfg *serveCmd, log *slog.Logger) (_ *gatew
 			g.close()
 		}
 	}()
-	if g.pool, err = db.Open(ctx, databaseURL); err != nil {
+	ctx, cancel := context.WithTimeout(ctx, cfg.WaitForDatabase+openTimeout)
+	defer cancel()
+	poolURL, listenerURL := cfg.sources(databaseURL)
+	if g.pool, err = openPool(ctx, poolURL, cfg.WaitForDatabase, log); err != nil {
 		return nil, err
 	}
 	if err := migrations.Check(ctx, g.pool); err != nil {
@@ -90,7 +93,7 @@ func openGateway(ctx context.Context, cfg *serveCmd, log *slog.Logger) (_ *gatew
 
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		eventlog.NewGauges(g.pool))
+		eventlog.NewGauges(g.pool), cfg.lostLines())
 	dbMetrics, wsMetrics := db.NewMetrics(registry), ws.NewMetrics(registry)
 	listenFlag, listenURL := "--listen-database-url", cfg.ListenDatabaseURL
 	if listenURL == "" {
@@ -99,7 +102,7 @@ func openGateway(ctx context.Context, cfg *serveCmd, log *slog.Logger) (_ *gatew
 	if err := checkDatabaseURL(listenFlag, listenURL); err != nil {
 		return nil, err
 	}
-	if g.listener, err = db.Listen(ctx, db.ListenerConfig{DatabaseURL: listenURL, Log: log, Metrics: dbMetrics}); err != nil {
+	if g.listener, err = db.Listen(ctx, db.ListenerConfig{Source: listenerURL, Log: log, Metrics: dbMetrics}); err != nil {
 		return nil, fmt.Errorf("%s: %w", listenFlag, err)
 	}
 	if err := g.listener.MustShareDatabase(ctx, g.pool); err != nil {
@@ -110,6 +113,7 @@ func openGateway(ctx context.Context, cfg *serveCmd, log *slog.Logger) (_ *gatew
 		return nil, err
 	}
 	g.hub = ws.NewHub(g.events.history, log, wsMetrics)
+	g.hub.PerPrincipal = cfg.MaxSockets
 	g.dispatcher = &ws.Dispatcher{
 		Source:  g.events.feed,
 		Hub:     g.hub,
@@ -166,6 +170,9 @@ func openGateway(ctx context.Context, cfg *serveCmd, log *slog.Logger) (_ *gatew
 		Proxies:      proxies,
 		PublicURL:    cfg.PublicURL,
 		Log:          log,
+
+		AllowedOrigins: cfg.AllowedOrigins,
+		StatusRate:     cfg.StatusRate,
 	}).Routes(router)
 	g.server = newServer(router, log)
 	g.adminSrv = newServer((&api.Admin{Ready: g.ready, Metrics: registry}).Handler(), log)
@@ -186,8 +193,11 @@ func gatewayName(listen string) string {
 
 func newServer(handler http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
-		Handler:           handler,
+		Handler:           ws.Answered(handler),
+		ConnContext:       ws.ConnContext,
 		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug), // port scanners, mostly
@@ -198,13 +208,11 @@ func newServer(handler http.Handler, log *slog.Logger) *http.Server {
 func (g *gateway) bind() error {
 	var tlsConfig *tls.Config
 	if !g.cfg.PlainHTTP {
-		cert, err := loadCertificate(g.cfg.TLSCert, g.cfg.TLSKey, g.log)
-		if err != nil {
+		var err error
+		if g.certificate, err = loadCertificate(g.cfg.TLSCert, g.cfg.TLSKey, g.cfg.ClientCA, g.log); err != nil {
 			return err
 		}
-		if tlsConfig, err = cert.config(g.cfg.ClientCA); err != nil {
-			return err
-		}
+		tlsConfig = g.certificate.config()
 	}
 	listener, err := net.Listen("tcp", g.cfg.Listen)
 	if err != nil {
@@ -217,9 +225,11 @@ func (g *gateway) bind() error {
 	if g.cfg.AdminListen == "" {
 		return nil
 	}
-	if g.admin, err = net.Listen("tcp", g.cfg.AdminListen); err != nil {
+	admin, err := net.Listen("tcp", g.cfg.AdminListen)
+	if err != nil {
 		return fmt.Errorf("--admin-listen: %w", err)
 	}
+	g.admin = &ws.SocketListener{Listener: admin, Handshakes: adminConnections}
 	return nil
 }
 
@@ -239,19 +249,8 @@ func (g *gateway) close() {
 	}
 }
 
-// closePool does not wait for connections that are half-open: pgx says goodbye to each for 15 s.
-func closePool(pool *pgxpool.Pool) {
-	closed := make(chan struct{})
-	go func() { pool.Close(); close(closed) }()
-	select {
-	case <-closed:
-	case <-time.After(poolTimeout):
-	}
-}
-
-// run serves until ctx ends, then drains: no new sockets, those that are open closed with 1012 over --drain-time, events
-// delivered to the last. It calls onReady when the first socket can be taken.
-func (g *gateway) run(ctx context.Context, onReady func() error) error {
+// run serves until ctx ends, then stops. It calls onReady when the first socket can be taken.
+func (g *gateway) run(ctx context.Context, onReady func()) error {
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	group, running := errgroup.WithContext(running)
@@ -260,15 +259,16 @@ func (g *gateway) run(ctx context.Context, onReady func() error) error {
 	group.Go(func() error { return g.presence.Run(running) })
 	group.Go(func() error { return g.tokens.RunSweep(running, g.log) })
 	group.Go(func() error { return g.events.run(running) })
+	group.Go(func() error { g.readAgain(running); return nil })
 	group.Go(func() error { return serveHTTP(g.server, g.sockets) })
 	if g.admin != nil {
 		group.Go(func() error { return serveHTTP(g.adminSrv, g.admin) })
 	}
 	group.Go(func() error {
-		if !g.begins(running) {
-			return nil
+		if g.begins(running) {
+			onReady()
 		}
-		return onReady()
+		return nil
 	})
 	group.Go(func() error {
 		select {
@@ -276,20 +276,9 @@ func (g *gateway) run(ctx context.Context, onReady func() error) error {
 		case <-running.Done(): // something failed
 		}
 		defer stop()
-		g.log.Info("stopping", "sockets", g.hub.Len())
-		limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.cfg.DrainTime+stopTimeout)
-		defer cancel()
-		if err := g.hub.Drain(limit, g.cfg.DrainTime); err != nil {
-			g.log.Warn("sockets cut off", "err", err)
-		}
-		limit, cancel = context.WithTimeout(context.WithoutCancel(ctx), handoverTimeout)
-		defer cancel()
-		if err := g.presence.Handover(limit); err != nil {
-			g.log.Warn("presence not handed over: the lease runs out by itself", "err", err)
-		}
-		return errors.Join(shutdown(g.server), shutdown(g.adminSrv))
+		return g.stop(context.WithoutCancel(ctx))
 	})
-	return group.Wait()
+	return waitAtMost(ctx, group.Wait, g.cfg.DrainTime+stopWithin)
 }
 
 // begins waits until the event log is read, the first time; false when ctx ended before.
@@ -304,17 +293,6 @@ func (g *gateway) begins(ctx context.Context) bool {
 		}
 	}
 	return true
-}
-
-// shutdown ends a server: its requests, those that wait for a database that is away too, after a moment.
-func shutdown(server *http.Server) error {
-	limit, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
-	defer cancel()
-	if err := server.Shutdown(limit); errors.Is(err, context.DeadlineExceeded) {
-		return server.Close()
-	} else {
-		return err
-	}
 }
 
 func serveHTTP(server *http.Server, listener net.Listener) error {
@@ -335,6 +313,9 @@ func (g *gateway) ready(r *http.Request) error {
 		return errors.New("the LISTEN connection is down")
 	}
 	if err := migrations.Check(ctx, g.pool); err != nil {
+		return err
+	}
+	if err := db.Ready(ctx, g.pool); err != nil {
 		return err
 	}
 	if err := g.events.ready(ctx); err != nil {

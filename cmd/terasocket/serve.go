@@ -5,8 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
+	"terasocket/db"
 	"terasocket/ws"
 )
 
@@ -23,13 +27,22 @@ type serveCmd struct {
 	PublicURL         string        `name:"public-url" placeholder:"URL" help:"What login puts before /wss/...: wss://host:port. Default: from the request."`
 	Encoding          string        `name:"encoding" enum:"protobuf,json" default:"protobuf" help:"Of a socket that asks for none: protobuf, or json for an installation with existing clients."`
 	TrustedProxies    []string      `name:"trusted-proxies" placeholder:"ADDR" help:"Addresses or networks whose X-Forwarded-For, X-ExternalServer, X-ExternalPort and X-SSL headers count."`
-	AllowedOrigins    []string      `name:"allowed-origins" placeholder:"ORIGIN" help:"Origins that browsers may connect from, as https://host. Default: any."`
+	AllowedOrigins    []string      `name:"allowed-origins" placeholder:"ORIGIN" help:"Origins that browsers may connect and log in from, as https://host. Default: any, but then a page of another origin cannot send its cookie."`
 	LogRetention      time.Duration `name:"log-retention" default:"24h" help:"How far back a client can resume."`
 	LogMaxRows        int64         `name:"log-max-rows" default:"1000000" help:"How many events are kept at most."`
+	MaxSockets        int           `name:"max-sockets" default:"16" help:"Sockets that one user, participant or device may have on this gateway; 0 for any number."`
+	StatusRate        float64       `name:"status-rate" default:"2" help:"How often a device may post its status, a second; five times as many at once."`
 	MaxBacklog        int           `name:"max-backlog" default:"262144" help:"Bytes that may wait for one socket; when there are more it is closed with 1013."`
 	PresenceLease     time.Duration `name:"presence-lease" default:"10s" help:"When this gateway dies without a word, others announce its clients offline within this time."`
 	PresenceGrace     time.Duration `name:"presence-grace" default:"5s" help:"How long a client may be away before it is announced offline; 0 for not at all."`
-	DrainTime         time.Duration `name:"drain-time" default:"10s" help:"Over how long sockets are closed when the gateway stops."`
+	WaitForDatabase   time.Duration `name:"wait-for-database" default:"0" help:"How long to wait at start for a database that cannot be reached yet."`
+	DrainTime         time.Duration `name:"drain-time" default:"4s" help:"Over how long sockets are closed when the gateway stops; it has ended 4s later."`
+
+	// of this process; zero in tests and the demo
+	lost         func() uint64    // lines of the log that were
+	hangUp       <-chan os.Signal // SIGHUP: read again what can be
+	source       db.Source        // of --database-url
+	listenSource db.Source        // of --listen-database-url
 }
 
 // Help is printed below the flags.
@@ -43,18 +56,31 @@ func (c *serveCmd) Run(ctx context.Context, con *console) error {
 	if err := c.check(); err != nil {
 		return err
 	}
-	log := c.logger(con.stderr)
+	survivePipes()
+	log, lines := c.start(con.stderr)
+	defer lines.Close()
+	c.lost = lines.Lost
+	hangUp := make(chan os.Signal, 1)
+	signal.Notify(hangUp, syscall.SIGHUP)
+	defer signal.Stop(hangUp)
+	c.hangUp = hangUp
+	c.source, c.listenSource = con.source("database-url", c.DatabaseURL), con.source("listen-database-url", c.ListenDatabaseURL)
 	g, err := openGateway(ctx, c, log)
 	if err != nil {
 		return err
 	}
 	defer g.close()
-	return g.run(ctx, func() error {
+	return g.run(ctx, func() {
 		if _, err := fmt.Fprintf(con.stdout, "terasocket %s ready: %s, %s\n", version, g.url(), g.adminAddress()); err != nil {
-			return fmt.Errorf("print: %w", err)
+			log.Warn("ready, but nobody reads that", "err", err)
 		}
-		return nil
 	})
+}
+
+// survivePipes makes a write to a pipe that nobody reads any more an error, where it would end the process: who follows the
+// log, or stdout, may go away.
+func survivePipes() {
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 }
 
 // check finds settings that cannot work together.
@@ -66,8 +92,10 @@ func (c *serveCmd) check() error {
 		return errors.New("--client-ca needs TLS here; with --plain-http the proxy checks certificates, and tells in X-SSL-CLIENT-DN and X-SSL-VERIFIED (--trusted-proxies)")
 	case !c.PlainHTTP && (c.TLSCert == "" || c.TLSKey == ""):
 		return errors.New("TLS needs --tls-cert and --tls-key; behind a proxy that terminates TLS say --plain-http")
-	case c.LogRetention <= 0, c.LogMaxRows <= 0, c.MaxBacklog <= 0, c.DrainTime < 0:
-		return errors.New("--log-retention, --log-max-rows and --max-backlog must be positive, --drain-time not negative")
+	case c.LogRetention <= 0, c.LogMaxRows <= 0, c.MaxBacklog <= 0, c.DrainTime < 0, c.WaitForDatabase < 0:
+		return errors.New("--log-retention, --log-max-rows and --max-backlog must be positive, --drain-time and --wait-for-database not negative")
+	case c.StatusRate <= 0, c.MaxSockets < 0:
+		return errors.New("--status-rate must be positive, --max-sockets not negative")
 	case c.PresenceLease < time.Second, c.PresenceGrace < 0:
 		return errors.New("--presence-lease must be 1s or more, --presence-grace not negative")
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"strings"
@@ -17,6 +18,8 @@ import (
 	"terasocket/access"
 	"terasocket/api"
 	"terasocket/proto/event"
+	"terasocket/proto/terasocket"
+	"terasocket/ws"
 )
 
 type tailCmd struct {
@@ -30,29 +33,86 @@ type tailCmd struct {
 	Server   string  `arg:"" optional:"" default:"wss://localhost:4050" help:"The gateway, wss://host:port or ws://host:port. Default: ${default}."`
 }
 
-// Run connects and prints events until ctx ends or the server closes the socket. A close by the server is an error: it
-// names the code.
+// Help is printed below the flags.
+func (c *tailCmd) Help() string {
+	return "It comes back by itself, where it was, after 1011, 1012, 1013 and a connection that broke; not after 4000 (kicked) and other codes."
+}
+
+// Run connects and prints events, until ctx ends or the server closes the socket for good. A close by the server is an error:
+// it names the code. Where the server wants its clients back, it goes on behind the last seq.
 func (c *tailCmd) Run(ctx context.Context, con *console) error {
 	tlsConfig, err := c.tls()
 	if err != nil {
 		return err
 	}
-	address, err := c.websocketURL(ctx, tlsConfig)
+	cursor, isFirst := uint64(0), true
+	if c.Since != nil {
+		cursor = *c.Since
+	}
+	for pause := tailRetry; ; {
+		began := time.Now()
+		err := c.once(ctx, con, tlsConfig, &cursor, !isFirst)
+		if ctx.Err() != nil {
+			return nil
+		}
+		var gone *comeBack
+		var later *notYet
+		if !errors.As(err, &gone) && (isFirst || !errors.As(err, &later)) {
+			return err
+		}
+		if time.Since(began) > time.Minute {
+			pause = tailRetry
+		}
+		isFirst = false
+		if !c.JSON {
+			_, _ = fmt.Fprintln(con.stderr, "coming back:", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(pause/2 + rand.N(pause/2)):
+		}
+		pause = min(2*pause, tailRetryMost)
+	}
+}
+
+// Pauses before it comes back: half of it and a random part of the other half. It doubles.
+const (
+	tailRetry     = 2 * time.Second
+	tailRetryMost = time.Minute
+)
+
+// comeBack is the end of a socket after which a client returns.
+type comeBack struct{ error }
+
+func (e *comeBack) Unwrap() error { return e.error }
+
+// notYet says that the gateway cannot be reached, or takes nobody now: reason to go on trying for who was in already.
+type notYet struct{ error }
+
+func (e *notYet) Unwrap() error { return e.error }
+
+// once connects, and prints what comes until the socket ends. cursor is the last seq; isBack: it was connected before, and
+// what the server still holds open of it is to be replaced. Errors: *comeBack, *notYet, and those that end it all.
+func (c *tailCmd) once(ctx context.Context, con *console, tlsConfig *tls.Config, cursor *uint64, isBack bool) error {
+	address, err := c.websocketURL(ctx, tlsConfig, isBack)
 	if err != nil {
 		return err
 	}
-	if c.Since != nil {
-		address += fmt.Sprintf("&since=%d", *c.Since)
-	}
+	address += fmt.Sprintf("&since=%d", *cursor)
 	dialer := websocket.Dialer{TLSClientConfig: tlsConfig, HandshakeTimeout: 10 * time.Second, Proxy: http.ProxyFromEnvironment,
 		Subprotocols: []string{"opentera.protobuf"}}
 	conn, response, err := dialer.DialContext(ctx, address, nil)
 	if err != nil {
-		if response != nil {
-			body, _ := io.ReadAll(io.LimitReader(response.Body, 200))
-			return fmt.Errorf("the gateway refused: %s %s", response.Status, strings.TrimSpace(string(body)))
+		if response == nil {
+			return &notYet{withoutURL("connect to the gateway", err)}
 		}
-		return withoutURL("connect to the gateway", err)
+		body, _ := io.ReadAll(io.LimitReader(response.Body, 200))
+		err = fmt.Errorf("the gateway refused: %s %s", response.Status, strings.TrimSpace(string(body)))
+		if response.StatusCode >= 500 || response.StatusCode == http.StatusTooManyRequests {
+			return &notYet{err}
+		}
+		return err
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer func() {
@@ -64,13 +124,18 @@ func (c *tailCmd) Run(ctx context.Context, con *console) error {
 	}
 	for {
 		_, frame, err := conn.ReadMessage()
-		if ctx.Err() != nil {
-			return nil
-		}
 		if err != nil {
-			return fmt.Errorf("the gateway ended the connection: %w", err)
+			return ended(err)
 		}
-		line, err := c.line(frame)
+		e, err := event.ParseFrame(frame)
+		if err != nil {
+			return err
+		}
+		*cursor = max(*cursor, e.Seq)
+		if _, isCursor := e.Message.(*terasocket.Cursor); isCursor {
+			continue
+		}
+		line, err := c.line(e)
 		if err != nil {
 			return err
 		}
@@ -80,11 +145,21 @@ func (c *tailCmd) Run(ctx context.Context, con *console) error {
 	}
 }
 
-func (c *tailCmd) line(frame []byte) (string, error) {
-	e, err := event.ParseFrame(frame)
-	if err != nil {
-		return "", err
+// ended says whether a client returns after this end of its socket.
+func ended(err error) error {
+	var closed *websocket.CloseError
+	code := ws.CloseAbnormal // it broke
+	if errors.As(err, &closed) {
+		code = ws.CloseCode(closed.Code)
 	}
+	err = fmt.Errorf("the gateway ended the connection: %w", err)
+	if code.ComeBack() {
+		return &comeBack{err}
+	}
+	return err
+}
+
+func (c *tailCmd) line(e event.Received) (string, error) {
 	if !c.JSON {
 		return describe(e), nil
 	}
@@ -93,7 +168,7 @@ func (c *tailCmd) line(frame []byte) (string, error) {
 }
 
 // websocketURL logs in, or mints a token.
-func (c *tailCmd) websocketURL(ctx context.Context, tlsConfig *tls.Config) (string, error) {
+func (c *tailCmd) websocketURL(ctx context.Context, tlsConfig *tls.Config, isBack bool) (string, error) {
 	base := strings.TrimSuffix(c.Server, "/")
 	if strings.HasPrefix(base, "http") { // as a browser has it
 		base = "ws" + strings.TrimPrefix(base, "http")
@@ -110,21 +185,33 @@ func (c *tailCmd) websocketURL(ctx context.Context, tlsConfig *tls.Config) (stri
 			return "", fmt.Errorf("--as: %w", err)
 		}
 		token, err := mint(ctx, c.databaseFlags, kind, uuid)
-		if err != nil {
+		switch {
+		case errors.Is(err, access.ErrUnknown):
 			return "", err
+		case err != nil:
+			return "", &notYet{err}
 		}
 		return api.WebsocketURL(base, kind, token), nil
 	case c.Username != "" && c.Password == "":
 		return "", errors.New("no password given: set --password, TERASOCKET_PASSWORD or TERASOCKET_PASSWORD_FILE")
 	case c.Username != "":
-		return login(ctx, strings.Replace(base, "ws", "http", 1), c.Username, c.Password, tlsConfig)
+		query := "with_websocket=true"
+		if isBack {
+			query += "&replace=true"
+		}
+		return loginWith(ctx, strings.Replace(base, "ws", "http", 1), query, c.Username, c.Password, tlsConfig)
 	}
 	return "", errors.New("say who to be: --as user:UUID, or --username and --password")
 }
 
 // login asks the gateway at base (https://host:port) for a websocket URL.
 func login(ctx context.Context, base, username, password string, tlsConfig *tls.Config) (string, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/api/user/login?with_websocket=true", nil)
+	return loginWith(ctx, base, "with_websocket=true", username, password, tlsConfig)
+}
+
+// loginWith is login with a query of the caller's. Errors: *notYet where it may be tried again, and others.
+func loginWith(ctx context.Context, base, query, username, password string, tlsConfig *tls.Config) (string, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/api/user/login?"+query, nil)
 	if err != nil {
 		return "", fmt.Errorf("log in: %w", err)
 	}
@@ -132,7 +219,7 @@ func login(ctx context.Context, base, username, password string, tlsConfig *tls.
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: tlsConfig, DisableKeepAlives: true}, Timeout: 30 * time.Second}
 	response, err := client.Do(request)
 	if err != nil {
-		return "", withoutURL("log in", err)
+		return "", &notYet{withoutURL("log in", err)}
 	}
 	defer func() { _ = response.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(response.Body, 1<<16))
@@ -144,7 +231,11 @@ func login(ctx context.Context, base, username, password string, tlsConfig *tls.
 	case http.StatusUnauthorized:
 		return "", fmt.Errorf("log in as %s: wrong username or password", username)
 	default:
-		return "", fmt.Errorf("log in as %s: %s: %s", username, response.Status, strings.TrimSpace(string(body)))
+		err := fmt.Errorf("log in as %s: %s: %s", username, response.Status, strings.TrimSpace(string(body)))
+		if response.StatusCode >= 500 || response.StatusCode == http.StatusTooManyRequests {
+			return "", &notYet{err}
+		}
+		return "", err
 	}
 	var answer struct {
 		WebsocketURL string `json:"websocket_url"`

@@ -41,6 +41,11 @@ func (c *tokenCmd) Run(ctx context.Context, con *console) error {
 	return err
 }
 
+// unknownPrincipal is an access.ErrUnknown in words for operators.
+type unknownPrincipal struct{ error }
+
+func (unknownPrincipal) Unwrap() error { return access.ErrUnknown }
+
 // mint makes a connect token through the database.
 func mint(ctx context.Context, flags databaseFlags, kind access.Kind, uuid string) (string, error) {
 	url, err := flags.url()
@@ -57,7 +62,7 @@ func mint(ctx context.Context, flags databaseFlags, kind access.Kind, uuid strin
 	}
 	token, err := (&access.Tokens{Pool: pool}).Create(ctx, kind, uuid)
 	if errors.Is(err, access.ErrUnknown) {
-		return "", fmt.Errorf("there is no %s %s that may connect: it must exist, be enabled and not be deleted", kind, uuid)
+		return "", unknownPrincipal{fmt.Errorf("there is no %s %s that may connect: it must exist, be enabled and not be deleted", kind, uuid)}
 	}
 	return token, err
 }

@@ -5,8 +5,22 @@ import (
 	"fmt"
 	"runtime"
 
+	"github.com/alecthomas/kong"
+
 	"terasocket/migrations"
 )
+
+// versionFlag is --version, wherever it stands: it does what the command does.
+type versionFlag bool
+
+// BeforeReset is kong's: it comes before what else is wrong with the command line.
+func (versionFlag) BeforeReset(app *kong.Kong, con *console) error {
+	if err := (&versionCmd{}).Run(con); err != nil {
+		return err
+	}
+	app.Exit(0)
+	return nil
+}
 
 type versionCmd struct {
 	JSON bool `name:"json" help:"Print one JSON object."`

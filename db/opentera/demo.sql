@@ -39,7 +39,7 @@ VALUES
   (2, 'ParticipantTokenEncryptionKey', 'Zp5uYw0KtR8eQm3VxC6nBd1LhS9gFa2J', 1735711322014),
   (3, 'DeviceRegisterKey', 'kP3vT9xQ2m', 1735711383021),
   (4, 'ServerUUID', 'cbdb9df2-f7c4-54fe-bcce-ee3885728a94', 1735711444028),
-  (5, 'ServerVersions', '{"version_string": "1.3.0", "version_major": 1, "version_minor": 3, "version_patch": 0, "clients": []}', 1735711505035);
+  (5, 'ServerVersions', '{"version_string": "1.3.0", "version_major": 1, "version_minor": 3, "version_patch": 0, "clients": {}}', 1735711505035);
 
 INSERT INTO t_sites
   (id_site, site_name, site_2fa_required, version_id, deleted_at)

@@ -17,7 +17,7 @@ func (d *demo) addServerSettings() {
 	d.add("t_server_settings", "ParticipantTokenEncryptionKey", participantKey)
 	d.add("t_server_settings", "DeviceRegisterKey", "kP3vT9xQ2m")
 	d.add("t_server_settings", "ServerUUID", uuid("server", 1))
-	d.add("t_server_settings", "ServerVersions", `{"version_string": "1.3.0", "version_major": 1, "version_minor": 3, "version_patch": 0, "clients": []}`)
+	d.add("t_server_settings", "ServerVersions", `{"version_string": "1.3.0", "version_major": 1, "version_minor": 3, "version_patch": 0, "clients": {}}`)
 }
 
 // staticToken is OpenTera's static token of a participant or a device: a JWT

@@ -1,0 +1,208 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"terasocket/db/opentera"
+)
+
+// A login that was begun without a socket ends without one, whatever its second step asks for.
+func TestASecondStepWithoutASocket(t *testing.T) {
+	t.Parallel()
+	h := opened(t)
+	h.exec("UPDATE t_users SET user_2fa_enabled = true, user_2fa_otp_enabled = true, user_2fa_otp_secret = 'JBSWY3DPEHPK3PXP' WHERE id_user = $1", userID)
+	second := func(query string) *reply {
+		t.Helper()
+		login := h.get(userLogin+query, basic(user, password))
+		want := "/login_validate_2fa?with_websocket=" + map[bool]string{true: "true", false: "false"}[strings.Contains(query, "=true")]
+		if o := login.object("message", "reason", "redirect_url"); o["redirect_url"] != want {
+			t.Errorf("%v, want %s", o["redirect_url"], want)
+		}
+		h.wait(time.Minute) // a code is good once
+		return h.get("/api/user/login/2fa?with_websocket=true&otp_code="+h.code("JBSWY3DPEHPK3PXP"), cookie(login.session()))
+	}
+	second("").object("user_uuid", "user_fullname", "user_token")
+	second("?with_websocket=false").object("user_uuid", "user_fullname", "user_token")
+	second("?with_websocket=true").object("user_uuid", "user_fullname", "user_token", "websocket_url")
+
+	// the letter that says so cannot be changed
+	session := h.get(userLogin, basic(user, password)).session()
+	h.get("/api/user/login/2fa?otp_code=1", cookie(strings.TrimSuffix(session, "n")+"w")).must(401, unauthorizedText)
+}
+
+func TestAPasswordOver72Bytes(t *testing.T) {
+	t.Parallel()
+	h := opened(t)
+	session := h.get(userLogin, basic(opentera.DemoForcedChange, password)).session()
+	change := func(fresh string) *reply {
+		t.Helper()
+		return h.post("/api/user/login/change_password", `{"new_password": "`+fresh+`", "confirm_password": "`+fresh+`"}`, cookie(session))
+	}
+	fits := "Aa1!" + strings.Repeat("é", 34)
+	change(fits+"x").must(400, `"Password must be at most 72 bytes long"`)
+	change(fits).must(200, `"Password changed"`)
+	h.get(userLogin, basic(opentera.DemoForcedChange, fits)).object("user_uuid", "user_fullname", "user_token")
+}
+
+// Who is connected gets a URL all the same when it says replace.
+func TestALoginThatReplaces(t *testing.T) {
+	t.Parallel()
+	h := opened(t)
+	h.connect("user", userID, "1 minute")
+	h.connect("participant", opentera.DemoParticipantID, "1 minute")
+	h.connect("device", opentera.DemoDeviceID, "1 minute")
+	deviceToken := value[string](h, "SELECT device_token FROM t_devices WHERE id_device = $1", opentera.DemoDeviceID)
+	for _, call := range []struct {
+		kind, url string
+		with      with
+	}{
+		{"user", userLogin + "?with_websocket=true", basic(user, password)},
+		{"participant", "/api/participant/login?with_websocket=true", basic(opentera.DemoParticipant, password)},
+		{"device", "/api/device/login?", token(deviceToken)},
+	} {
+		h.get(call.url, call.with).must(403, map[string]string{
+			"user": alreadyUser, "participant": `"Participant already logged in."`, "device": `"Device already logged in."`}[call.kind])
+		h.get(call.url+"&replace=maybe", call.with).must(400, `{"errors": {"replace": "must be true or false"}, "message": "Input payload validation failed"}`)
+		r := h.get(call.url+"&replace=true", call.with)
+		if r.status != 200 || !strings.Contains(r.body, `/wss/`+call.kind+`?id=`) || !strings.Contains(r.body, `\u0026replace=true"`) {
+			t.Errorf("%s: %d %s", call.kind, r.status, r.body)
+		}
+	}
+}
+
+// What stands in Host becomes a URL that a client connects to.
+func TestTheHostOfAWebsocketURL(t *testing.T) {
+	t.Parallel()
+	h := opened(t)
+	h.api.PublicURL = ""
+	for host, want := range map[string]string{
+		"tera.example":      "ws://tera.example/wss/user?id=",
+		"tera.example:4050": "ws://tera.example:4050/wss/user?id=",
+		"[2001:db8::1]:1":   "ws://[2001:db8::1]:1/wss/user?id=",
+	} {
+		o := h.get(userLogin+"?with_websocket=true", basic(user, password), func(r *http.Request) { r.Host = host }).
+			object("user_uuid", "user_fullname", "user_token", "websocket_url")
+		if url := o["websocket_url"].(string); !strings.HasPrefix(url, want) {
+			t.Errorf("%s: %s", host, url)
+		}
+	}
+	for _, host := range []string{"", "evil.example/x?", "u:p@evil.example", "a b", "evil.example#", ":4050", "x:port"} {
+		r := h.get(userLogin+"?with_websocket=true", basic(user, password), func(r *http.Request) { r.Host = host })
+		if r.status != 400 || !strings.Contains(r.body, "no host[:port]") {
+			t.Errorf("%q: %d %s", host, r.status, r.body)
+		}
+	}
+	if log := h.log.String(); strings.Contains(log, "level=ERROR") {
+		t.Errorf("what a client does is an error of ours: %s", log)
+	}
+}
+
+func TestPagesOfOtherOrigins(t *testing.T) {
+	t.Parallel()
+	h := opened(t)
+	h.api.AllowedOrigins = []string{"https://clinic.example/", "https://other.example:8443"}
+	origin := func(o string) with { return header("Origin", o) }
+
+	r := h.get(userLogin, basic(opentera.DemoForcedChange, password), origin("https://clinic.example"))
+	if r.status != 200 || r.header.Get("Access-Control-Allow-Origin") != "https://clinic.example" || r.header.Get("Access-Control-Allow-Credentials") != "true" ||
+		r.header.Get("Access-Control-Expose-Headers") != "Retry-After" || strings.Contains(r.header.Get("Access-Control-Allow-Headers"), "*") {
+		t.Errorf("%d %v", r.status, r.header)
+	}
+	session := r.cookies[0]
+	if session.SameSite != http.SameSiteNoneMode || !session.Secure || !session.HttpOnly {
+		t.Errorf("a page of an allowed origin cannot go on with %+v", session)
+	}
+	asks := h.ask(http.MethodOptions, "/api/user/login/change_password", "", origin("https://other.example:8443"))
+	if asks.status != 200 || asks.header.Get("Access-Control-Allow-Origin") != "https://other.example:8443" ||
+		!strings.Contains(asks.header.Get("Access-Control-Allow-Headers"), "Authorization") || !strings.Contains(asks.header.Get("Access-Control-Allow-Methods"), "POST") {
+		t.Errorf("preflight %d %v", asks.status, asks.header)
+	}
+	// a page that may not read the answer may not use the cookie either
+	foreign := h.get(userLogin, basic(opentera.DemoForcedChange, password), origin("https://evil.example"))
+	if foreign.header.Get("Access-Control-Allow-Origin") != "" || foreign.header.Get("Access-Control-Allow-Credentials") != "" {
+		t.Errorf("%v", foreign.header)
+	}
+	const change = "/api/user/login/change_password"
+	for _, page := range []string{"https://evil.example", "null", "https://clinic.example.evil", "http://clinic.example"} {
+		h.post(change, "{}", cookie(session.Value), origin(page)).must(401, unauthorizedText)
+	}
+	for _, page := range []string{"https://clinic.example", "https://tera.example"} { // the second is this server's own
+		if r := h.post(change, "{}", cookie(session.Value), origin(page)); r.status != 400 {
+			t.Errorf("%s: %d %s", page, r.status, r.body)
+		}
+	}
+	if plain := h.get(userLogin, basic(opentera.DemoForcedChange, password)); plain.session() == "" || plain.header.Get("Access-Control-Allow-Origin") != "*" {
+		t.Errorf("%v", plain.header)
+	}
+}
+
+// A database that does not answer costs a client the limit, not for ever.
+func TestARequestHasALimit(t *testing.T) {
+	t.Parallel()
+	h := opened(t)
+	h.api.Limit = 200 * time.Millisecond
+	h.reroute()
+	h.exec("BEGIN")
+	h.exec("LOCK TABLE terasocket.address_failures IN ACCESS EXCLUSIVE MODE")
+	if r := h.get("/api/device/login?token=x"); r.status != 503 {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+	h.exec("ROLLBACK")
+
+	// a client that leaves is no error of ours
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	r := httptest.NewRequest(http.MethodGet, "/api/device/login?token=x", nil).WithContext(gone)
+	before := strings.Count(h.log.String(), "level=ERROR")
+	h.router.ServeHTTP(httptest.NewRecorder(), r)
+	if log := h.log.String(); strings.Count(log, "level=ERROR") != before || !strings.Contains(log, "given up by its client") {
+		t.Error(log)
+	}
+}
+
+func TestStatusPostsHaveALimit(t *testing.T) {
+	t.Parallel()
+	h := opened(t)
+	h.connect("device", opentera.DemoDeviceID, "1 minute")
+	deviceToken := value[string](h, "SELECT device_token FROM t_devices WHERE id_device = $1", opentera.DemoDeviceID)
+	const body = `{"status": {}, "timestamp": 1}`
+	taken := 0
+	var last *reply
+	for last == nil || last.status == 200 {
+		if taken++; taken > 1000 {
+			t.Fatal("there is no limit")
+		}
+		last = h.post("/api/device/status", body, token(deviceToken))
+	}
+	last.must(429, `"Too many status updates. Please wait and try again."`)
+	if taken < 10 {
+		t.Errorf("only %d at once", taken)
+	}
+}
+
+func TestPostLimit(t *testing.T) {
+	t.Parallel()
+	limit, now := newPostLimit(0), time.Now()
+	for i := range 11 {
+		if wait := limit.wait(1, now); (wait > 0) != (i == 10) || wait > time.Second {
+			t.Errorf("post %d waits %v", i, wait)
+		}
+	}
+	if limit.wait(2, now) > 0 {
+		t.Error("another device waits")
+	}
+	if limit.wait(1, now.Add(time.Second)) > 0 {
+		t.Error("it waits for ever")
+	}
+	for i := range int32(2 * statusMemory) {
+		limit.wait(i, now)
+	}
+	if len(limit.rate) > statusMemory {
+		t.Errorf("%d devices are remembered", len(limit.rate))
+	}
+}

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/sync/errgroup"
+)
+
+// What the end may take beyond --drain-time; together it is stopWithin at most, and with the default drain time less than the
+// 10 s after which Docker and others kill.
+const (
+	stopTimeout     = time.Second // for clients that do not answer the close frame
+	handoverTimeout = time.Second // these, when the database is away
+	shutdownTimeout = 500 * time.Millisecond
+	poolTimeout     = 500 * time.Millisecond
+
+	stopWithin = 3500 * time.Millisecond
+)
+
+// errStopTimeout says that something did not end. The process ends all the same.
+var errStopTimeout = errors.New("not everything ended in time")
+
+// stop drains: no new sockets, those that are open closed with 1012 over --drain-time, events delivered to the last.
+func (g *gateway) stop(ctx context.Context) error {
+	g.log.Info("stopping", "sockets", g.hub.Len())
+	limit, cancel := context.WithTimeout(ctx, g.cfg.DrainTime+stopTimeout)
+	defer cancel()
+	if err := g.hub.Drain(limit, g.cfg.DrainTime); err != nil {
+		g.log.Warn("sockets cut off", "err", err)
+	}
+	limit, cancel = context.WithTimeout(ctx, handoverTimeout)
+	defer cancel()
+	if err := waitAtMost(limit, func() error { return g.presence.Handover(limit) }, 0); err != nil {
+		g.log.Warn("presence not handed over: the lease runs out by itself", "err", err)
+	}
+	var servers errgroup.Group
+	servers.Go(func() error { return shutdown(g.server) })
+	servers.Go(func() error { return shutdown(g.adminSrv) })
+	return servers.Wait()
+}
+
+// waitAtMost gives what wait does; once ctx has ended, for that long.
+func waitAtMost(ctx context.Context, wait func() error, limit time.Duration) error {
+	done := make(chan error, 1)
+	go func() { done <- wait() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(limit):
+		return errStopTimeout
+	}
+}
+
+// shutdown ends a server: its requests, those that wait for a database that is away too, after a moment.
+func shutdown(server *http.Server) error {
+	limit, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+	defer cancel()
+	if err := server.Shutdown(limit); errors.Is(err, context.DeadlineExceeded) {
+		return server.Close()
+	} else {
+		return err
+	}
+}
+
+// closePool does not wait for connections that are half-open: pgx says goodbye to each for 15 s.
+func closePool(pool *pgxpool.Pool) {
+	closed := make(chan struct{})
+	go func() { pool.Close(); close(closed) }()
+	select {
+	case <-closed:
+	case <-time.After(poolTimeout):
+	}
+}

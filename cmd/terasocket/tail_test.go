@@ -1,0 +1,136 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/gorilla/websocket"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	"terasocket/proto/opentera"
+	"terasocket/ws"
+)
+
+// visitOfTail is what one connection gets: an event, and a close code; or no socket but this status.
+type visitOfTail struct {
+	status int
+	seq    uint64
+	code   ws.CloseCode
+}
+
+// theatre is a gateway with a part for each connection.
+type theatre struct {
+	t       *testing.T
+	base    string
+	mu      sync.Mutex
+	visits  []visitOfTail
+	queries []string // of the handshakes
+	logins  []string // and of the logins
+}
+
+func staged(t *testing.T, visits ...visitOfTail) *theatre {
+	s := &theatre{t: t, visits: visits}
+	server := httptest.NewServer(http.HandlerFunc(s.serve))
+	t.Cleanup(server.Close)
+	s.base = strings.Replace(server.URL, "http", "ws", 1)
+	return s
+}
+
+func (s *theatre) serve(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	visit := s.visits[0]
+	if r.URL.Path == "/api/user/login" {
+		s.logins = append(s.logins, r.URL.RawQuery)
+		if visit.status > 0 {
+			s.visits = s.visits[1:]
+			w.WriteHeader(visit.status)
+			return
+		}
+		_, _ = fmt.Fprintf(w, `{"websocket_url": "%s/wss/user?id=x"}`, s.base)
+		return
+	}
+	s.visits = s.visits[1:]
+	s.queries = append(s.queries, r.URL.RawQuery)
+	conn, err := (&websocket.Upgrader{Subprotocols: []string{"opentera.protobuf"}}).Upgrade(w, r, nil)
+	if err != nil {
+		s.t.Error(err)
+		return
+	}
+	defer func() { _ = conn.Close() }()
+	inner := must(anypb.New(&opentera.UserEvent{UserUuid: fmt.Sprint("event ", visit.seq)}))
+	event := must(anypb.New(&opentera.TeraEvent{Header: &opentera.TeraEvent_Header{Seq: &visit.seq}, Events: []*anypb.Any{inner}}))
+	_ = conn.WriteMessage(websocket.BinaryMessage, must(proto.Marshal(&opentera.TeraMessage{Message: event})))
+	if visit.code != ws.CloseAbnormal {
+		_ = conn.WriteMessage(websocket.CloseMessage, websocket.FormatCloseMessage(int(visit.code), visit.code.Reason()))
+		_, _, _ = conn.ReadMessage()
+	}
+}
+
+func TestTailComesBack(t *testing.T) {
+	t.Parallel()
+	for _, code := range []ws.CloseCode{ws.CloseRestart, ws.CloseSlow, ws.CloseInternal, ws.CloseAbnormal} {
+		t.Run(fmt.Sprint(int(code)), func(t *testing.T) {
+			t.Parallel()
+			s := staged(t, visitOfTail{0, 5, code}, visitOfTail{503, 0, 0}, visitOfTail{0, 7, ws.CloseKicked})
+			got := command(t.Context(), nil, "tail", "--username", "u", "--password", "p", "--json", s.base)
+			if got.code != 1 || !strings.Contains(got.stderr, "4000") || !strings.Contains(got.stdout, "event 5") || !strings.Contains(got.stdout, "event 7") {
+				t.Errorf("%+v", got)
+			}
+			if q := strings.Join(s.queries, " "); q != "id=x&since=0 id=x&since=5" {
+				t.Errorf("handshakes: %s", q)
+			}
+			if q := strings.Join(s.logins, " "); q != "with_websocket=true with_websocket=true&replace=true with_websocket=true&replace=true" {
+				t.Errorf("logins: %s", q)
+			}
+		})
+	}
+}
+
+func TestTailStaysAway(t *testing.T) {
+	t.Parallel()
+	for _, visits := range [][]visitOfTail{
+		{{0, 5, ws.CloseKicked}}, {{0, 5, ws.ClosePolicy}}, // what the server does not want again
+		{{503, 0, 0}},                          // it has not been in yet
+		{{0, 5, ws.CloseRestart}, {401, 0, 0}}, // the password was changed
+	} {
+		s := staged(t, visits...)
+		if got := command(t.Context(), nil, "tail", "--username", "u", "--password", "p", "--json", s.base); got.code != 1 || len(s.visits) > 0 {
+			t.Errorf("%v: %+v", visits, got)
+		}
+	}
+}
+
+// onText calls then when the text is written.
+type onText struct {
+	text string
+	then func()
+}
+
+func (o onText) Write(p []byte) (int, error) {
+	if strings.Contains(string(p), o.text) {
+		o.then()
+	}
+	return len(p), nil
+}
+
+func TestTailEndsWhileItWaits(t *testing.T) {
+	t.Parallel()
+	s := staged(t, visitOfTail{0, 5, ws.CloseRestart})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	none := func(string) string { return "" }
+	if code := run(ctx, []string{"tail", "--username", "u", "--password", "p", s.base}, none, io.Discard, onText{"coming back", cancel}); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	if ctx.Err() == nil {
+		t.Error("it did not want to come back")
+	}
+}

@@ -1,0 +1,67 @@
+package db_test
+
+import (
+	"net"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgproto3"
+
+	"terasocket/db"
+)
+
+// mute is a server that lets everybody in and answers no statement, as a pooler whose database is away. It gives its URL.
+func mute(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	t.Cleanup(func() { _ = listener.Close(); <-done })
+	go func() {
+		defer close(done)
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			defer func() { _ = conn.Close() }()
+			backend := pgproto3.NewBackend(conn, conn)
+			if _, err := backend.ReceiveStartupMessage(); err != nil {
+				continue
+			}
+			backend.Send(&pgproto3.AuthenticationOk{})
+			backend.Send(&pgproto3.BackendKeyData{ProcessID: 1, SecretKey: []byte{0, 0, 0, 1}})
+			backend.Send(&pgproto3.ReadyForQuery{TxStatus: 'I'})
+			_ = backend.Flush()
+		}
+	}()
+	return "postgres://anybody@" + listener.Addr().String() + "/x?sslmode=disable"
+}
+
+// It takes the 10 s that Open may.
+func TestOpenEndsWhereNobodyAnswers(t *testing.T) {
+	t.Parallel()
+	_, err := db.Open(t.Context(), mute(t))
+	if err == nil || !strings.Contains(err.Error(), "cannot be reached") {
+		t.Error(err)
+	}
+}
+
+func TestGivesExecMode(t *testing.T) {
+	t.Parallel()
+	for databaseURL, want := range map[string]bool{
+		"postgres://u:default_query_exec_mode@h/x":                false,
+		"postgres://u:p@h/x?default_query_exec_mode=exec":         true,
+		"host=h dbname=x default_query_exec_mode=simple_protocol": true,
+		"host=h dbname=x password=default_query_exec_mode":        false,
+	} {
+		if got, err := db.GivesExecMode(databaseURL); got != want || err != nil {
+			t.Errorf("%s: %v, %v", databaseURL, got, err)
+		}
+	}
+	if _, err := db.GivesExecMode("postgres://%zz"); err == nil {
+		t.Error("a URL that cannot be read is taken")
+	}
+}
