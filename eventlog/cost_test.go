@@ -1,0 +1,43 @@
+package eventlog_test
+
+import (
+	"os"
+	"testing"
+
+	"terasocket/db/dbtest"
+)
+
+// Nothing analyzes a table of one row, and a database that was restored has no statistics: the planner must not take a
+// statement for one that is worth to be compiled (jit_above_cost), which takes longer than anything that it reads.
+func TestNothingIsCompiledWithoutStatistics(t *testing.T) {
+	t.Parallel()
+	conn := dbtest.Conn(t, dbtest.New(t, migrated()))
+	exec := func(sql string) {
+		t.Helper()
+		if _, err := conn.Exec(t.Context(), sql); err != nil {
+			t.Fatalf("%s: %v", sql, err)
+		}
+	}
+	exec(`SET allow_system_table_mods = on;
+		DELETE FROM pg_statistic s USING pg_class c WHERE c.oid = s.starelid AND c.relnamespace = 'terasocket'::regnamespace;
+		UPDATE pg_class SET reltuples = -1, relpages = 0, relallvisible = 0 WHERE relnamespace = 'terasocket'::regnamespace AND relkind IN ('r', 'i')`)
+	for file, arguments := range map[string]string{"begin": "", "read": "(1, 1000000, 256)", "reaches": "(1)", "standing": "('user', 1)",
+		"rights": "('user', 1, 1, 1000000)", "told_keys": "('site', 1)", "gauges": ""} {
+		sql, err := os.ReadFile("sql/" + file + ".sql")
+		if err != nil {
+			t.Fatal(err)
+		}
+		exec("PREPARE " + file + " AS " + string(sql))
+		var plan []struct {
+			Plan struct {
+				Cost float64 `json:"Total Cost"`
+			}
+		}
+		if err := conn.QueryRow(t.Context(), "EXPLAIN (FORMAT JSON) EXECUTE "+file+arguments).Scan(&plan); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		if cost := plan[0].Plan.Cost; cost > 50_000 { // of 100,000
+			t.Errorf("%s.sql costs %.0f", file, cost)
+		}
+	}
+}
