@@ -33,8 +33,13 @@ BEGIN
     SELECT p.picked, p.more INTO picked, more FROM terasocket.pick(a.snapshot, at_most) p;
     IF picked = '{}' AND a.is_settled THEN
         RETURN;   -- nothing new
-    ELSIF EXISTS (SELECT FROM unnest(picked) c WHERE c.what = 'everything') THEN
+    ELSIF EXISTS (SELECT FROM unnest(picked) c WHERE c.what = 'everything')
+          OR more AND terasocket.changes_overflow() AND EXISTS (SELECT FROM terasocket.changes c WHERE c.what = 'everything') THEN
+        more := false;   -- whatever waits in front of it
         UPDATE terasocket.filling SET fill_type = 'start', fill_id = 0;
+        RETURN;
+    ELSIF terasocket.spread(picked, at_most) THEN
+        more := true;
         RETURN;
     END IF;
     IF more THEN
@@ -91,13 +96,40 @@ BEGIN
     END IF;
 END $$;
 
+-- spread: puts rows of 1,000 ids in the place of changes of all of a type, and of what a trigger could not record, when these are
+-- more objects than are announced at once: else one such change could take longer than any time limit. False: there are none.
+CREATE OR REPLACE FUNCTION terasocket.spread(picked terasocket.changes[], at_most integer) RETURNS boolean
+LANGUAGE plpgsql AS $$
+DECLARE
+    wide  terasocket.changes[] := ARRAY(
+        SELECT ROW(c.xid, c.id, c.at, c.what, c.op, c.rights, coalesce(c.ids, terasocket.all_ids(c.what)), to_jsonb(c.ids IS NULL))::terasocket.changes
+        FROM   unnest(picked) c WHERE c.xid = '0' OR c.ids IS NULL AND c.what NOT IN ('message', 'presence', 'kick'));
+BEGIN
+    IF (SELECT sum(cardinality(w.ids)) FROM unnest(wide) w) > at_most IS NOT TRUE THEN
+        RETURN false;
+    END IF;
+    INSERT INTO terasocket.changes (at, what, op, rights, ids)
+    SELECT w.at, w.what, w.op, w.rights, array_agg(i.id ORDER BY i.n)
+    FROM   unnest(wide) w, unnest(w.ids) WITH ORDINALITY i (id, n)
+    GROUP  BY w.id, w.at, w.what, w.op, w.rights, (i.n - 1) / 1000 ORDER BY w.id, min(i.n);
+    -- whose rights followed from rows that are gone is not found by their ids
+    INSERT INTO terasocket.changes (what, op, rights, ids)
+    SELECT 'user', 'l', true, array_agg(i.id ORDER BY i.n)
+    FROM   unnest(terasocket.all_ids('user')) WITH ORDINALITY i (id, n)
+    WHERE  EXISTS (SELECT FROM unnest(wide) w WHERE w.rights AND w.body = 'true' AND w.what IN ('user_group', 'role', 'project', 'site'))
+    GROUP  BY (i.n - 1) / 1000;
+    PERFORM terasocket.consume(wide, '{}', false);
+    RETURN true;
+END $$;
+
 -- late_rights: the other rows of the snapshot that rights may follow from.
 CREATE OR REPLACE FUNCTION terasocket.late_rights(since pg_snapshot, picked terasocket.changes[]) RETURNS terasocket.changes[]
 LANGUAGE plpgsql AS $$
 BEGIN
+    -- (all with lower ids were picked; of the last one perhaps a part)
     RETURN ARRAY(SELECT c FROM terasocket.changes c
                  WHERE  c.rights AND (since IS NULL OR NOT pg_visible_in_snapshot(c.xid, since))
-                   AND  NOT EXISTS (SELECT FROM unnest(picked) p WHERE p.id = c.id AND cardinality(p.ids) IS NOT DISTINCT FROM cardinality(c.ids)));
+                   AND  c.id >= (SELECT max(p.id) FROM unnest(picked) p));
 END $$;
 
 -- consume: takes away what was announced: the rows picked, or those of their ids that were; of late rows only the rights.

@@ -1,0 +1,86 @@
+package migrations_test
+
+import "testing"
+
+// Rule "bounds": a change of all objects of a type, and what a trigger could not record, are announced in parts. Else one of them
+// takes longer than any time limit, and is set aside: nobody ever hears of it.
+func TestAllOfATypeIsAnnouncedInParts(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.isBroken = true // there are capture errors
+	manyParticipants(f, 2500)
+	f.log()
+	f.exec(`INSERT INTO terasocket.capture_errors (table_name, op, sqlstate, message, what) VALUES ('t_participants', 'UPDATE', '55P03', 'x', 'participant')`)
+	for i, most := range []int{0, 1000} { // at first it is only divided
+		s, err := f.call("1000")
+		if err != nil || !s.more || s.rows > most || i > 0 && s.rows == 0 {
+			t.Fatalf("announcement %d: %+v, %v; want at most %d rows, and more", i, s, err, most)
+		}
+	}
+	want := one[int](f, "SELECT count(*)::int FROM t_participants WHERE deleted_at IS NULL")
+	if n := len(f.log()); n != want {
+		t.Errorf("%d participants announced, want %d", n, want)
+	}
+	mustEqual(t, "capture errors that wait", one[int](f, "SELECT count(*)::int FROM terasocket.capture_errors WHERE announced_at IS NULL"), 0)
+	mustEqual(t, "changes left", len(f.changes()), 0)
+	f.remembers()
+}
+
+// The same of rights: those that followed from rows that are gone are found by the users, not by the rows.
+func TestRightsOfAllOfATypeAreAnnouncedInParts(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.exec("TRUNCATE t_users_users_groups, t_services_access; TRUNCATE t_tests_invitations")
+	for more := true; more; {
+		s, err := f.call("1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		more = s.more
+	}
+	f.remembers()
+	mustEqual(t, "roles that are still held", one[int](f, `SELECT count(*)::int FROM terasocket.holdings h JOIN t_users u ON u.id_user = h.id
+		WHERE h.kind = 'user' AND NOT u.user_superadmin AND h.tag <> 'u:' || h.id`), 0)
+}
+
+// Rule "no gateway runs": everything is begun anew at once, whatever waits in front of that.
+func TestEverythingIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.exec(rename1 + "; UPDATE t_sites SET site_name = 'x'; INSERT INTO terasocket.changes (what, op) VALUES ('everything', 'U')")
+	execOn(t, f.teller, "SET terasocket.max_changes_bytes = 1")
+	s, err := f.call("1")
+	if err != nil || s.rows != 0 || s.more || f.isFilled() {
+		t.Errorf("%+v, %v; filled %t", s, err, f.isFilled())
+	}
+	execOn(t, f.teller, "RESET terasocket.max_changes_bytes")
+	f.fill("1000")
+	f.remembers()
+}
+
+// A link of a test type to a site concerns its alias. Its tests, of which there may be a million, are not looked at.
+func TestALinkOfATestTypeLooksAtNoTest(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.isBroken = true
+	f.exec(`UPDATE terasocket.told SET keys = '[["looked at"]]' WHERE object_type = 'test'`)
+	f.log()
+	f.exec("UPDATE t_tests_types_sites SET deleted_at = now() WHERE id_test_type = 1 AND id_site = 1")
+	f.log()
+	mustEqual(t, "tests looked at", one[int](f, `SELECT count(*)::int FROM terasocket.told WHERE object_type = 'test' AND keys <> '[["looked at"]]'`), 0)
+	f.exec("UPDATE t_tests_types SET id_service = (SELECT min(s.id_service) FROM t_services s WHERE s.id_service <> t_tests_types.id_service) WHERE id_test_type = 1")
+	f.log()
+	mustEqual(t, "tests of the type that were not looked at", one[int](f, `SELECT count(*)::int FROM terasocket.told o JOIN t_tests e ON e.id_test = o.id
+		WHERE o.object_type = 'test' AND e.id_test_type = 1 AND o.keys = '[["looked at"]]'`), 0)
+}
+
+// What a trigger could not record is not set aside with the object that takes too long.
+func TestWhatWasNotLookedAtIsNotSetAside(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.isBroken = true
+	f.exec(rename1 + `; INSERT INTO terasocket.capture_errors (table_name, op, sqlstate, message, what, ids) VALUES ('t_sites', 'UPDATE', '55P03', 'x', 'site', '{1}')`)
+	execOn(t, f.teller, lock+"SELECT terasocket.set_aside_next(); COMMIT")
+	mustEqual(t, "set aside", one[[]string](f, "SELECT array_agg(concat_ws(' ', object_type, id)) FROM terasocket.set_aside"), []string{"participant 1"})
+	f.expectLog("what a trigger could not record", "U site 1")
+}
