@@ -84,3 +84,30 @@ func TestWhatWasNotLookedAtIsNotSetAside(t *testing.T) {
 	mustEqual(t, "set aside", one[[]string](f, "SELECT array_agg(concat_ws(' ', object_type, id)) FROM terasocket.set_aside"), []string{"participant 1"})
 	f.expectLog("what a trigger could not record", "U site 1")
 }
+
+// Rights that follow from what is set aside are announced all the same: a lost link must not go on giving sight.
+func TestRightsAreNotSetAsideWithAnObject(t *testing.T) {
+	t.Parallel()
+	tests := []struct{ name, write, state, want string }{
+		{"alias", "DELETE FROM t_tests_types_sites WHERE id_test_type = 1 AND id_site = 1",
+			`SELECT (keys -> 0 ? 's:1')::text FROM terasocket.aliases WHERE tag = 'test_type:1'`, "false"},
+		{"group", "UPDATE t_services_access SET deleted_at = now() WHERE id_user_group = 1",
+			`SELECT count(*)::text FROM (SELECT h.id, h.tag FROM terasocket.holdings h WHERE h.kind = 'user'
+				EXCEPT SELECT t.id, t.tag FROM terasocket.tags_of('user', ARRAY(SELECT id_user FROM t_users)) t) d`, "0"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			f := setup(t)
+			f.isBroken = true
+			f.exec(tt.write)
+			if before := one[string](f, tt.state); before == tt.want {
+				t.Fatalf("the change changes no rights: %s", before)
+			}
+			execOn(t, f.teller, lock+"SELECT terasocket.set_aside_next(); COMMIT")
+			f.log()
+			mustEqual(t, "rights", one[string](f, tt.state), tt.want)
+			mustEqual(t, "set aside", one[int](f, "SELECT count(*)::int FROM terasocket.set_aside"), 1)
+		})
+	}
+}

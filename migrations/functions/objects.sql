@@ -146,7 +146,8 @@ LANGUAGE sql AS $$
 $$;
 
 -- set_aside_next: what to do when announce(1, true) runs into its time limit: the next object is set aside without a look.
--- Rights that cannot be computed are emptied: nobody sees by them.
+-- Tags that cannot be computed are emptied: nobody sees by them. Aliases, and the users whose tags follow from a group, role,
+-- project or site, are not lost with it.
 CREATE OR REPLACE FUNCTION terasocket.set_aside_next() RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -165,6 +166,14 @@ BEGIN
             SELECT a.last_seq + row_number() OVER (), a.announcement + 1, clock_timestamp(), '', 'terasocket.Rights', l.kind, l.id,
                    jsonb_build_object('gained', '[]'::jsonb, 'lost', jsonb_agg(l.tag))
             FROM   lost l GROUP BY l.kind, l.id;
+        ELSIF c.rights AND c.what IN ('service', 'session_type', 'test_type') THEN
+            INSERT INTO terasocket.events (seq, announcement, at, topic, type, body)
+            SELECT a.last_seq + row_number() OVER (), a.announcement + 1, r.at, r.topic, r.type, r.body
+            FROM   unnest(terasocket.announced_aliases(c.what, coalesce(c.ids, terasocket.all_ids(c.what)))) r;
+        ELSIF c.rights THEN   -- whose tags may follow from it is looked at one by one
+            PERFORM terasocket.record('user', 'l', true, CASE WHEN c.ids IS NOT NULL THEN terasocket.users_concerned('{}',
+                CASE c.what WHEN 'user_group' THEN c.ids ELSE '{}' END, CASE c.what WHEN 'role' THEN c.ids ELSE '{}' END,
+                CASE c.what WHEN 'project' THEN c.ids ELSE '{}' END, CASE c.what WHEN 'site' THEN c.ids ELSE '{}' END)::bigint[] END);
         END IF;
     END LOOP;
     PERFORM terasocket.consume(picked, picked, true);
