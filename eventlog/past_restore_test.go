@@ -82,6 +82,11 @@ func TestPastRestoredIntoAnotherServer(t *testing.T) {
 	p.goOn()
 	other := server(t, nil)
 	runProgram(t, dbtest.Program(t, other.URL("postgres"), "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", dump, "-d", other.URL("postgres"))
+	// before anybody has announced there
+	old := &gateway{pool: dbtest.Pool(t, other.URL("postgres"))}
+	if _, err := users(old).ByToken(t.Context(), p.out); err == nil || !strings.Contains(err.Error(), "no gateway has begun an epoch yet") {
+		t.Errorf("a token that was logged out, before there is an epoch: %v", err)
+	}
 	p.mustBeAnother(another(t, other.URL("postgres")), false)
 }
 

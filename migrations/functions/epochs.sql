@@ -16,6 +16,23 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$ BEGIN
     RETURN coalesce((SELECT max(e.begin) FROM terasocket.epochs e), 0);
 END $$;
 
+-- is_written_here: whether no restore and no logical replication has put rows into these tables.
+CREATE OR REPLACE FUNCTION terasocket.is_written_here() RETURNS boolean
+LANGUAGE plpgsql STABLE AS $$ BEGIN
+    RETURN (SELECT count(*) = 1 AND bool_and(w.xmin = w.xid::xid) FROM terasocket.written_here w)
+       AND (SELECT v.seq FROM terasocket.events v ORDER BY v.seq DESC LIMIT 1) > (SELECT a.last_seq FROM terasocket.announcer a) IS NOT TRUE;
+END $$;
+
+-- is_current: whether the epoch was begun here: by this run of this server, in this database. No two servers were started in
+-- the same microsecond, and a promoted standby does not find its own start time.
+CREATE OR REPLACE FUNCTION terasocket.is_current() RETURNS boolean
+LANGUAGE plpgsql STABLE AS $$ BEGIN
+    RETURN terasocket.is_written_here() AND coalesce(
+        (SELECT e.started_at = pg_postmaster_start_time() AND e.log = 'terasocket.events'::regclass
+                AND e.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+         FROM   terasocket.epochs e ORDER BY e.begin DESC LIMIT 1), false);
+END $$;
+
 -- begin_epoch: the caller holds the announcer's lock, and is in no subtransaction. last_seen: the highest seq that the caller
 -- knows of.
 CREATE OR REPLACE FUNCTION terasocket.begin_epoch(reason text, last_seen bigint) RETURNS bigint
@@ -49,16 +66,13 @@ DECLARE
     reason     text;
     begins     bigint;
 BEGIN
-    SELECT * INTO e FROM terasocket.epochs o ORDER BY o.begin DESC LIMIT 1;
-    SELECT * INTO a FROM terasocket.announcer;
-    is_here := (SELECT count(*) = 1 AND bool_and(w.xmin = w.xid::xid) FROM terasocket.written_here w)
-               AND (SELECT v.seq FROM terasocket.events v ORDER BY v.seq DESC LIMIT 1) > a.last_seq IS NOT TRUE;
-    -- no two servers were started in the same microsecond, and a promotion finds the start time of its primary
-    IF is_here AND e.started_at = pg_postmaster_start_time() AND e.log = 'terasocket.events'::regclass
-       AND e.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()) THEN
-        RETURN e."begin";
+    IF terasocket.is_current() THEN
+        RETURN terasocket.current_epoch();
     END IF;
     PERFORM terasocket.check_it_is_whole();
+    SELECT * INTO e FROM terasocket.epochs o ORDER BY o.begin DESC LIMIT 1;
+    SELECT * INTO a FROM terasocket.announcer;
+    is_here := terasocket.is_written_here();
     SELECT * INTO s FROM terasocket.this_server();
     reason := CASE WHEN e.log IS NULL AND is_here               THEN 'installed'
                    WHEN e.system_identifier <> s.system_identifier THEN 'another server'

@@ -65,10 +65,14 @@ BEGIN
     RETURN FOUND;
 END $$;
 
--- token_check: whether a token is disabled, and the keys that verify those of its name.
+-- token_check: whether a token is disabled, and the keys that verify those of its name. In a database that has come back from
+-- somewhere nobody knows, until a gateway has begun an epoch there: both may be of the past.
 CREATE OR REPLACE FUNCTION terasocket.token_check(name text, hash bytea) RETURNS TABLE (is_disabled boolean, keys text[])
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    IF NOT terasocket.is_current() THEN
+        RAISE object_not_in_prerequisite_state USING MESSAGE = 'no token can be checked: this server was started again, or this database has come back from somewhere, and no gateway has begun an epoch yet';
+    END IF;
     RETURN QUERY SELECT EXISTS (SELECT FROM terasocket.disabled_tokens d WHERE d.hash = token_check.hash), terasocket.verifying_keys(token_check.name);
 END $$;
 
