@@ -111,3 +111,32 @@ func TestRightsAreNotSetAsideWithAnObject(t *testing.T) {
 		})
 	}
 }
+
+// Who lost sight of an object while a backlog is announced in parts is among those who saw it before until all is settled. What the
+// object became meanwhile is not for them, neither when it is soft-deleted in the end.
+func TestASoftDeleteAmongUnsettledRightsShowsNothing(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.exec("UPDATE t_users_users_groups SET deleted_at = now(); UPDATE t_sites SET site_name = 'x'; UPDATE t_projects SET project_name = 'y'")
+	step := func(what string) {
+		if s, err := f.call("1"); err != nil || !s.more {
+			t.Fatalf("%s: %+v, %v; want more", what, s, err)
+		}
+	}
+	step("rights")
+	f.exec("UPDATE t_participants SET participant_name = 'secret' WHERE id_participant = 1; UPDATE t_sites SET site_name = 'z'")
+	for f.isWaiting("participant") {
+		step("the secret")
+	}
+	f.exec("UPDATE t_participants SET deleted_at = now() WHERE id_participant = 1; UPDATE t_sites SET site_name = 'x'")
+	f.announce()
+	mustEqual(t, "the participant", one[[]string](f, `SELECT array_agg(concat_ws(' ', op, body ->> 'participant_name') ORDER BY seq) FROM terasocket.events
+		WHERE op <> '' AND object_type = 'participant' AND object_id = 1`), []string{"U secret", "D"})
+	f.remembers()
+}
+
+// isWaiting says whether a change of a type is not announced yet.
+func (f *fixture) isWaiting(what string) bool {
+	f.Helper()
+	return one[bool](f, "SELECT EXISTS (SELECT FROM terasocket.changes c WHERE c.what = $1)", what)
+}

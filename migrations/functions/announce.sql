@@ -17,6 +17,7 @@ DECLARE
     picked  terasocket.changes[];   -- in the order of their ids
     late    terasocket.changes[];   -- those of which only the rights are announced now
     rows    terasocket.events[] := '{}';
+    is_late boolean;                -- rights of an earlier announcement are not settled
 BEGIN
     IF current_setting('transaction_isolation') NOT IN ('repeatable read', 'serializable') THEN
         RAISE invalid_transaction_state USING MESSAGE = 'announce() needs a REPEATABLE READ transaction that holds the lock of terasocket.announcer';
@@ -46,6 +47,7 @@ BEGIN
         late := terasocket.late_rights(a.snapshot, picked);
     END IF;
     rows := terasocket.announced_rights(picked || late);
+    is_late := NOT a.is_settled;
     a.is_settled := a.is_settled AND rows = '{}';
     rows := rows || terasocket.announced_objects(picked, careful, more) || terasocket.announced_messages(picked, careful);
     IF NOT a.is_settled AND NOT more THEN
@@ -56,7 +58,9 @@ BEGIN
     -- (until here, announcement is 0 for rights, 1 for the rest, 2 for Settled, and seq the id of the change)
     INSERT INTO terasocket.events (seq, announcement, at, topic, type, op, object_type, object_id, body, gone, present, former)
     SELECT a.last_seq + row_number() OVER (ORDER BY r.announcement, r.seq, r.op = 'C', r.object_type, r.object_id), a.announcement + 1,
-           r.at, r.topic, r.type, r.op, r.object_type, r.object_id, r.body, r.gone, r.present, r.former
+           r.at, r.topic, r.type, CASE WHEN is_late AND r.op = 'G' THEN 'D' ELSE r.op END, r.object_type, r.object_id,
+           -- (what it became since is not for who lost it then, and has not heard of it)
+           CASE WHEN NOT is_late OR r.op IS DISTINCT FROM 'G' THEN r.body END, r.gone, r.present, r.former
     FROM   unnest(rows) r;
     announced := cardinality(rows);
     last_seq := a.last_seq + announced;
