@@ -100,7 +100,7 @@ func (c *chaosCluster) start(ctx context.Context, slot int) error {
 	}
 	defer func() { _ = log.Close() }()
 	p.cmd = exec.Command(path, append([]string{"serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--tls-cert", c.cert, "--tls-key", c.key,
-		"--drain-time", "500ms", "--presence-lease", "6s", "--presence-grace", "4s", "--log-format", "json"}, c.args...)...)
+		"--drain-time", "500ms", "--log-format", "json"}, c.args...)...)
 	p.cmd.Env = append(os.Environ(), "DATABASE_URL="+c.databases[slot].pool, "TERASOCKET_LISTEN_DATABASE_URL="+c.databases[slot].listen)
 	p.cmd.Stderr = log
 	stdout, err := p.cmd.StdoutPipe()
