@@ -140,3 +140,16 @@ func (f *fixture) isWaiting(what string) bool {
 	f.Helper()
 	return one[bool](f, "SELECT EXISTS (SELECT FROM terasocket.changes c WHERE c.what = $1)", what)
 }
+
+// Rule "first fill": who reads the memory, a dump for hours, does not hold it up.
+func TestFillIsNotHeldUpByAReader(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.exec("UPDATE terasocket.filling SET fill_type = 'start'")
+	f.exec("BEGIN; SELECT count(*) FROM terasocket.told, terasocket.holdings, terasocket.aliases, terasocket.set_aside")
+	execOn(t, f.teller, lock+"SET LOCAL lock_timeout = '50ms'; SELECT terasocket.fill(1000); COMMIT")
+	mustEqual(t, "told", oneOn[int](t, f.teller, "SELECT count(*)::int FROM terasocket.told"), 0)
+	f.exec("COMMIT")
+	f.fill("1000")
+	f.remembers()
+}

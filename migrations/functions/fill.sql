@@ -31,7 +31,14 @@ BEGIN
         ELSE
             DELETE FROM terasocket.changes c WHERE c.what NOT IN ('message', 'presence', 'kick');
         END IF;
-        TRUNCATE terasocket.told, terasocket.holdings, terasocket.aliases, terasocket.set_aside;
+        BEGIN
+            TRUNCATE terasocket.told, terasocket.holdings, terasocket.aliases, terasocket.set_aside;
+        EXCEPTION WHEN lock_not_available THEN   -- somebody reads them, a dump for hours
+            DELETE FROM terasocket.told;
+            DELETE FROM terasocket.holdings;
+            DELETE FROM terasocket.aliases;
+            DELETE FROM terasocket.set_aside;
+        END;
         UPDATE terasocket.filling SET fill_type = steps[1], fill_id = 0;
         RETURN terasocket.left_to_fill(steps, 0);
     END IF;
