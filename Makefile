@@ -136,7 +136,7 @@ fuzz: ## run every fuzz test for FUZZTIME (30s)
 chaos: postgres pgbouncer compiler ## the long fault suite: CHAOS_TIME (2m) of faults, CHAOS_SEED to repeat
 	CHAOS_TIME=$(CHAOS_TIME) CHAOS_SEED=$(CHAOS_SEED) $(CHAOS)
 
-chaos-short: postgres pgbouncer compiler ## the short one, of some 30 s
+chaos-short: postgres pgbouncer compiler ## the short one, of some 60 s
 	CHAOS_TIME= CHAOS_SEED=$(CHAOS_SEED) $(CHAOS)
 
 interleave: postgres pgbouncer compiler ## random interleaved transactions against OpenTera's rules: INTERLEAVE_TIME (10m), INTERLEAVE_SEED to repeat
