@@ -183,3 +183,17 @@ func TestRightsThatNoTriggerSaw(t *testing.T) {
 		t.Errorf("%v were counted", n)
 	}
 }
+
+// A row that had waited for long when it was announced takes no younger ones with it.
+func TestTrimByTheAgeOfTheYoungest(t *testing.T) {
+	g := setup(t, options{silent: true})
+	g.fillLog(12)
+	g.exec("UPDATE terasocket.events SET at = now() - interval '25 hours' WHERE seq = (SELECT max(seq) - 1 FROM terasocket.events)")
+	if n, err := g.trimmer(24*time.Hour, 1000).Trim(t.Context()); n != 0 || err != nil {
+		t.Errorf("trimmed %d, %v", n, err)
+	}
+	g.exec("UPDATE terasocket.events SET at = now() - interval '25 hours' WHERE seq <= (SELECT min(seq) + 2 FROM terasocket.events)")
+	if n, err := g.trimmer(24*time.Hour, 1000).Trim(t.Context()); n != 3 || err != nil {
+		t.Errorf("trimmed %d, %v", n, err)
+	}
+}
