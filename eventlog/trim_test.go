@@ -13,13 +13,14 @@ import (
 	"terasocket/eventlog"
 )
 
-// fillLog appends that many rows to the log.
+// fillLog appends that many rows to the log, in one statement: an announcement that found rows above its last seq would take
+// the log for a restored one.
 func (g *gateway) fillLog(n int) {
 	g.t.Helper()
-	g.exec(`WITH a AS (SELECT last_seq FROM terasocket.announcer)
+	g.exec(`WITH a AS (UPDATE terasocket.announcements SET last_seq = last_seq + $1::int
+			WHERE announcement = (SELECT max(announcement) FROM terasocket.announcements) RETURNING last_seq)
 		INSERT INTO terasocket.events (seq, announcement, at, topic, type, body)
-		SELECT last_seq + i, 1, now(), 't', 'opentera.protobuf.UserEvent', '{}' FROM a, generate_series(1, $1::int) i`, n)
-	g.exec("UPDATE terasocket.announcements SET last_seq = last_seq + $1", n)
+		SELECT last_seq - $1::int + i, 1, now(), 't', 'opentera.protobuf.UserEvent', '{}' FROM a, generate_series(1, $1::int) i`, n)
 }
 
 func (g *gateway) mustHold(n int) {
