@@ -12,7 +12,8 @@ type tcpProxy struct {
 	listener net.Listener
 	target   string
 	running  sync.WaitGroup
-	alone    sync.Mutex // of disturb
+	alone    sync.Mutex    // of disturb
+	refused  chan struct{} // holds one when somebody was turned away
 
 	mu    sync.Mutex
 	state string // "", cut, half-open, stalled
@@ -30,7 +31,7 @@ func newTCPProxy(target string) (*tcpProxy, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &tcpProxy{listener: listener, target: target, pairs: map[*proxyPair]bool{}, awake: make(chan struct{})}
+	p := &tcpProxy{listener: listener, target: target, pairs: map[*proxyPair]bool{}, awake: make(chan struct{}), refused: make(chan struct{}, 1)}
 	p.running.Go(p.accept)
 	return p, nil
 }
@@ -53,6 +54,10 @@ func (p *tcpProxy) serve(near net.Conn) {
 	p.mu.Lock()
 	if p.state == "cut" {
 		p.mu.Unlock()
+		select {
+		case p.refused <- struct{}{}:
+		default:
+		}
 		return
 	}
 	pair.silent = p.state == "half-open"

@@ -304,10 +304,13 @@ func TestWaitingForTheDatabase(t *testing.T) {
 	t.Parallel()
 	proxy, url := proxied(t, dbtest.New(t, migrated()))
 	proxy.Cut()
-	if _, err := binary(); err != nil { // built before the clock runs
-		t.Fatal(err)
-	}
-	time.AfterFunc(500*time.Millisecond, proxy.Restore)
+	go func() {
+		select {
+		case <-proxy.refused:
+			proxy.Restore()
+		case <-t.Context().Done():
+		}
+	}()
 	gateway, reader := logsInto(t, url, nil, "--wait-for-database", "1m", "--drain-time", "0")
 	log := follow(reader)
 	gateway.mustEndAtTERM()
