@@ -35,6 +35,7 @@ type Announcer struct {
 	isCareful bool // each object on its own
 	limit     time.Duration
 	pause     time.Duration // before the next attempt
+	busySince time.Time     // zero: the lock was free
 }
 
 // Pauses between two attempts: while another gateway announces, and after a failure.
@@ -87,7 +88,7 @@ func (a *Announcer) Run(ctx context.Context) error {
 		case <-next.C:
 			a.Progress.hear()
 			if a.pause > 0 && a.pause <= longestBusy && !a.Progress.hasWork() {
-				a.pause = 0 // others have announced all of it
+				a.pause, a.busySince = 0, time.Time{} // others have announced all of it
 				next.Reset(a.idle())
 				continue
 			}
@@ -125,6 +126,7 @@ func (a *Announcer) announce(ctx context.Context) {
 			return
 		case sqlState(err) == lockNotAvailable:
 			a.Metrics.announceBusy.Inc()
+			a.busy(began)
 			a.wait(busyPause, longestBusy)
 			return
 		default:
@@ -150,6 +152,7 @@ func (a *Announcer) fill(ctx context.Context) error {
 }
 
 func (a *Announcer) succeeded(began time.Time, done announcement) {
+	a.busySince = time.Time{}
 	a.Metrics.announcements.Inc()
 	a.Metrics.announceTime.Observe(time.Since(began).Seconds())
 	a.Progress.announceResult(began, nil)
@@ -177,9 +180,10 @@ func (a *Announcer) failed(ctx context.Context, began time.Time, err error) {
 	switch {
 	case state == queryCanceled && time.Since(began) < a.limit:
 		// somebody canceled it: that says nothing of the objects
+	case state == queryCanceled && isLast && a.limit < 4*a.Limit:
+		a.limit *= 2 // much may follow from it, which cannot be divided
 	case state == queryCanceled && isLast:
 		a.setAside(ctx)
-		a.limit = min(2*a.limit, longestLimit) // it may be the rights, which cannot be divided
 	case state == queryCanceled:
 		a.atMost, a.isCareful = max(1, a.atMost/8), true // each attempt takes long
 	case isLast || !isOfObject(state):
@@ -208,6 +212,17 @@ func (a *Announcer) setAside(ctx context.Context) {
 		return
 	}
 	a.Log.Error("an object that cannot be announced is set aside until its next change: see terasocket doctor", "op", "set aside")
+}
+
+// busy says once a minute that somebody has held the lock for long: that is no other gateway.
+func (a *Announcer) busy(now time.Time) {
+	switch {
+	case a.busySince.IsZero():
+		a.busySince = now
+	case now.Sub(a.busySince) > time.Minute:
+		a.busySince = now
+		a.Log.Warn("nothing announced for a minute: a session holds terasocket.announcer or a table that an announcement needs, look at pg_locks", "op", "announce")
+	}
 }
 
 // wait doubles the pause.

@@ -13,13 +13,14 @@ import (
 	"terasocket/eventlog"
 )
 
-// fillLog appends that many rows to the log.
+// fillLog appends that many rows to the log, in one statement: an announcement that found rows above its last seq would take
+// the log for a restored one.
 func (g *gateway) fillLog(n int) {
 	g.t.Helper()
-	g.exec(`WITH a AS (SELECT last_seq FROM terasocket.announcer)
+	g.exec(`WITH a AS (UPDATE terasocket.announcements SET last_seq = last_seq + $1::int
+			WHERE announcement = (SELECT max(announcement) FROM terasocket.announcements) RETURNING last_seq)
 		INSERT INTO terasocket.events (seq, announcement, at, topic, type, body)
-		SELECT last_seq + i, 1, now(), 't', 'opentera.protobuf.UserEvent', '{}' FROM a, generate_series(1, $1::int) i`, n)
-	g.exec("UPDATE terasocket.announcements SET last_seq = last_seq + $1", n)
+		SELECT last_seq - $1::int + i, 1, now(), 't', 'opentera.protobuf.UserEvent', '{}' FROM a, generate_series(1, $1::int) i`, n)
 }
 
 func (g *gateway) mustHold(n int) {
@@ -181,5 +182,19 @@ func TestRightsThatNoTriggerSaw(t *testing.T) {
 	}
 	if n := g.value("terasocket_rights_differences_total"); n != 1 {
 		t.Errorf("%v were counted", n)
+	}
+}
+
+// A row that had waited for long when it was announced takes no younger ones with it.
+func TestTrimByTheAgeOfTheYoungest(t *testing.T) {
+	g := setup(t, options{silent: true})
+	g.fillLog(12)
+	g.exec("UPDATE terasocket.events SET at = now() - interval '25 hours' WHERE seq = (SELECT max(seq) - 1 FROM terasocket.events)")
+	if n, err := g.trimmer(24*time.Hour, 1000).Trim(t.Context()); n != 0 || err != nil {
+		t.Errorf("trimmed %d, %v", n, err)
+	}
+	g.exec("UPDATE terasocket.events SET at = now() - interval '25 hours' WHERE seq <= (SELECT min(seq) + 2 FROM terasocket.events)")
+	if n, err := g.trimmer(24*time.Hour, 1000).Trim(t.Context()); n != 3 || err != nil {
+		t.Errorf("trimmed %d, %v", n, err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"terasocket/access"
 )
@@ -73,16 +74,32 @@ func (h *Hub) register(c *Conn, generation int) (r *room, isFirst bool, err erro
 // disabled since.
 var errAgain = errors.New("overtaken")
 
-// standingTries is how often is asked what a principal holds, if the answer cannot be used.
-const standingTries = 3
+// How often is asked what a principal holds: if the answer cannot be used; and if it holds nothing, since whoever was made or
+// enabled a moment ago holds its tags when that is announced.
+const (
+	standingTries = 3
+	newcomerTries = 10
+	newcomerPause = 50 * time.Millisecond
+)
 
 // openRoom asks what its principal holds, and makes the room live.
 func (h *Hub) openRoom(ctx context.Context, r *room) {
-	err := errAgain
-	for i := 0; i < standingTries && errors.Is(err, errAgain); i++ {
+	err, overtaken, refused := errAgain, 0, 0
+	for {
 		var s access.Standing
 		if s, err = h.standing(ctx, r.principal); err == nil {
 			err = h.goLive(r, s)
+		}
+		if errors.Is(err, errAgain) {
+			overtaken++
+		} else if errors.Is(err, access.ErrRefused) && refused < newcomerTries {
+			refused++
+			if sleep(ctx, newcomerPause) {
+				continue
+			}
+		}
+		if !errors.Is(err, errAgain) || overtaken == standingTries {
+			break
 		}
 	}
 	if err == nil {

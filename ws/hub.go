@@ -83,6 +83,9 @@ func (h *Hub) begin(b event.Beginning) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.generation++
+	if b.Epoch != h.epoch {
+		h.kicks = kicks{} // counters of another past
+	}
 	h.isBegun, h.epoch, h.last = true, b.Epoch, b.Seq
 	h.index = access.NewIndex(b.Aliases)
 }

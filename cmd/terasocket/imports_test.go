@@ -28,7 +28,7 @@ var allowed = map[string][]string{
 	"terasocket/ws":                        {"terasocket/access", "terasocket/proto/event", "terasocket/proto/opentera", "terasocket/proto/terasocket"},
 	"terasocket/api":                       {"terasocket/ws", "terasocket/access", "terasocket/proto/event", "terasocket/proto/opentera"},
 	"terasocket/presence":                  {"terasocket/access", "terasocket/proto/event"},
-	"terasocket/doctor":                    {"terasocket/access", "terasocket/api", "terasocket/eventlog", "terasocket/migrations", "terasocket/presence"},
+	"terasocket/doctor":                    {"terasocket/access", "terasocket/api", "terasocket/db", "terasocket/eventlog", "terasocket/migrations", "terasocket/presence"},
 	"terasocket/cmd/terasocket/interleave": {}, // tests alone: it runs the program
 	"terasocket/cmd/terasocket": {"terasocket/api", "terasocket/doctor", "terasocket/ws", "terasocket/presence", "terasocket/access", "terasocket/proto/event",
 		"terasocket/proto/opentera", "terasocket/proto/terasocket", "terasocket/db", "terasocket/eventlog", "terasocket/db/embedded", "terasocket/db/opentera", "terasocket/migrations"},

@@ -13,7 +13,8 @@ WITH was AS MATERIALIZED (
     SELECT max(s.last - ($2 - s.newer)) AS seq FROM span s WHERE s.newer <= $2 AND $2 < s.newer + s.last - s.begin
 ), bound AS MATERIALIZED (
     SELECT max(k.seq) AS seq
-    FROM   was, LATERAL (SELECT e.seq, e.at FROM terasocket.events e WHERE e.seq > was.seq ORDER BY e.seq LIMIT $3) k
+    FROM   was, LATERAL (SELECT e.seq, max(e.at) OVER (ORDER BY e.seq) AS at FROM terasocket.events e   -- (one may have waited long)
+                        WHERE e.seq > was.seq ORDER BY e.seq LIMIT $3) k
     WHERE  k.at < now() - $1::interval OR k.seq <= (SELECT m.seq FROM too_many m)
 ), gone AS (
     DELETE FROM terasocket.events e USING was, bound b WHERE e.seq > was.seq AND e.seq <= b.seq RETURNING e.seq
