@@ -124,6 +124,6 @@ func (f *fixture) verify() {
 			f.Error("and more")
 			break
 		}
-		f.Error(fmt.Sprintf("%.1000s", difference))
+		f.Errorf("%.1000s", difference)
 	}
 }

@@ -170,4 +170,4 @@ func (a *API) mayConnect(r *http.Request, who access.Identity, wish socketWish) 
 }
 
 // errNoHost says that no websocket URL can be made.
-var errNoHost = errors.New("Host is missing, or is no host[:port], and there is no --public-url")
+var errNoHost = errors.New("the Host header is missing, or is no host[:port], and there is no --public-url")

@@ -58,14 +58,6 @@ type recorded struct {
 // String is what a test compares: operation, type and id.
 func (e recorded) String() string { return fmt.Sprintf("%s %s %d", e.Op, e.ObjectType, e.ObjectID) }
 
-// value is object_value of a row: of those who do not see it any more, for D.
-func (e recorded) value() object {
-	if e.Op == "D" {
-		return e.Gone
-	}
-	return e.Body
-}
-
 // hears returns who receives a DB_CREATE or DB_UPDATE, and who a DB_DELETE.
 func (e recorded) hears() (body, gone []int32) {
 	switch e.Op {
@@ -165,14 +157,6 @@ func (f *fixture) skip() {
 	}); err != nil {
 		f.Fatal(err)
 	}
-}
-
-// seenBy returns the users that hold routing keys by the role tables, in order.
-func (f *fixture) seenBy(keys string) []int32 {
-	f.Helper()
-	ids := one[[]int32](f, "SELECT coalesce((SELECT ids FROM terasocket.audience(ARRAY[$1]) WHERE kind = 1), '{}')", keys)
-	slices.Sort(ids)
-	return ids
 }
 
 // seers returns the users that see an object, by what was told of it.

@@ -84,7 +84,8 @@ const (
 
 // openRoom asks what its principal holds, and makes the room live.
 func (h *Hub) openRoom(ctx context.Context, r *room) {
-	err, overtaken, refused := errAgain, 0, 0
+	var err error
+	overtaken, refused := 0, 0
 	for {
 		var s access.Standing
 		if s, err = h.standing(ctx, r.principal); err == nil {
