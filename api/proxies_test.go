@@ -162,7 +162,7 @@ func TestNoHostNoURL(t *testing.T) {
 	h.api.PublicURL = ""
 	for _, host := range []string{"", "a%zz", ":4050"} {
 		r := h.get(participantLogin, basic(patient, password), func(r *http.Request) { r.Host = host })
-		r.must(400, `{"message": "Host is missing, or is no host[:port], and there is no --public-url"}`)
+		r.must(400, `{"message": "the Host header is missing, or is no host[:port], and there is no --public-url"}`)
 	}
 	if n := value[int](h, "SELECT count(*) FROM terasocket.connect_tokens"); n != 0 {
 		t.Errorf("%d connect tokens", n)
