@@ -44,6 +44,7 @@ const (
 	longestBusy    = 200 * time.Millisecond
 	longestFailure = 5 * time.Second
 	longestLimit   = 5 * time.Minute
+	firstTries     = 5
 )
 
 // NewAnnouncer makes an announcer; Run it.
@@ -62,11 +63,20 @@ func setDefault[T comparable](v *T, value T) {
 }
 
 // First announces once, so that what this database lacks shows at start, and that an epoch that has to begin does so before
-// anybody reads. What else fails is left to Run.
+// anybody reads. It tries a few times: connections may be left of a server that was started again. What still fails is left
+// to Run.
 func (a *Announcer) First(ctx context.Context) error {
-	if _, err := announce(ctx, a.Pool, a.atMost, false, 0, a.limit); err != nil {
+	for range firstTries {
+		_, err := announce(ctx, a.Pool, a.atMost, false, 0, a.limit)
+		if err == nil || ctx.Err() != nil {
+			return nil
+		}
 		if err = described("announce", err); errors.Is(err, event.ErrUnusable) {
 			return err
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(longestBusy):
 		}
 	}
 	return nil

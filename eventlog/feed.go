@@ -68,7 +68,7 @@ func (f *Feed) wake(seq uint64, at time.Time) {
 var (
 	errNoState    = errors.New("the tables announcer and trimmed are empty")
 	errNotSettled = errors.New("an announcement of rights is not complete yet")
-	errNoEpoch    = errors.New("nothing was ever announced")
+	errNoEpoch    = errors.New("no announcer has begun an epoch since the server was started")
 	errNotFilled  = errors.New("the memory of announcements is being filled")
 )
 

@@ -373,3 +373,19 @@ func TestNextEndsWithItsContext(t *testing.T) {
 		t.Errorf("%d events, %v", len(events), err)
 	}
 }
+
+// What the log holds after a server was started again may be of a state that was put back: nobody begins with it before an
+// announcer has looked.
+func TestNoBeginningInAnEpochOfAnotherRun(t *testing.T) {
+	g := setup(t, options{silent: true})
+	g.exec("UPDATE terasocket.epochs SET started_at = started_at - interval '1 hour'")
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if b, err := g.feed.Begin(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("began with %+v, %v", b, err)
+	}
+	g.exec("SELECT terasocket.enter_epoch(0)")
+	if b, err := g.feed.Begin(t.Context()); err != nil || b.Epoch <= g.beginning.Epoch {
+		t.Errorf("began with %+v, %v", b, err)
+	}
+}

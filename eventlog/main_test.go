@@ -90,6 +90,9 @@ func setup(t *testing.T, o options) *gateway {
 func begin(t *testing.T, url string, pool *pgxpool.Pool, o options) *gateway {
 	t.Helper()
 	g := run(t, url, pool, o)
+	if o.silent {
+		g.exec("SELECT terasocket.enter_epoch(0)")
+	}
 	g.begin()
 	return g
 }

@@ -65,11 +65,8 @@ func (c *certificate) readAgain() error {
 // read is called with mu held.
 func (c *certificate) read() error {
 	c.checked = time.Now()
-	stamp, err := c.stamps()
-	var pair tls.Certificate
-	if err == nil {
-		pair, err = tls.LoadX509KeyPair(c.certFile, c.keyFile)
-	}
+	stamp, stampErr := c.stamps()
+	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
 	if err != nil {
 		return fmt.Errorf("--tls-cert %s and --tls-key %s: %w", c.certFile, c.keyFile, err)
 	}
@@ -88,6 +85,9 @@ func (c *certificate) read() error {
 		if !config.ClientCAs.AppendCertsFromPEM(signers) {
 			return fmt.Errorf("--client-ca: %s holds no certificate", c.clientCA)
 		}
+	}
+	if stampErr != nil {
+		return fmt.Errorf("look at the TLS files: %w", stampErr)
 	}
 	c.current, c.stamp = config, stamp
 	return nil

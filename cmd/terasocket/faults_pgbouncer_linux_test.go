@@ -65,7 +65,8 @@ func TestThroughPgBouncer(t *testing.T) {
 				t.Errorf("exit: %v", err)
 			}
 			for line := range strings.Lines(gateway.log.String()) {
-				if strings.Contains(line, "level=ERROR") || strings.Contains(line, "level=WARN") && !strings.Contains(line, "listener lost its connection") {
+				if strings.Contains(line, "level=ERROR") || strings.Contains(line, "level=WARN") &&
+					!strings.Contains(line, "listener lost its connection") && !strings.Contains(line, "sockets cut off") { // these clients do not answer close frames
 					t.Errorf("the log says %s", line)
 				}
 			}

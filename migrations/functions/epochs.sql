@@ -24,9 +24,9 @@ LANGUAGE plpgsql STABLE AS $$ BEGIN
 END $$;
 
 -- is_current: whether the epoch was begun here: by this run of this server, in this database. No two servers were started in
--- the same microsecond, and a promoted standby does not find its own start time.
+-- the same microsecond, and a promoted standby does not find its own start time. A gateway asks it too.
 CREATE OR REPLACE FUNCTION terasocket.is_current() RETURNS boolean
-LANGUAGE plpgsql STABLE AS $$ BEGIN
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$ BEGIN
     RETURN terasocket.is_written_here() AND coalesce(
         (SELECT e.started_at = pg_postmaster_start_time() AND e.log = 'terasocket.events'::regclass
                 AND e.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
