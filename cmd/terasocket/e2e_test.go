@@ -93,6 +93,8 @@ func serve(t *testing.T, databaseURL string, args ...string) *served {
 			t.Errorf("data race in the gateway:\n%s", s.log)
 		}
 	})
+	tooLate := time.AfterFunc(time.Minute, func() { _ = s.process.Process.Kill() })
+	defer tooLate.Stop()
 	lines := bufio.NewScanner(stdout)
 	if !lines.Scan() {
 		s.exited <- s.process.Wait()
