@@ -131,7 +131,7 @@ BEGIN
             rows := rows || one.rows;
             moved := moved || one.moved;
         EXCEPTION
-            WHEN serialization_failure OR deadlock_detected OR lock_not_available THEN
+            WHEN serialization_failure OR deadlock_detected OR lock_not_available OR disk_full THEN
                 RAISE;
             WHEN OTHERS THEN
                 PERFORM terasocket.put_aside(ot.object_type, t.id, SQLSTATE, SQLERRM);
