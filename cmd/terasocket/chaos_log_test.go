@@ -116,7 +116,7 @@ func (p *proof) readChanges(ctx context.Context) (map[string]*thing, map[string]
 		SELECT op, mark, object_type, object_id, told, coalesce(was_in, 0), coalesce(is_in, 0), writer, n, is_silent, pg_xact_commit_timestamp(xid::xid)
 		FROM   chaos.changes
 		WHERE  NOT (op = 'M' AND writer = 0 AND n <= $1) -- sentinels that came before
-		ORDER  BY pg_xact_commit_timestamp(xid::xid)`, p.sentinel)
+		ORDER  BY pg_xact_commit_timestamp(xid::xid), id`, p.sentinel)
 	if err != nil {
 		return nil, nil, err
 	}

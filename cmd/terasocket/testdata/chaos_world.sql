@@ -50,6 +50,7 @@ SELECT 100000 + i, 100000 + i, 'a', gen_random_uuid()::text, '0badcafe-0000-4000
 
 -- Every numbered change writes a row here in its own transaction: what committed is what is here.
 CREATE TABLE chaos.changes (
+    id           bigserial,          -- orders the changes of one transaction
     mark         text    NOT NULL,   -- the name that it gives to the object, or the archive_url of a message
     writer       integer NOT NULL,   -- commits its changes one after the other
     n            integer NOT NULL,
