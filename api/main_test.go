@@ -1,7 +1,6 @@
 package api
 
 import (
-	"bytes"
 	"encoding/json"
 	"io"
 	"log/slog"
@@ -32,34 +31,17 @@ type house struct {
 	conn   *pgx.Conn
 	api    *API
 	router http.Handler
-	log    *lockedBuffer
+	log    *dbtest.Log
 
 	mu   sync.Mutex
 	away time.Duration // how far the clock of tokens and codes is ahead
-}
-
-type lockedBuffer struct {
-	mu     sync.Mutex
-	buffer bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buffer.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buffer.String()
 }
 
 // opened gives the demo installation and a door to it.
 func opened(t testing.TB) *house {
 	t.Helper()
 	url := dbtest.New(t, dbtest.OpenTera("door", migrations.Up, dbtest.QuickPasswords))
-	h := &house{TB: t, conn: dbtest.Conn(t, url), log: &lockedBuffer{}}
+	h := &house{TB: t, conn: dbtest.Conn(t, url), log: &dbtest.Log{}}
 	pool := dbtest.Pool(t, url)
 	proxies, err := ParseProxies([]string{"10.0.0.0/8"})
 	if err != nil {

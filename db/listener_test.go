@@ -1,14 +1,12 @@
 package db_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -28,31 +26,13 @@ type bundle struct {
 	pool     *pgxpool.Pool
 	listener *db.Listener
 	metrics  *db.Metrics
-	log      *logged
-}
-
-// logged is what was logged.
-type logged struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *logged) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *logged) count(part string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Count(l.text.String(), part)
+	log      *dbtest.Log
 }
 
 func setup(t *testing.T) *bundle {
 	t.Helper()
 	t.Parallel()
-	b := &bundle{t: t, url: dbtest.New(t, dbtest.Empty()), metrics: db.NewMetrics(prometheus.NewRegistry()), log: &logged{}}
+	b := &bundle{t: t, url: dbtest.New(t, dbtest.Empty()), metrics: db.NewMetrics(prometheus.NewRegistry()), log: &dbtest.Log{}}
 	b.pool = dbtest.Pool(t, b.url)
 	var err error
 	b.listener, err = db.Listen(t.Context(), db.ListenerConfig{DatabaseURL: b.url, RetryMin: 10 * time.Millisecond,
@@ -172,10 +152,10 @@ func TestWhatTerasocketDidNotSend(t *testing.T) {
 	if got := testutil.ToFloat64(b.metrics.Malformed); int(got) != n {
 		t.Errorf("%v of %d were counted as malformed", got, n)
 	}
-	if got := b.log.count("did not send"); got != 1 {
+	if got := b.log.Count("did not send"); got != 1 {
 		t.Errorf("the log tells of them %d times", got)
 	}
-	if b.log.count("9999") > 0 {
+	if b.log.Count("9999") > 0 {
 		t.Error("the log holds a payload")
 	}
 	if hints := b.listener.TakeHints(); !hints.IsMore || len(hints.XIDs) != 0 {

@@ -101,14 +101,14 @@ func TestAFailureMakesAnnouncementsSmaller(t *testing.T) {
 	g := setup(t, options{})
 	fake(g, `IF at_most > 300 THEN RAISE 'too many: %', at_most USING ERRCODE = '22012'; END IF;`)
 	g.publish(g.pool, "x")
-	eventually(t, "it fails, and then works", func() bool { return g.log.count("objects=500") > 0 && g.progress.Lag() == 0 })
+	eventually(t, "it fails, and then works", func() bool { return g.log.Count("objects=500") > 0 && g.progress.Lag() == 0 })
 	for part, want := range map[string]int{"objects=2000 careful=false": 1, "objects=1000 careful=true": 1, "objects=500 careful=true": 1, "objects=250": 0} {
-		if got := g.log.count(part); got != want {
+		if got := g.log.Count(part); got != want {
 			t.Errorf("%q is in the log %d times, want %d", part, got, want)
 		}
 	}
 	g.publish(g.pool, "y")
-	eventually(t, "they grow again, and fail", func() bool { return g.log.count("objects=500 careful=true") > 1 })
+	eventually(t, "they grow again, and fail", func() bool { return g.log.Count("objects=500 careful=true") > 1 })
 }
 
 // fake replaces announce() by one that announces nothing.
@@ -128,7 +128,7 @@ func TestAnObjectWhoseAnnouncementNeverEndsIsSetAside(t *testing.T) {
 	g.publish(g.pool, "x")
 	eventually(t, "it is set aside", func() bool { return scan[int](g, "SELECT count(*) FROM aside") == 1 })
 	eventually(t, "the rest is announced", func() bool { return g.progress.Lag() == 0 })
-	if g.log.count("is set aside until its next change") != 1 {
+	if g.log.Count("is set aside until its next change") != 1 {
 		t.Error("the log does not tell of it")
 	}
 }

@@ -333,7 +333,7 @@ func TestARowThatIsNoEventIsRefusedAndItsNeighboursGoOn(t *testing.T) {
 	if n := g.value("terasocket_events_refused_total"); n != 1 {
 		t.Errorf("%v were counted", n)
 	}
-	if g.log.count("event refused") != 1 || g.log.count("unheard") != 0 {
+	if g.log.Count("event refused") != 1 || g.log.Count("unheard") != 0 {
 		t.Error("the log does not tell of it once, or holds a body")
 	}
 	// of rights, nobody knows what it said: begin anew

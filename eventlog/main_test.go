@@ -1,13 +1,11 @@
 package eventlog_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -41,7 +39,7 @@ type gateway struct {
 	registry *prometheus.Registry
 	listened *db.Metrics
 	metrics  *eventlog.Metrics
-	log      *logged
+	log      *dbtest.Log
 
 	listener  *db.Listener
 	progress  *eventlog.Progress
@@ -49,24 +47,6 @@ type gateway struct {
 	history   *eventlog.History
 	beginning event.Beginning
 	stop      func() // it runs until then, at most until the test ends
-}
-
-// logged is what was logged.
-type logged struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *logged) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *logged) count(part string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Count(l.text.String(), part)
 }
 
 // options differ from test to test. What a test hears, it hears by notification, not because somebody polled: once a minute.
@@ -102,7 +82,7 @@ func run(t *testing.T, url string, pool *pgxpool.Pool, o options) *gateway {
 	if o.poll == 0 {
 		o.poll = time.Minute
 	}
-	g := &gateway{t: t, url: url, pool: pool, registry: prometheus.NewRegistry(), log: &logged{}}
+	g := &gateway{t: t, url: url, pool: pool, registry: prometheus.NewRegistry(), log: &dbtest.Log{}}
 	log := slog.New(slog.NewTextHandler(io.MultiWriter(t.Output(), g.log), nil))
 	g.listened = db.NewMetrics(g.registry)
 	g.metrics = eventlog.NewMetrics(g.registry)

@@ -487,30 +487,32 @@ func TestLoginOverTLS(t *testing.T) {
 	}
 }
 
+// serial is that of the certificate that the gateway shows.
+func (s *served) serial() string {
+	s.t.Helper()
+	conn, err := tls.Dial("tcp", strings.TrimPrefix(s.url, "wss://"), insecure)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	return conn.ConnectionState().PeerCertificates[0].SerialNumber.String()
+}
+
 func TestTheCertificateIsReadAgain(t *testing.T) {
 	t.Parallel()
 	gateway := serve(t, dbtest.New(t, migrated()))
-	serial := func() string {
-		t.Helper()
-		conn, err := tls.Dial("tcp", strings.TrimPrefix(gateway.url, "wss://"), insecure)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = conn.Close() }()
-		return conn.ConnectionState().PeerCertificates[0].SerialNumber.String()
-	}
-	first := serial()
+	first := gateway.serial()
 	if err := os.WriteFile(gateway.cert, []byte("rubbish"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	time.Sleep(certificateCheck + 50*time.Millisecond)
-	if serial() != first {
+	if gateway.serial() != first {
 		t.Error("a certificate that cannot be read has taken the place of the good one")
 	}
 	if err := selfSigned(gateway.cert, gateway.key); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the new certificate is in use", func() bool { return serial() != first })
+	eventually(t, "the new certificate is in use", func() bool { return gateway.serial() != first })
 	if conn, err := tls.Dial("tcp", strings.TrimPrefix(gateway.url, "wss://"), &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10}); err == nil {
 		_ = conn.Close()
 		t.Error("TLS 1.1 was taken")

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/tls"
 	"fmt"
 	"io"
 	"net/http"
@@ -156,35 +155,26 @@ func TestTheEndComesBeforeDockerKills(t *testing.T) {
 func TestHangUpReadsCertificatesAgain(t *testing.T) {
 	t.Parallel()
 	gateway := serve(t, dbtest.New(t, migrated()))
-	shown := func() string {
-		t.Helper()
-		conn, err := tls.Dial("tcp", strings.TrimPrefix(gateway.url, "wss://"), insecure)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = conn.Close() }()
-		return conn.ConnectionState().PeerCertificates[0].SerialNumber.String()
-	}
 	hangUp := func() {
 		t.Helper()
 		if err := gateway.process.Process.Signal(syscall.SIGHUP); err != nil {
 			t.Fatal(err)
 		}
 	}
-	first := shown()
+	first := gateway.serial()
 	if err := os.WriteFile(gateway.cert, []byte("none"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	hangUp()
 	time.Sleep(50 * time.Millisecond) // else two signals may be one
-	if shown() != first {
+	if gateway.serial() != first {
 		t.Error("a file that holds no certificate counts")
 	}
 	if err := selfSigned(gateway.cert, gateway.key); err != nil {
 		t.Fatal(err)
 	}
 	hangUp()
-	for end := time.Now().Add(10 * time.Second); shown() == first; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(10 * time.Second); gateway.serial() == first; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("the old certificate is still shown")
 		}

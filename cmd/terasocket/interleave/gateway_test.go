@@ -2,12 +2,12 @@ package interleave
 
 import (
 	"bufio"
-	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
 	"regexp"
-	"sync"
+
+	"terasocket/db/dbtest"
 )
 
 // gateway is `terasocket serve` in a process of its own.
@@ -15,9 +15,7 @@ type gateway struct {
 	process *exec.Cmd
 	url     string // ws://127.0.0.1:port
 	exited  chan struct{}
-
-	mu  sync.Mutex
-	log bytes.Buffer
+	log     dbtest.Log
 }
 
 var readyLine = regexp.MustCompile(`^terasocket \S+ ready: (ws://[^,]+),`)
@@ -31,7 +29,7 @@ func startGateway(databaseURL string) (*gateway, error) {
 	g := &gateway{exited: make(chan struct{})}
 	g.process = exec.Command(path, "serve", "--plain-http", "--listen", "127.0.0.1:0", "--admin-listen", "", "--drain-time", "0s", "--presence-grace", "0s")
 	g.process.Env = append(os.Environ(), "DATABASE_URL="+databaseURL)
-	g.process.Stderr = g
+	g.process.Stderr = &g.log
 	stdout, err := g.process.StdoutPipe()
 	if err != nil {
 		return nil, err
@@ -52,7 +50,7 @@ func startGateway(databaseURL string) (*gateway, error) {
 	}()
 	if g.url == "" {
 		g.stop()
-		return nil, fmt.Errorf("the gateway did not get ready: %q: %s", lines.Text(), g.said())
+		return nil, fmt.Errorf("the gateway did not get ready: %q: %s", lines.Text(), &g.log)
 	}
 	return g, nil
 }
@@ -60,17 +58,4 @@ func startGateway(databaseURL string) (*gateway, error) {
 func (g *gateway) stop() {
 	_ = g.process.Process.Kill()
 	<-g.exited
-}
-
-// Write takes what the gateway logs.
-func (g *gateway) Write(p []byte) (int, error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.log.Write(p)
-}
-
-func (g *gateway) said() string {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.log.String()
 }

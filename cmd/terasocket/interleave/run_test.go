@@ -84,7 +84,7 @@ func run(t *testing.T, p program) (problems []problem, counts map[string]int, er
 	for _, g := range r.gateways {
 		select {
 		case <-g.exited:
-			return problems, r.counts, fmt.Errorf("a gateway ended: %s", g.said())
+			return problems, r.counts, fmt.Errorf("a gateway ended: %s", &g.log)
 		default:
 		}
 	}
@@ -270,7 +270,7 @@ func (r *runner) quiet(ctx context.Context) error {
 			if err := c.wait(ctx, r.mark()); err != nil {
 				var logs strings.Builder
 				for _, g := range r.gateways {
-					logs.WriteString("\nlog of the gateway:\n" + g.said())
+					logs.WriteString("\nlog of the gateway:\n" + g.log.String())
 				}
 				return fmt.Errorf("%w%s", err, &logs)
 			}
