@@ -60,6 +60,43 @@ func TestWhatCannotBeAnnouncedOfMessages(t *testing.T) {
 	mustEqual(t, "set aside", one[string](f, "SELECT min(object_type) FROM terasocket.set_aside"), "kick")
 }
 
+// Rule "what cannot be announced": what fails for the server's sake sets nothing aside, neither objects nor messages, which no
+// later change would bring back.
+func TestNothingIsSetAsideForTheServersSake(t *testing.T) {
+	t.Parallel()
+	for _, state := range []string{"40001", "40P01", "55P03", "53100", "53200", "57P01", "58030"} {
+		t.Run(state, func(t *testing.T) {
+			t.Parallel()
+			f := setup(t)
+			fails := fmt.Sprintf("RAISE EXCEPTION 'the server is in trouble' USING ERRCODE = '%s'", state)
+			f.poison(2, fails)
+			f.exec(moved)
+			waiting := f.changes()
+			if _, err := f.call("2000, true"); stateOf(err) != state {
+				t.Errorf("an object: %v", err)
+			}
+			mustEqual(t, "changes left", f.changes(), waiting)
+			f.exec("DROP TRIGGER poison ON terasocket.told")
+			f.expectLog("once it is well", "U participant 1", "U participant 2", "U participant 3")
+
+			f.exec(`INSERT INTO terasocket.changes (what, op, body) VALUES ('message', 'M', '{"topic": "t", "type": "opentera.protobuf.UserEvent", "message": {}, "members": ["u:9"]}');
+				ALTER FUNCTION terasocket.announced_message RENAME TO well;
+				CREATE FUNCTION terasocket.announced_message(c terasocket.changes) RETURNS terasocket.events[] LANGUAGE plpgsql AS $$ BEGIN ` + fails + `; END $$`)
+			waiting = f.changes()
+			if _, err := f.call("2000, true"); stateOf(err) != state {
+				t.Errorf("a message: %v", err)
+			}
+			mustEqual(t, "changes left", f.changes(), waiting)
+			f.exec("DROP FUNCTION terasocket.announced_message; ALTER FUNCTION terasocket.well RENAME TO announced_message")
+			if _, err := f.call(""); err != nil {
+				t.Fatal(err)
+			}
+			mustEqual(t, "once it is well", f.told(), []string{"UserEvent"})
+			mustEqual(t, "set aside", one[int](f, "SELECT count(*) FROM terasocket.set_aside"), 0)
+		})
+	}
+}
+
 // Rule "what cannot be announced": an object that takes longer than the time limit is set aside by set_aside_next(), and the rest goes on.
 func TestWhatCannotBeAnnouncedInTime(t *testing.T) {
 	t.Parallel()

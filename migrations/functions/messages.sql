@@ -87,7 +87,7 @@ BEGIN
             BEGIN
                 rows := rows || terasocket.announced_message(c);
             EXCEPTION
-                WHEN serialization_failure OR deadlock_detected OR lock_not_available THEN
+                WHEN transaction_rollback OR lock_not_available OR insufficient_resources OR operator_intervention OR system_error THEN
                     RAISE;
                 WHEN OTHERS THEN
                     PERFORM terasocket.put_aside(c.what, c.id, SQLSTATE, SQLERRM);

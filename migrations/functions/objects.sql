@@ -131,7 +131,7 @@ BEGIN
             rows := rows || one.rows;
             moved := moved || one.moved;
         EXCEPTION
-            WHEN serialization_failure OR deadlock_detected OR lock_not_available OR disk_full THEN
+            WHEN transaction_rollback OR lock_not_available OR insufficient_resources OR operator_intervention OR system_error THEN
                 RAISE;
             WHEN OTHERS THEN
                 PERFORM terasocket.put_aside(ot.object_type, t.id, SQLSTATE, SQLERRM);
