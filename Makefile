@@ -16,7 +16,7 @@ TEST     = CGO_ENABLED=1 $(GO) test -race -timeout 15m -skip '^TestChaos$$'
 CHAOS    = CGO_ENABLED=1 $(GO) test -race -count 1 -v -timeout 60m -run '^TestChaos$$' ./cmd/terasocket
 
 .DEFAULT_GOAL := help
-.PHONY: help postgres postgres-majors pgbouncer curl compiler build install test test-matrix flaky check demo bench fuzz chaos chaos-short interleave clean
+.PHONY: help postgres postgres-majors pgbouncer curl compiler redis build install test test-matrix flaky check demo bench fuzz chaos chaos-short interleave clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -79,6 +79,14 @@ pgbouncer: # the doctor's tests find it between themselves and the server
 	install_as pgbouncer pgbouncer pgbouncer pgbouncer pgbouncer; \
 	as_root systemctl disable --now pgbouncer >/dev/null 2>&1 || true # tests start their own
 
+redis: # the bridge's tests and demo-opentera run a real one
+	@$(INSTALL) \
+	if have redis-server; then exit 0; fi; \
+	echo "make: no redis-server found; installing it"; \
+	before="$$(systemctl is-active redis-server 2>/dev/null || true)"; \
+	install_as redis-server redis redis redis redis; \
+	[ "$$before" = active ] || as_root systemctl disable --now redis-server >/dev/null 2>&1 || true # tests start their own
+
 curl: # the demo's test runs what it prints
 	@$(INSTALL) \
 	if have curl; then exit 0; fi; \
@@ -100,13 +108,13 @@ install: build ## install it into PREFIX/bin (/usr/local/bin), below DESTDIR
 	install -d '$(DESTDIR)$(PREFIX)/bin'
 	install -m 755 bin/terasocket '$(DESTDIR)$(PREFIX)/bin/terasocket'
 
-test: postgres pgbouncer curl compiler ## run all tests but the fault suite, with the race detector
+test: postgres pgbouncer curl redis compiler ## run all tests but the fault suite, with the race detector
 	$(TEST) $(PACKAGES)
 
 test-matrix: pgbouncer ## run the database suites on every major of MAJORS (13 to 19) that can be had
 	@GO='$(GO)' script/test-matrix $(MAJORS)
 
-flaky: postgres pgbouncer curl compiler ## run the tests N times (20), and count the failures by name
+flaky: postgres pgbouncer curl redis compiler ## run the tests N times (20), and count the failures by name
 	@script/flaky $(N) $(TEST) -json -count 1 $(PACKAGES)
 
 check: ## formatting, vet, staticcheck, go.mod, generated code

@@ -28,9 +28,11 @@ var allowed = map[string][]string{
 	"terasocket/ws":                        {"terasocket/access", "terasocket/proto/event", "terasocket/proto/opentera", "terasocket/proto/terasocket"},
 	"terasocket/api":                       {"terasocket/ws", "terasocket/access", "terasocket/proto/event", "terasocket/proto/opentera"},
 	"terasocket/presence":                  {"terasocket/access", "terasocket/proto/event"},
-	"terasocket/doctor":                    {"terasocket/access", "terasocket/api", "terasocket/db", "terasocket/eventlog", "terasocket/migrations", "terasocket/presence"},
+	"terasocket/bridge":                    {"terasocket/access", "terasocket/proto/event", "terasocket/proto/opentera"},
+	"terasocket/bridge/standin":            {"terasocket/db/embedded", "terasocket/proto/opentera"},
+	"terasocket/doctor":                    {"terasocket/bridge", "terasocket/access", "terasocket/api", "terasocket/db", "terasocket/eventlog", "terasocket/migrations", "terasocket/presence"},
 	"terasocket/cmd/terasocket/interleave": {}, // tests alone: it runs the program
-	"terasocket/cmd/terasocket": {"terasocket/api", "terasocket/doctor", "terasocket/ws", "terasocket/presence", "terasocket/access", "terasocket/proto/event",
+	"terasocket/cmd/terasocket": {"terasocket/api", "terasocket/bridge", "terasocket/bridge/standin", "terasocket/doctor", "terasocket/ws", "terasocket/presence", "terasocket/access", "terasocket/proto/event",
 		"terasocket/proto/opentera", "terasocket/proto/terasocket", "terasocket/db", "terasocket/eventlog", "terasocket/db/embedded", "terasocket/db/opentera", "terasocket/migrations"},
 }
 

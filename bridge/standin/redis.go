@@ -1,0 +1,114 @@
+// Package standin is what surrounds the bridge in tests and in the demo: a real redis-server, and an OpenTera that speaks
+// through it as the real one does, faults included.
+package standin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"terasocket/db/embedded"
+)
+
+// Redis is a throw-away redis-server on a port of the loopback interface. Its methods may be called by several goroutines.
+type Redis struct {
+	port int
+	args []string
+	dir  string
+
+	mu      sync.Mutex
+	process *exec.Cmd // nil: not running
+}
+
+// StartRedis starts a redis-server that keeps nothing on disk, and returns when it answers. Settings are those of redis.conf,
+// as arguments: "--requirepass", "secret". ctx bounds the start. The caller stops it.
+func StartRedis(ctx context.Context, settings ...string) (*Redis, error) {
+	port, err := embedded.FreePort()
+	if err != nil {
+		return nil, fmt.Errorf("start Redis: %w", err)
+	}
+	dir, err := os.MkdirTemp("", "terasocket-redis-")
+	if err != nil {
+		return nil, fmt.Errorf("start Redis: %w", err)
+	}
+	r := &Redis{port: port, dir: dir, args: append([]string{
+		"--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", dir, "--daemonize", "no", "--loglevel", "warning",
+	}, settings...)}
+	if err := r.Start(ctx); err != nil {
+		r.Stop()
+		return nil, err
+	}
+	return r, nil
+}
+
+// Address is the host and port.
+func (r *Redis) Address() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(r.port)) }
+
+// URL is the address as --redis-url takes it, of database 0.
+func (r *Redis) URL() string { return "redis://" + r.Address() + "/0" }
+
+// Start starts it again after Kill, empty, and returns when it takes connections.
+func (r *Redis) Start(ctx context.Context) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.process != nil {
+		return nil
+	}
+	cmd := exec.Command("redis-server", r.args...)
+	cmd.Stderr = os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start Redis: %w", err)
+	}
+	r.process = cmd
+	for {
+		if conn, err := net.DialTimeout("tcp", r.Address(), time.Second); err == nil {
+			return conn.Close()
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("start Redis: %w", ctx.Err())
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+// Kill ends it at once; everything in it is lost.
+func (r *Redis) Kill() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.process == nil {
+		return
+	}
+	_ = r.process.Process.Kill()
+	_ = r.process.Wait() // its error says that it was killed
+	r.process = nil
+}
+
+// Freeze makes it hang: connections stay open and nothing is answered, until Thaw.
+func (r *Redis) Freeze() error { return r.signal(syscall.SIGSTOP) }
+
+// Thaw ends Freeze.
+func (r *Redis) Thaw() error { return r.signal(syscall.SIGCONT) }
+
+func (r *Redis) signal(s syscall.Signal) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.process == nil {
+		return errors.New("Redis is not running")
+	}
+	return r.process.Process.Signal(s)
+}
+
+// Stop ends it and removes its directory.
+func (r *Redis) Stop() {
+	r.Kill()
+	_ = os.RemoveAll(r.dir)
+}
