@@ -27,7 +27,7 @@ LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp A
 BEGIN
     RETURN (SELECT coalesce(jsonb_agg(jsonb_build_object('id_service', t.id_service, 'id_session_type', t.id_session_type,
                        'session_type_category', t.session_type_category, 'session_type_color', t.session_type_color,
-                       'session_type_name', t.session_type_name) ORDER BY t.id_session_type), '[]')
+                       'session_type_name', t.session_type_name) || terasocket.session_type_service(t.id_service) ORDER BY t.id_session_type), '[]')
             FROM   OPENTERA.t_sessions_types t
             WHERE  t.deleted_at IS NULL
               AND  EXISTS (SELECT FROM OPENTERA.t_sessions_types_projects l

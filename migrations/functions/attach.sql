@@ -211,11 +211,12 @@ BEGIN
 END $$;
 
 -- refresh_capture: makes the trigger functions anew whose tables have other columns by now, and returns how many. Gateways
--- call it every minute; one at a time does it.
+-- call it every minute; one at a time does it: who has the row of terasocket.functions.
 CREATE OR REPLACE FUNCTION terasocket.refresh_capture() RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    IF NOT pg_try_advisory_xact_lock(hashtextextended('terasocket refresh_capture', 0)) THEN
+    PERFORM FROM terasocket.functions FOR UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
         RETURN 0;
     END IF;
     RETURN (SELECT count(*) FROM terasocket.capture_tables() t WHERE terasocket.generate_capture(t.table_name));

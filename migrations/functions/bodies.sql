@@ -53,6 +53,22 @@ LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE WHEN t ~ '^.{19}[.][0-9]{1,5}[+]' THEN rpad(split_part(t, '+', 1), 26, '0') || '+' || split_part(t, '+', 2) ELSE t END
 $$;
 
+-- opentera_is: whether this OpenTera is of that version or a later one, by what it says of itself in the server setting
+-- ServerVersions ("version_string": "OpenTera_v1.3.0"). One that says nothing is taken for an old one.
+CREATE OR REPLACE FUNCTION terasocket.opentera_is(version integer[]) RETURNS boolean
+LANGUAGE plpgsql STABLE AS $$ BEGIN
+    RETURN coalesce((SELECT regexp_match(s.server_settings_value, '"version_string"[ ]*:[ ]*"[^"0-9]*([0-9]{1,6})[.]([0-9]{1,6})[.]([0-9]{1,6})')::integer[] >= version
+                     FROM OPENTERA.t_server_settings s WHERE s.server_settings_name = 'ServerVersions'), false);
+END $$;
+
+-- session_type_service: what OpenTera says of a session type's service, from 1.3.1 on; nothing of a type without one.
+CREATE OR REPLACE FUNCTION terasocket.session_type_service(id_service bigint) RETURNS jsonb
+LANGUAGE plpgsql STABLE AS $$ BEGIN
+    RETURN coalesce((SELECT jsonb_build_object('session_type_service_key', s.service_key, 'session_type_service_uuid', s.service_uuid)
+                     FROM   OPENTERA.t_services s
+                     WHERE  s.id_service = session_type_service.id_service AND s.deleted_at IS NULL AND terasocket.opentera_is('{1,3,1}')), '{}');
+END $$;
+
 -- computed: the keys that OpenTera adds to the columns. created: this is the event of an INSERT.
 CREATE OR REPLACE FUNCTION terasocket.computed(object_type text, r jsonb, created boolean) RETURNS jsonb
 LANGUAGE plpgsql STABLE AS $$
@@ -105,6 +121,8 @@ BEGIN
                     FROM   OPENTERA.t_services_projects l
                     WHERE  l.id_service = (r ->> 'id_service')::bigint AND l.deleted_at IS NULL));
         END IF;
+    WHEN 'session_type' THEN
+        added := terasocket.session_type_service((r ->> 'id_service')::bigint);
     WHEN 'session_type_site', 'session_type_service', 'session_type_project' THEN
         SELECT jsonb_build_object('session_type_id_service', t.id_service) INTO added
         FROM   OPENTERA.t_sessions_types t WHERE t.id_session_type = (r ->> 'id_session_type')::bigint;
@@ -136,7 +154,7 @@ BEGIN
             END IF;
         END LOOP;
     END IF;
-    IF ot.object_type IN ('user', 'session', 'service', 'session_type_site', 'session_type_service', 'session_type_project') THEN
+    IF ot.object_type IN ('user', 'session', 'service', 'session_type', 'session_type_site', 'session_type_service', 'session_type_project') THEN
         body := body || terasocket.computed(ot.object_type, r, created);
     END IF;
     IF pg_column_size(body) > 65536 THEN

@@ -29,39 +29,59 @@ BEGIN
     WHEN 'user_group' THEN
         RETURN QUERY SELECT 'user', u::bigint FROM unnest(terasocket.members(ids)) u;
     WHEN 'user' THEN
-        RETURN QUERY
-        SELECT 'test_invitation', i.id_test_invitation::bigint FROM OPENTERA.t_tests_invitations i WHERE i.id_user = ANY (ids)
-        UNION
-        SELECT 'test_invitation', i.id_test_invitation FROM OPENTERA.t_tests_invitations i
-        JOIN   OPENTERA.t_sessions s ON s.id_session = i.id_session WHERE s.id_creator_user = ANY (ids);
+        RETURN QUERY SELECT 'test_invitation', i FROM terasocket.invitations('user', ids) i;
     WHEN 'participant' THEN
         RETURN QUERY
         SELECT 'session', s.id_session::bigint FROM OPENTERA.t_sessions s WHERE s.id_creator_participant = ANY (ids)
         UNION
         SELECT 'session', l.id_session FROM OPENTERA.t_sessions_participants l WHERE l.id_participant = ANY (ids)
         UNION
-        SELECT 'test_invitation', i.id_test_invitation FROM OPENTERA.t_tests_invitations i WHERE i.id_participant = ANY (ids);
+        SELECT 'test_invitation', i FROM terasocket.invitations('participant', ids) i;
     WHEN 'device' THEN
-        RETURN QUERY
-        SELECT 'test_invitation', i.id_test_invitation::bigint FROM OPENTERA.t_tests_invitations i WHERE i.id_device = ANY (ids)
-        UNION
-        SELECT 'test_invitation', i.id_test_invitation FROM OPENTERA.t_tests_invitations i
-        JOIN   OPENTERA.t_sessions s ON s.id_session = i.id_session WHERE s.id_creator_device = ANY (ids)
-        UNION
-        SELECT 'test_invitation', i.id_test_invitation FROM OPENTERA.t_tests_invitations i
-        JOIN   OPENTERA.t_sessions_devices l ON l.id_session = i.id_session WHERE l.id_device = ANY (ids);
+        RETURN QUERY SELECT 'test_invitation', i FROM terasocket.invitations('device', ids) i;
     WHEN 'session' THEN
         RETURN QUERY
         SELECT 'asset', a.id_asset::bigint FROM OPENTERA.t_assets a WHERE a.id_session = ANY (ids)
         UNION ALL
         SELECT 'test', t.id_test FROM OPENTERA.t_tests t WHERE t.id_session = ANY (ids)
         UNION ALL
-        SELECT 'test_invitation', i.id_test_invitation FROM OPENTERA.t_tests_invitations i WHERE i.id_session = ANY (ids);
+        SELECT 'test_invitation', i FROM terasocket.invitations('session', ids) i;
     WHEN 'session list' THEN   -- the list rule alone: a device of it, or its creator
-        RETURN QUERY SELECT 'test_invitation', i.id_test_invitation::bigint FROM OPENTERA.t_tests_invitations i WHERE i.id_session = ANY (ids);
+        RETURN QUERY SELECT 'test_invitation', i FROM terasocket.invitations('session', ids) i;
     WHEN 'test_type' THEN
         RETURN QUERY SELECT 'test', t.id_test::bigint FROM OPENTERA.t_tests t WHERE t.id_test_type = ANY (ids);
     ELSE
         NULL;
+    END CASE;
+END $$;
+
+-- invitations: of these users, participants or devices and of the sessions that they are concerned by, or of these sessions. There
+-- are none before OpenTera 1.3, which has no table for them.
+CREATE OR REPLACE FUNCTION terasocket.invitations("of" text, ids bigint[]) RETURNS SETOF bigint
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    IF to_regclass('OPENTERA.t_tests_invitations') IS NULL THEN
+        RETURN;
+    END IF;
+    CASE "of"
+    WHEN 'user' THEN
+        RETURN QUERY
+        SELECT i.id_test_invitation::bigint FROM OPENTERA.t_tests_invitations i WHERE i.id_user = ANY (ids)
+        UNION
+        SELECT i.id_test_invitation FROM OPENTERA.t_tests_invitations i
+        JOIN   OPENTERA.t_sessions s ON s.id_session = i.id_session WHERE s.id_creator_user = ANY (ids);
+    WHEN 'participant' THEN
+        RETURN QUERY SELECT i.id_test_invitation::bigint FROM OPENTERA.t_tests_invitations i WHERE i.id_participant = ANY (ids);
+    WHEN 'device' THEN
+        RETURN QUERY
+        SELECT i.id_test_invitation::bigint FROM OPENTERA.t_tests_invitations i WHERE i.id_device = ANY (ids)
+        UNION
+        SELECT i.id_test_invitation FROM OPENTERA.t_tests_invitations i
+        JOIN   OPENTERA.t_sessions s ON s.id_session = i.id_session WHERE s.id_creator_device = ANY (ids)
+        UNION
+        SELECT i.id_test_invitation FROM OPENTERA.t_tests_invitations i
+        JOIN   OPENTERA.t_sessions_devices l ON l.id_session = i.id_session WHERE l.id_device = ANY (ids);
+    WHEN 'session' THEN
+        RETURN QUERY SELECT i.id_test_invitation::bigint FROM OPENTERA.t_tests_invitations i WHERE i.id_session = ANY (ids);
     END CASE;
 END $$;

@@ -67,10 +67,12 @@ DECLARE
     n     bigint;
     total bigint := 0;
 BEGIN
-    -- one sweeper at a time: they would wait for each other's rows
-    IF NOT pg_try_advisory_xact_lock(hashtextextended('terasocket sweep', 0)) THEN
+    -- one sweeper at a time: they would wait for each other's rows. (An advisory lock could be held by any role.)
+    BEGIN
+        LOCK TABLE terasocket.address_failures IN SHARE UPDATE EXCLUSIVE MODE NOWAIT;
+    EXCEPTION WHEN lock_not_available THEN
         RETURN 0;
-    END IF;
+    END;
     DELETE FROM terasocket.connect_tokens t WHERE t.expires_at <= clock_timestamp();
     GET DIAGNOSTICS n = ROW_COUNT;
     total := total + n;

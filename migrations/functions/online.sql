@@ -22,7 +22,7 @@ BEGIN
             SELECT p.* FROM present p, held WHERE p.clause && held.tags
         ), object AS (
             SELECT u.user_firstname AS name, u.id_user AS id, jsonb_build_object(
-                       'id_user', u.id_user, 'user_2fa_enabled', u.user_2fa_enabled, 'user_enabled', u.user_enabled,
+                       'id_user', u.id_user, 'user_2fa_enabled', coalesce(to_jsonb(u) -> 'user_2fa_enabled', 'false'), 'user_enabled', u.user_enabled,
                        'user_firstname', u.user_firstname, 'user_lastname', u.user_lastname, 'user_superadmin', u.user_superadmin,
                        'user_uuid', u.user_uuid, 'user_name', concat_ws(' ', u.user_firstname, u.user_lastname),
                        'user_online', s.is_online, 'user_busy', s.is_busy) AS value

@@ -1,19 +1,21 @@
 -- What the door needs to know of users, and what it changes.
 
--- user_account: a user that is not deleted, by one of the three; enabled or not. password is its bcrypt hash.
+-- user_account: a user that is not deleted, by one of the three; enabled or not. password is its bcrypt hash. (OpenTera before 1.3
+-- has none of the columns that are read from the row as JSON.)
 CREATE OR REPLACE FUNCTION terasocket.user_account(by_username text DEFAULT NULL, by_uuid text DEFAULT NULL, by_id integer DEFAULT NULL)
 RETURNS TABLE (id integer, uuid text, name text, username text, password text, is_enabled boolean, must_change boolean, needs_2fa boolean, has_otp boolean)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     RETURN QUERY
     SELECT u.id_user, u.user_uuid::text, concat_ws(' ', u.user_firstname, u.user_lastname), u.user_username::text, u.user_password::text, u.user_enabled,
-           u.user_force_password_change, u.user_2fa_enabled, u.user_2fa_otp_enabled AND coalesce(u.user_2fa_otp_secret, '') <> ''
+           coalesce((r ->> 'user_force_password_change')::boolean, false), coalesce((r ->> 'user_2fa_enabled')::boolean, false),
+           coalesce((r ->> 'user_2fa_otp_enabled')::boolean AND r ->> 'user_2fa_otp_secret' <> '', false)
     FROM  (SELECT n.id_user FROM OPENTERA.t_users n WHERE n.user_username = by_username
            UNION ALL
            SELECT n.id_user FROM OPENTERA.t_users n WHERE n.user_uuid = by_uuid
            UNION ALL
            SELECT by_id WHERE by_id IS NOT NULL) who (id_user)
-    JOIN   OPENTERA.t_users u ON u.id_user = who.id_user AND u.deleted_at IS NULL;
+    JOIN   OPENTERA.t_users u ON u.id_user = who.id_user AND u.deleted_at IS NULL, to_jsonb(u) r;
 END $$;
 
 -- login_session_user: whose second step it is. No row: unknown, over, or of a user that is gone or disabled.
