@@ -92,6 +92,16 @@ func TestDeviceInfo(t *testing.T) {
 	if got := strings.Join(keysOf(t, info.SessionTypes[0]), " "); got != "id_service id_session_type session_type_category session_type_color session_type_name" {
 		t.Errorf("keys of session_types_info: %s", got)
 	}
+	d.do(`UPDATE t_server_settings SET server_settings_value = '{"version_string": "OpenTera_v1.3.1"}' WHERE server_settings_name = 'ServerVersions'`)
+	newer, err := d.devices.Info(t.Context(), opentera.DemoDeviceID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range newer.SessionTypes {
+		if (s.ServiceID != nil) != (s.ServiceKey != "" && s.ServiceUUID != "") {
+			t.Errorf("from OpenTera 1.3.1 on: %+v", s)
+		}
+	}
 	// what is deleted is not shown, and neither are others'
 	types := func() (ids []int32) {
 		t.Helper()

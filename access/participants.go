@@ -185,6 +185,10 @@ type SessionType struct {
 	Category  int32  `json:"session_type_category"`
 	Color     string `json:"session_type_color"`
 	Name      string `json:"session_type_name"`
+
+	// from OpenTera 1.3.1 on, and of a type that has a service
+	ServiceKey  string `json:"session_type_service_key,omitempty"`
+	ServiceUUID string `json:"session_type_service_uuid,omitempty"`
 }
 
 // SessionTypes lists those of the participant's project; never nil. Errors: the database's.

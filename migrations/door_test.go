@@ -101,3 +101,22 @@ func TestSweepDoor(t *testing.T) {
 		t.Errorf("swept %d, want 1", n)
 	}
 }
+
+// What is done by one gateway at a time cannot be held up by a role that has no rights here: every role may take advisory locks.
+func TestStrangersHoldNothingUp(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	stranger := dbtest.Conn(t, withRole(f.url, newRole(t, f.conn)))
+	execOn(t, stranger, "SELECT pg_advisory_lock(hashtextextended(name, 0)) FROM unnest('{terasocket sweep,terasocket refresh_capture}'::text[]) name")
+	f.exec("INSERT INTO terasocket.login_attempts VALUES ('user', 'x', 1, clock_timestamp()); ALTER TABLE t_sites DROP COLUMN site_2fa_required")
+	mustEqual(t, "swept", one[int](f, "SELECT terasocket.sweep_door()"), 1)
+	mustEqual(t, "functions made anew", one[int](f, "SELECT terasocket.refresh_capture()"), 1)
+
+	// while one makes them, another neither waits nor does it too
+	f.exec("ALTER TABLE t_projects DROP COLUMN project_description")
+	other := dbtest.Conn(t, f.url)
+	execOn(t, other, "BEGIN; SELECT FROM terasocket.functions FOR UPDATE")
+	mustEqual(t, "beside another", one[int](f, "SELECT terasocket.refresh_capture()"), 0)
+	execOn(t, other, "COMMIT")
+	mustEqual(t, "afterwards", one[int](f, "SELECT terasocket.refresh_capture()"), 1)
+}
