@@ -17,6 +17,7 @@ func (d *doctor) fleetChecks() []check {
 		{name: "connections", needs: []string{"database"}, ask: d.serving.asks(d.connectionsSuffice)},
 		{name: "keys", needs: []string{"migrations"}, ask: d.owning.asks(keysAreThere)},
 		{name: "gateways", needs: []string{"migrations"}, ask: d.owning.asks(gatewaysLive)},
+		{name: "busy", needs: []string{"migrations"}, ask: d.owning.asks(d.nobodyIsBusyForEver)},
 		{name: "files", ask: filesSuffice},
 		{name: "trusted-proxies", ask: d.proxiesAreNarrow},
 	}

@@ -59,3 +59,14 @@ func TestTrustedProxies(t *testing.T) {
 		f.must(t, want)
 	}
 }
+
+func TestBusyForEver(t *testing.T) {
+	t.Parallel()
+	i := newInstallation(t)
+	i.find("busy").must(t, OK)
+	i.exec("INSERT INTO terasocket.busy VALUES ('user', 1, 'feedbeef', now() - interval '1 hour')")
+	i.find("busy").must(t, OK)
+	i.exec("INSERT INTO terasocket.busy SELECT 'participant', 1, session_uuid, now() - interval '13 hours' FROM t_sessions WHERE id_session = 1; " +
+		"UPDATE terasocket.busy SET since = now() - interval '14 hours' WHERE kind = 'user'")
+	i.find("busy").must(t, Warn, "in session feedbeef, which OpenTera does not know, participant ", "terasocket busy end session UUID")
+}

@@ -4,9 +4,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+
+	"terasocket/db/dbtest"
 )
 
 // tell sends a message to the user manager as a service does.
@@ -119,5 +122,88 @@ func (f *fixture) quietly(kind, fields string) {
 		fmt.Sprintf(`{"@type": "type.googleapis.com/opentera.protobuf.%s", %s}`, kind, fields))
 	if err != nil {
 		f.Errorf("%s: %v", kind, err)
+	}
+}
+
+// Nobody stays busy with a session that is over: a service that died says nothing.
+func TestBusyEndsWithTheSession(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]string{
+		"completed":    "UPDATE t_sessions SET session_status = 2 WHERE id_session = 9000",
+		"cancelled":    "UPDATE t_sessions SET session_status = 3 WHERE id_session = 9000",
+		"terminated":   "UPDATE t_sessions SET session_status = 4 WHERE id_session = 9000",
+		"soft-deleted": "UPDATE t_sessions SET deleted_at = now() WHERE id_session = 9000",
+		"deleted":      "DELETE FROM t_sessions WHERE id_session = 9000",
+	} {
+		for _, before := range []bool{true, false} { // the session is there before anybody joins it, or comes later
+			t.Run(fmt.Sprintf("%s %t", name, before), func(t *testing.T) {
+				t.Parallel()
+				f, _ := registered(t, 1)
+				const uuid, unknown = "1aaaaaaa-0000-4000-8000-000000000000", "2bbbbbbb-0000-4000-8000-000000000000"
+				insert := "INSERT INTO t_sessions (id_session, session_uuid, id_session_type, session_name, session_start_datetime, session_duration, session_status, version_id) " +
+					"VALUES (9000, '" + uuid + "', 1, 'New', now(), 0, 1, 1)"
+				if before {
+					f.exec(insert)
+				}
+				f.tell("JoinSessionEvent", fmt.Sprintf(`"sessionUuid": %q, "sessionUsers": [%q], "sessionDevices": [%q]`, uuid, f.uuid("user", 9), f.uuid("device", 1)))
+				f.tell("JoinSessionEvent", fmt.Sprintf(`"sessionUuid": %q, "sessionParticipants": [%q]`, unknown, f.uuid("participant", 1)))
+				f.sweep()
+				if !before {
+					f.exec(insert)
+				}
+				f.sweep()
+				f.announced()
+				mustEqual(t, "while it goes on", f.busy(), "device1=1 participant1=2 user9=1")
+				f.exec(end)
+				mustEqual(t, "swept", f.sweep(), 2)
+				mustEqual(t, "afterwards", f.busy(), "participant1=2")
+				left := f.announced()
+				slices.Sort(left)
+				mustEqual(t, "announced", left, []string{"DEVICE_LEFT_SESSION " + f.name("device", 1), "USER_LEFT_SESSION " + f.name("user", 9)})
+				mustEqual(t, "swept again", f.sweep(), 0)
+			})
+		}
+	}
+}
+
+// While a service is in the middle of saying who joins, the sweep waits for nothing.
+func TestBusySweepWaitsForNoService(t *testing.T) {
+	t.Parallel()
+	f, _ := registered(t, 1)
+	const uuid = "1aaaaaaa-0000-4000-8000-000000000000"
+	f.exec("INSERT INTO t_sessions (id_session, session_uuid, id_session_type, session_name, session_start_datetime, session_duration, session_status, version_id) " +
+		"VALUES (9000, '" + uuid + "', 1, 'New', now(), 0, 2, 1)")
+	f.tell("JoinSessionEvent", fmt.Sprintf(`"sessionUuid": %q, "sessionUsers": [%q]`, uuid, f.uuid("user", 9)))
+	service := dbtest.Conn(t, f.url)
+	execOn(t, service, "BEGIN; SELECT FROM terasocket.busy FOR UPDATE")
+	f.exec("SET statement_timeout = '5s'")
+	mustEqual(t, "beside a service", f.sweep(), 0)
+	execOn(t, service, "ROLLBACK")
+	mustEqual(t, "afterwards", f.sweep(), 1)
+}
+
+// An operator takes out who is left.
+func TestFree(t *testing.T) {
+	t.Parallel()
+	f, _ := registered(t, 1)
+	const uuid = "1AAAAAAA-0000-4000-8000-000000000000"
+	f.tell("JoinSessionEvent", fmt.Sprintf(`"sessionUuid": %q, "sessionUsers": [%q, %q], "sessionParticipants": [%q], "sessionDevices": [%q]`, uuid,
+		f.uuid("user", 9), f.uuid("user", 10), f.uuid("participant", 1), f.uuid("device", 1)))
+	for _, step := range []struct {
+		kind, uuid string
+		n          int
+		left       string
+	}{
+		{"user", uuid, 0, "device1=1 participant1=1 user9=1 user10=1"},
+		{"user", strings.ToUpper(f.uuid("user", 9)), 1, "device1=1 participant1=1 user10=1"},
+		{"participant", f.uuid("participant", 1), 1, "device1=1 user10=1"},
+		{"device", f.uuid("device", 1), 1, "user10=1"},
+		{"session", "ffffffff-0000-4000-8000-000000000000", 0, "user10=1"},
+		{"session", uuid, 1, ""},
+	} {
+		f.announced()
+		mustEqual(t, step.kind, one[int](f, "SELECT terasocket.free($1, $2)", step.kind, step.uuid), step.n)
+		mustEqual(t, "busy", f.busy(), step.left)
+		mustEqual(t, "announced", len(f.announced()), step.n)
 	}
 }

@@ -28,6 +28,7 @@ type cli struct {
 	Explain explainCmd `cmd:"" help:"Say whether a client may see an event, and why."`
 	Token   tokenCmd   `cmd:"" help:"Print a websocket URL that works once within 60 s."`
 	Keys    keysCmd    `cmd:"" help:"List the keys that sign tokens, or make a new one."`
+	Busy    busyCmd    `cmd:"" help:"List who is in a session, or take somebody out of it."`
 	Doctor  doctorCmd  `cmd:"" help:"Examine an installation: what is right, and what to do about what is not."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 

@@ -18,13 +18,14 @@ type keysCmd struct {
 	Rotate keysRotate `cmd:"" help:"Make a new key, which signs from now on."`
 }
 
-type keysFlags struct {
+// installedFlags are those of commands that work on a database with terasocket in it.
+type installedFlags struct {
 	databaseFlags
 	JSON bool `name:"json" help:"Print JSON."`
 }
 
 // open gives a pool on a migrated database.
-func (f keysFlags) open(ctx context.Context) (*pgxpool.Pool, error) {
+func (f installedFlags) open(ctx context.Context) (*pgxpool.Pool, error) {
 	url, err := f.url()
 	if err != nil {
 		return nil, err
@@ -40,7 +41,7 @@ func (f keysFlags) open(ctx context.Context) (*pgxpool.Pool, error) {
 	return pool, nil
 }
 
-type keysList struct{ keysFlags }
+type keysList struct{ installedFlags }
 
 // listedKey is a key as JSON.
 type listedKey struct {
@@ -82,7 +83,7 @@ func (c *keysList) Run(ctx context.Context, con *console) error {
 }
 
 type keysRotate struct {
-	keysFlags
+	installedFlags
 	Name    string        `arg:"" enum:"user,participant,service" help:"Whose tokens: user, participant or service."`
 	Overlap time.Duration `name:"overlap" default:"1h" help:"How long the keys before it still verify. 0: every token signed with them is refused at once."`
 }

@@ -200,9 +200,9 @@ BEGIN
 END $$;
 
 -- presence_sweep: every gateway calls it every second or so, again at once when it did something. Takes offline whose
--- grace is over, or who was kicked in it, and, with the_dead, the clients of a gateway whose lease is. Several at once do not do the same work
--- twice. One call does a bounded part of the work and returns how much it was: people whose grace was over, and sockets
--- and gateways that were dead.
+-- grace is over, or who was kicked in it, and, with the_dead, the clients of a gateway whose lease is; and takes people out of
+-- sessions that have ended. Several at once do not do the same work twice. One call does a bounded part of the work and returns how
+-- much it was: people whose grace or session was over, and sockets and gateways that were dead.
 CREATE OR REPLACE FUNCTION terasocket.presence_sweep(the_dead boolean DEFAULT true) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -238,5 +238,5 @@ BEGIN
     END LOOP;
     DELETE FROM terasocket.kicked k WHERE k.ctid = ANY (ARRAY(
         SELECT o.ctid FROM terasocket.kicked o WHERE o.at < clock_timestamp() - interval '1 minute' FOR UPDATE SKIP LOCKED));
-    RETURN n;
+    RETURN n + terasocket.leave_ended_sessions();
 END $$;

@@ -56,8 +56,8 @@ BEGIN
         SELECT array_agg(f.kind ORDER BY f.place, f.ord), array_agg(f.id ORDER BY f.place, f.ord) INTO kinds, ids FROM found f;
         IF is_join THEN
             -- who is busy already stays in the session that it is in
-            INSERT INTO terasocket.busy (kind, principal, session_uuid)
-            SELECT DISTINCT w.kind, w.id, session FROM unnest(kinds, ids) w (kind, id) ORDER BY 1, 2
+            INSERT INTO terasocket.busy (kind, principal, session_uuid, is_known)
+            SELECT DISTINCT w.kind, w.id, session, EXISTS (SELECT FROM OPENTERA.t_sessions s WHERE s.session_uuid = session) FROM unnest(kinds, ids) w (kind, id) ORDER BY 1, 2
             ON     CONFLICT ON CONSTRAINT busy_pkey DO NOTHING;
         ELSE
             DELETE FROM terasocket.busy b

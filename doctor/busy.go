@@ -1,0 +1,29 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// longBusy is from when on somebody has been in a session for too long.
+const longBusy = 12 * time.Hour
+
+// nobodyIsBusyForEver looks for people who are in a session that nobody will end: its service has died, or it is unknown to OpenTera.
+// (Those whose session has ended leave it by themselves.)
+func (d *doctor) nobodyIsBusyForEver(ctx context.Context, tx pgx.Tx) (Finding, error) {
+	rows, err := tx.Query(ctx, `SELECT format('%s %s since %s in session %s', kind, uuid, to_char(since AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'),
+		session_uuid || CASE WHEN status IS NULL THEN ', which OpenTera does not know' ELSE '' END)
+		FROM terasocket.who_is_busy() WHERE since < clock_timestamp() - $1::interval ORDER BY since`, longBusy)
+	if err != nil {
+		return Finding{}, err
+	}
+	stuck, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if len(stuck) > 0 {
+		return warn(fmt.Sprintf("in a session for more than %s: %s", longBusy, few(stuck)),
+			"end the session in OpenTera; where that does not help: `terasocket busy list`, and `terasocket busy end session UUID`"), err
+	}
+	return fine("nobody has been in a session for more than %s", longBusy), err
+}

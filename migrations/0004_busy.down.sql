@@ -1,0 +1,1 @@
+ALTER TABLE terasocket.busy DROP COLUMN since, DROP COLUMN is_known;
