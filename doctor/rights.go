@@ -3,6 +3,7 @@ package doctor
 import (
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -103,9 +104,18 @@ func ownerMayRead(ctx context.Context, tx pgx.Tx) (Finding, error) {
 		}
 		return nil
 	})
-	switch {
-	case err != nil:
+	if err != nil {
 		return Finding{}, err
+	}
+	var mighty, owner string
+	if err := tx.QueryRow(ctx, mightySQL).Scan(&mighty, &owner); err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return Finding{}, err
+	}
+	switch {
+	case mighty != "":
+		return fail(fmt.Sprintf("functions of terasocket run with the rights of %s, who may more than %s, who owns OpenTera's tables: who is let in as %s can become %s",
+			mighty, owner, owner, mighty),
+			fmt.Sprintf("give all of the schema terasocket to %[1]s (ALTER SCHEMA, TABLE, SEQUENCE, VIEW, TYPE, ROUTINE ... OWNER TO %[1]s), then run `terasocket migrate up`: it works as %[1]s", owner)), nil
 	case len(strange) > 0:
 		return fail(fmt.Sprintf("functions of terasocket belong to %s, tables that they write do not: %s", stranger, few(strange)),
 			"give all of the schema terasocket to the owner of OpenTera's tables (ALTER ... OWNER TO), then run `terasocket migrate up` as that role"), nil
@@ -115,6 +125,17 @@ func ownerMayRead(ctx context.Context, tx pgx.Tx) (Finding, error) {
 	}
 	return fine("the owner of terasocket's functions may read OpenTera's tables"), nil
 }
+
+// mightySQL finds an owner of our functions who is a superuser, has an attribute or is a member of a role, and the owner of OpenTera's
+// tables is not: that one could put a view with a function of its own in the place of a table.
+const mightySQL = `SELECT f.oid::regrole::text, o.oid::regrole::text
+FROM   pg_class t JOIN pg_roles o ON o.oid = t.relowner,
+       pg_roles f
+WHERE  t.oid = to_regclass('t_users') AND f.oid <> o.oid AND NOT o.rolsuper
+AND    f.oid IN (SELECT p.proowner FROM pg_proc p WHERE p.pronamespace = to_regnamespace('terasocket') AND p.prosecdef)
+AND    (f.rolsuper OR f.rolcreaterole > o.rolcreaterole OR f.rolcreatedb > o.rolcreatedb OR f.rolreplication > o.rolreplication OR f.rolbypassrls > o.rolbypassrls
+        OR EXISTS (SELECT FROM pg_roles r WHERE r.oid NOT IN (f.oid, o.oid) AND pg_has_role(f.oid, r.oid, 'MEMBER') AND NOT pg_has_role(o.oid, r.oid, 'MEMBER')))
+ORDER  BY f.rolsuper DESC, 1 LIMIT 1`
 
 func strangersMayNot(ctx context.Context, tx pgx.Tx) (Finding, error) {
 	rows, err := tx.Query(ctx, publicSQL)

@@ -152,6 +152,33 @@ func TestOwnerRights(t *testing.T) {
 	i.find("owner-rights").must(t, OK)
 }
 
+// Functions of a superuser make whoever owns the tables that they read one, too.
+func TestMightyOwner(t *testing.T) {
+	t.Parallel()
+	i := newInstallation(t)
+	i.find("owner-rights").must(t, OK)
+	owner, _ := i.newRole()
+	i.exec(`DO $$ DECLARE o record; BEGIN
+		FOR o IN SELECT oid::regclass AS name FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' LOOP
+			EXECUTE format('ALTER TABLE %s OWNER TO ` + owner + `', o.name);
+		END LOOP; END $$`)
+	i.find("owner-rights").must(t, Fail, "who may more than "+owner, "OWNER TO "+owner)
+	// so does a member of a role that it is no member of; who may less is none of these
+	member, _ := i.newRole()
+	i.exec("GRANT SELECT ON ALL TABLES IN SCHEMA public TO " + member + `; DO $$ DECLARE o record; BEGIN
+		FOR o IN SELECT oid::regclass AS name FROM pg_class WHERE relnamespace = 'terasocket'::regnamespace AND relkind = 'r' LOOP
+			EXECUTE format('ALTER TABLE %s OWNER TO ` + member + `', o.name);
+		END LOOP;
+		FOR o IN SELECT oid::regprocedure AS name FROM pg_proc WHERE pronamespace = 'terasocket'::regnamespace LOOP
+			EXECUTE format('ALTER ROUTINE %s OWNER TO ` + member + `', o.name);
+		END LOOP; END $$`)
+	i.find("owner-rights").must(t, OK)
+	i.exec("GRANT pg_read_server_files TO " + member)
+	i.find("owner-rights").must(t, Fail, "rights of "+member)
+	i.exec("GRANT pg_read_server_files TO " + owner)
+	i.find("owner-rights").must(t, OK)
+}
+
 func TestPublicRights(t *testing.T) {
 	t.Parallel()
 	i := newInstallation(t)
