@@ -56,6 +56,15 @@ func (t *Tokens) Redeem(ctx context.Context, kind Kind, token string) (Identity,
 	return id, nil
 }
 
+// Replace closes the sockets that a principal has opened with tokens from before its own, on whichever gateway, with 4000; its
+// unused URLs of before are void, too. Errors: the database's.
+func (t *Tokens) Replace(ctx context.Context, id Identity) error {
+	if _, err := t.Pool.Exec(ctx, "SELECT terasocket.replace_sockets($1, $2, $3)", id.Kind.String(), id.ID, id.Token); err != nil {
+		return fmt.Errorf("replace other sockets: %w", err)
+	}
+	return nil
+}
+
 // Sweep deletes what has expired of connect tokens, disabled tokens, failed attempts, second steps and signing keys, and
 // returns how much it was; 0 while another gateway does.
 func (t *Tokens) Sweep(ctx context.Context) (n int64, err error) {

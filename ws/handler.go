@@ -37,6 +37,8 @@ type Handler struct {
 	Replays ReplayLog
 	Roster  PresenceReader
 
+	Replacer Replacer // nil: a socket that replaces others closes those of this gateway
+
 	DefaultEncoding event.Encoding               // of a client that asks for none: Protobuf (the zero value) or JSON
 	AllowedOrigins  []string                     // "https://host[:port]" of browsers; empty = any. Who sends no Origin is no browser
 	Failures        FailureLimit                 // zero = no limit
@@ -95,10 +97,28 @@ func (a *admission) serve(w http.ResponseWriter, r *http.Request, kind access.Ki
 		a.refuse(w, a.notEntered(w, r, c, err))
 		return
 	}
-	if p.replace {
-		a.Hub.closeOthers(c)
+	if p.replace && !a.replace(r, c) {
+		a.refuse(w, notReady("replace"))
+		return
 	}
 	a.upgrade(w, r, c, subprotocol)
+}
+
+// replace closes the principal's other sockets; false when those of other gateways cannot be closed.
+func (a *admission) replace(r *http.Request, c *Conn) bool {
+	if a.Replacer != nil {
+		ctx, cancel := context.WithTimeout(r.Context(), redeemWait)
+		defer cancel()
+		if err := a.Replacer.Replace(ctx, c.Identity); err != nil {
+			a.Hub.remove(c)
+			if r.Context().Err() == nil {
+				a.Log.Error("other sockets not replaced", "conn", c.id, "principal", c.Identity.Principal.String(), "op", "replace", "err", err)
+			}
+			return false
+		}
+	}
+	a.Hub.closeOthers(c)
+	return true
 }
 
 // notEntered is the answer to a handshake whose token was good.

@@ -50,6 +50,12 @@ type PresenceReader interface {
 	Presence(ctx context.Context, viewer access.Identity) ([]event.Event, error)
 }
 
+// Replacer closes the sockets that a principal has opened on any gateway with tokens from before its own, with 4000. Errors: the
+// database's.
+type Replacer interface {
+	Replace(ctx context.Context, identity access.Identity) error
+}
+
 // TokenRedeemer lets a client in for a connect token, which is good once.
 type TokenRedeemer interface {
 	// Redeem says whose token it was. Errors: access.ErrRefused, or that nobody can say now.

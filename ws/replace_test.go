@@ -1,8 +1,12 @@
 package ws
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"testing"
+
+	"terasocket/access"
 )
 
 func TestASocketThatReplaces(t *testing.T) {
@@ -19,4 +23,38 @@ func TestASocketThatReplaces(t *testing.T) {
 	g.deliver("who is left", user(7), user(8))
 	third.want("who is left")
 	somebody.want("who is left")
+}
+
+// replacer is told who replaces.
+type replacer func(access.Identity) error
+
+func (r replacer) Replace(_ context.Context, id access.Identity) error { return r(id) }
+
+// Where nobody can tell the other gateways, the client is told so, and keeps what it has.
+func TestASocketThatCannotReplace(t *testing.T) {
+	t.Parallel()
+	var err error
+	var asked []access.Principal
+	g := newGateway(t, func(h *Handler) {
+		h.Replacer = replacer(func(id access.Identity) error { asked = append(asked, id.Principal); return err })
+	}, nil)
+	first := g.connect(t, "user?id=user_7_a")
+	err = errors.New("no database")
+	response, _ := g.answer(t, "user?id=user_7_b&replace=true")
+	if response.StatusCode != http.StatusServiceUnavailable || response.Header.Get("Retry-After") == "" {
+		t.Errorf("%s, %v", response.Status, response.Header)
+	}
+	g.deliver("still there", user(7))
+	first.want("still there")
+	if n := g.Len(); n != 1 {
+		t.Errorf("%d sockets", n)
+	}
+	err = nil
+	second := g.connect(t, "user?id=user_7_c&replace=true")
+	first.wantClose(CloseKicked)
+	g.deliver("who is left", user(7))
+	second.want("who is left")
+	if len(asked) != 2 || asked[1] != user(7) {
+		t.Errorf("asked for %v", asked)
+	}
 }

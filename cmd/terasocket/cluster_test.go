@@ -19,6 +19,7 @@ import (
 	"terasocket/db/opentera"
 	"terasocket/proto/event"
 	pb "terasocket/proto/opentera"
+	"terasocket/ws"
 )
 
 const clusterGrace = 3 * time.Second
@@ -305,4 +306,55 @@ func must[T any](v T, err error) T {
 		panic(err)
 	}
 	return v
+}
+
+// Who comes back by another gateway takes the place of what a vanished network left open, and stays online.
+func TestReplaceAcrossGateways(t *testing.T) {
+	t.Parallel()
+	pool, gateways := serveCluster(t, 10*time.Second, "")
+	first, second := gateways[0].connect(pool, 7), gateways[1].connect(pool, 7)
+	var token string
+	if err := pool.QueryRow(t.Context(), "SELECT terasocket.create_connect_token('participant', participant_uuid) FROM t_participants WHERE id_participant = 7").Scan(&token); err != nil {
+		t.Fatal(err)
+	}
+	third := dial(t, api.WebsocketURL(gateways[2].url, access.Participant, token)+"&replace=true").keepReading()
+	for name, s := range map[string]*socket{"first": first, "second": second} {
+		for {
+			_, _, err := s.readFrame()
+			if err == nil {
+				continue
+			}
+			if !websocket.IsCloseError(err, int(ws.CloseKicked)) {
+				t.Errorf("the %s socket ended with %v, want 4000", name, err)
+			}
+			break
+		}
+	}
+	fourth := gateways[0].connect(pool, 7) // a later token is not concerned
+	psql(t, gateways[0].dbURL, fmt.Sprintf("SELECT terasocket.publish('websocket.participant.%s.events', '{\"@type\": \"type.googleapis.com/opentera.protobuf.ArchiveEvent\", \"archiveUuid\": \"%[1]s\", \"ownerUuid\": \"%[1]s\"}')",
+		participantUUID(t, pool, 7)))
+	for _, s := range []*socket{third, fourth} {
+		for heard := false; !heard; {
+			_, data, err := s.readFrame()
+			if err != nil {
+				t.Fatal(err)
+			}
+			e, err := event.ParseFrame(data)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if p, is := e.Message.(*pb.ParticipantEvent); is && p.GetType() == pb.ParticipantEvent_PARTICIPANT_DISCONNECTED {
+				t.Errorf("it was announced offline: %v", p)
+			}
+			_, heard = e.Message.(*pb.ArchiveEvent)
+		}
+	}
+}
+
+func participantUUID(t *testing.T, pool *pgxpool.Pool, id int) (uuid string) {
+	t.Helper()
+	if err := pool.QueryRow(t.Context(), "SELECT participant_uuid FROM t_participants WHERE id_participant = $1", id).Scan(&uuid); err != nil {
+		t.Fatal(err)
+	}
+	return uuid
 }

@@ -137,6 +137,7 @@ func openGateway(ctx context.Context, cfg *serveCmd, log *slog.Logger) (_ *gatew
 		Log:             log,
 		Metrics:         wsMetrics,
 		Replays:         g.events.history,
+		Replacer:        g.tokens,
 		Roster:          &presence.Roster{Pool: g.pool},
 		DefaultEncoding: encoding,
 		AllowedOrigins:  cfg.AllowedOrigins,

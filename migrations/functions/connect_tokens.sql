@@ -49,3 +49,11 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
         RETURNING t.kind, t.uuid, t.counter)
     SELECT p.id, r.uuid, p.name, r.counter FROM redeemed r, LATERAL terasocket.principal(r.kind, r.uuid) p
 $$;
+
+-- replace_sockets: who comes back takes the place of what a vanished network left open: a kick, on every gateway, of the sockets that
+-- were opened with tokens from before this one. Whoever is kicked otherwise has no grace; here the principal stays online.
+CREATE OR REPLACE FUNCTION terasocket.replace_sockets(kind text, id integer, token bigint) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
+BEGIN
+    PERFORM terasocket.record('kick', 'M', false, NULL, jsonb_build_object('kind', kind, 'id', id, 'token', token - 1));
+END $$;
