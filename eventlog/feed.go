@@ -189,7 +189,7 @@ func (f *Feed) read(ctx context.Context) ([]event.Event, error) {
 	case r.trimmed > last:
 		return nil, fmt.Errorf("%w: it was trimmed up to %d, and read up to %d", event.ErrBroken, r.trimmed, last)
 	}
-	f.hasMore = len(r.rows) == f.PageRows
+	f.hasMore = r.isMore
 	if !f.hasMore && r.snapshot != "" {
 		if snapshot, err := db.ParseSnapshot(r.snapshot); err == nil {
 			f.Progress.sees(snapshot)

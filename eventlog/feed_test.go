@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -222,6 +223,39 @@ func TestAnEventOfAHundredKilobytesComesWhole(t *testing.T) {
 	big := strings.Repeat("é", 50_000)
 	g.publish(g.pool, big, "end")
 	g.mustHear(big, "end")
+}
+
+// A page of large bodies ends before its rows are all, and the rest comes at once.
+func TestPagesAreBoundedInBytes(t *testing.T) {
+	g := setup(t, options{})
+	const n = 80
+	big := make([]string, n)
+	for i := range big { // random letters: what is stored is hardly smaller
+		text := make([]byte, 150_000)
+		for j := range text {
+			text[j] = byte('a' + rand.IntN(26))
+		}
+		big[i] = string(text)
+	}
+	behind, tx := g.feed.LastSeen(), g.tx()
+	g.publish(tx, big...)
+	g.commit(tx)
+	g.mustHear(big...)
+	pages, seen := 0, 0
+	for isLast := false; !isLast; pages++ {
+		page, err := g.history.After(t.Context(), behind, g.feed.LastSeen())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(page.Events) > n/2 {
+			t.Errorf("%d rows of 150 kB in one page", len(page.Events))
+		}
+		seen += len(page.Events)
+		behind, isLast = page.Last, page.IsLast
+	}
+	if seen != n || pages < 3 {
+		t.Errorf("%d rows in %d pages, want %d in 3 or more", seen, pages, n)
+	}
 }
 
 // The server was started again, restored or promoted: to a gateway it is another epoch. (The row is changed in place of the

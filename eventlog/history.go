@@ -69,7 +69,7 @@ func (h *History) After(ctx context.Context, behind, until uint64) (event.Page, 
 	if err != nil {
 		return event.Page{}, err
 	}
-	page := event.Page{Last: behind, IsLast: len(r.rows) < pageRows, Trimmed: r.trimmed > behind}
+	page := event.Page{Last: behind, IsLast: !r.isMore, Trimmed: r.trimmed > behind}
 	if page.Events, err = h.decoder.events(r.rows); err != nil {
 		return event.Page{}, err
 	}

@@ -20,6 +20,7 @@ type eventLog struct {
 const (
 	statementLimit = 30 * time.Second // on a connection that is half-open a statement would never end
 	pageRows       = 256              // that one read returns at most
+	pageBytes      = 4 << 20          // of bodies and keys as they are stored, about, that one read returns at most
 )
 
 //go:embed sql/read.sql
@@ -30,20 +31,21 @@ type read struct {
 	epoch, trimmed uint64
 	snapshot       string // of the last complete announcement, "" for none
 	rows           []event.Record
+	isMore         bool // there may be more rows than these
 }
 
 // read gives at most limit rows with behind < seq <= until, in order.
 func (l eventLog) read(ctx context.Context, behind, until uint64, limit int) (r read, err error) {
 	ctx, cancel := context.WithTimeout(ctx, statementLimit)
 	defer cancel()
-	rows, err := l.pool.Query(ctx, readSQL, int64(behind), int64(until), limit)
+	rows, err := l.pool.Query(ctx, readSQL, int64(behind), int64(until), limit, pageBytes)
 	if err != nil {
 		return read{}, described("read the event log", err)
 	}
 	var snapshot *string
 	var row event.Record
-	isThere := false
-	_, err = pgx.ForEachRow(rows, append([]any{&r.epoch, &r.trimmed, &snapshot}, columns(&row)...), func() error {
+	isThere, follows := false, false
+	_, err = pgx.ForEachRow(rows, append([]any{&r.epoch, &r.trimmed, &follows, &snapshot}, columns(&row)...), func() error {
 		isThere = true
 		if snapshot != nil {
 			r.snapshot = *snapshot
@@ -59,6 +61,7 @@ func (l eventLog) read(ctx context.Context, behind, until uint64, limit int) (r 
 	case !isThere:
 		return read{}, described("read the event log", errNoState)
 	}
+	r.isMore = follows || len(r.rows) == limit
 	return r, nil
 }
 
