@@ -12,11 +12,13 @@ import (
 // Admin answers on the address for operators, without a password:
 //
 //	/healthz  200 while the process runs; when it fails, restart it
-//	/readyz   200 when new clients can be taken, 503 with one line that says why not; clients that are connected stay
+//	/readyz   200 when new clients can be taken, with a second line when something else does not work; 503 with one line
+//	          that says why not; clients that are connected stay
 //	/metrics  Prometheus
 type Admin struct {
-	Ready   func(*http.Request) error // why the gateway cannot take clients now, or nil
-	Metrics prometheus.Gatherer
+	Ready    func(*http.Request) error // why the gateway cannot take clients now, or nil
+	Degraded func() string             // what does not work though clients can be taken, "" for nothing; nil: nothing
+	Metrics  prometheus.Gatherer
 }
 
 // Handler gives the routes.
@@ -29,7 +31,13 @@ func (a *Admin) Handler() http.Handler {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return
 		}
-		_, _ = w.Write([]byte("ready\n"))
+		text := "ready\n"
+		if a.Degraded != nil {
+			if what := a.Degraded(); what != "" {
+				text += "degraded: " + what + "\n"
+			}
+		}
+		_, _ = w.Write([]byte(text))
 	})
 	r.Handle("/metrics", promhttp.HandlerFor(a.Metrics, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError}))
 	return r

@@ -25,7 +25,8 @@ func TestAdmin(t *testing.T) {
 	counter := prometheus.NewCounter(prometheus.CounterOpts{Name: "terasocket_test_total", Help: "x"})
 	registry.MustRegister(counter)
 	var notReady error
-	handler := (&Admin{Ready: func(*http.Request) error { return notReady }, Metrics: registry}).Handler()
+	degraded := ""
+	handler := (&Admin{Ready: func(*http.Request) error { return notReady }, Degraded: func() string { return degraded }, Metrics: registry}).Handler()
 	get := func(path string) (int, string) {
 		w := httptest.NewRecorder()
 		handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
@@ -38,6 +39,10 @@ func TestAdmin(t *testing.T) {
 		t.Errorf("/healthz: %d %q", code, body)
 	}
 	if code, body := get("/readyz"); code != 200 || body != "ready\n" {
+		t.Errorf("/readyz: %d %q", code, body)
+	}
+	degraded = "Redis is away"
+	if code, body := get("/readyz"); code != 200 || body != "ready\ndegraded: Redis is away\n" {
 		t.Errorf("/readyz: %d %q", code, body)
 	}
 	if code, body := get("/metrics"); code != 200 || !strings.Contains(body, "terasocket_test_total 0") {

@@ -4,9 +4,15 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/redis/go-redis/v9"
+
 	"terasocket/bridge"
 	"terasocket/bridge/standin"
 )
+
+func open(address string) (*redis.Client, error) {
+	return bridge.Open(func() (string, error) { return address, nil })
+}
 
 func TestOpen(t *testing.T) {
 	t.Parallel()
@@ -16,7 +22,7 @@ func TestOpen(t *testing.T) {
 	}
 	t.Cleanup(server.Stop)
 	for password, fails := range map[string]bool{"secret": false, "wrong": true} {
-		client, err := bridge.Open("redis://default:" + password + "@" + server.Address() + "/0")
+		client, err := open("redis://default:" + password + "@" + server.Address() + "/0")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -30,7 +36,7 @@ func TestOpen(t *testing.T) {
 func TestOpenOfWhatIsNoAddress(t *testing.T) {
 	t.Parallel()
 	for _, address := range []string{"", "secret", "http://u:secret@h", "redis://u:secret@h:port/0", "redis://u:secret@h/db", "redis://u:sec%ret@h", "redis://u:secret@h/0?secret=secret"} {
-		if _, err := bridge.Open(address); err == nil || strings.Contains(err.Error(), "secret@") {
+		if _, err := open(address); err == nil || strings.Contains(err.Error(), "secret@") {
 			t.Errorf("%q: %v", address, err)
 		}
 	}

@@ -151,16 +151,31 @@ func readSecret(path string) (string, error) {
 
 // source gives a database URL: from its file, as it is then, where it came from one.
 func (con *console) source(flag, databaseURL string) db.Source {
+	read := con.secret(flag, databaseURL)
+	if con.files[flag] == "" {
+		return read
+	}
+	return func() (string, error) {
+		text, err := read()
+		if err != nil {
+			return "", err
+		}
+		return text, checkDatabaseURL("--"+flag, text)
+	}
+}
+
+// secret gives the value of a flag: from its file, as it is then, where it came from one.
+func (con *console) secret(flag, value string) func() (string, error) {
 	path := con.files[flag]
 	if path == "" {
-		return db.Fixed(databaseURL)
+		return func() (string, error) { return value, nil }
 	}
 	return func() (string, error) {
 		text, err := readSecret(path)
 		if err != nil {
 			return "", fmt.Errorf("read the file of --%s: %w", flag, err)
 		}
-		return text, checkDatabaseURL("--"+flag, text)
+		return text, nil
 	}
 }
 

@@ -41,7 +41,8 @@ type gateway struct {
 	admin       net.Listener // nil: none
 	server      *http.Server
 	adminSrv    *http.Server
-	certificate *certificate // nil: no TLS here
+	certificate *certificate    // nil: no TLS here
+	openTera    *besideOpenTera // nil: no --redis-url
 }
 
 // Limits of the HTTP server: a handshake must not take longer, and nothing that we answer has larger headers.
@@ -71,7 +72,7 @@ func openGateway(ctx context.Context, cfg *serveCmd, log *slog.Logger) (_ *gatew
 	if err != nil {
 		return nil, err
 	}
-	encoding, err := ws.ParseEncoding(cfg.Encoding)
+	encoding, err := cfg.encoding()
 	if err != nil {
 		return nil, err
 	}
@@ -84,6 +85,11 @@ func openGateway(ctx context.Context, cfg *serveCmd, log *slog.Logger) (_ *gatew
 	ctx, cancel := context.WithTimeout(ctx, cfg.WaitForDatabase+openTimeout)
 	defer cancel()
 	poolURL, listenerURL := cfg.sources(databaseURL)
+	if cfg.RedisURL != "" {
+		if g.openTera, err = openRedis(ctx, cfg.redisAddress(), log); err != nil {
+			return nil, err
+		}
+	}
 	if g.pool, err = openPool(ctx, poolURL, cfg.WaitForDatabase, log); err != nil {
 		return nil, err
 	}
@@ -176,7 +182,7 @@ func openGateway(ctx context.Context, cfg *serveCmd, log *slog.Logger) (_ *gatew
 		StatusRate:     cfg.StatusRate,
 	}).Routes(router)
 	g.server = newServer(router, log)
-	g.adminSrv = newServer((&api.Admin{Ready: g.ready, Metrics: registry}).Handler(), log)
+	g.adminSrv = newServer((&api.Admin{Ready: g.ready, Degraded: g.openTera.degraded, Metrics: registry}).Handler(), log)
 	if err := g.bind(); err != nil {
 		return nil, err
 	}
@@ -245,6 +251,9 @@ func (g *gateway) close() {
 	if g.listener != nil {
 		g.listener.Close()
 	}
+	if g.openTera != nil {
+		g.openTera.close()
+	}
 	if g.pool != nil {
 		closePool(g.pool)
 	}
@@ -261,6 +270,9 @@ func (g *gateway) run(ctx context.Context, onReady func()) error {
 	group.Go(func() error { return g.tokens.RunSweep(running, g.log) })
 	group.Go(func() error { return g.events.run(running) })
 	group.Go(func() error { g.readAgain(running); return nil })
+	if g.openTera != nil {
+		group.Go(func() error { return g.openTera.run(running) })
+	}
 	group.Go(func() error { return serveHTTP(g.server, g.sockets) })
 	if g.admin != nil {
 		group.Go(func() error { return serveHTTP(g.adminSrv, g.admin) })

@@ -11,11 +11,13 @@ import (
 	"time"
 
 	"terasocket/db"
+	"terasocket/proto/event"
 	"terasocket/ws"
 )
 
 type serveCmd struct {
 	databaseFlags
+	redisFlags
 	logFlags
 	ListenDatabaseURL string        `name:"listen-database-url" placeholder:"URL" help:"A direct connection for LISTEN, where --database-url goes through PgBouncer."`
 	Listen            string        `name:"listen" default:":4050" help:"Address of sockets and REST."`
@@ -25,7 +27,7 @@ type serveCmd struct {
 	TLSKey            string        `name:"tls-key" placeholder:"FILE" help:"Its key, PEM."`
 	ClientCA          string        `name:"client-ca" placeholder:"FILE" help:"Certificates, PEM, that sign the client certificates of devices."`
 	PublicURL         string        `name:"public-url" placeholder:"URL" help:"What login puts before /wss/...: wss://host:port. Default: from the request."`
-	Encoding          string        `name:"encoding" enum:"protobuf,json" default:"protobuf" help:"Of a socket that asks for none: protobuf, or json for an installation with existing clients."`
+	Encoding          string        `name:"encoding" enum:"protobuf,json," default:"" placeholder:"NAME" help:"Of a socket that asks for none: protobuf, or json for an installation with existing clients. Default: json with --redis-url, else protobuf."`
 	TrustedProxies    []string      `name:"trusted-proxies" placeholder:"ADDR" help:"Addresses or networks whose X-Forwarded-For, X-ExternalServer, X-ExternalPort and X-SSL headers count."`
 	AllowedOrigins    []string      `name:"allowed-origins" placeholder:"ORIGIN" help:"Origins that browsers may connect and log in from, as https://host. Default: any, but then a page of another origin cannot send its cookie."`
 	LogRetention      time.Duration `name:"log-retention" default:"24h" help:"How far back a client can resume."`
@@ -39,10 +41,11 @@ type serveCmd struct {
 	DrainTime         time.Duration `name:"drain-time" default:"4s" help:"Over how long sockets are closed when the gateway stops; it has ended 4s later."`
 
 	// of this process; zero in tests and the demo
-	lost         func() uint64    // lines of the log that were
-	hangUp       <-chan os.Signal // SIGHUP: read again what can be
-	source       db.Source        // of --database-url
-	listenSource db.Source        // of --listen-database-url
+	lost         func() uint64          // lines of the log that were
+	hangUp       <-chan os.Signal       // SIGHUP: read again what can be
+	source       db.Source              // of --database-url
+	listenSource db.Source              // of --listen-database-url
+	redisSource  func() (string, error) // of --redis-url
 }
 
 // Help is printed below the flags.
@@ -65,6 +68,7 @@ func (c *serveCmd) Run(ctx context.Context, con *console) error {
 	defer signal.Stop(hangUp)
 	c.hangUp = hangUp
 	c.source, c.listenSource = con.source("database-url", c.DatabaseURL), con.source("listen-database-url", c.ListenDatabaseURL)
+	c.redisSource = con.secret("redis-url", c.RedisURL)
 	g, err := openGateway(ctx, c, log)
 	if err != nil {
 		return err
@@ -109,8 +113,19 @@ func (c *serveCmd) check() error {
 			return fmt.Errorf("--allowed-origins: %q must be an origin such as https://host:port", origin)
 		}
 	}
-	_, err := ws.ParseEncoding(c.Encoding)
+	_, err := c.encoding()
 	return err
+}
+
+// encoding is that of a socket that asks for none. OpenTera's clients read JSON.
+func (c *serveCmd) encoding() (event.Encoding, error) {
+	switch {
+	case c.Encoding != "":
+		return ws.ParseEncoding(c.Encoding)
+	case c.RedisURL != "":
+		return event.JSON, nil
+	}
+	return event.Protobuf, nil
 }
 
 // checkServer says nothing of an address that is none: it may hold a password.

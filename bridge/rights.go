@@ -1,0 +1,124 @@
+package bridge
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// noTicket is a key that no ticket of OpenTera's login has.
+var noTicket = strings.Repeat("0", 128)
+
+// rights are commands that the user of Redis must be allowed.
+var rights = [...][]any{
+	{"GET", noTicket}, {"DEL", noTicket},
+	{"GET", "UserTokenAPIKey"}, {"GET", "ParticipantTokenAPIKey"}, {"GET", "ServiceTokenAPIKey"},
+	{"SISMEMBER", "user_disabled_tokens", ""}, {"SISMEMBER", "participant_disabled_tokens", ""},
+	{"SADD", "user_disabled_tokens", ""}, {"SADD", "participant_disabled_tokens", ""},
+	{"PUBLISH", "module.TeraServer.UserManagerModule.messages", ""}, {"PUBLISH", "module.TeraServer.UserManagerModule.rpc", ""},
+	{"SUBSCRIBE", "module.TeraServer.UserManagerModule.messages"},
+	{"PSUBSCRIBE", "websocket.user.*.events"},
+}
+
+// Check says whether Redis answers, to whom the address names, in the database that it names, and with all rights. They are
+// asked for in a transaction that is thrown away: nothing is read or written.
+func Check(ctx context.Context, client *redis.Client) error {
+	options := *client.Options()
+	apart := redis.NewClient(&options) // a connection in mid-transaction must not go back to the pool
+	defer apart.Close()
+	conn := apart.Conn()
+	defer conn.Close()
+	if err := conn.Ping(ctx).Err(); err != nil {
+		return inWords(client, "PING", err)
+	}
+	if err := conn.Do(ctx, "MULTI").Err(); err != nil {
+		return inWords(client, "MULTI", err)
+	}
+	var refused error
+	for _, command := range rights {
+		err := conn.Do(ctx, command...).Err()
+		if err != nil && !isRedisError(err) {
+			return inWords(client, "", err)
+		}
+		if isRefused(err) && refused == nil {
+			refused = inWords(client, fmt.Sprintf("%s %s", command[0], command[1]), err)
+		}
+	}
+	// after a refusal this is what a transaction ends with, too
+	if err := conn.Do(ctx, "DISCARD").Err(); err != nil && refused == nil {
+		return inWords(client, "DISCARD", err)
+	}
+	return refused
+}
+
+// SettingError is what waiting does not mend: password, rights, database, certificate.
+type SettingError struct{ text string }
+
+func (e *SettingError) Error() string { return e.text }
+
+func isSetting(err error) bool {
+	var setting *SettingError
+	return errors.As(err, &setting)
+}
+
+func isRedisError(err error) bool {
+	var refused redis.Error
+	return errors.As(err, &refused)
+}
+
+func isRefused(err error) bool { return err != nil && strings.Contains(err.Error(), "NOPERM ") }
+
+// refusedCommand finds the command in a refusal of Redis, where it is the command that is refused.
+var refusedCommand = regexp.MustCompile(`to run the '([a-z|]+)' command`)
+
+// inWords says what to do about an error of a command ("": of none).
+func inWords(client *redis.Client, command string, err error) error {
+	user := client.Options().Username
+	if user == "" {
+		user = "default"
+	}
+	var unknown x509.UnknownAuthorityError
+	var wrongName x509.HostnameError
+	var invalid x509.CertificateInvalidError
+	var noTLS tls.RecordHeaderError
+	switch text := err.Error(); {
+	case strings.Contains(text, "WRONGPASS"):
+		return &SettingError{fmt.Sprintf("the user %s or its password is wrong", user)}
+	case strings.Contains(text, "NOAUTH"):
+		return &SettingError{"Redis wants a password: write redis://user:password@host:port/db (user is default with requirepass)"}
+	case strings.Contains(text, "without any password configured"):
+		return &SettingError{"Redis has no password for this user: leave it out"}
+	case isRefused(err):
+		return &SettingError{fmt.Sprintf("the user %s lacks a right: %s", user, grant(user, command, text))}
+	case strings.Contains(text, "DB index is out of range"):
+		return &SettingError{fmt.Sprintf("there is no database %d: see databases in redis.conf, and db in OpenTera's settings", client.Options().DB)}
+	case errors.As(err, &unknown), errors.As(err, &wrongName), errors.As(err, &invalid):
+		return &SettingError{fmt.Sprintf("its certificate cannot be trusted (%v): name its authority with ?ca=FILE", err)}
+	case errors.As(err, &noTLS), client.Options().TLSConfig != nil && errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("ask Redis: does it speak TLS at this address? %w", err)
+	case client.Options().TLSConfig == nil && errors.Is(err, io.EOF):
+		return fmt.Errorf("ask Redis: does it speak TLS at this address? then write rediss://: %w", err)
+	}
+	return fmt.Errorf("ask Redis: %w", err)
+}
+
+// grant says which right is missing, by what Redis says.
+func grant(user, command, refusal string) string {
+	_, object, _ := strings.Cut(command, " ")
+	right := "~*" // a ticket may be any key
+	if of := refusedCommand.FindStringSubmatch(refusal); of != nil {
+		right = "+" + of[1]
+	} else if strings.Contains(refusal, "channel") {
+		right = "&" + object
+	} else if object != noTicket {
+		right = "~" + object
+	}
+	return fmt.Sprintf("ACL SETUSER %s %s", user, right)
+}

@@ -1,0 +1,85 @@
+package bridge_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"terasocket/bridge"
+	"terasocket/bridge/standin"
+)
+
+// everyRight is the line of docs/operators.md.
+const everyRight = "allkeys allchannels +ping +select +multi +discard +get +del +sismember +sadd +publish +subscribe +unsubscribe +psubscribe +punsubscribe"
+
+func start(t *testing.T, settings ...string) (*standin.Redis, *redis.Client) {
+	t.Helper()
+	server, err := standin.StartRedis(t.Context(), settings...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Stop)
+	client, err := open(server.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close() })
+	return server, client
+}
+
+// bridge.md 0: the only writes are DEL, PUBLISH and SADD. What a user of Redis must be allowed is found out without any.
+func TestMissingRights(t *testing.T) {
+	t.Parallel()
+	server, owner := start(t)
+	for name, test := range map[string]struct{ without, says string }{
+		"all":          {"", ""},
+		"no GET":       {"-get", "ACL SETUSER gateway +get"},
+		"no DEL":       {"-del", "ACL SETUSER gateway +del"},
+		"no SADD":      {"-sadd", "ACL SETUSER gateway +sadd"},
+		"no SISMEMBER": {"-sismember", "ACL SETUSER gateway +sismember"},
+		"no PUBLISH":   {"-publish", "ACL SETUSER gateway +publish"},
+		"no PSUB":      {"-psubscribe", "ACL SETUSER gateway +psubscribe"},
+		"no MULTI":     {"-multi", "ACL SETUSER gateway +multi"},
+		"no DISCARD":   {"-discard", "ACL SETUSER gateway +discard"},
+		"no PING":      {"-ping", "ACL SETUSER gateway +ping"},
+		"no SELECT":    {"-select", "ACL SETUSER gateway +select"},
+		"no tickets":   {"resetkeys ~*_disabled_tokens ~*APIKey", "ACL SETUSER gateway ~*"},
+		"no keys":      {"resetkeys ~0*", "ACL SETUSER gateway ~UserTokenAPIKey"},
+		"no topics":    {"resetchannels &websocket.*", "ACL SETUSER gateway &module.TeraServer.UserManagerModule.messages"},
+		"password":     {"resetpass >other", "the user gateway or its password is wrong"},
+		"off":          {"off", "the user gateway or its password is wrong"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			command := []any{"ACL", "SETUSER", "gateway", "reset", "on", ">pass"}
+			for word := range strings.FieldsSeq(everyRight + " " + test.without) {
+				command = append(command, word)
+			}
+			if err := owner.Do(t.Context(), command...).Err(); err != nil {
+				t.Fatal(err)
+			}
+			client, err := open("redis://gateway:pass@" + server.Address() + "/2")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer client.Close()
+			err = bridge.Check(t.Context(), client)
+			if test.says == "" && err != nil || test.says != "" && (err == nil || !strings.Contains(err.Error(), test.says)) {
+				t.Errorf("%v, want %q", err, test.says)
+			}
+			if _, isSetting := err.(*bridge.SettingError); err != nil && !isSetting {
+				t.Errorf("waiting does not mend %v", err)
+			}
+		})
+	}
+	for _, db := range []string{"0", "2"} {
+		client, err := open("redis://" + server.Address() + "/" + db)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		if n, err := client.DBSize(t.Context()).Result(); n != 0 || err != nil {
+			t.Errorf("%d keys in database %s, %v", n, db, err)
+		}
+	}
+}

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"github.com/redis/go-redis/v9"
+	"golang.org/x/sync/errgroup"
+
+	"terasocket/bridge"
+)
+
+// redisFlags are the flags of every command that works beside a running OpenTera.
+type redisFlags struct {
+	RedisURL string `name:"redis-url" placeholder:"URL" help:"The Redis of a running OpenTera, redis://user:password@host:port/db, or rediss:// for TLS: its login's websocket URLs open sockets here."`
+}
+
+// besideOpenTera is what a gateway has of a running OpenTera.
+type besideOpenTera struct {
+	redis  *redis.Client
+	health *bridge.Health
+}
+
+// openRedis makes the pool of connections to OpenTera's Redis. What is wrong with the setting is an error; a Redis that
+// cannot be reached is not: sockets and database events need none. The caller closes it.
+func openRedis(ctx context.Context, source func() (string, error), log *slog.Logger) (*besideOpenTera, error) {
+	client, err := bridge.Open(source)
+	if err != nil {
+		return nil, fmt.Errorf("--redis-url: %w", err)
+	}
+	health := bridge.NewHealth(client, log)
+	if err := health.Start(ctx); err != nil {
+		_ = client.Close()
+		return nil, fmt.Errorf("--redis-url: %w", err)
+	}
+	return &besideOpenTera{client, health}, nil
+}
+
+// redisAddress gives the URL of Redis.
+func (c *serveCmd) redisAddress() func() (string, error) {
+	if c.redisSource == nil {
+		return func() (string, error) { return c.RedisURL, nil }
+	}
+	return c.redisSource
+}
+
+// run does what goes on between OpenTera and this gateway, until ctx ends.
+func (o *besideOpenTera) run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return o.health.Run(ctx) })
+	// bridge.Run goes here: one gateway of the cluster holds the bridge
+	return group.Wait()
+}
+
+func (o *besideOpenTera) close() { _ = o.redis.Close() }
+
+// degraded says what does not work though clients can be taken, "" for nothing.
+func (o *besideOpenTera) degraded() string {
+	if o == nil {
+		return ""
+	}
+	if err := o.health.Err(); err != nil {
+		return "OpenTera's Redis: " + oneLine(err)
+	}
+	return ""
+}
