@@ -1,0 +1,16 @@
+package standin
+
+import (
+	"context"
+	"crypto/rand"
+)
+
+// makeKeys makes the signing keys anew, as each start of OpenTera does: 32 characters each.
+func (m *UserManager) makeKeys(ctx context.Context) error {
+	pipe := m.client.TxPipeline()
+	for _, name := range []string{"UserTokenAPIKey", "ParticipantTokenAPIKey", "ServiceTokenAPIKey"} {
+		pipe.Set(ctx, name, (rand.Text() + rand.Text())[:32], 0)
+	}
+	_, err := pipe.Exec(ctx)
+	return err
+}

@@ -1,0 +1,191 @@
+package standin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+
+	"terasocket/proto/opentera"
+)
+
+// kinds in the order in which the user manager goes through them.
+var kinds = []string{"user", "participant", "device"}
+
+// registry is what the user manager knows of one kind.
+type registry struct {
+	online []string          // UUIDs, in order of arrival
+	busy   map[string]string // UUID -> session
+	status map[string]status // of devices
+}
+
+type status struct {
+	Status    string  `json:"status"`
+	Timestamp float64 `json:"timestamp"`
+}
+
+func registries() map[string]*registry {
+	state := make(map[string]*registry)
+	for _, kind := range kinds {
+		state[kind] = &registry{online: []string{}, busy: make(map[string]string), status: make(map[string]status)}
+	}
+	return state
+}
+
+// Online is who it believes to be online: sorted UUIDs of users, participants or devices.
+func (m *UserManager) Online(kind string) []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Sorted(slices.Values(m.state[kind].online))
+}
+
+// Busy is who it believes to be in which session, by UUID.
+func (m *UserManager) Busy(kind string) map[string]string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return maps.Clone(m.state[kind].busy)
+}
+
+// Status is what it holds of a device: JSON text and timestamp; ok is false when there is nothing.
+func (m *UserManager) Status(uuid string) (text string, timestamp float64, ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s, ok := m.state["device"].status[uuid]
+	return s.Status, s.Timestamp, ok
+}
+
+// take is what it does with a message; an error is what makes it raise.
+func (m *UserManager) take(ctx context.Context, payload []byte) error {
+	var message opentera.TeraModuleMessage
+	if err := proto.Unmarshal(payload, &message); err != nil {
+		return &fault{err}
+	}
+	for _, data := range message.GetData() {
+		event, err := data.UnmarshalNew()
+		if err != nil {
+			return &fault{err}
+		}
+		if err := m.manage(ctx, event); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *UserManager) manage(ctx context.Context, event proto.Message) error {
+	switch e := event.(type) {
+	case *opentera.UserEvent:
+		return m.comeOrGo(ctx, "user", e.GetUserUuid(), e.GetType() == opentera.UserEvent_USER_CONNECTED, event)
+	case *opentera.ParticipantEvent:
+		return m.comeOrGo(ctx, "participant", e.GetParticipantUuid(), e.GetType() == opentera.ParticipantEvent_PARTICIPANT_CONNECTED, event)
+	case *opentera.DeviceEvent:
+		return m.comeOrGo(ctx, "device", e.GetDeviceUuid(), e.GetType() == opentera.DeviceEvent_DEVICE_CONNECTED, event)
+	case *opentera.JoinSessionEvent:
+		return m.move(ctx, e.GetSessionUuid(), true, e.GetSessionUsers(), e.GetSessionParticipants(), e.GetSessionDevices())
+	case *opentera.LeaveSessionEvent:
+		return m.move(ctx, e.GetSessionUuid(), false, e.GetLeavingUsers(), e.GetLeavingParticipants(), e.GetLeavingDevices())
+	case *opentera.StopSessionEvent:
+		return m.move(ctx, e.GetSessionUuid(), false, m.busyWith("user", e.GetSessionUuid()), m.busyWith("participant", e.GetSessionUuid()), m.busyWith("device", e.GetSessionUuid()))
+	case *opentera.JoinSessionReplyEvent:
+		if e.GetJoinReply() != opentera.JoinSessionReplyEvent_REPLY_ACCEPTED {
+			return m.move(ctx, e.GetSessionUuid(), false, some(e.GetUserUuid()), some(e.GetParticipantUuid()), some(e.GetDeviceUuid()))
+		}
+	}
+	return nil // whatever else there is, it passes over
+}
+
+// some is the list of what is not empty.
+func some(uuid string) []string {
+	if uuid == "" {
+		return nil
+	}
+	return []string{uuid}
+}
+
+func (m *UserManager) busyWith(kind, session string) (uuids []string) {
+	for uuid, s := range m.Busy(kind) {
+		if s == session {
+			uuids = append(uuids, uuid)
+		}
+	}
+	slices.Sort(uuids)
+	return uuids
+}
+
+// comeOrGo notes it and says the same event again.
+func (m *UserManager) comeOrGo(ctx context.Context, kind, uuid string, comes bool, event proto.Message) error {
+	if _, err := m.alive(ctx, kind, uuid); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	r := m.state[kind]
+	r.online = slices.DeleteFunc(r.online, func(other string) bool { return !comes && other == uuid })
+	if comes && !slices.Contains(r.online, uuid) {
+		r.online = append(r.online, uuid)
+	}
+	if !comes {
+		delete(r.status, uuid)
+	}
+	m.mu.Unlock()
+	return m.say(ctx, event)
+}
+
+// move takes everybody listed into a session, or out of it, and says so of each.
+func (m *UserManager) move(ctx context.Context, session string, joins bool, lists ...[]string) error {
+	for i, kind := range kinds {
+		for _, uuid := range lists[i] {
+			m.mu.Lock()
+			busy := m.state[kind].busy
+			if in, isBusy := busy[uuid]; joins && !isBusy {
+				busy[uuid] = session
+			} else if !joins && in == session {
+				delete(busy, uuid)
+			}
+			m.mu.Unlock()
+			person, err := m.alive(ctx, kind, uuid)
+			if err != nil && (kind == "user" || !errors.Is(err, errNobody)) {
+				return err // of a participant or a device that is unknown it says the UUID alone
+			}
+			if err := m.say(ctx, moved(kind, uuid, person, joins)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+var errNobody = errors.New("there is nobody with that UUID")
+
+func (m *UserManager) alive(ctx context.Context, kind, uuid string) (Person, error) {
+	person, ok, err := m.people(ctx, kind, uuid)
+	if err == nil && !ok {
+		err = &fault{fmt.Errorf("%s %q: %w", kind, uuid, errNobody)}
+	}
+	return person, err
+}
+
+func moved(kind, uuid string, p Person, joins bool) proto.Message {
+	switch kind {
+	case "user":
+		e := &opentera.UserEvent{UserUuid: uuid, UserFullname: p.Name, Type: opentera.UserEvent_USER_LEFT_SESSION}
+		if joins {
+			e.Type = opentera.UserEvent_USER_JOINED_SESSION
+		}
+		return e
+	case "participant":
+		e := &opentera.ParticipantEvent{ParticipantUuid: uuid, ParticipantName: p.Name, ParticipantProjectName: p.Project, ParticipantSiteName: p.Site,
+			Type: opentera.ParticipantEvent_PARTICIPANT_LEFT_SESSION}
+		if joins {
+			e.Type = opentera.ParticipantEvent_PARTICIPANT_JOINED_SESSION
+		}
+		return e
+	}
+	e := &opentera.DeviceEvent{DeviceUuid: uuid, DeviceName: p.Name, Type: opentera.DeviceEvent_DEVICE_LEFT_SESSION}
+	if joins {
+		e.Type = opentera.DeviceEvent_DEVICE_JOINED_SESSION
+	}
+	return e
+}
