@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"terasocket/access"
+	"terasocket/db/dbtest"
 	"terasocket/db/opentera"
 )
 
@@ -139,9 +140,9 @@ func TestAGuessWhoseClientLeavesIsCounted(t *testing.T) {
 			_, err := d.users.ByPassword(ctx, "nobody.there", "wrong")
 			ended <- err
 		}()
-		for asked[int](d, "SELECT coalesce(max(attempts), 0) FROM terasocket.login_attempts") <= i {
-			time.Sleep(time.Millisecond)
-		}
+		dbtest.Eventually(t, "it is counted", func() bool {
+			return asked[int](d, "SELECT coalesce(max(attempts), 0) FROM terasocket.login_attempts") > i
+		})
 		cancel()
 		<-ended
 	}
@@ -165,9 +166,7 @@ func TestAStallIsBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = lock.Rollback(context.Background()) }()
-	if _, err := lock.Exec(t.Context(), "LOCK TABLE terasocket.login_attempts"); err != nil {
-		t.Fatal(err)
-	}
+	dbtest.Exec(t, lock, "LOCK TABLE terasocket.login_attempts")
 	start := time.Now()
 	_, err = d.users.ByPassword(t.Context(), opentera.DemoProjectUser, opentera.DemoPassword)
 	if err == nil || errors.Is(err, access.ErrUnauthorized) || !errors.Is(err, context.DeadlineExceeded) || time.Since(start) > 20*time.Second {

@@ -18,9 +18,7 @@ func BenchmarkAudiences(b *testing.B) {
 		b.Run(fmt.Sprint(n, " keys"), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := pool.Exec(b.Context(), "SELECT ord, kind, ids FROM terasocket.audience($1)", keys); err != nil {
-					b.Fatal(err)
-				}
+				dbtest.Exec(b, pool, "SELECT ord, kind, ids FROM terasocket.audience($1)", keys)
 			}
 		})
 	}

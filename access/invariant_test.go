@@ -3,6 +3,7 @@ package access_test
 import (
 	"context"
 	"fmt"
+	"terasocket/db/dbtest"
 	"testing"
 )
 
@@ -85,9 +86,7 @@ func TestInvariantIsLookedAt(t *testing.T) {
 			if d := f.remembers(); len(d) != 1 {
 				t.Errorf("%d differences: %q", len(d), d)
 			}
-			if _, err := f.conn.Exec(t.Context(), "ROLLBACK"); err != nil {
-				t.Fatal(err)
-			}
+			dbtest.Exec(t, f.conn, "ROLLBACK")
 		})
 	}
 }

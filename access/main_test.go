@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -174,24 +173,12 @@ func announce(t testing.TB, pool *pgxpool.Pool) (announced int) {
 // announceBy does it in steps of so many objects.
 func announceBy(t testing.TB, pool *pgxpool.Pool, atMost int) (announced int) {
 	t.Helper()
-	ctx := context.WithoutCancel(t.Context()) // it may be called when the test ends
-	conn, err := pool.Acquire(ctx)
+	conn, err := pool.Acquire(context.WithoutCancel(t.Context())) // it may be called when the test ends
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Release()
-	for more := true; more; {
-		results, err := conn.Conn().PgConn().Exec(ctx, fmt.Sprintf(`BEGIN ISOLATION LEVEL REPEATABLE READ; LOCK TABLE terasocket.announcer IN EXCLUSIVE MODE;
-			SELECT announced, more FROM terasocket.announce(at_most => %d); COMMIT`, atMost)).ReadAll()
-		if err != nil {
-			t.Fatal(err)
-		}
-		row := results[2].Rows[0]
-		n, _ := strconv.Atoi(string(row[0]))
-		announced += n
-		more = string(row[1]) == "t"
-	}
-	return announced
+	return dbtest.Announce(t, conn.Conn(), atMost)
 }
 
 func (f *fixture) announce() {

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"terasocket/access"
+	"terasocket/db/dbtest"
 )
 
 // A change of rights counts for the next message: for each table that the rules read, somebody hears a message before
@@ -93,8 +94,6 @@ func TestRightsThatChange(t *testing.T) {
 		if after := hears(); after != test.hears || before == after {
 			t.Errorf("%s: %v hears it before: %t, after: %t; must be %t after and not before", test.change, test.who, before, after, test.hears)
 		}
-		if _, err := f.conn.Exec(t.Context(), "ROLLBACK"); err != nil {
-			t.Fatal(err)
-		}
+		dbtest.Exec(t, f.conn, "ROLLBACK")
 	}
 }

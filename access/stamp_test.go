@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"terasocket/db/dbtest"
 	"terasocket/db/opentera"
 )
 
@@ -51,9 +52,7 @@ func TestStampTouchesOneColumn(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := open.Exec(t.Context(), "UPDATE "+c.table+" SET version_id = version_id + 1 WHERE "+c.id); err != nil {
-			t.Fatal(err)
-		}
+		dbtest.Exec(t, open, "UPDATE "+c.table+" SET version_id = version_id + 1 WHERE "+c.id)
 		if err := c.stamp(t.Context()); err != nil {
 			t.Errorf("%s: while the row is locked: %v", c.table, err)
 		}

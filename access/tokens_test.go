@@ -84,9 +84,7 @@ func TestTokenIsRefused(t *testing.T) {
 	tokens, pool := tokens(t)
 	do := func(sql string) {
 		t.Helper()
-		if _, err := pool.Exec(t.Context(), sql); err != nil {
-			t.Fatal(err)
-		}
+		dbtest.Exec(t, pool, sql)
 	}
 	for _, token := range []string{"", "x", strings.Repeat("A", 43), strings.Repeat("A", 100_000), "'; DROP TABLE t_users; --", "é"} {
 		refused(t, tokens, access.User, token)
@@ -198,9 +196,7 @@ func TestSweep(t *testing.T) {
 	if err != nil || good > access.TokenLifetime || good < access.TokenLifetime-30*time.Second {
 		t.Errorf("a token is good for %v, %v", good, err)
 	}
-	if _, err := pool.Exec(t.Context(), "UPDATE terasocket.connect_tokens SET expires_at = now() - interval '1 s' WHERE uuid = $1", opentera.DemoProjectUserUUID); err != nil {
-		t.Fatal(err)
-	}
+	dbtest.Exec(t, pool, "UPDATE terasocket.connect_tokens SET expires_at = now() - interval '1 s' WHERE uuid = $1", opentera.DemoProjectUserUUID)
 	for _, want := range []int64{5, 0} {
 		if n, err := tokens.Sweep(t.Context()); n != want || err != nil {
 			t.Errorf("swept %d, %v; want %d", n, err, want)

@@ -103,18 +103,7 @@ func logged[T any](h *house, sql string, args ...any) T {
 	return value[T](h, sql, args...)
 }
 
-// announce has everything announced that is committed.
-func (h *house) announce() {
-	h.Helper()
-	for more := true; more; {
-		results, err := h.conn.PgConn().Exec(h.Context(), `BEGIN ISOLATION LEVEL REPEATABLE READ; LOCK TABLE terasocket.announcer IN EXCLUSIVE MODE;
-			SELECT more FROM terasocket.announce(); COMMIT`).ReadAll()
-		if err != nil {
-			h.Fatal(err)
-		}
-		more = string(results[2].Rows[0][0]) == "t"
-	}
-}
+func (h *house) announce() { dbtest.Announce(h, h.conn, 2000) }
 
 // wait lets the clock of tokens and codes pass.
 func (h *house) wait(d time.Duration) {

@@ -54,24 +54,13 @@ func setup(t *testing.T) *bundle {
 
 func (b *bundle) notify(channel, payload string) {
 	b.t.Helper()
-	if _, err := b.pool.Exec(b.t.Context(), "SELECT pg_notify($1, $2)", channel, payload); err != nil {
-		b.t.Fatal(err)
-	}
+	dbtest.Exec(b.t, b.pool, "SELECT pg_notify($1, $2)", channel, payload)
 }
 
 // hear waits until this many notifications were heard.
 func (b *bundle) hear(n int) {
 	b.t.Helper()
-	eventually(b.t, fmt.Sprint(n, " notifications"), func() bool { return testutil.ToFloat64(b.metrics.Notifications) >= float64(n) })
-}
-
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("never: %s", what)
-		}
-	}
+	dbtest.Eventually(b.t, fmt.Sprint(n, " notifications"), func() bool { return testutil.ToFloat64(b.metrics.Notifications) >= float64(n) })
 }
 
 // start takes what the listener says at its start: look.
@@ -113,11 +102,9 @@ func TestALostConnectionIsAGap(t *testing.T) {
 	b := setup(t)
 	b.start()
 	before := time.Now()
-	if _, err := b.pool.Exec(t.Context(), `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-		WHERE application_name = 'terasocket listener' AND datname = current_database()`); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "it is connected again", func() bool { return testutil.ToFloat64(b.metrics.Reconnects) == 1 })
+	dbtest.Exec(t, b.pool, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+		WHERE application_name = 'terasocket listener' AND datname = current_database()`)
+	dbtest.Eventually(t, "it is connected again", func() bool { return testutil.ToFloat64(b.metrics.Reconnects) == 1 })
 	<-b.listener.Changed()
 	<-b.listener.Announced()
 	if !b.listener.Connected() || !b.listener.Down().IsZero() {
@@ -169,13 +156,9 @@ func TestWhatTerasocketDidNotSend(t *testing.T) {
 func TestHintsAreBounded(t *testing.T) {
 	b := setup(t)
 	b.start()
-	if _, err := b.pool.Exec(t.Context(), `SELECT pg_notify('terasocket', '{"xid": "' || x || '"}') FROM generate_series(1, 1000) x`); err != nil {
-		t.Fatal(err)
-	}
+	dbtest.Exec(t, b.pool, `SELECT pg_notify('terasocket', '{"xid": "' || x || '"}') FROM generate_series(1, 1000) x`)
 	b.hear(1000)
-	if _, err := b.pool.Exec(t.Context(), `SELECT pg_notify('terasocket', '{"xid": "' || x || '"}') FROM generate_series(1001, 1002) x`); err != nil {
-		t.Fatal(err)
-	}
+	dbtest.Exec(t, b.pool, `SELECT pg_notify('terasocket', '{"xid": "' || x || '"}') FROM generate_series(1001, 1002) x`)
 	b.hear(1002)
 	if hints := b.listener.TakeHints(); !hints.IsMore || len(hints.XIDs) > 0 {
 		t.Errorf("more: %t, %d transactions", hints.IsMore, len(hints.XIDs))

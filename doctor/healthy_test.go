@@ -49,19 +49,10 @@ func TestHealthyDatabase(t *testing.T) {
 	if len(told) != len(findings) {
 		t.Errorf("told %d of %d findings", len(told), len(findings))
 	}
-	var tokens, sessions int
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) { // a process takes a moment to end
-		if err := i.owner.QueryRow(t.Context(), `SELECT (SELECT count(*) FROM terasocket.connect_tokens), (SELECT count(*) FROM pg_stat_activity
-			WHERE application_name = 'terasocket doctor' AND datname = current_database())`).Scan(&tokens, &sessions); err != nil {
-			t.Fatal(err)
-		}
-		if sessions == 0 || time.Now().After(end) {
-			break
-		}
-	}
-	if tokens+sessions > 0 {
-		t.Errorf("%d tokens and %d sessions are left", tokens, sessions)
-	}
+	dbtest.Eventually(t, "no token and no session is left", func() bool { // a process takes a moment to end
+		return dbtest.One[int](t, i.owner, `SELECT (SELECT count(*) FROM terasocket.connect_tokens) + (SELECT count(*) FROM pg_stat_activity
+			WHERE application_name = 'terasocket doctor' AND datname = current_database())`) == 0
+	})
 }
 
 func TestEveryNeedIsACheckBefore(t *testing.T) {

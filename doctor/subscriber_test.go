@@ -18,9 +18,7 @@ func TestSubscriber(t *testing.T) {
 	t.Cleanup(func() { _ = server.Stop() })
 	admin := dbtest.Conn(t, server.URL("postgres"))
 	for _, sql := range []string{"CREATE DATABASE publisher", "CREATE DATABASE subscriber"} {
-		if _, err := admin.Exec(t.Context(), sql); err != nil {
-			t.Fatal(err)
-		}
+		dbtest.Exec(t, admin, sql)
 	}
 	for _, name := range []string{"publisher", "subscriber"} {
 		if err := dbtest.OpenTera("x", migrations.Up).Fill(t.Context(), server.URL(name)); err != nil {

@@ -25,7 +25,7 @@ func TestAChangeIsAnnounced(t *testing.T) {
 	if frame, err := e.Encode(event.Update, event.JSON); err != nil || !strings.Contains(string(frame), "renamed") {
 		t.Errorf("%s, %v", frame, err)
 	}
-	eventually(t, "all is delivered", func() bool { return g.value("terasocket_announcements_total") >= 1 })
+	dbtest.Eventually(t, "all is delivered", func() bool { return g.value("terasocket_announcements_total") >= 1 })
 }
 
 // One announces, whoever it is; the others wait until it is done, and hear the same.
@@ -33,11 +33,9 @@ func TestAnnouncersWaitForEachOther(t *testing.T) {
 	g := setup(t, options{})
 	other := begin(t, g.url, g.pool, options{})
 	lock := g.tx()
-	if _, err := lock.Exec(t.Context(), "LOCK TABLE terasocket.announcer IN EXCLUSIVE MODE"); err != nil {
-		t.Fatal(err)
-	}
+	dbtest.Exec(t, lock, "LOCK TABLE terasocket.announcer IN EXCLUSIVE MODE")
 	g.publish(g.pool, "waits")
-	eventually(t, "both have found the lock taken", func() bool {
+	dbtest.Eventually(t, "both have found the lock taken", func() bool {
 		return g.value("terasocket_announce_busy_total") > 1 && other.value("terasocket_announce_busy_total") > 1
 	})
 	if g.progress.Lag() == 0 {
@@ -48,7 +46,7 @@ func TestAnnouncersWaitForEachOther(t *testing.T) {
 	}
 	g.mustHear("waits")
 	other.mustHear("waits")
-	eventually(t, "nobody waits any longer", func() bool {
+	dbtest.Eventually(t, "nobody waits any longer", func() bool {
 		// a gateway that was told by the log that its hint is covered stops asking
 		before := g.value("terasocket_announcements_total") + other.value("terasocket_announcements_total")
 		time.Sleep(20 * time.Millisecond)
@@ -101,14 +99,14 @@ func TestAFailureMakesAnnouncementsSmaller(t *testing.T) {
 	g := setup(t, options{})
 	fake(g, `IF at_most > 300 THEN RAISE 'too many: %', at_most USING ERRCODE = '22012'; END IF;`)
 	g.publish(g.pool, "x")
-	eventually(t, "it fails, and then works", func() bool { return g.log.Count("objects=500") > 0 && g.progress.Lag() == 0 })
+	dbtest.Eventually(t, "it fails, and then works", func() bool { return g.log.Count("objects=500") > 0 && g.progress.Lag() == 0 })
 	for part, want := range map[string]int{"objects=2000 careful=false": 1, "objects=1000 careful=true": 1, "objects=500 careful=true": 1, "objects=250": 0} {
 		if got := g.log.Count(part); got != want {
 			t.Errorf("%q is in the log %d times, want %d", part, got, want)
 		}
 	}
 	g.publish(g.pool, "y")
-	eventually(t, "they grow again, and fail", func() bool { return g.log.Count("objects=500 careful=true") > 1 })
+	dbtest.Eventually(t, "they grow again, and fail", func() bool { return g.log.Count("objects=500 careful=true") > 1 })
 }
 
 // fake replaces announce() by one that announces nothing.
@@ -126,8 +124,8 @@ func TestAnObjectWhoseAnnouncementNeverEndsIsSetAside(t *testing.T) {
 	fake(g, `IF NOT EXISTS (SELECT FROM public.aside) THEN PERFORM pg_sleep(10); END IF;`)
 	g.exec(`CREATE OR REPLACE FUNCTION terasocket.set_aside_next() RETURNS void LANGUAGE sql AS 'INSERT INTO public.aside VALUES (now())'`)
 	g.publish(g.pool, "x")
-	eventually(t, "it is set aside", func() bool { return scan[int](g, "SELECT count(*) FROM aside") == 1 })
-	eventually(t, "the rest is announced", func() bool { return g.progress.Lag() == 0 })
+	dbtest.Eventually(t, "it is set aside", func() bool { return scan[int](g, "SELECT count(*) FROM aside") == 1 })
+	dbtest.Eventually(t, "the rest is announced", func() bool { return g.progress.Lag() == 0 })
 	if g.log.Count("is set aside until its next change") != 1 {
 		t.Error("the log does not tell of it")
 	}
@@ -138,13 +136,13 @@ func TestWhatTheDatabaseLacksIsSaid(t *testing.T) {
 	g := setup(t, options{poll: 20 * time.Millisecond})
 	g.exec("ALTER FUNCTION terasocket.announce RENAME TO renounce")
 	g.publish(g.pool, "kept")
-	eventually(t, "it is said", func() bool { return g.progress.Err(time.Hour) != nil })
+	dbtest.Eventually(t, "it is said", func() bool { return g.progress.Err(time.Hour) != nil })
 	if err := g.progress.Err(time.Hour); !strings.Contains(err.Error(), "does not exist") {
 		t.Error(err)
 	}
 	g.exec("ALTER FUNCTION terasocket.renounce RENAME TO announce")
 	g.mustHear("kept")
-	eventually(t, "it is right again", func() bool { return g.progress.Err(time.Hour) == nil })
+	dbtest.Eventually(t, "it is right again", func() bool { return g.progress.Err(time.Hour) == nil })
 }
 
 // Who cannot LISTEN does not announce: it would not know what others have announced since.
@@ -154,15 +152,13 @@ func TestAGatewayThatDoesNotListenDoesNotAnnounce(t *testing.T) {
 	admin := dbtest.Conn(t, strings.Replace(g.url, name, "postgres", 1))
 	allow := func(yes bool) {
 		t.Helper()
-		if _, err := admin.Exec(t.Context(), fmt.Sprintf("ALTER DATABASE %s ALLOW_CONNECTIONS %t", name, yes)); err != nil {
-			t.Fatal(err)
-		}
+		dbtest.Exec(t, admin, fmt.Sprintf("ALTER DATABASE %s ALLOW_CONNECTIONS %t", name, yes))
 	}
 	g.exec("SELECT pg_sleep(0)")
 	allow(false)
 	g.exec(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'terasocket listener' AND datname = current_database()`)
-	eventually(t, "it does not listen", func() bool { return !g.listener.Connected() })
-	eventually(t, "no announcement is under way", func() bool {
+	dbtest.Eventually(t, "it does not listen", func() bool { return !g.listener.Connected() })
+	dbtest.Eventually(t, "no announcement is under way", func() bool {
 		return scan[int](g, "SELECT count(*)::integer FROM pg_stat_activity WHERE query LIKE '%terasocket.announce(%' AND state <> 'idle' AND pid <> pg_backend_pid()") == 0
 	})
 	before := g.value("terasocket_announcements_total")

@@ -50,7 +50,7 @@ func TestACrashForgetsNothingThatWasAnnounced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the server is gone", func() bool { return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) })
+	dbtest.Eventually(t, "the server is gone", func() bool { return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) })
 	if err := server.Restart(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -161,7 +161,7 @@ func (p *pair) standbyURL() string {
 // standby connects to it once it answers.
 func (p *pair) standby() *pgx.Conn {
 	p.t.Helper()
-	eventually(p.t, "the standby answers", func() bool {
+	dbtest.Eventually(p.t, "the standby answers", func() bool {
 		conn, err := pgx.Connect(p.t.Context(), p.standbyURL())
 		if err == nil {
 			_ = conn.Close(p.t.Context())
@@ -179,7 +179,7 @@ func (p *pair) cut(standby *pgx.Conn) {
 			p.t.Fatal(err)
 		}
 	}
-	eventually(p.t, "it receives no more", func() bool { return ask[int](p.t, standby, "SELECT count(*) FROM pg_stat_wal_receiver") == 0 })
+	dbtest.Eventually(p.t, "it receives no more", func() bool { return ask[int](p.t, standby, "SELECT count(*) FROM pg_stat_wal_receiver") == 0 })
 }
 
 // ask gives the one value of a query.
@@ -206,7 +206,7 @@ func TestFailoverToAStandbyThatHasNotReceivedEverything(t *testing.T) {
 	g.mustHear("both have it")
 
 	standby := p.standby()
-	eventually(t, "the standby has it", func() bool {
+	dbtest.Eventually(t, "the standby has it", func() bool {
 		return ask[int](t, standby, "SELECT count(*) FROM terasocket.events WHERE body ->> 'userFullname' = 'both have it'") == 1
 	})
 	p.cut(standby)
@@ -225,9 +225,7 @@ func TestFailoverToAStandbyThatHasNotReceivedEverything(t *testing.T) {
 		t.Fatal("not promoted")
 	}
 	// written before any gateway knows: it would take the seqs that were lost
-	if _, err := standby.Exec(t.Context(), publish, lost); err != nil {
-		t.Fatal(err)
-	}
+	dbtest.Exec(t, standby, publish, lost)
 	g.mustBreak()
 	if g.beginning.Seq <= cursor {
 		t.Errorf("it goes on at %d, after %d", g.beginning.Seq, cursor)

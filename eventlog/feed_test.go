@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"terasocket/db/dbtest"
 	"terasocket/proto/event"
 )
 
@@ -153,7 +154,7 @@ func TestAForgedNotificationMakesNobodyHearAnything(t *testing.T) {
 	}
 	g.publish(g.pool, "sentinel")
 	g.mustHear("sentinel")
-	eventually(t, "no hint is left", func() bool {
+	dbtest.Eventually(t, "no hint is left", func() bool {
 		_ = g.value("terasocket_lag_seconds")
 		return g.progress.Lag() < time.Second
 	})
@@ -171,9 +172,7 @@ func TestWhatNoNotificationTellsOfIsFound(t *testing.T) {
 func (g *gateway) silently(mark string) {
 	g.t.Helper()
 	tx := g.tx()
-	if _, err := tx.Exec(g.t.Context(), "SET LOCAL terasocket.notify = off"); err != nil {
-		g.t.Fatal(err)
-	}
+	dbtest.Exec(g.t, tx, "SET LOCAL terasocket.notify = off")
 	g.publish(tx, mark)
 	g.commit(tx)
 }
@@ -184,13 +183,9 @@ func TestPreparedTransactions(t *testing.T) {
 	name := scan[string](g, "SELECT current_database()")
 	for _, when := range []string{"soon", "late", "never"} {
 		tx := g.tx()
-		if _, err := tx.Exec(t.Context(), "SET LOCAL terasocket.notify = off"); err != nil {
-			t.Fatal(err)
-		}
+		dbtest.Exec(t, tx, "SET LOCAL terasocket.notify = off")
 		g.publish(tx, when)
-		if _, err := tx.Exec(t.Context(), fmt.Sprintf("PREPARE TRANSACTION '%s %s'", when, name)); err != nil {
-			t.Fatal(err)
-		}
+		dbtest.Exec(t, tx, fmt.Sprintf("PREPARE TRANSACTION '%s %s'", when, name))
 	}
 	g.publish(g.pool, "1")
 	g.mustHear("1")

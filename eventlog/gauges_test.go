@@ -79,9 +79,7 @@ func TestGaugesOfARoleWithFewRights(t *testing.T) {
 	conn := dbtest.Conn(t, dbtest.New(t, migrated()))
 	role := fmt.Sprintf("terasocket_gauges_%d", rand.Uint64())
 	for _, sql := range []string{"CREATE ROLE " + role + " LOGIN", "GRANT USAGE ON SCHEMA terasocket TO " + role, "GRANT SELECT ON ALL TABLES IN SCHEMA terasocket TO " + role} {
-		if _, err := conn.Exec(t.Context(), sql); err != nil {
-			t.Fatal(err)
-		}
+		dbtest.Exec(t, conn, sql)
 	}
 	t.Cleanup(func() { // conn is closed later
 		if _, err := conn.Exec(context.Background(), "DROP OWNED BY "+role+"; DROP ROLE "+role); err != nil {

@@ -246,16 +246,7 @@ func (g *gateway) killListeners() {
 	before := testutil.ToFloat64(g.listened.Reconnects)
 	g.exec(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 		WHERE application_name = 'terasocket listener' AND datname = current_database()`)
-	eventually(g.t, "it listens again", func() bool { return testutil.ToFloat64(g.listened.Reconnects) > before })
-}
-
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("never: %s", what)
-		}
-	}
+	dbtest.Eventually(g.t, "it listens again", func() bool { return testutil.ToFloat64(g.listened.Reconnects) > before })
 }
 
 // value is a metric of the gateway.
@@ -291,8 +282,6 @@ func (g *gateway) holdAnnouncements(table string) (release func()) {
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	if _, err := tx.Exec(g.t.Context(), "LOCK TABLE terasocket."+table+" IN SHARE ROW EXCLUSIVE MODE"); err != nil {
-		g.t.Fatal(err)
-	}
+	dbtest.Exec(g.t, tx, "LOCK TABLE terasocket."+table+" IN SHARE ROW EXCLUSIVE MODE")
 	return func() { _ = tx.Rollback(context.Background()) }
 }

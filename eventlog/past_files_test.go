@@ -40,7 +40,7 @@ func shutDown(t *testing.T, s *embedded.Server) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the server is gone", func() bool { return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) })
+	dbtest.Eventually(t, "the server is gone", func() bool { return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) })
 }
 
 // A copy of the data directory is put back, by a snapshot of a volume or of the machine.
@@ -100,7 +100,7 @@ func TestPastOfAStandby(t *testing.T) {
 	p := remember(t, begin(t, pair.url(), pool, options{poll: 200e6}), false)
 	standby := pair.standby()
 	isThere := "SELECT pg_last_wal_replay_lsn() >= '" + scan[string](p.g, "SELECT pg_current_wal_insert_lsn()::text") + "'"
-	eventually(t, "the standby has it", func() bool { return ask[bool](t, standby, isThere) })
+	dbtest.Eventually(t, "the standby has it", func() bool { return ask[bool](t, standby, isThere) })
 	pair.cut(standby)
 	p.goOn()
 	if _, err := dbtest.Crash(pair.primary); err != nil {

@@ -28,7 +28,7 @@ func TestPastReplicated(t *testing.T) {
 		}
 	}
 	do("CREATE SUBSCRIPTION mirror CONNECTION '" + source + "' PUBLICATION everything")
-	eventually(t, "all tables are there", func() bool {
+	dbtest.Eventually(t, "all tables are there", func() bool {
 		return ask[bool](t, subscriber, "SELECT count(*) > 30 AND bool_and(srsubstate = 'r') FROM pg_subscription_rel")
 	})
 	// without a replica identity its UPDATE and DELETE would fail from now on
@@ -47,7 +47,7 @@ func TestPastReplicated(t *testing.T) {
 		p.g.exec(sql)
 	}
 	caughtUp := "SELECT confirmed_flush_lsn >= '" + scan[string](p.g, "SELECT pg_current_wal_insert_lsn()::text") + "' FROM pg_replication_slots"
-	eventually(t, "it has received all", func() bool { return scan[bool](p.g, caughtUp) })
+	dbtest.Eventually(t, "it has received all", func() bool { return scan[bool](p.g, caughtUp) })
 
 	if err := migrations.Check(t.Context(), subscriber); !errors.Is(err, migrations.ErrSubscriber) || !strings.Contains(err.Error(), "mirror") {
 		t.Errorf("a gateway on a subscriber: %v", err)

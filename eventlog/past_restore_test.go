@@ -99,9 +99,7 @@ func TestPastRestoredIntoAnotherServerAndMigrated(t *testing.T) {
 	other := server(t, nil)
 	runProgram(t, dbtest.Program(t, other.URL("postgres"), "pg_restore"), "-e", "-d", other.URL("postgres"), dump)
 	conn := dbtest.Conn(t, other.URL("postgres"))
-	if _, err := conn.Exec(t.Context(), "UPDATE terasocket.functions SET hash = 'older', formulas = 'older'"); err != nil {
-		t.Fatal(err)
-	}
+	dbtest.Exec(t, conn, "UPDATE terasocket.functions SET hash = 'older', formulas = 'older'")
 	if err := migrations.Up(t.Context(), other.URL("postgres")); err != nil {
 		t.Fatal(err)
 	}

@@ -71,9 +71,7 @@ func TestTrim(t *testing.T) {
 
 	g.fillLog(10)
 	locked := g.tx()
-	if _, err := locked.Exec(t.Context(), "SELECT FROM terasocket.trimmed FOR UPDATE"); err != nil {
-		t.Fatal(err)
-	}
+	dbtest.Exec(t, locked, "SELECT FROM terasocket.trimmed FOR UPDATE")
 	trim(0, time.Hour, 0) // another gateway does
 	g.exec("SELECT 1")
 }
@@ -94,9 +92,7 @@ func TestTrimmingBlocksNobody(t *testing.T) {
 		}
 		return n
 	}
-	if _, err := reader.Exec(t.Context(), "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"); err != nil {
-		t.Fatal(err)
-	}
+	dbtest.Exec(t, reader, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
 	if n := count(); n != 30_000 {
 		t.Fatalf("%d rows", n)
 	}
@@ -133,7 +129,7 @@ func TestTrimmingBlocksNobody(t *testing.T) {
 		t.Errorf("the old snapshot sees %d rows", n)
 	}
 	g.commit(reader)
-	eventually(t, "all is announced", func() bool { return scan[int](g, "SELECT count(*) FROM terasocket.events") == 150 })
+	dbtest.Eventually(t, "all is announced", func() bool { return scan[int](g, "SELECT count(*) FROM terasocket.events") == 150 })
 }
 
 func TestTrimmingEndsWithItsContext(t *testing.T) {
@@ -157,9 +153,7 @@ func TestRightsThatNoTriggerSaw(t *testing.T) {
 	user := scan[int32](g, "SELECT max(id_user) FROM t_users WHERE user_enabled AND deleted_at IS NULL AND NOT user_superadmin")
 	tx := g.tx()
 	for _, sql := range []string{"SET LOCAL session_replication_role = replica", fmt.Sprint("UPDATE t_users SET user_enabled = false WHERE id_user = ", user)} {
-		if _, err := tx.Exec(t.Context(), sql); err != nil {
-			t.Fatal(err)
-		}
+		dbtest.Exec(t, tx, sql)
 	}
 	g.commit(tx)
 	r := &eventlog.Reconciler{Pool: g.pool, Every: time.Minute, Slice: 3, Log: slog.New(slog.DiscardHandler), Metrics: g.metrics}

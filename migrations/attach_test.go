@@ -86,9 +86,9 @@ func TestUpBesideAGateway(t *testing.T) {
 		execOn(t, gateway, "BEGIN; SELECT terasocket.attach_table('t_sites')")
 		done := make(chan error, 1)
 		go func() { done <- second(m.Up(t.Context())) }()
-		for !oneOn[bool](t, conn, "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND locktype = 'transactionid' AND pid IN (SELECT pid FROM pg_stat_activity WHERE datname = current_database()))") {
-			time.Sleep(time.Millisecond)
-		}
+		dbtest.Eventually(t, "up waits for the gateway", func() bool {
+			return oneOn[bool](t, conn, "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND locktype = 'transactionid' AND pid IN (SELECT pid FROM pg_stat_activity WHERE datname = current_database()))")
+		})
 		execOn(t, gateway, "COMMIT")
 		if err := <-done; err != nil {
 			t.Error(err)

@@ -1,6 +1,7 @@
 package presence
 
 import (
+	"terasocket/db/dbtest"
 	"testing"
 	"time"
 )
@@ -21,15 +22,15 @@ func TestGivenUpForDead(t *testing.T) {
 	}
 	other.Connected(user(10), "", "")
 	c.run(other)
-	c.eventually("its clients are announced", func() bool { return c.events("USER_DISCONNECTED") == 3 })
+	dbtest.Eventually(c, "its clients are announced", func() bool { return c.events("USER_DISCONNECTED") == 3 })
 	if n := c.count("SELECT count(*) FROM terasocket.gateways"); n > 1 {
-		c.eventually("its row is gone", func() bool { return c.count("SELECT count(*) FROM terasocket.gateways") == 1 })
+		dbtest.Eventually(c, "its row is gone", func() bool { return c.count("SELECT count(*) FROM terasocket.gateways") == 1 })
 	}
 	gone(false)
 	paused.Connected(user(13), "", "") // the first statement learns that the lease is lost
 	c.run(paused)
-	c.eventually("those still there are online", func() bool { return c.online() == 4 })
-	c.eventually("sockets", func() bool { return c.sockets() == 5 })
+	dbtest.Eventually(c, "those still there are online", func() bool { return c.online() == 4 })
+	dbtest.Eventually(c, "sockets", func() bool { return c.sockets() == 5 })
 	if c.events("USER_CONNECTED") != 4+3 || c.events("USER_DISCONNECTED") != 3 {
 		t.Errorf("%d connected, %d disconnected", c.events("USER_CONNECTED"), c.events("USER_DISCONNECTED"))
 	}

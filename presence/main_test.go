@@ -82,31 +82,15 @@ func (c *cluster) run(r *Registry) (stop func()) {
 
 func (c *cluster) exec(sql string, args ...any) {
 	c.Helper()
-	if _, err := c.conn.Exec(c.Context(), sql, args...); err != nil {
-		c.Fatalf("%s: %v", sql, err)
-	}
+	dbtest.Exec(c, c.conn, sql, args...)
 }
 
-func (c *cluster) count(sql string, args ...any) (n int) {
+func (c *cluster) count(sql string, args ...any) int {
 	c.Helper()
-	if err := c.conn.QueryRow(c.Context(), sql, args...).Scan(&n); err != nil {
-		c.Fatalf("%s: %v", sql, err)
-	}
-	return n
+	return dbtest.One[int](c, c.conn, sql, args...)
 }
 
-// announce has everything announced that is committed.
-func (c *cluster) announce() {
-	c.Helper()
-	for more := true; more; {
-		results, err := c.conn.PgConn().Exec(c.Context(), `BEGIN ISOLATION LEVEL REPEATABLE READ; LOCK TABLE terasocket.announcer IN EXCLUSIVE MODE;
-			SELECT more FROM terasocket.announce(); COMMIT`).ReadAll()
-		if err != nil {
-			c.Fatal(err)
-		}
-		more = string(results[2].Rows[0][0]) == "t"
-	}
-}
+func (c *cluster) announce() { dbtest.Announce(c, c.conn, 2000) }
 
 // events counts those of a type in the log: PARTICIPANT_CONNECTED.
 func (c *cluster) events(what string) int {
@@ -119,16 +103,6 @@ func (c *cluster) events(what string) int {
 func (c *cluster) online() int { return c.count("SELECT count(*) FROM terasocket.online") }
 
 func (c *cluster) sockets() int { return c.count("SELECT count(*) FROM terasocket.connections") }
-
-// eventually waits for what nothing signals.
-func (c *cluster) eventually(what string, ok func() bool) {
-	c.Helper()
-	for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			c.Fatalf("never: %s", what)
-		}
-	}
-}
 
 func user(id int32) access.Principal { return access.Principal{Kind: access.User, ID: id} }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"terasocket/db/dbtest"
 	"testing"
 	"time"
 
@@ -17,19 +18,19 @@ func TestOneSocket(t *testing.T) {
 	r := c.gateway(func(g *Config) { g.Grace = time.Hour })
 	c.run(r)
 	left := r.Connected(user(9), "a client", "10.1.2.3")
-	c.eventually("connected", func() bool { return c.events("USER_CONNECTED") == 1 })
+	dbtest.Eventually(c, "connected", func() bool { return c.events("USER_CONNECTED") == 1 })
 	if c.count("SELECT count(*) FROM terasocket.connections WHERE kind = 'user' AND principal = 9 AND client_name = 'a client' AND address = '10.1.2.3'") != 1 {
 		t.Error("the connection is not recorded as it is")
 	}
 	left(false)
-	c.eventually("ended", func() bool { return c.sockets() == 0 })
+	dbtest.Eventually(c, "ended", func() bool { return c.sockets() == 0 })
 	if c.online() != 1 || c.events("USER_DISCONNECTED") != 0 {
 		t.Error("no grace for a socket that broke")
 	}
 	left = r.Connected(user(9), "", "")
-	c.eventually("back", func() bool { return c.sockets() == 1 })
+	dbtest.Eventually(c, "back", func() bool { return c.sockets() == 1 })
 	left(true)
-	c.eventually("kicked", func() bool { return c.events("USER_DISCONNECTED") == 1 })
+	dbtest.Eventually(c, "kicked", func() bool { return c.events("USER_DISCONNECTED") == 1 })
 	if c.events("USER_CONNECTED") != 1 {
 		t.Error("coming back within the grace was announced")
 	}
@@ -41,9 +42,9 @@ func TestGraceThatEnds(t *testing.T) {
 	r := c.gateway(func(g *Config) { g.Grace = 50 * time.Millisecond })
 	c.run(r)
 	left := r.Connected(user(9), "", "")
-	c.eventually("connected", func() bool { return c.sockets() == 1 })
+	dbtest.Eventually(c, "connected", func() bool { return c.sockets() == 1 })
 	left(false)
-	c.eventually("offline", func() bool { return c.events("USER_DISCONNECTED") == 1 })
+	dbtest.Eventually(c, "offline", func() bool { return c.events("USER_DISCONNECTED") == 1 })
 }
 
 // A socket that ends before the database has heard of it leaves nothing behind.
@@ -56,12 +57,12 @@ func TestEndedBeforeItWasTold(t *testing.T) {
 	}
 	last := r.Connected(user(10), "", "")
 	c.run(r)
-	c.eventually("told", func() bool { return c.sockets() == 1 })
+	dbtest.Eventually(c, "told", func() bool { return c.sockets() == 1 })
 	if n := c.events("USER_CONNECTED"); n != 1 || len(r.sockets) != 1 {
 		t.Errorf("%d events, %d sockets", n, len(r.sockets))
 	}
 	last(true)
-	c.eventually("gone", func() bool { return c.online() == 0 })
+	dbtest.Eventually(c, "gone", func() bool { return c.online() == 0 })
 }
 
 // 1,000 at once cost statements proportional to 1,000 at the most, and everyone is announced once.
@@ -81,12 +82,12 @@ func TestAThousandAtOnce(t *testing.T) {
 		wg.Go(func() { lefts[i] = r.Connected(participant(int32(100001+i)), "", "") })
 	}
 	wg.Wait()
-	c.eventually("all are connected", func() bool { return c.online() == 1000 })
+	dbtest.Eventually(c, "all are connected", func() bool { return c.online() == 1000 })
 	t.Logf("connected: %d statements, %v", c.statements.Load(), time.Since(began).Round(time.Millisecond))
 	for _, left := range lefts {
 		left(false)
 	}
-	c.eventually("all have gone", func() bool { return c.online() == 0 })
+	dbtest.Eventually(c, "all have gone", func() bool { return c.online() == 0 })
 	if c.events("PARTICIPANT_CONNECTED") != 1000 || c.events("PARTICIPANT_DISCONNECTED") != 1000 {
 		t.Errorf("%d connected, %d disconnected", c.events("PARTICIPANT_CONNECTED"), c.events("PARTICIPANT_DISCONNECTED"))
 	}
@@ -105,7 +106,7 @@ func TestOneThatIsRefused(t *testing.T) {
 		r.Connected(participant(i+1), "", "")
 	}
 	c.run(r)
-	c.eventually("the others are recorded", func() bool { return c.sockets() == 20 })
+	dbtest.Eventually(c, "the others are recorded", func() bool { return c.sockets() == 20 })
 }
 
 // While the database is away, sockets come and go; when it is back, what is true then is told, and no socket was told twice.
@@ -115,7 +116,7 @@ func TestDatabaseOutage(t *testing.T) {
 	r := c.gateway(nil)
 	c.run(r)
 	staying, going := r.Connected(user(9), "", ""), r.Connected(user(10), "", "")
-	c.eventually("two are online", func() bool { return c.online() == 2 })
+	dbtest.Eventually(c, "two are online", func() bool { return c.online() == 2 })
 
 	c.exec("ALTER FUNCTION terasocket.connected_many RENAME TO away; ALTER FUNCTION terasocket.disconnected_many RENAME TO away2")
 	kick := "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -132,12 +133,12 @@ func TestDatabaseOutage(t *testing.T) {
 		t.Errorf("%d sockets are recorded in the outage", c.sockets())
 	}
 	c.exec("ALTER FUNCTION terasocket.away RENAME TO connected_many; ALTER FUNCTION terasocket.away2 RENAME TO disconnected_many")
-	c.eventually("told", func() bool {
+	dbtest.Eventually(c, "told", func() bool {
 		return c.events("USER_CONNECTED") == 3 && c.events("USER_DISCONNECTED") == 1 && c.sockets() == 3
 	})
 	staying(true)
 	second(true)
-	c.eventually("user 9 is gone", func() bool { return c.events("USER_DISCONNECTED") == 2 })
+	dbtest.Eventually(c, "user 9 is gone", func() bool { return c.events("USER_DISCONNECTED") == 2 })
 	if n := c.events("USER_CONNECTED"); n != 3 {
 		t.Errorf("%d connected", n)
 	}
@@ -178,7 +179,7 @@ func TestHandover(t *testing.T) {
 	r := c.gateway(func(g *Config) { g.Grace = time.Hour })
 	c.run(r)
 	lefts := []func(bool){r.Connected(user(9), "", ""), r.Connected(user(10), "", "")}
-	c.eventually("two are online", func() bool { return c.sockets() == 2 })
+	dbtest.Eventually(c, "two are online", func() bool { return c.sockets() == 2 })
 	for _, left := range lefts {
 		left(false)
 	}
@@ -233,13 +234,13 @@ func TestEndedWhileNobodyKnowsWhetherItWasTold(t *testing.T) {
 	r.Pool = pool
 	c.run(r)
 	left := r.Connected(user(9), "", "")
-	c.eventually("the database is at it", func() bool {
+	dbtest.Eventually(c, "the database is at it", func() bool {
 		return c.count("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()") == 1
 	})
 	left(true)
 	dialled.Range(func(conn, _ any) bool { _ = conn.(net.Conn).Close(); return true })
-	c.eventually("recorded", func() bool { return c.events("USER_CONNECTED") == 1 })
-	c.eventually("gone", func() bool { return c.online() == 0 && c.sockets() == 0 })
+	dbtest.Eventually(c, "recorded", func() bool { return c.events("USER_CONNECTED") == 1 })
+	dbtest.Eventually(c, "gone", func() bool { return c.online() == 0 && c.sockets() == 0 })
 	if c.events("USER_CONNECTED") != 1 || c.events("USER_DISCONNECTED") != 1 {
 		t.Errorf("announced %d times, and %d times gone", c.events("USER_CONNECTED"), c.events("USER_DISCONNECTED"))
 	}

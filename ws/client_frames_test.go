@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/http/httptest"
 	"strings"
+	"terasocket/db/dbtest"
 	"testing"
 	"time"
 
@@ -152,7 +153,7 @@ func TestClientCloseIsAnswered(t *testing.T) {
 	if _, _, err := c.ReadMessage(); !websocket.IsCloseError(err, 4321) {
 		t.Errorf("answer %v", err)
 	}
-	eventually(t, "it is gone", func() bool { return g.Len() == 0 })
+	dbtest.Eventually(t, "it is gone", func() bool { return g.Len() == 0 })
 }
 
 func FuzzParams(f *testing.F) {

@@ -13,6 +13,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"terasocket/access"
+	"terasocket/db/dbtest"
 	"terasocket/proto/event"
 )
 
@@ -101,7 +102,7 @@ func TestSlowClientIsClosedAndOthersFlow(t *testing.T) {
 			slow.wantClose(CloseSlow)
 			g.deliver("last", user(7), user(8))
 			quick.want("last")
-			eventually(t, "the slow one is gone", func() bool { return g.Len() == 1 })
+			dbtest.Eventually(t, "the slow one is gone", func() bool { return g.Len() == 1 })
 		})
 	}
 }
@@ -153,7 +154,7 @@ func TestByteASecondReader(t *testing.T) {
 		g.deliver(fmt.Sprint(i, value), user(7), user(8))
 		quick.want(fmt.Sprint(i, value))
 	}
-	eventually(t, "the slow one is gone", func() bool { return g.Len() == 1 })
+	dbtest.Eventually(t, "the slow one is gone", func() bool { return g.Len() == 1 })
 	close(stop)
 	reader.Wait()
 }
@@ -257,7 +258,7 @@ func TestStress(t *testing.T) {
 	clients.Wait()
 	close(stop)
 	busy.Wait()
-	eventually(t, "all are gone", func() bool { return g.Len() == 0 })
+	dbtest.Eventually(t, "all are gone", func() bool { return g.Len() == 0 })
 }
 
 func TestConnectAndDisconnect(t *testing.T) {
@@ -281,7 +282,7 @@ func TestConnectAndDisconnect(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	eventually(t, "all are gone", func() bool { return g.Len() == 0 }) // goroutines: goleak at the end
+	dbtest.Eventually(t, "all are gone", func() bool { return g.Len() == 0 }) // goroutines: goleak at the end
 	g.Hub.mu.Lock()
 	defer g.Hub.mu.Unlock()
 	if principals, tags := g.index.Size(); len(g.rooms)+principals+tags != 0 {

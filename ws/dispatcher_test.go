@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"terasocket/db/dbtest"
 	"terasocket/proto/event"
 )
 
@@ -24,7 +25,7 @@ type dispatching struct {
 	begins  []event.Beginning
 	hub     *Hub
 	metrics *Metrics
-	log     lockedBuffer
+	log     dbtest.Log
 }
 
 // dispatch runs test beside a dispatcher, in a bubble.
@@ -164,7 +165,7 @@ func TestWhoIsDisabledHearsNothingMore(t *testing.T) {
 				c.want("before")
 				c.wantClose(tc.code)
 			}
-			eventually(t, "they are gone", func() bool { return g.Hub.Len() == 1 })
+			dbtest.Eventually(t, "they are gone", func() bool { return g.Hub.Len() == 1 })
 		})
 	}
 }
@@ -234,7 +235,7 @@ func TestOnlySuperadminsHearWhereAServiceIsUsed(t *testing.T) {
 
 func TestNothingSecretIsLogged(t *testing.T) {
 	t.Parallel()
-	log := &lockedBuffer{}
+	log := &dbtest.Log{}
 	g := newGateway(t, func(h *Handler) {
 		h.Log = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}, nil)
@@ -245,7 +246,7 @@ func TestNothingSecretIsLogged(t *testing.T) {
 	g.kick(user(7))
 	c.wantClose(CloseKicked)
 	c.Close()
-	eventually(t, "the close is logged", func() bool { return strings.Contains(log.String(), "socket closed") })
+	dbtest.Eventually(t, "the close is logged", func() bool { return strings.Contains(log.String(), "socket closed") })
 	s := log.String()
 	for _, want := range []string{"socket open", "conn=1", "principal=user:7", "code=4000", "frames=1", "duration="} {
 		if !strings.Contains(s, want) {

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"terasocket/access"
+	"terasocket/db/dbtest"
 	"terasocket/proto/event"
 )
 
@@ -181,7 +182,7 @@ func TestHandshakesShareTheAnswer(t *testing.T) {
 	}
 	log.during(func() {
 		go enter(t.Context())
-		eventually(t, "both wait", func() bool { return g.Hub.Len() == 2 })
+		dbtest.Eventually(t, "both wait", func() bool { return g.Hub.Len() == 2 })
 		leave()
 	})
 	enter(ctx)
@@ -190,7 +191,7 @@ func TestHandshakesShareTheAnswer(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	eventually(t, "both are gone", func() bool { return g.Hub.Len() == 0 })
+	dbtest.Eventually(t, "both are gone", func() bool { return g.Hub.Len() == 0 })
 	if log.lookUps != 1 {
 		t.Errorf("asked %d times", log.lookUps)
 	}

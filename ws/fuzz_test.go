@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"sync/atomic"
+	"terasocket/db/dbtest"
 	"testing"
 	"time"
 
@@ -53,7 +54,7 @@ func FuzzFrames(f *testing.F) {
 			}
 			t.Fatalf("ended with %v", err)
 		}
-		eventually(t, "it is gone", func() bool { return g.Len() == 1 })
+		dbtest.Eventually(t, "it is gone", func() bool { return g.Len() == 1 })
 		g.deliver("all is well", user(7), user(8))
 		(&client{neighbour, t}).want("all is well")
 	})

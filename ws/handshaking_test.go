@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"terasocket/db/dbtest"
 	"testing"
 )
 
@@ -108,7 +109,7 @@ func TestOpenConnectionsHaveALimit(t *testing.T) {
 		c.want("all")
 		_ = c.Close()
 	}
-	eventually(t, "what has ended counts no more", func() bool {
+	dbtest.Eventually(t, "what has ended counts no more", func() bool {
 		listener.handshaking.mu.Lock()
 		defer listener.handshaking.mu.Unlock()
 		return listener.handshaking.open <= 1 // the connection of the HTTP client
@@ -168,6 +169,6 @@ func TestSocketsOfOnePrincipal(t *testing.T) {
 	}
 	g.connect(t, "user?id=user_8_a")
 	_ = first.Close()
-	eventually(t, "the first ends", func() bool { return g.Len() == 2 })
+	dbtest.Eventually(t, "the first ends", func() bool { return g.Len() == 2 })
 	g.connect(t, "user?id=user_7_d")
 }

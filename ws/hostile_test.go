@@ -13,6 +13,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"terasocket/access"
+	"terasocket/db/dbtest"
 )
 
 // Half a handshake, ten thousand times, over TLS: a bounded number of them is kept, and whoever means it is let in and
@@ -146,7 +147,7 @@ func TestBadClientsBesideAGoodOne(t *testing.T) {
 	for i := range total {
 		g.deliver(fmt.Sprint(i, value), user(7))
 		if i%4 == 3 {
-			eventually(t, "the good client keeps up", func() bool { return g.backlogOf(good) < 8<<10 })
+			dbtest.Eventually(t, "the good client keeps up", func() bool { return g.backlogOf(good) < 8<<10 })
 		}
 	}
 	<-heard

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"terasocket/access"
+	"terasocket/db/dbtest"
 	"terasocket/proto/event"
 )
 
@@ -91,7 +92,7 @@ func TestOpeningSocketWhileDraining(t *testing.T) {
 	drained := make(chan error, 1)
 	g := openingGateway(t, func(g *gateway) error {
 		go func() { drained <- g.Drain(t.Context(), 0) }()
-		eventually(t, "draining", g.Draining)
+		dbtest.Eventually(t, "draining", g.Draining)
 		return nil
 	})
 	g.connect(t, "user?id=user_7_a").wantClose(CloseRestart)

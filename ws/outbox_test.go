@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"sync"
+	"terasocket/db/dbtest"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -45,7 +46,7 @@ func noise(n int) []byte {
 // idle waits until nothing waits, and checks that nothing is held then.
 func idle(t *testing.T, o *Outbox) {
 	t.Helper()
-	eventually(t, "the flusher ends", func() bool { return !o.hasFlusher() })
+	dbtest.Eventually(t, "the flusher ends", func() bool { return !o.hasFlusher() })
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.inFlight != 0 || o.waiting != nil {
@@ -163,7 +164,7 @@ func TestOutboxDrainsInOneWrite(t *testing.T) {
 	o := NewOutbox(g, 0)
 	o.GoAsync()
 	_, _ = o.Write([]byte("x"))
-	eventually(t, "the flusher has the first", func() bool {
+	dbtest.Eventually(t, "the flusher has the first", func() bool {
 		o.mu.Lock()
 		defer o.mu.Unlock()
 		return o.inFlight == 1
@@ -235,7 +236,7 @@ func TestOutboxErrorSticks(t *testing.T) {
 	_, _ = o.Write(noise(12 << 20))
 	_ = peer.SetLinger(0)
 	peer.Close() // a reset
-	eventually(t, "the flusher meets the error", func() bool {
+	dbtest.Eventually(t, "the flusher meets the error", func() bool {
 		_, err := o.Write([]byte("x"))
 		return err != nil && !errors.Is(err, net.ErrClosed)
 	})

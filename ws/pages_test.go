@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"terasocket/access"
+	"terasocket/db/dbtest"
 	"terasocket/proto/event"
 )
 
@@ -146,8 +147,8 @@ func TestReadingThatFailsOrIsForNobody(t *testing.T) {
 	if _, err := r.after(ctx, 1, 3); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
-	eventually(t, "the question for nobody ends", ended.Load)
-	eventually(t, "the reader ends", func() bool { r.mu.Lock(); defer r.mu.Unlock(); return !r.isReading })
+	dbtest.Eventually(t, "the question for nobody ends", ended.Load)
+	dbtest.Eventually(t, "the reader ends", func() bool { r.mu.Lock(); defer r.mu.Unlock(); return !r.isReading })
 }
 
 func TestPagesAreKeptWhileSomebodyResumes(t *testing.T) {

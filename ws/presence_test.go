@@ -10,6 +10,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"terasocket/access"
+	"terasocket/db/dbtest"
 )
 
 // presences notes who came and went.
@@ -62,7 +63,7 @@ func TestPresenceIsToldOfEachSocket(t *testing.T) {
 	defer func() { _ = socket.Close() }()
 	mustNote := func(want string) {
 		t.Helper()
-		eventually(t, want, func() bool { return strings.HasSuffix(p.String(), want) })
+		dbtest.Eventually(t, want, func() bool { return strings.HasSuffix(p.String(), want) })
 	}
 	mustNote("user:7 agent 127.0.0.1")
 	_ = socket.Close()

@@ -11,6 +11,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"terasocket/access"
+	"terasocket/db/dbtest"
 	"terasocket/proto/event"
 	"terasocket/proto/opentera"
 )
@@ -269,7 +270,7 @@ func TestResumeOfAClientThatLeaves(t *testing.T) {
 		c := g.connect(t, fmt.Sprintf("user?id=user_7_%d&since=5", i)) // reads nothing
 		time.AfterFunc(100*time.Millisecond, func() { _ = c.Close() })
 	}
-	eventually(t, "all are gone", func() bool { return g.Hub.Len() == 0 })
+	dbtest.Eventually(t, "all are gone", func() bool { return g.Hub.Len() == 0 })
 }
 
 // rosterFunc gives the presence of others.

@@ -219,11 +219,7 @@ func TestParentKilled(t *testing.T) {
 		_, err := os.Stat(dir)
 		return !alive(pid) && errors.Is(err, os.ErrNotExist)
 	}
-	for deadline := time.Now().Add(15 * time.Second); !gone(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("process %d alive: %v, or %s still there", pid, alive(pid), dir)
-		}
-	}
+	dbtest.Eventually(t, "server and directory are gone", gone)
 }
 
 func TestStartCancelled(t *testing.T) {

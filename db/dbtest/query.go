@@ -1,0 +1,64 @@
+package dbtest
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Exec runs a statement, which must succeed, on a connection, pool or transaction.
+func Exec(t testing.TB, db interface {
+	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+}, sql string, args ...any) {
+	t.Helper()
+	if _, err := db.Exec(t.Context(), sql, args...); err != nil {
+		t.Fatalf("%.300s: %v", sql, err)
+	}
+}
+
+// One is the single value of a query.
+func One[T any](t testing.TB, db interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}, sql string, args ...any) (value T) {
+	t.Helper()
+	if err := db.QueryRow(t.Context(), sql, args...).Scan(&value); err != nil {
+		t.Fatalf("%.300s: %v", sql, err)
+	}
+	return value
+}
+
+// Announce has everything announced that is committed, without a gateway or before it does, in steps of so many objects,
+// and gives the number of rows. It may be called when the test ends.
+func Announce(t testing.TB, conn *pgx.Conn, atMost int) (announced int) {
+	t.Helper()
+	for more := true; more; {
+		results, err := conn.PgConn().Exec(context.WithoutCancel(t.Context()), fmt.Sprintf(`BEGIN ISOLATION LEVEL REPEATABLE READ;
+			LOCK TABLE terasocket.announcer IN EXCLUSIVE MODE; SELECT announced, more FROM terasocket.announce(at_most => %d); COMMIT`, atMost)).ReadAll()
+		if err != nil {
+			t.Fatal(err)
+		}
+		row := results[2].Rows[0]
+		n, err := strconv.Atoi(string(row[0]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		announced += n
+		more = string(row[1]) == "t"
+	}
+	return announced
+}
+
+// Eventually asks until it is so, for what nothing signals. The limit is for what never comes, on a busy machine too.
+func Eventually(t testing.TB, what string, isSo func() bool) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); !isSo(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("never: %s", what)
+		}
+	}
+}
