@@ -12,13 +12,10 @@ const (
 )
 
 // memoryDir returns a directory in memory, where there is one with room: a
-// database is cloned there in 30 ms instead of the 0.2 to 0.5 s of a disk.
-// Otherwise, or when TMPDIR says where to put things, it returns "": the
-// system's temporary directory. (Containers often have a /dev/shm of 64 MB.)
+// database is cloned there with 40 ms of processor time instead of 160.
+// Otherwise it returns "": the temporary directory. (Containers often have a
+// /dev/shm of 64 MB.)
 func memoryDir() string {
-	if os.Getenv("TMPDIR") != "" {
-		return ""
-	}
 	var fs syscall.Statfs_t
 	if err := syscall.Statfs(memory, &fs); err != nil || fs.Type != tmpfsMagic {
 		return ""
