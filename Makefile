@@ -13,7 +13,7 @@ DESTDIR  ?=
 N        ?= 20
 PACKAGES ?= ./...
 TEST     = CGO_ENABLED=1 $(GO) test -race -timeout 15m -skip '^TestChaos$$'
-CHAOS    = CGO_ENABLED=1 $(GO) test -race -count 1 -v -timeout 60m -run '^TestChaos$$' ./cmd/terasocket
+CHAOS    = CGO_ENABLED=1 $(GO) test -race -count 1 -v -timeout 60m -run '^TestChaos$$' ./cmd/terasocket/chaos
 
 .DEFAULT_GOAL := help
 .PHONY: help postgres postgres-majors pgbouncer curl compiler redis build install test test-matrix flaky check demo bench fuzz chaos chaos-short interleave clean

@@ -15,7 +15,7 @@ import (
 func TestNobodyHearsOfALogin(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
-	cursor := count(t, s.conn, "SELECT last_seq FROM terasocket.announcer")
+	cursor := dbtest.One[int64](t, s.conn, "SELECT last_seq FROM terasocket.announcer")
 	audit := &access.Audit{Pool: dbtest.Pool(t, s.url)}
 	people := map[string]access.Kind{
 		opentera.DemoSuperadminUUID: access.User, opentera.DemoProjectUserUUID: access.User, opentera.DemoParticipantUUID: access.Participant, opentera.DemoDeviceUUID: access.Device}

@@ -38,17 +38,11 @@ func migrated() dbtest.Template {
 func TestServeRefusesWithOneClearSentence(t *testing.T) {
 	t.Parallel()
 	behind := dbtest.New(t, migrated())
-	if _, err := dbtest.Conn(t, behind).Exec(t.Context(), "UPDATE terasocket.functions SET compatibility = 0"); err != nil {
-		t.Fatal(err)
-	}
+	dbtest.Exec(t, dbtest.Conn(t, behind), "UPDATE terasocket.functions SET compatibility = 0")
 	ahead := dbtest.New(t, migrated())
-	if _, err := dbtest.Conn(t, ahead).Exec(t.Context(), "UPDATE terasocket.functions SET compatibility = 999"); err != nil {
-		t.Fatal(err)
-	}
+	dbtest.Exec(t, dbtest.Conn(t, ahead), "UPDATE terasocket.functions SET compatibility = 999")
 	dirty := dbtest.New(t, migrated())
-	if _, err := dbtest.Conn(t, dirty).Exec(t.Context(), "UPDATE terasocket.schema_migrations SET dirty = true"); err != nil {
-		t.Fatal(err)
-	}
+	dbtest.Exec(t, dbtest.Conn(t, dirty), "UPDATE terasocket.schema_migrations SET dirty = true")
 	for name, test := range map[string]struct {
 		args []string
 		want string

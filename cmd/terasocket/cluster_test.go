@@ -15,6 +15,7 @@ import (
 
 	"terasocket/access"
 	"terasocket/api"
+	"terasocket/cmd/terasocket/gatewaytest"
 	"terasocket/db/dbtest"
 	"terasocket/db/opentera"
 	"terasocket/proto/event"
@@ -46,7 +47,7 @@ func (s *served) connect(pool *pgxpool.Pool, id int) *socket {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return dial(s.t, api.WebsocketURL(s.url, access.Participant, token)).keepReading()
+	return dial(s.t, api.WebsocketURL(s.URL, access.Participant, token)).keepReading()
 }
 
 // presence reads the next frame, which must hold a presence event, and gives its type and name.
@@ -123,7 +124,7 @@ func TestPresenceAcrossGateways(t *testing.T) {
 	second := g[1].connect(pool, 1) // heard by nobody, and so is the end of the first
 	sockets := func(want int64) {
 		t.Helper()
-		eventually(t, fmt.Sprintf("%d sockets", want), func() bool { return count(t, pool, "SELECT count(*) FROM terasocket.connections") == want })
+		dbtest.Eventually(t, fmt.Sprintf("%d sockets", want), func() bool { return dbtest.One[int64](t, pool, "SELECT count(*) FROM terasocket.connections") == want })
 	}
 	sockets(3)
 	_ = first.conn.Close()
@@ -171,9 +172,7 @@ func TestOneGatewayOfThreeIsKilled(t *testing.T) {
 	}
 
 	killed := time.Now()
-	if err := g[2].process.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
+	g[2].Kill()
 	back := g[0].connect(pool, 3) // comes back at once
 	want = slices.DeleteFunc(want, func(w string) bool { return strings.HasSuffix(w, " p2") || strings.HasSuffix(w, " p3") })
 	var heard []string
@@ -200,19 +199,15 @@ func TestOneGatewayOfThreeIsKilled(t *testing.T) {
 	stays := g[1].connect(pool, 20)
 	stays.mustPresence("PARTICIPANT_CONNECTED p20")
 	admin.mustPresence("PARTICIPANT_CONNECTED p20")
-	if err := g[1].process.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
+	g[1].signal(syscall.SIGTERM)
 	stays.mustEnd(websocket.CloseServiceRestart)
 	if closed := paul.closed(); closed.Code != websocket.CloseServiceRestart {
 		t.Errorf("closed with %v, want 1012", closed)
 	}
 	g[0].login(opentera.DemoProjectAdmin, "")
 	g[0].connect(pool, 20)
-	if err := <-g[1].exited; err != nil {
-		t.Errorf("exit: %v", err)
-	}
-	if n := count(t, pool, "SELECT count(*) FROM terasocket.gateways"); n != 1 {
+	g[1].mustExit()
+	if n := dbtest.One[int64](t, pool, "SELECT count(*) FROM terasocket.gateways"); n != 1 {
 		t.Errorf("%d gateways are left", n)
 	}
 	g[0].connect(pool, 21)
@@ -242,12 +237,12 @@ func TestACrowdConnectsAtOnce(t *testing.T) {
 	}
 	for i, token := range tokens {
 		group.Go(func() error {
-			conn, _, err := (&websocket.Dialer{TLSClientConfig: insecure}).DialContext(t.Context(), api.WebsocketURL(g[i%len(g)].url, access.Participant, token), nil)
+			conn, _, err := gatewaytest.Dial(t.Context(), api.WebsocketURL(g[i%len(g)].URL, access.Participant, token))
 			if err != nil {
 				return fmt.Errorf("dial: %w", err)
 			}
 			t.Cleanup(func() { _ = conn.Close() })
-			own, err := (&socket{t, conn}).keepReading().readPresence()
+			own, err := (&socket{t: t, conn: conn}).keepReading().readPresence()
 			if err == nil && own != fmt.Sprintf("PARTICIPANT_CONNECTED crowd %d", i+1) {
 				err = fmt.Errorf("crowd %d heard %q, not itself", i+1, own)
 			}
@@ -258,13 +253,11 @@ func TestACrowdConnectsAtOnce(t *testing.T) {
 		t.Error(err)
 	}
 	t.Logf("%d connected in %v", crowd, time.Since(began).Round(time.Millisecond))
-	if n := count(t, pool, "SELECT count(*) FROM terasocket.online WHERE kind = 'participant'"); n != crowd {
+	if n := dbtest.One[int64](t, pool, "SELECT count(*) FROM terasocket.online WHERE kind = 'participant'"); n != crowd {
 		t.Errorf("%d are online", n)
 	}
 	// who may see none of them has heard none of them
-	if _, err := pool.Exec(t.Context(), "UPDATE t_users SET user_firstname = 'Sentinel' WHERE user_username = $1", opentera.DemoOtherProjectAdmin); err != nil {
-		t.Fatal(err)
-	}
+	dbtest.Exec(t, pool, "UPDATE t_users SET user_firstname = 'Sentinel' WHERE user_username = $1", opentera.DemoOtherProjectAdmin)
 	for {
 		_, data, err := outsider.readFrame()
 		if err != nil {

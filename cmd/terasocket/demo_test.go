@@ -19,11 +19,7 @@ var argument = regexp.MustCompile(`'([^']*)'|\S+`)
 // The demo shows its scenes, and each curl that it prints logs in as printed, to a socket.
 func TestDemo(t *testing.T) {
 	t.Parallel()
-	path, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
-	demo := exec.CommandContext(t.Context(), path, "demo", "--listen", "127.0.0.1:0")
+	demo := program(t, "demo", "--listen", "127.0.0.1:0")
 	demo.Cancel = func() error { return demo.Process.Signal(syscall.SIGTERM) }
 	demo.WaitDelay = 20 * time.Second
 	var problems strings.Builder

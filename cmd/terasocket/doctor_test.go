@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"terasocket/cmd/terasocket/gatewaytest"
 	"terasocket/db/dbtest"
 	"terasocket/db/opentera"
 	"terasocket/doctor"
@@ -50,7 +51,7 @@ func TestDoctorOfAHealthyInstallation(t *testing.T) {
 	args := []string{"--database-url", database, "--migration-database-url", database, "--tls-cert", gateway.cert, "--tls-key", gateway.key,
 		"--trusted-proxies", "127.0.0.1", "--quick"}
 	for name, more := range map[string][]string{
-		"direct": {"--ca", gateway.cert, "--public-url", gateway.url},
+		"direct": {"--ca", gateway.cert, "--public-url", gateway.URL},
 		"proxy":  {"--insecure", "--public-url", proxied},
 	} {
 		all, _ := examine(t, 0, append(args, more...)...)
@@ -59,11 +60,6 @@ func TestDoctorOfAHealthyInstallation(t *testing.T) {
 			switch f.Name {
 			case "password-routes": // all of /api is led to the gateway
 				want = doctor.Warn
-			case "certificate", "public-certificate": // selfSigned is good for 30 days
-				want = doctor.Warn
-				if name == "proxy" && f.Name == "public-certificate" {
-					want = f.Status // httptest's own
-				}
 			case "ping":
 				want = doctor.Skip
 			}
@@ -72,7 +68,7 @@ func TestDoctorOfAHealthyInstallation(t *testing.T) {
 			}
 		}
 	}
-	got := command(t.Context(), map[string]string{"TERASOCKET_PUBLIC_URL": gateway.url, "DATABASE_URL": database}, "doctor", "--quick", "--insecure")
+	got := command(t.Context(), map[string]string{"TERASOCKET_PUBLIC_URL": gateway.URL, "DATABASE_URL": database}, "doctor", "--quick", "--insecure")
 	for _, line := range strings.Split(strings.TrimSpace(got.stdout), "\n") {
 		if status, _, _ := strings.Cut(line, " "); status != "ok" && status != "warn" && status != "skip" {
 			t.Errorf("%q", line)
@@ -88,7 +84,7 @@ func tlsProxy(t *testing.T, gateway *served, change func(*http.Request)) (url st
 	t.Helper()
 	to := must(urlOf(gateway))
 	server := httptest.NewTLSServer(&httputil.ReverseProxy{
-		Transport: &http.Transport{TLSClientConfig: insecure},
+		Transport: &http.Transport{TLSClientConfig: gatewaytest.Insecure},
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(to)
 			if change != nil {
@@ -101,7 +97,7 @@ func tlsProxy(t *testing.T, gateway *served, change func(*http.Request)) (url st
 }
 
 func urlOf(gateway *served) (*url.URL, error) {
-	return url.Parse(gateway.https())
+	return url.Parse(gateway.HTTP())
 }
 
 func TestDoctorFindsAProxyThatDropsUpgrade(t *testing.T) {
@@ -186,13 +182,9 @@ func TestTheRightsThatDoctorNamesAreEnoughToServe(t *testing.T) {
 	if status := gateway.call("GET", "/api/user/users/online", "", basic(opentera.DemoSuperadmin)); !strings.HasPrefix(status, "200") {
 		t.Errorf("who is online: %s", status)
 	}
-	if err := gateway.process.Process.Signal(os.Interrupt); err != nil {
-		t.Fatal(err)
-	}
-	if err := <-gateway.exited; err != nil {
-		t.Errorf("the gateway ended with %v", err)
-	}
-	if log := gateway.log.String(); strings.Contains(log, "permission denied") {
+	gateway.signal(os.Interrupt)
+	gateway.mustExit()
+	if log := gateway.Log.String(); strings.Contains(log, "permission denied") {
 		t.Errorf("it was refused something:\n%s", log)
 	}
 }

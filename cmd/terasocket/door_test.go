@@ -22,10 +22,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gorilla/websocket"
 	"github.com/jackc/pgx/v5"
 
 	"terasocket/access"
+	"terasocket/cmd/terasocket/gatewaytest"
 	"terasocket/db/dbtest"
 	"terasocket/db/opentera"
 	"terasocket/migrations"
@@ -36,7 +36,7 @@ import (
 // visit asks a gateway for path as this client; show adds credentials.
 func (s *served) visit(config *tls.Config, path string, show func(*http.Request)) (status int, answer map[string]any, text string) {
 	s.t.Helper()
-	request, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, s.https()+path, nil)
+	request, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, s.HTTP()+path, nil)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -86,16 +86,14 @@ func TestInAndOut(t *testing.T) {
 		{access.Device, "/api/device/login", bearer(device), "", false, `"Device logged out."`},
 	} {
 		name := "/api/" + c.kind.String()
-		status, answer, text := here.visit(insecure, c.login, c.show)
+		status, answer, text := here.visit(gatewaytest.Insecure, c.login, c.show)
 		if status != 200 {
 			t.Fatalf("%s: %d %s", c.login, status, text)
 		}
 		socket := dial(t, answer["websocket_url"].(string))
 		unused := answer["websocket_url"].(string)
 		message := `{"@type": "type.googleapis.com/opentera.protobuf.ParticipantEvent", "participantUuid": "` + opentera.DemoParticipantUUID + `", "type": "PARTICIPANT_CONNECTED"}`
-		if _, err := conn.Exec(t.Context(), "SELECT terasocket.publish('module.TeraServer.UserManagerModule.events', $1::jsonb)", message); err != nil {
-			t.Fatal(err)
-		}
+		dbtest.Exec(t, conn, "SELECT terasocket.publish('module.TeraServer.UserManagerModule.events', $1::jsonb)", message)
 		for {
 			_, frame, err := socket.readFrame()
 			if err != nil {
@@ -110,32 +108,32 @@ func TestInAndOut(t *testing.T) {
 			show = bearer(answer[c.tokenKey].(string))
 		}
 		if c.refresh {
-			status, answer, text := there.visit(insecure, name+"/refresh_token", show)
+			status, answer, text := there.visit(gatewaytest.Insecure, name+"/refresh_token", show)
 			if status != 200 {
 				t.Fatalf("refresh elsewhere: %d %s", status, text)
 			}
-			if status, _, text := here.visit(insecure, name+"/logout", show); status != 401 {
+			if status, _, text := here.visit(gatewaytest.Insecure, name+"/logout", show); status != 401 {
 				t.Errorf("%s: the token before the refresh: %d %s", name, status, text)
 			}
 			show = bearer(answer["refresh_token"].(string))
 		}
-		if status, _, text := there.visit(insecure, name+"/logout", show); status != 200 || text != c.out { // on the other gateway
+		if status, _, text := there.visit(gatewaytest.Insecure, name+"/logout", show); status != 200 || text != c.out { // on the other gateway
 			t.Errorf("logout: %d %s", status, text)
 		}
 		if closed := socket.closed(); closed.Code != 4000 {
 			t.Errorf("%s closed with %v, want 4000", c.kind, closed)
 		}
 		// the gateway tells the database just after it: until then, who logs in again is online
-		eventually(t, "offline", func() bool { return count(t, conn, "SELECT count(*) FROM terasocket.connections") == 0 })
+		dbtest.Eventually(t, "offline", func() bool { return dbtest.One[int64](t, conn, "SELECT count(*) FROM terasocket.connections") == 0 })
 		want := 401
 		if c.tokenKey == "" {
 			want = 200
 		}
 		for _, gateway := range []*served{here, there} {
-			if status, _, text := gateway.visit(insecure, name+"/logout", show); status != want {
+			if status, _, text := gateway.visit(gatewaytest.Insecure, name+"/logout", show); status != want {
 				t.Errorf("%s after the logout: %d %s", name, status, text)
 			}
-			if _, response, err := (&websocket.Dialer{TLSClientConfig: insecure}).DialContext(t.Context(), strings.Replace(unused, here.url, gateway.url, 1), nil); err == nil || response == nil || response.StatusCode != 403 {
+			if _, response, err := gatewaytest.Dial(t.Context(), strings.Replace(unused, here.URL, gateway.URL, 1)); err == nil || response == nil || response.StatusCode != 403 {
 				t.Errorf("a used URL opens again: %v", err)
 			}
 		}
@@ -191,7 +189,7 @@ func (a *authority) client(name, uid string, expires time.Time) *tls.Config {
 		SerialNumber: big.NewInt(2), NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: expires, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 		Subject: pkix.Name{CommonName: name, ExtraNames: []pkix.AttributeTypeAndValue{{Type: asn1.ObjectIdentifier{0, 9, 2342, 19200300, 100, 1, 1}, Value: uid}}},
 	}, a.cert)
-	config := insecure.Clone()
+	config := gatewaytest.Insecure.Clone()
 	config.Certificates = []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}
 	return config
 }
@@ -205,7 +203,7 @@ func TestDeviceCertificate(t *testing.T) {
 	soon := time.Now().Add(time.Hour)
 	const uuid = opentera.DemoDeviceUUID
 	for name, config := range map[string]*tls.Config{
-		"no certificate":           insecure,
+		"no certificate":           gatewaytest.Insecure,
 		"of a participant":         good.client("Participant", uuid, soon),
 		"of an unknown device":     good.client("Device", "00000000-0000-4000-8000-000000000000", soon),
 		"a UUID within the name":   good.client("Device,UID="+uuid, "x", soon),
@@ -222,7 +220,7 @@ func TestDeviceCertificate(t *testing.T) {
 		t.Errorf("disabled: %d %s", status, text)
 	}
 	for name, config := range map[string]*tls.Config{"of another CA": other.client("Device", uuid, soon), "expired": good.client("Device", uuid, time.Now().Add(-time.Hour))} {
-		connection, err := tls.Dial("tcp", strings.TrimPrefix(gateway.url, "wss://"), config)
+		connection, err := tls.Dial("tcp", strings.TrimPrefix(gateway.URL, "wss://"), config)
 		if err == nil { // in TLS 1.3 the refusal comes with the first read
 			_, err = connection.Read(make([]byte, 1))
 			_ = connection.Close()
@@ -280,9 +278,8 @@ func TestConcurrentLoginsAndHandshakes(t *testing.T) {
 	if err != nil || len(guests) != 20 {
 		t.Fatal(len(guests), err)
 	}
-	dialer := &websocket.Dialer{TLSClientConfig: insecure, HandshakeTimeout: 20 * time.Second}
 	refused := func(url string) {
-		if connection, response, err := dialer.DialContext(t.Context(), url, nil); err == nil || response == nil || response.StatusCode != 403 {
+		if connection, response, err := gatewaytest.Dial(t.Context(), url); err == nil || response == nil || response.StatusCode != 403 {
 			t.Errorf("opens: %v", err)
 			if err == nil {
 				_ = connection.Close()
@@ -295,7 +292,7 @@ func TestConcurrentLoginsAndHandshakes(t *testing.T) {
 	for i := range 200 {
 		g, gateway := guests[i%20], gateways[i%2]
 		all.Go(func() {
-			_, answer, _ := gateway.visit(insecure, "/api/"+g.kind+"/login", bearer(g.token))
+			_, answer, _ := gateway.visit(gatewaytest.Insecure, "/api/"+g.kind+"/login", bearer(g.token))
 			address, _ := answer["websocket_url"].(string)
 			if address == "" {
 				return // it is online already
@@ -305,7 +302,7 @@ func TestConcurrentLoginsAndHandshakes(t *testing.T) {
 					refused(strings.Replace(address, "/wss/"+g.kind, "/wss/"+kind.String(), 1))
 				}
 			}
-			connection, _, err := dialer.DialContext(t.Context(), address, nil)
+			connection, _, err := gatewaytest.Dial(t.Context(), address)
 			if err != nil {
 				t.Errorf("%s: %v", g.kind, err)
 				return
@@ -313,7 +310,7 @@ func TestConcurrentLoginsAndHandshakes(t *testing.T) {
 			refused(address)
 			mu.Lock()
 			defer mu.Unlock()
-			sockets[g] = append(sockets[g], &socket{t, connection})
+			sockets[g] = append(sockets[g], &socket{t: t, conn: connection})
 		})
 	}
 	all.Wait()
@@ -323,9 +320,7 @@ func TestConcurrentLoginsAndHandshakes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := pool.Exec(t.Context(), "SELECT terasocket.publish('service.FileTransferService.events', $1::jsonb)", string(message)); err != nil {
-			t.Fatal(err)
-		}
+		dbtest.Exec(t, pool, "SELECT terasocket.publish('service.FileTransferService.events', $1::jsonb)", string(message))
 	}
 	for _, g := range guests {
 		if len(sockets[g]) == 0 {
@@ -333,9 +328,7 @@ func TestConcurrentLoginsAndHandshakes(t *testing.T) {
 		}
 		for _, s := range sockets[g] {
 			// a kick after all messages proves that no other came
-			if _, err := pool.Exec(t.Context(), "SELECT terasocket.kick($1)", g.uuid); err != nil {
-				t.Fatal(err)
-			}
+			dbtest.Exec(t, pool, "SELECT terasocket.kick($1)", g.uuid)
 			heard := 0
 			for {
 				_, frame, err := s.readFrame()

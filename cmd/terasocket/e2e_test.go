@@ -2,18 +2,13 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -22,224 +17,11 @@ import (
 
 	"github.com/gorilla/websocket"
 
-	"terasocket/access"
-	"terasocket/api"
+	"terasocket/cmd/terasocket/gatewaytest"
 	"terasocket/db/dbtest"
 	"terasocket/db/opentera"
-	"terasocket/proto/event"
 	pb "terasocket/proto/opentera"
 )
-
-// binaryDir is removed by TestMain.
-var binaryDir string
-
-// binary builds the program once per test process, with the race detector.
-var binary = sync.OnceValues(func() (path string, err error) {
-	if binaryDir, err = os.MkdirTemp("", "terasocket-test-"); err != nil {
-		return "", err
-	}
-	path = filepath.Join(binaryDir, "terasocket")
-	if out, err := exec.Command("go", "build", "-race", "-o", path, ".").CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build: %w: %s", err, out)
-	}
-	return path, nil
-})
-
-// served is a gateway in a process of its own.
-type served struct {
-	t       *testing.T
-	process *exec.Cmd
-	url     string // wss://127.0.0.1:port
-	dbURL   string
-	admin   string // http://127.0.0.1:port
-	exited  chan error
-	log     *strings.Builder // read it after exited
-	cert    string
-	key     string
-}
-
-// readyLine is what serve prints when it is ready.
-var readyLine = regexp.MustCompile(`^terasocket \S+ ready: (\S+), health and metrics on (\S+)$`)
-
-func serve(t *testing.T, databaseURL string, args ...string) *served {
-	t.Helper()
-	path, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	s := &served{t: t, dbURL: databaseURL, exited: make(chan error, 1), log: &strings.Builder{}, cert: filepath.Join(dir, "cert.pem"), key: filepath.Join(dir, "key.pem")}
-	if err := selfSigned(s.cert, s.key); err != nil {
-		t.Fatal(err)
-	}
-	s.process = exec.Command(path, append([]string{"serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0",
-		"--tls-cert", s.cert, "--tls-key", s.key, "--drain-time", "200ms"}, args...)...)
-	s.process.Env = append(os.Environ(), "DATABASE_URL="+databaseURL)
-	s.process.Stderr = s.log
-	stdout, err := s.process.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.process.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = s.process.Process.Kill()
-		<-s.exited
-		if t.Failed() {
-			t.Logf("log of the gateway:\n%s", s.log)
-		}
-		if strings.Contains(s.log.String(), "DATA RACE") {
-			t.Errorf("data race in the gateway:\n%s", s.log)
-		}
-	})
-	tooLate := time.AfterFunc(time.Minute, func() { _ = s.process.Process.Kill() })
-	defer tooLate.Stop()
-	lines := bufio.NewScanner(stdout)
-	if !lines.Scan() {
-		s.exited <- s.process.Wait()
-		t.Fatalf("the gateway did not get ready:\n%s", s.log)
-	}
-	match := readyLine.FindStringSubmatch(lines.Text())
-	go func() {
-		for lines.Scan() {
-		}
-		s.exited <- s.process.Wait()
-		close(s.exited)
-	}()
-	if match == nil {
-		t.Fatalf("unexpected ready line %q", lines.Text())
-	}
-	s.url, s.admin = match[1], match[2]
-	return s
-}
-
-var insecure = &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12}
-
-// socket is a client of the gateway.
-type socket struct {
-	t    *testing.T
-	conn clientConn
-}
-
-func dial(t *testing.T, url string) *socket {
-	t.Helper()
-	conn, response, err := (&websocket.Dialer{TLSClientConfig: insecure, HandshakeTimeout: 10 * time.Second}).DialContext(t.Context(), url, nil)
-	if err != nil {
-		status := ""
-		if response != nil {
-			status = response.Status
-		}
-		t.Fatalf("dial: %v %s", err, status)
-	}
-	t.Cleanup(func() { _ = conn.Close() })
-	return &socket{t, conn}
-}
-
-// readFrame reads the next frame. The limit is for one that never comes, on a busy machine too.
-func (s *socket) readFrame() (kind int, data []byte, err error) {
-	_ = s.conn.SetReadDeadline(time.Now().Add(time.Minute))
-	return s.conn.ReadMessage()
-}
-
-// closed reads until the socket is closed.
-func (s *socket) closed() *websocket.CloseError {
-	s.t.Helper()
-	for {
-		_, _, err := s.readFrame()
-		if closed, ok := errors.AsType[*websocket.CloseError](err); ok {
-			return closed
-		} else if err != nil {
-			s.t.Fatalf("read: %v", err)
-		}
-	}
-}
-
-// login connects as a user, by HTTP Basic over TLS. Who is online already gets no websocket URL there, as in OpenTera: then
-// one is minted in the database.
-func (s *served) login(username, query string) *socket {
-	s.t.Helper()
-	url, err := login(s.t.Context(), s.https(), username, opentera.DemoPassword, insecure)
-	if err != nil && strings.Contains(err.Error(), "User already logged in.") {
-		var token string
-		err = dbtest.Conn(s.t, s.dbURL).QueryRow(s.t.Context(),
-			"SELECT terasocket.create_connect_token('user', user_uuid) FROM t_users WHERE user_username = $1", username).Scan(&token)
-		url = api.WebsocketURL(s.url, access.User, token)
-	}
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return dial(s.t, url+query)
-}
-
-// https is the address of the REST endpoints.
-func (s *served) https() string { return strings.Replace(s.url, "ws", "http", 1) }
-
-// frame reads the next frame that is neither about presence (who comes and goes is heard all the time) nor a Cursor.
-func (s *socket) frame() (kind int, data []byte) {
-	s.t.Helper()
-	for {
-		kind, data, err := s.readFrame()
-		if err != nil {
-			s.t.Fatalf("read: %v", err)
-		}
-		if !isPresence(data) && !bytes.Contains(data, []byte("terasocket.v1.Cursor")) {
-			return kind, data
-		}
-	}
-}
-
-// isPresence says whether a frame, of either encoding, holds a UserEvent, ParticipantEvent or DeviceEvent.
-func isPresence(data []byte) bool {
-	for _, name := range []string{"UserEvent", "ParticipantEvent", "DeviceEvent"} {
-		if bytes.Contains(data, []byte("type.googleapis.com/opentera.protobuf."+name)) {
-			return true
-		}
-	}
-	return false
-}
-
-// event reads a protobuf frame with a DatabaseEvent.
-func (s *socket) event() (event.Received, *pb.DatabaseEvent) {
-	s.t.Helper()
-	kind, data := s.frame()
-	if kind != websocket.BinaryMessage {
-		s.t.Fatalf("a frame of kind %d, want binary", kind)
-	}
-	e, err := event.ParseFrame(data)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	d, ok := e.Message.(*pb.DatabaseEvent)
-	if !ok {
-		s.t.Fatalf("a %T", e.Message)
-	}
-	return e, d
-}
-
-// mustHear reads the next event and compares type, object type and a part of its value.
-func (s *socket) mustHear(kind pb.DatabaseEvent_EventType, objectType, part string) event.Received {
-	s.t.Helper()
-	e, d := s.event()
-	if d.GetType() != kind || d.GetObjectType() != objectType || !strings.Contains(d.GetObjectValue(), part) {
-		s.t.Errorf("heard %s %s %s, want %s %s with %s", d.GetType(), d.GetObjectType(), d.GetObjectValue(), kind, objectType, part)
-	}
-	return e
-}
-
-// psql changes the database as an operator or OpenTera would, in a session of its own.
-func psql(t *testing.T, url, statement string) {
-	t.Helper()
-	if path, err := exec.LookPath("psql"); err == nil {
-		if out, err := exec.CommandContext(t.Context(), path, "-X", "-q", "-v", "ON_ERROR_STOP=1", "-c", statement, url).CombinedOutput(); err != nil {
-			t.Fatalf("psql: %v: %s", err, out)
-		}
-		return
-	}
-	if _, err := dbtest.Conn(t, url).Exec(t.Context(), statement); err != nil {
-		t.Fatal(err)
-	}
-}
 
 func TestFromPsqlToAFrameOnATLSSocket(t *testing.T) {
 	t.Parallel()
@@ -320,29 +102,20 @@ func TestFromPsqlToAFrameOnATLSSocket(t *testing.T) {
 		t.Errorf("closed with %v", closed)
 	}
 
-	for path, want := range map[string]int{"/healthz": 200, "/readyz": 200, "/metrics": 200} {
-		response, err := http.Get(gateway.admin + path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = response.Body.Close()
-		if response.StatusCode != want {
-			t.Errorf("%s: %s", path, response.Status)
+	for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
+		if code, body := gateway.Ask(t.Context(), path); code != 200 {
+			t.Errorf("%s: %d %s", path, code, body)
 		}
 	}
 
 	// SIGTERM: come back, and exit code 0
-	if err := gateway.process.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
+	gateway.signal(syscall.SIGTERM)
 	if closed := admin.closed(); closed.Code != websocket.CloseServiceRestart {
 		t.Errorf("closed with %v", closed)
 	}
-	if err := <-gateway.exited; err != nil {
-		t.Errorf("exit: %v", err)
-	}
+	gateway.mustExit()
 	for _, secret := range []string{opentera.DemoPassword, "?id=", "sixty-one", "Sentinel"} {
-		if strings.Contains(gateway.log.String(), secret) {
+		if strings.Contains(gateway.Log.String(), secret) {
 			t.Errorf("the log holds %q", secret)
 		}
 	}
@@ -352,8 +125,8 @@ func TestHandshakeOverTLS(t *testing.T) {
 	t.Parallel()
 	url := dbtest.New(t, migrated())
 	gateway := serve(t, url)
-	base := gateway.https()
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: insecure}}
+	base := gateway.HTTP()
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: gatewaytest.Insecure}}
 	t.Cleanup(client.CloseIdleConnections)
 	status := func(path string, upgrade bool) int {
 		t.Helper()
@@ -374,7 +147,7 @@ func TestHandshakeOverTLS(t *testing.T) {
 	}
 	token := func(kind, uuid string) string {
 		t.Helper()
-		got := command(t.Context(), map[string]string{"DATABASE_URL": url}, "token", "--public-url", gateway.url, kind, uuid)
+		got := command(t.Context(), map[string]string{"DATABASE_URL": url}, "token", "--public-url", gateway.URL, kind, uuid)
 		if got.code != 0 {
 			t.Fatal(got.stderr)
 		}
@@ -404,7 +177,7 @@ func TestHandshakeOverTLS(t *testing.T) {
 			t.Errorf("%.60s: %d, want %d", test.path, got, test.want)
 		}
 	}
-	dial(t, gateway.url+"/wss/user?id="+good) // nothing of the above has consumed it
+	dial(t, gateway.URL+"/wss/user?id="+good) // nothing of the above has consumed it
 	if got := status("/wss/user?id="+good, true); got != 403 {
 		t.Errorf("the same token again: %d, want 403", got)
 	}
@@ -425,7 +198,7 @@ func TestHandshakeOverTLS(t *testing.T) {
 	opened := 0
 	for range 100 {
 		wg.Go(func() {
-			conn, response, err := (&websocket.Dialer{TLSClientConfig: insecure}).DialContext(t.Context(), gateway.url+"/wss/user?id="+race, nil)
+			conn, response, err := gatewaytest.Dial(t.Context(), gateway.URL+"/wss/user?id="+race)
 			mu.Lock()
 			defer mu.Unlock()
 			if err == nil {
@@ -446,8 +219,8 @@ func TestLoginOverTLS(t *testing.T) {
 	t.Parallel()
 	url := dbtest.New(t, migrated())
 	gateway := serve(t, url)
-	base := gateway.https()
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: insecure}}
+	base := gateway.HTTP()
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: gatewaytest.Insecure}}
 	t.Cleanup(client.CloseIdleConnections)
 	for _, test := range []struct {
 		username, password, query string
@@ -490,7 +263,7 @@ func TestLoginOverTLS(t *testing.T) {
 // serial is that of the certificate that the gateway shows.
 func (s *served) serial() string {
 	s.t.Helper()
-	conn, err := tls.Dial("tcp", strings.TrimPrefix(s.url, "wss://"), insecure)
+	conn, err := tls.Dial("tcp", strings.TrimPrefix(s.URL, "wss://"), gatewaytest.Insecure)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -505,15 +278,15 @@ func TestTheCertificateIsReadAgain(t *testing.T) {
 	if err := os.WriteFile(gateway.cert, []byte("rubbish"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(certificateCheck + 50*time.Millisecond)
+	dbtest.Eventually(t, "it is read", func() bool { gateway.serial(); return gateway.Log.Count("certificate not read again") > 0 })
 	if gateway.serial() != first {
 		t.Error("a certificate that cannot be read has taken the place of the good one")
 	}
 	if err := selfSigned(gateway.cert, gateway.key); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the new certificate is in use", func() bool { return gateway.serial() != first })
-	if conn, err := tls.Dial("tcp", strings.TrimPrefix(gateway.url, "wss://"), &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10}); err == nil {
+	dbtest.Eventually(t, "the new certificate is in use", func() bool { return gateway.serial() != first })
+	if conn, err := tls.Dial("tcp", strings.TrimPrefix(gateway.URL, "wss://"), &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10}); err == nil {
 		_ = conn.Close()
 		t.Error("TLS 1.1 was taken")
 	}
@@ -534,7 +307,7 @@ func TestTail(t *testing.T) {
 			var stderr strings.Builder
 			code := make(chan int, 1)
 			go func() {
-				code <- run(ctx, append([]string{"tail", "--json", "--ca", gateway.cert, gateway.url}, args...), func(string) string { return "" }, stdout, &stderr)
+				code <- run(ctx, append([]string{"tail", "--json", "--ca", gateway.cert, gateway.URL}, args...), func(string) string { return "" }, stdout, &stderr)
 				_ = stdout.Close()
 			}()
 			lines := make(chan string)
@@ -580,8 +353,8 @@ func TestTail(t *testing.T) {
 		"exclude each other": {"tail", "--as", "user:x", "--username", "y"},
 		"is not KIND:UUID":   {"tail", "--as", "x"},
 		"unknown kind":       {"tail", "--as", "robot:x"},
-		"wrong username or":  {"tail", "--insecure", "--username", "admin", "--password", "wrong", gateway.url},
-		"trust it with --ca": {"tail", "--username", "admin", "--password", "wrong", gateway.url},
+		"wrong username or":  {"tail", "--insecure", "--username", "admin", "--password", "wrong", gateway.URL},
+		"trust it with --ca": {"tail", "--username", "admin", "--password", "wrong", gateway.URL},
 		"holds no certif":    {"tail", "--ca", "/dev/null", "--as", "user:x"},
 	} {
 		if got := command(t.Context(), nil, args...); got.code != 1 || !strings.Contains(got.stderr, name) {

@@ -27,10 +27,10 @@ func TestAnEpochThatEnds(t *testing.T) {
 	if closed := paul.closed(); closed.Code != websocket.CloseInternalServerErr {
 		t.Errorf("closed with %v, want 1011", closed)
 	}
-	eventually(t, "the gateway is ready again", func() bool { code, _ := gateway.probe("/readyz"); return code == 200 })
+	dbtest.Eventually(t, "the gateway is ready again", func() bool { code, _ := gateway.Ask(t.Context(), "/readyz"); return code == 200 })
 	gateway.resume(cursor).mustHearNames("after")
 
-	begin := uint64(count(t, pool, "SELECT max(begin) FROM terasocket.epochs"))
+	begin := uint64(dbtest.One[int64](t, pool, "SELECT max(begin) FROM terasocket.epochs"))
 	_, data := gateway.resume(begin - 1).frame()
 	e, err := event.ParseFrame(data)
 	if err != nil {

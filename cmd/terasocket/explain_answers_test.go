@@ -61,17 +61,13 @@ func TestExplainSaysSinceWhenTheClientIsConnected(t *testing.T) {
 	const user, other = "user:" + opentera.DemoProjectUserUUID, "user:" + opentera.DemoOtherProjectUserUUID
 	explain("participant", user, "the client is not connected now")
 	for _, id := range []int{opentera.DemoProjectUserID, opentera.DemoOtherProjectUserID} {
-		if _, err := conn.Exec(t.Context(), "SELECT terasocket.connected(terasocket.gateway_register('g', '1 hour'), 'user', $1, 'c', 'a', 1)", id); err != nil {
-			t.Fatal(err)
-		}
+		dbtest.Exec(t, conn, "SELECT terasocket.connected(terasocket.gateway_register('g', '1 hour'), 'user', $1, 'c', 'a', 1)", id)
 	}
 	explain("participant", user, "connected since TIME, after the event was recorded: it gets it only with since=")
 	explain("participant", other, "connected since TIME, after the event was recorded")
 	explain("moved", user, "connected since TIME, after the event was recorded: it gets it only with since=")
-	if _, err := conn.Exec(t.Context(), "UPDATE t_participants SET participant_name = 'Secret Name' WHERE id_participant = 2"); err != nil {
-		t.Fatal(err)
-	}
-	announce(t, conn)
+	dbtest.Exec(t, conn, "UPDATE t_participants SET participant_name = 'Secret Name' WHERE id_participant = 2")
+	dbtest.Announce(t, conn, 2000)
 	seqs["late"] = lastSeq(t, conn)
 	explain("late", user, "connected since TIME, before the event was recorded")
 }
@@ -79,9 +75,7 @@ func TestExplainSaysSinceWhenTheClientIsConnected(t *testing.T) {
 func TestExplainRefusals(t *testing.T) {
 	t.Parallel()
 	url, conn, seqs := explainable(t)
-	if _, err := conn.Exec(t.Context(), "DELETE FROM terasocket.events WHERE seq < $1", seqs["moved"]); err != nil {
-		t.Fatal(err)
-	}
+	dbtest.Exec(t, conn, "DELETE FROM terasocket.events WHERE seq < $1", seqs["moved"])
 	trimmed, oldest := fmt.Sprint(seqs["participant"]), fmt.Sprint(seqs["moved"])
 	last, me := fmt.Sprint(seqs["login"]), "user:"+opentera.DemoSuperadminUUID
 	for name, test := range map[string]struct {

@@ -40,7 +40,7 @@ func explainable(t *testing.T) (url string, conn *pgx.Conn, seqs map[string]int6
 		if _, err := conn.Exec(t.Context(), event[1]); err != nil {
 			t.Fatalf("%s: %v", event[0], err)
 		}
-		announce(t, conn)
+		dbtest.Announce(t, conn, 2000)
 		seqs[event[0]] = lastSeq(t, conn)
 	}
 	return url, conn, seqs
@@ -49,7 +49,7 @@ func explainable(t *testing.T) (url string, conn *pgx.Conn, seqs map[string]int6
 // lastSeq is that of the newest row of the log that is for clients or, a kick, for gateways.
 func lastSeq(t *testing.T, conn *pgx.Conn) int64 {
 	t.Helper()
-	return count(t, conn, "SELECT max(seq) FROM terasocket.events WHERE type NOT IN ('terasocket.Rights', 'terasocket.Alias', 'terasocket.Settled')")
+	return dbtest.One[int64](t, conn, "SELECT max(seq) FROM terasocket.events WHERE type NOT IN ('terasocket.Rights', 'terasocket.Alias', 'terasocket.Settled')")
 }
 
 const (

@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"terasocket/cmd/terasocket/gatewaytest"
 	"terasocket/db/dbtest"
 	"terasocket/db/opentera"
 )
@@ -44,8 +45,8 @@ func TestAnnouncerKilledAtEachStep(t *testing.T) {
 		undo := makeSleep(t, url, step.statement, step.table, 1)
 		name := fmt.Sprint("step ", i)
 		rename(t, pool, 1, name)
-		eventually(t, "an announcer is at "+step.table, func() bool { return count(t, pool, "SELECT count(*) "+sleepers) == 1 })
-		if n := count(t, pool, "SELECT count(pg_terminate_backend(pid)) "+sleepers); n != 1 {
+		dbtest.Eventually(t, "an announcer is at "+step.table, func() bool { return dbtest.One[int64](t, pool, "SELECT count(*) "+sleepers) == 1 })
+		if n := dbtest.One[int64](t, pool, "SELECT count(pg_terminate_backend(pid)) "+sleepers); n != 1 {
 			t.Errorf("%d killed", n)
 		}
 		for _, c := range clients {
@@ -65,12 +66,12 @@ func TestCancelledAnnouncements(t *testing.T) {
 	const times = 8
 	makeSleep(t, url, "INSERT", "events", times)
 	rename(t, pool, 1, "cancelled")
-	eventually(t, "all of these attempts are cancelled", func() bool {
-		count(t, pool, "SELECT count(pg_cancel_backend(pid)) "+sleepers)
-		return count(t, pool, "SELECT last_value FROM attempts") > times
+	dbtest.Eventually(t, "all of these attempts are cancelled", func() bool {
+		dbtest.One[int64](t, pool, "SELECT count(pg_cancel_backend(pid)) "+sleepers)
+		return dbtest.One[int64](t, pool, "SELECT last_value FROM attempts") > times
 	})
 	paul.mustHearNames("cancelled")
-	if n := count(t, pool, "SELECT count(*) FROM terasocket.set_aside"); n != 0 {
+	if n := dbtest.One[int64](t, pool, "SELECT count(*) FROM terasocket.set_aside"); n != 0 {
 		t.Errorf("%d objects are set aside", n)
 	}
 }
@@ -80,8 +81,8 @@ func TestAnnouncerWithHalfOpenConnections(t *testing.T) {
 	t.Parallel()
 	direct := dbtest.New(t, migrated())
 	pool := dbtest.Pool(t, direct)
-	proxy, through := proxied(t, direct)
-	broken := serve(t, through, "--listen-database-url", direct)
+	proxy := gatewaytest.NewProxy(t, direct)
+	broken := serve(t, proxy.URL, "--listen-database-url", direct)
 	broken.dbURL = direct
 	far := broken.login(opentera.DemoProjectAdmin, "")
 	near := serve(t, direct).login(opentera.DemoProjectAdmin, "")
@@ -102,18 +103,20 @@ func TestListenIsLostWhileOthersAnnounce(t *testing.T) {
 	t.Parallel()
 	direct := dbtest.New(t, migrated())
 	pool := dbtest.Pool(t, direct)
-	proxy, through := proxied(t, direct)
-	deaf := serve(t, direct, "--listen-database-url", through)
+	proxy := gatewaytest.NewProxy(t, direct)
+	deaf := serve(t, direct, "--listen-database-url", proxy.URL)
 	far := deaf.login(opentera.DemoProjectAdmin, "")
 	near := serve(t, direct).login(opentera.DemoProjectAdmin, "")
 	proxy.Cut()
 	deaf.waitFor(is("0"), "terasocket_listener_up")
+	rename(t, pool, 1, "quiet")
+	near.mustHearNames("quiet") // what the other had begun has ended
 	before := deaf.value("terasocket_announcements_total")
-	var names []string
+	names := []string{"quiet"}
 	for i := range 5 {
 		names = append(names, fmt.Sprint("deaf ", i))
-		rename(t, pool, 1, names[i])
-		near.mustHearNames(names[i]) // each is announced alone
+		rename(t, pool, 1, names[i+1])
+		near.mustHearNames(names[i+1]) // each is announced alone
 	}
 	far.mustHearNames(names...)
 	if n := deaf.value("terasocket_announcements_total"); n != before {
@@ -156,7 +159,7 @@ func TestPoisonedObject(t *testing.T) {
 			break
 		}
 	}
-	if n := count(t, pool, "SELECT count(*) FROM terasocket.set_aside"); n != 0 {
+	if n := dbtest.One[int64](t, pool, "SELECT count(*) FROM terasocket.set_aside"); n != 0 {
 		t.Errorf("%d objects are set aside", n)
 	}
 }
@@ -175,7 +178,7 @@ func TestManyChangesWaitAtTheStart(t *testing.T) {
 			break
 		}
 	}
-	eventually(t, "all is announced", func() bool { return count(t, pool, "SELECT count(*) FROM terasocket.changes") == 0 })
+	dbtest.Eventually(t, "all is announced", func() bool { return dbtest.One[int64](t, pool, "SELECT count(*) FROM terasocket.changes") == 0 })
 	gateway.waitFor(func(v string) bool { return v != "" && v != "0" && len(v) > 1 }, "terasocket_announcements_total") // at 2,000 a time
 }
 

@@ -81,9 +81,7 @@ func (s *socket) mustHearLast(names ...string) (last event.Received) {
 func lockTable(t *testing.T, databaseURL, table string) (release func()) {
 	t.Helper()
 	conn := dbtest.Conn(t, databaseURL)
-	if _, err := conn.Exec(t.Context(), "BEGIN; LOCK TABLE "+table+" IN ACCESS EXCLUSIVE MODE"); err != nil {
-		t.Fatal(err)
-	}
+	dbtest.Exec(t, conn, "BEGIN; LOCK TABLE "+table+" IN ACCESS EXCLUSIVE MODE")
 	return func() {
 		t.Helper()
 		if _, err := conn.Exec(context.Background(), "COMMIT"); err != nil {
@@ -106,7 +104,7 @@ func TestTheLogIsLocked(t *testing.T) {
 
 			release := lockTable(t, url, table)
 			names := writes(t, pool, "while", 3)
-			lost := count(t, pool, "SELECT count(*) FROM terasocket.capture_errors WHERE sqlstate = '55P03' AND announced_at IS NULL")
+			lost := dbtest.One[int64](t, pool, "SELECT count(*) FROM terasocket.capture_errors WHERE sqlstate = '55P03' AND announced_at IS NULL")
 			if want := map[string]int64{"terasocket.changes": 3, "terasocket.events": 0}[table]; lost != want {
 				t.Errorf("%d changes not captured as they should, want %d", lost, want)
 			}
@@ -114,8 +112,8 @@ func TestTheLogIsLocked(t *testing.T) {
 			release()
 			paul.mustHearLast(names...)
 			paul.mustHearLast(writes(t, pool, "after", 3)...)
-			eventually(t, "all is announced", func() bool {
-				return count(t, pool, "SELECT (SELECT count(*) FROM terasocket.changes) + (SELECT count(*) FROM terasocket.capture_errors WHERE announced_at IS NULL)") == 0
+			dbtest.Eventually(t, "all is announced", func() bool {
+				return dbtest.One[int64](t, pool, "SELECT (SELECT count(*) FROM terasocket.changes) + (SELECT count(*) FROM terasocket.capture_errors WHERE announced_at IS NULL)") == 0
 			})
 			gateway.waitFor(is(fmt.Sprint(lost)), "terasocket_capture_errors_total")
 		})
@@ -163,9 +161,7 @@ func TestTooManyConnections(t *testing.T) {
 	pool := dbtest.Pool(t, ownerURL)
 	limit := func(n int) {
 		t.Helper()
-		if _, err := pool.Exec(t.Context(), fmt.Sprintf("ALTER ROLE %s CONNECTION LIMIT %d", role, n)); err != nil {
-			t.Fatal(err)
-		}
+		dbtest.Exec(t, pool, fmt.Sprintf("ALTER ROLE %s CONNECTION LIMIT %d", role, n))
 	}
 	start := func() result {
 		return command(t.Context(), map[string]string{"DATABASE_URL": roleURL}, "serve", "--plain-http", "--listen", "127.0.0.1:0", "--admin-listen", "")
@@ -187,9 +183,7 @@ func TestTooManyConnections(t *testing.T) {
 	for _, left := range []int{0, 1} {
 		token := gateway.token(ownerURL)
 		limit(left)
-		if _, err := pool.Exec(t.Context(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1", role); err != nil {
-			t.Fatal(err)
-		}
+		dbtest.Exec(t, pool, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1", role)
 		gateway.waitReady(http.StatusServiceUnavailable, "")
 		if left == 0 {
 			gateway.mustTurnAway(token)
@@ -209,17 +203,11 @@ func TestTheNotifyQueueGrows(t *testing.T) {
 	url := dbtest.New(t, migrated())
 	pool := dbtest.Pool(t, url)
 	stuck := dbtest.Conn(t, url)
-	if _, err := stuck.Exec(t.Context(), "LISTEN elsewhere"); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := stuck.Exec(t.Context(), "BEGIN; SELECT 1"); err != nil {
-		t.Fatal(err)
-	}
+	dbtest.Exec(t, stuck, "LISTEN elsewhere")
+	dbtest.Exec(t, stuck, "BEGIN; SELECT 1")
 	gateway := serve(t, url)
 	paul := gateway.login(opentera.DemoProjectAdmin, "")
-	if _, err := pool.Exec(t.Context(), "SELECT pg_notify('elsewhere', i || repeat('x', 7900)) FROM generate_series(1, 2000) i"); err != nil {
-		t.Fatal(err)
-	}
+	dbtest.Exec(t, pool, "SELECT pg_notify('elsewhere', i || repeat('x', 7900)) FROM generate_series(1, 2000) i")
 	gateway.waitFor(func(v string) bool { return v != "" && v != "0" }, "terasocket_notify_queue_usage_ratio")
 	paul.mustHearLast(writes(t, pool, "beside", 5)...)
 	if n := gateway.value("terasocket_listener_malformed_total"); n != "0" {

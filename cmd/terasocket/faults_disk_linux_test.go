@@ -2,15 +2,11 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -19,31 +15,6 @@ import (
 	"terasocket/db/dbtest"
 	"terasocket/db/opentera"
 )
-
-// mountTmpfs makes a file system of this size for the server whose data directory this is. It goes with the test.
-func mountTmpfs(t testing.TB, data, size string) (dir string, err error) {
-	if os.Geteuid() != 0 {
-		return "", errors.New("mounting a file system needs root")
-	}
-	info, err := os.Stat(data)
-	if err != nil {
-		return "", fmt.Errorf("the server is not on this machine: %w", err)
-	}
-	owner := info.Sys().(*syscall.Stat_t)
-	if dir, err = os.MkdirTemp("/tmp", "terasocket-small-disk-"); err != nil { // t.TempDir is closed to the server
-		return "", err
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	if out, err := exec.CommandContext(t.Context(), "mount", "-t", "tmpfs", "-o", fmt.Sprintf("size=%s,uid=%d,gid=%d,mode=700", size, owner.Uid, owner.Gid), "tmpfs", dir).CombinedOutput(); err != nil {
-		return "", fmt.Errorf("mount: %w: %s", err, out)
-	}
-	t.Cleanup(func() {
-		if out, err := exec.CommandContext(context.Background(), "umount", "-l", dir).CombinedOutput(); err != nil {
-			t.Errorf("umount: %v: %s", err, out)
-		}
-	})
-	return dir, nil
-}
 
 // smallDisk makes a tablespace on a file system of its own, of a megabyte, and a database that has in it what is captured, and
 // the log.
@@ -54,14 +25,12 @@ func smallDisk(t *testing.T) (databaseURL string) {
 	if err := admin.QueryRow(t.Context(), "SHOW data_directory").Scan(&data); err != nil {
 		t.Fatal(err)
 	}
-	dir, err := mountTmpfs(t, data, "1m")
+	dir, err := dbtest.MountTmpfs(t, data, "1m")
 	if err != nil {
 		t.Skip(err)
 	}
 	name := strings.ReplaceAll(filepath.Base(dir), "-", "_")
-	if _, err := admin.Exec(t.Context(), fmt.Sprintf("CREATE TABLESPACE %s LOCATION '%s'", name, dir)); err != nil {
-		t.Fatal(err)
-	}
+	dbtest.Exec(t, admin, fmt.Sprintf("CREATE TABLESPACE %s LOCATION '%s'", name, dir))
 	t.Cleanup(func() {
 		conn, err := pgx.ConnectConfig(context.Background(), admin.Config())
 		if err == nil {
@@ -130,15 +99,13 @@ func TestDiskFull(t *testing.T) {
 	if warnings < 5 {
 		t.Fatalf("%d warnings after %d writes", warnings, len(written))
 	}
-	lost := count(t, writer, "SELECT count(*) FROM terasocket.capture_errors WHERE sqlstate = '53100' AND table_name = 't_participants' AND what = 'participant' AND cardinality(ids) = 1")
+	lost := dbtest.One[int64](t, writer, "SELECT count(*) FROM terasocket.capture_errors WHERE sqlstate = '53100' AND table_name = 't_participants' AND what = 'participant' AND cardinality(ids) = 1")
 	if lost != int64(warnings) {
 		t.Errorf("%d errors recorded, %d warnings", lost, warnings)
 	}
 	gateway.waitFor(func(v string) bool { n, err := strconv.ParseInt(v, 10, 64); return err == nil && n >= lost }, "terasocket_capture_errors_total")
 
-	if _, err := writer.Exec(t.Context(), "DROP TABLE filler"); err != nil {
-		t.Fatal(err)
-	}
+	dbtest.Exec(t, writer, "DROP TABLE filler")
 	for len(last) > 0 {
 		_, d := paul.event()
 		for id, name := range last {
@@ -147,7 +114,7 @@ func TestDiskFull(t *testing.T) {
 			}
 		}
 	}
-	if left := count(t, writer, "SELECT count(*) FROM terasocket.capture_errors WHERE announced_at IS NULL"); left > 0 {
+	if left := dbtest.One[int64](t, writer, "SELECT count(*) FROM terasocket.capture_errors WHERE announced_at IS NULL"); left > 0 {
 		t.Errorf("%d changes are not announced", left)
 	}
 	gateway.waitReady(http.StatusOK, "ready")

@@ -1,82 +1,27 @@
 package main
 
 import (
-	"context"
-	"io"
 	"net/http"
-	"net/url"
-	"strings"
 	"syscall"
 	"testing"
-	"time"
-
-	"github.com/gorilla/websocket"
 
 	"terasocket/access"
 	"terasocket/api"
+	"terasocket/cmd/terasocket/gatewaytest"
 	"terasocket/db/dbtest"
 	"terasocket/db/opentera"
 )
 
-// proxied puts a proxy before a database, and gives the URL through it.
-func proxied(t *testing.T, databaseURL string) (*tcpProxy, string) {
-	t.Helper()
-	target := must(url.Parse(databaseURL))
-	proxy, err := newTCPProxy(target.Host)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(proxy.Close)
-	target.Host = proxy.Addr()
-	return proxy, target.String()
-}
-
-// probe asks the admin address as an orchestrator does.
-func (s *served) probe(path string) (code int, body string) {
-	s.t.Helper()
-	response, err := (&http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}).Get(s.admin + path)
-	if err != nil {
-		s.t.Fatalf("%s: %v", path, err)
-	}
-	defer func() { _ = response.Body.Close() }()
-	text, err := io.ReadAll(response.Body)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return response.StatusCode, string(text)
-}
-
-// waitReady asks until /readyz answers so; reason is a part of it.
-func (s *served) waitReady(code int, reason string) {
-	s.t.Helper()
-	got, body := 0, ""
-	for end := time.Now().Add(faultWait); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		if got, body = s.probe("/readyz"); got == code && strings.Contains(body, reason) {
-			if alive, _ := s.probe("/healthz"); alive != http.StatusOK {
-				s.t.Errorf("/healthz: %d while /readyz says %q", alive, body)
-			}
-			return
-		}
-	}
-	s.t.Fatalf("/readyz stays %d %q, want %d %q", got, body, code, reason)
-}
-
-// faultWait is for what never comes, on a busy machine too.
-const faultWait = time.Minute
-
 // mustTurnAway checks that new clients are told to come later.
 func (s *served) mustTurnAway(token string) {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), faultWait)
-	defer cancel()
-	began := time.Now()
-	conn, response, err := (&websocket.Dialer{TLSClientConfig: insecure}).DialContext(ctx, api.WebsocketURL(s.url, access.User, token), nil)
+	conn, response, err := gatewaytest.Dial(s.t.Context(), api.WebsocketURL(s.URL, access.User, token))
 	if err == nil {
 		_ = conn.Close()
 		s.t.Fatal("a client was let in")
 	}
 	if response == nil || response.StatusCode != http.StatusServiceUnavailable || response.Header.Get("Retry-After") == "" {
-		s.t.Errorf("a new client got %v %v after %v, want 503 with Retry-After", err, response, time.Since(began))
+		s.t.Errorf("a new client got %v %v, want 503 with Retry-After", err, response)
 	}
 }
 
@@ -93,8 +38,8 @@ func TestNotReadyWithoutListen(t *testing.T) {
 	t.Parallel()
 	direct := dbtest.New(t, migrated())
 	pool := dbtest.Pool(t, direct)
-	proxy, listenURL := proxied(t, direct)
-	gateway := serve(t, direct, "--listen-database-url", listenURL)
+	proxy := gatewaytest.NewProxy(t, direct)
+	gateway := serve(t, direct, "--listen-database-url", proxy.URL)
 	paul := gateway.login(opentera.DemoProjectAdmin, "")
 	gateway.waitReady(http.StatusOK, "ready")
 	reconnects := gateway.value("terasocket_listener_reconnects_total")
@@ -109,7 +54,7 @@ func TestNotReadyWithoutListen(t *testing.T) {
 	proxy.Restore()
 	gateway.waitReady(http.StatusOK, "ready")
 	paul.mustHearNames("missed")
-	dial(t, api.WebsocketURL(gateway.url, access.User, token)) // it was not used up
+	dial(t, api.WebsocketURL(gateway.URL, access.User, token)) // it was not used up
 	gateway.waitFor(after(reconnects), "terasocket_listener_reconnects_total")
 	gateway.waitFor(is("0"), "terasocket_lag_seconds")
 }
@@ -120,16 +65,15 @@ func TestNotReadyWithoutPool(t *testing.T) {
 	pool := dbtest.Pool(t, direct)
 	for _, fault := range []struct {
 		name   string
-		inject func(*tcpProxy)
+		inject func(*gatewaytest.Proxy)
 	}{
-		{"cut", (*tcpProxy).Cut},
-		{"half-open", (*tcpProxy).HalfOpen},
+		{"cut", (*gatewaytest.Proxy).Cut},
+		{"half-open", (*gatewaytest.Proxy).HalfOpen},
 	} {
-		proxy, poolURL := proxied(t, direct)
-		gateway := serve(t, poolURL, "--listen-database-url", direct)
-		s := *gateway
-		s.dbURL = direct // to log in by, if need be
-		paul := s.login(opentera.DemoProjectAdmin, "")
+		proxy := gatewaytest.NewProxy(t, direct)
+		gateway := serve(t, proxy.URL, "--listen-database-url", direct)
+		gateway.dbURL = direct // to log in by, if need be
+		paul := gateway.login(opentera.DemoProjectAdmin, "")
 		rename(t, pool, 1, "before "+fault.name)
 		paul.mustHearNames("before " + fault.name)
 
@@ -175,12 +119,8 @@ func TestNotReadyWhileDraining(t *testing.T) {
 	gateway.login(opentera.DemoSuperadmin, "")
 	token := gateway.token(url)
 	gateway.waitReady(http.StatusOK, "ready")
-	if err := gateway.process.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
+	gateway.signal(syscall.SIGTERM)
 	gateway.waitReady(http.StatusServiceUnavailable, "draining")
 	gateway.mustTurnAway(token)
-	if err := <-gateway.exited; err != nil {
-		t.Errorf("exit: %v", err)
-	}
+	gateway.mustExit()
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"terasocket/cmd/terasocket/gatewaytest"
 	"terasocket/db/dbtest"
 	"terasocket/db/opentera"
 )
@@ -32,7 +34,7 @@ var (
 // samples reads /metrics, our own part of it.
 func (s *served) samples() (all []sample) {
 	s.t.Helper()
-	response, err := (&http.Client{Timeout: 10 * time.Second}).Get(s.admin + "/metrics")
+	response, err := (&http.Client{Timeout: 10 * time.Second}).Get(s.Admin + "/metrics")
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -76,13 +78,7 @@ func (s *served) value(name string, labels ...string) string {
 // waitFor asks until a metric has that value.
 func (s *served) waitFor(want func(value string) bool, name string, labels ...string) {
 	s.t.Helper()
-	value := ""
-	for end := time.Now().Add(faultWait); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-		if value = s.value(name, labels...); want(value) {
-			return
-		}
-	}
-	s.t.Fatalf("%s %v stays %q", name, labels, value)
+	dbtest.Eventually(s.t, fmt.Sprintf("%s %v is as it should be", name, labels), func() bool { return want(s.value(name, labels...)) })
 }
 
 func is(want string) func(string) bool { return func(value string) bool { return value == want } }
@@ -99,7 +95,7 @@ func kindred(t *testing.T) *served {
 	gateway := serve(t, url)
 	token := func(kind, uuid string) string {
 		t.Helper()
-		got := command(t.Context(), map[string]string{"DATABASE_URL": url}, "token", "--public-url", gateway.url, kind, uuid)
+		got := command(t.Context(), map[string]string{"DATABASE_URL": url}, "token", "--public-url", gateway.URL, kind, uuid)
 		if got.code != 0 {
 			t.Fatal(got.stderr)
 		}
@@ -121,7 +117,7 @@ func kindred(t *testing.T) *served {
 	}
 	gateway.waitFor(is("1"), "terasocket_closes_total", "code", "4000")
 	for _, path := range []string{"/wss/user?id=nothing", "/wss/participant", "/wss/device?id=x"} {
-		response, err := (&http.Client{Transport: &http.Transport{TLSClientConfig: insecure, DisableKeepAlives: true}}).Get(gateway.https() + path)
+		response, err := (&http.Client{Transport: &http.Transport{TLSClientConfig: gatewaytest.Insecure, DisableKeepAlives: true}}).Get(gateway.HTTP() + path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -314,9 +310,7 @@ func TestWhatWaitsForSlowClientsIsSeen(t *testing.T) {
 		if i == 200 {
 			t.Fatal("nothing waits")
 		}
-		if _, err := pool.Exec(t.Context(), "UPDATE t_participants SET participant_name = repeat('x', 10000) || $1", strconv.Itoa(i)); err != nil {
-			t.Fatal(err)
-		}
+		dbtest.Exec(t, pool, "UPDATE t_participants SET participant_name = repeat('x', 10000) || $1", strconv.Itoa(i))
 	}
 	rename(t, pool, 1, "the end")
 	for {

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"testing"
 
+	"terasocket/cmd/terasocket/gatewaytest"
 	"terasocket/db/dbtest"
 	"terasocket/db/opentera"
 )
@@ -15,8 +16,8 @@ func TestOutage(t *testing.T) {
 	t.Parallel()
 	direct := dbtest.New(t, migrated())
 	pool := dbtest.Pool(t, direct)
-	proxy, through := proxied(t, direct)
-	gateway := serve(t, through)
+	proxy := gatewaytest.NewProxy(t, direct)
+	gateway := serve(t, proxy.URL)
 	gateway.dbURL = direct
 	var clients []*socket
 	for i := range 10 {
@@ -28,12 +29,12 @@ func TestOutage(t *testing.T) {
 	}
 	login := func() int {
 		t.Helper()
-		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, gateway.https()+"/api/user/login", nil)
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, gateway.HTTP()+"/api/user/login", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		request.SetBasicAuth(opentera.DemoSuperadmin, opentera.DemoPassword)
-		response, err := (&http.Client{Timeout: faultWait, Transport: &http.Transport{TLSClientConfig: insecure, DisableKeepAlives: true}}).Do(request)
+		response, err := (&http.Client{Timeout: gatewaytest.Limit, Transport: &http.Transport{TLSClientConfig: gatewaytest.Insecure, DisableKeepAlives: true}}).Do(request)
 		if err != nil {
 			t.Fatalf("a login during the outage: %v", err)
 		}

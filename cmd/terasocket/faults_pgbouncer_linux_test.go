@@ -3,7 +3,6 @@ package main
 import (
 	"net/url"
 	"strings"
-	"syscall"
 	"testing"
 
 	"terasocket/db/dbtest"
@@ -43,14 +42,10 @@ func TestThroughPgBouncer(t *testing.T) {
 			json.frame()
 			_ = paul.conn.Close()
 			names = append(writes(t, pool, "missed", 50), `É \"'\\ é`) // as JSON has it
-			if _, err := pool.Exec(t.Context(), "UPDATE t_participants SET participant_name = 'É \"''\\ é' WHERE id_participant = 1"); err != nil {
-				t.Fatal(err)
-			}
+			dbtest.Exec(t, pool, "UPDATE t_participants SET participant_name = 'É \"''\\ é' WHERE id_participant = 1")
 			paul = gateway.resume(cursor)
 			paul.mustHearLast(names...)
-			if _, err := pool.Exec(t.Context(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'terasocket listener' AND datname = current_database()"); err != nil {
-				t.Fatal(err)
-			}
+			dbtest.Exec(t, pool, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'terasocket listener' AND datname = current_database()")
 			paul.mustHearLast(writes(t, pool, "after a catch-up", 20)...)
 			gateway.waitFor(is("1"), "terasocket_database_up")
 			for _, name := range []string{"terasocket_announce_errors_total", "terasocket_source_errors_total", "terasocket_events_refused_total"} {
@@ -58,13 +53,8 @@ func TestThroughPgBouncer(t *testing.T) {
 					t.Errorf("%s is %s", name, n)
 				}
 			}
-			if err := gateway.process.Process.Signal(syscall.SIGTERM); err != nil {
-				t.Fatal(err)
-			}
-			if err := <-gateway.exited; err != nil {
-				t.Errorf("exit: %v", err)
-			}
-			for line := range strings.Lines(gateway.log.String()) {
+			gateway.mustStop()
+			for line := range strings.Lines(gateway.Log.String()) {
 				if strings.Contains(line, "level=ERROR") || strings.Contains(line, "level=WARN") &&
 					!strings.Contains(line, "listener lost its connection") && !strings.Contains(line, "sockets cut off") { // these clients do not answer close frames
 					t.Errorf("the log says %s", line)

@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"context"
-	"crypto/tls"
 	"fmt"
 	"net"
 	"net/http"
@@ -19,13 +18,14 @@ import (
 
 	"terasocket/access"
 	"terasocket/api"
+	"terasocket/cmd/terasocket/gatewaytest"
 	"terasocket/db/dbtest"
 )
 
 // gauge reads a metric without labels.
 func (s *served) gauge(name string) float64 {
 	s.t.Helper()
-	response, err := http.Get(s.admin + "/metrics")
+	response, err := http.Get(s.Admin + "/metrics")
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -77,27 +77,26 @@ func comeAndGo(ctx context.Context, t *testing.T, gateway *served, pool *pgxpool
 	for i, token := range tokens {
 		group.Go(func() error {
 			if i%50 == 7 { // half of a handshake
-				raw, err := net.Dial("tcp", strings.TrimPrefix(gateway.url, "wss://"))
+				raw, err := net.Dial("tcp", strings.TrimPrefix(gateway.URL, "wss://"))
 				if err != nil {
 					return err
 				}
 				_, _ = raw.Write([]byte{22, 3, 1})
 				_ = raw.Close()
 			}
-			url := api.WebsocketURL(gateway.url, access.Participant, token)
+			url := api.WebsocketURL(gateway.URL, access.Participant, token)
 			switch i % 4 {
 			case 1:
 				url += "&encoding=json&since=1"
 			case 2:
 				url += "&snapshot=1"
 			}
-			dialer := &websocket.Dialer{TLSClientConfig: insecure, HandshakeTimeout: 30 * time.Second}
 			if i%50 == 9 {
-				if _, _, err := dialer.DialContext(ctx, url+"x", nil); err == nil {
+				if _, _, err := gatewaytest.Dial(ctx, url+"x"); err == nil {
 					return fmt.Errorf("a wrong value was let in")
 				}
 			}
-			conn, _, err := dialer.DialContext(ctx, url, nil)
+			conn, _, err := gatewaytest.Dial(ctx, url)
 			if err != nil {
 				return err
 			}
@@ -105,7 +104,7 @@ func comeAndGo(ctx context.Context, t *testing.T, gateway *served, pool *pgxpool
 				_ = conn.SetReadDeadline(time.Now().Add(30 * time.Millisecond))
 				_, _, _ = conn.ReadMessage()
 			}
-			switch raw := conn.NetConn().(*tls.Conn).NetConn().(*net.TCPConn); i % 5 {
+			switch i % 5 {
 			case 0, 1: // in order
 				_ = conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""), time.Now().Add(time.Second))
 				_ = conn.SetReadDeadline(time.Now().Add(20 * time.Second))
@@ -113,7 +112,7 @@ func comeAndGo(ctx context.Context, t *testing.T, gateway *served, pool *pgxpool
 					_, _, err = conn.ReadMessage()
 				}
 			case 2:
-				_ = raw.SetLinger(0)
+				_ = gatewaytest.Raw(conn).SetLinger(0)
 			}
 			return conn.Close()
 		})
@@ -130,12 +129,12 @@ func TestNothingIsLeftBehindAfterManyConnects(t *testing.T) {
 	pool := dbtest.Pool(t, url)
 	gateway := serve(t, url, "--presence-grace", "1s", "--presence-lease", "30s")
 	isQuiet := func() bool {
-		return count(t, pool, "SELECT (SELECT count(*) FROM terasocket.connections) + (SELECT count(*) FROM terasocket.online) + (SELECT count(*) FROM terasocket.changes)") == 0
+		return dbtest.One[int64](t, pool, "SELECT (SELECT count(*) FROM terasocket.connections) + (SELECT count(*) FROM terasocket.online) + (SELECT count(*) FROM terasocket.changes)") == 0
 	}
 	comeAndGo(t.Context(), t, gateway, pool, few) // the pool has grown, and all that is made once is made
 	var goroutines, descriptors float64
 	same := 0
-	eventually(t, "the gateway is at rest", func() bool {
+	dbtest.Eventually(t, "the gateway is at rest", func() bool {
 		g, d := gateway.gauge("go_goroutines"), gateway.gauge("process_open_fds")
 		if same++; g != goroutines || d != descriptors || !isQuiet() {
 			same = 0
@@ -152,7 +151,7 @@ func TestNothingIsLeftBehindAfterManyConnects(t *testing.T) {
 	defer func() {
 		t.Logf("after %d connects: %v goroutines (%v before), %v descriptors (%v)", many, g, goroutines, d, descriptors)
 	}()
-	eventually(t, "as little as before", func() bool {
+	dbtest.Eventually(t, "as little as before", func() bool {
 		g, d = gateway.gauge("go_goroutines"), gateway.gauge("process_open_fds")
 		return g <= goroutines+slack && d <= descriptors+slack && isQuiet()
 	})

@@ -61,9 +61,7 @@ func TestMigrateStatus(t *testing.T) {
 		{"DROP TRIGGER terasocket_update ON t_sites", "functions: current, but triggers are missing (1): run `terasocket migrate up`\n"},
 		{"UPDATE terasocket.functions SET hash = 'x'", "functions: different: those of another binary, `terasocket migrate up` puts this one's there\n"},
 	} {
-		if _, err := conn.Exec(t.Context(), step.sql); err != nil {
-			t.Fatal(err)
-		}
+		dbtest.Exec(t, conn, step.sql)
 		if got := command(t.Context(), env, "migrate", "status"); got.code != 0 || !strings.HasSuffix(got.stdout, step.want) {
 			t.Errorf("%s: %+v, want %q", step.sql, got, step.want)
 		}

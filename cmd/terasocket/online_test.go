@@ -11,6 +11,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"terasocket/cmd/terasocket/gatewaytest"
 	"terasocket/db/dbtest"
 	"terasocket/db/opentera"
 	pb "terasocket/proto/opentera"
@@ -19,12 +20,12 @@ import (
 // call makes a REST call and gives status and body.
 func (s *served) call(method, path, body string, authorize func(*http.Request)) string {
 	s.t.Helper()
-	r, err := http.NewRequestWithContext(s.t.Context(), method, s.https()+path, strings.NewReader(body))
+	r, err := http.NewRequestWithContext(s.t.Context(), method, s.HTTP()+path, strings.NewReader(body))
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	authorize(r)
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: insecure, DisableKeepAlives: true}, Timeout: 20 * time.Second}
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: gatewaytest.Insecure, DisableKeepAlives: true}, Timeout: 20 * time.Second}
 	response, err := client.Do(r)
 	if err != nil {
 		s.t.Fatal(err)

@@ -4,11 +4,11 @@ import (
 	"fmt"
 	"net/http"
 	"testing"
-	"time"
 
 	"github.com/gorilla/websocket"
 	"github.com/jackc/pgx/v5"
 
+	"terasocket/cmd/terasocket/gatewaytest"
 	"terasocket/db/dbtest"
 	"terasocket/db/opentera"
 )
@@ -23,14 +23,12 @@ func TestAnOutageOfTheDatabase(t *testing.T) {
 	writer := dbtest.Conn(t, url) // stays connected: so that there is something to miss
 	do := func(conn *pgx.Conn, sql string, args ...any) {
 		t.Helper()
-		if _, err := conn.Exec(t.Context(), sql, args...); err != nil {
-			t.Fatal(err)
-		}
+		dbtest.Exec(t, conn, sql, args...)
 	}
 	rename := func(name string) {
 		t.Helper()
 		do(writer, "UPDATE t_participants SET participant_name = $1 WHERE id_participant = 1", name)
-		announce(t, writer) // an event of its own
+		dbtest.Announce(t, writer, 2000) // an event of its own
 	}
 	rename("before")
 	cursor := paul.mustHearNames("before").Seq
@@ -54,10 +52,9 @@ func TestAnOutageOfTheDatabase(t *testing.T) {
 	do(writer, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`)
 	rename("meanwhile 1")
 	connect := func(query string) (*websocket.Conn, *http.Response) {
-		conn, answer, err := (&websocket.Dialer{TLSClientConfig: insecure, HandshakeTimeout: 3 * time.Second}).Dial(
-			fmt.Sprintf("%s/wss/user?id=%s%s", gateway.url, token, query), nil)
+		conn, answer, err := gatewaytest.Dial(t.Context(), fmt.Sprintf("%s/wss/user?id=%s%s", gateway.URL, token, query))
 		if answer == nil {
-			t.Fatalf("no answer in 3 s: %v", err)
+			t.Fatalf("no answer: %v", err)
 		}
 		return conn, answer
 	}
@@ -71,7 +68,7 @@ func TestAnOutageOfTheDatabase(t *testing.T) {
 	rename("after")
 	paul.mustHearNames("meanwhile 1", "meanwhile 2", "after")
 
-	eventually(t, "the gateway lets somebody in", func() bool {
+	dbtest.Eventually(t, "the gateway lets somebody in", func() bool {
 		conn, answer := connect(fmt.Sprintf("&since=%d", cursor))
 		if conn == nil {
 			if answer.StatusCode != http.StatusServiceUnavailable {
@@ -80,7 +77,7 @@ func TestAnOutageOfTheDatabase(t *testing.T) {
 			return false
 		}
 		t.Cleanup(func() { _ = conn.Close() })
-		(&socket{t, conn}).mustHearNames("meanwhile 1", "meanwhile 2", "after")
+		(&socket{t: t, conn: conn}).mustHearNames("meanwhile 1", "meanwhile 2", "after")
 		return true
 	})
 }

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -38,7 +37,7 @@ func (s *served) listen(conn *pgx.Conn, kind, uuid, query string) *ear {
 	if err := conn.QueryRow(s.t.Context(), "SELECT terasocket.create_connect_token($1, $2)", kind, uuid).Scan(&token); err != nil {
 		s.t.Fatal(err)
 	}
-	return &ear{dial(s.t, s.url+"/wss/"+kind+"?id="+token+query), kind + query, uuid}
+	return &ear{dial(s.t, s.URL+"/wss/"+kind+"?id="+token+query), kind + query, uuid}
 }
 
 // next is the next event that is neither somebody's coming or going nor a change of an entity nor a Cursor: topic, type and ProtoJSON
@@ -286,10 +285,8 @@ func TestPublishedByHTTP(t *testing.T) {
 		t.Errorf("a disabled service: %s", answer)
 	}
 	s.mustReach("refused", nil)
-	if err := errors.Join(s.gateway.process.Process.Signal(syscall.SIGTERM), <-s.gateway.exited); err != nil {
-		t.Error(err)
-	}
-	if log := s.gateway.log.String(); strings.Contains(log, key) || strings.Contains(log, token) {
+	s.gateway.mustStop()
+	if log := s.gateway.Log.String(); strings.Contains(log, key) || strings.Contains(log, token) {
 		t.Error("key or token in the log")
 	}
 }

@@ -31,9 +31,7 @@ func (s *socket) mustHearNames(names ...string) (last event.Received) {
 
 func rename(t *testing.T, pool *pgxpool.Pool, participant int, name string) {
 	t.Helper()
-	if _, err := pool.Exec(t.Context(), "UPDATE t_participants SET participant_name = $1 WHERE id_participant = $2", name, participant); err != nil {
-		t.Fatal(err)
-	}
+	dbtest.Exec(t, pool, "UPDATE t_participants SET participant_name = $1 WHERE id_participant = $2", name, participant)
 }
 
 // renameAlone has the change announced, so that the next one is another event.
@@ -45,7 +43,7 @@ func renameAlone(t *testing.T, pool *pgxpool.Pool, participant int, name string)
 		t.Fatal(err)
 	}
 	defer conn.Release()
-	announce(t, conn.Conn())
+	dbtest.Announce(t, conn.Conn(), 2000)
 }
 
 func TestAClientThatComesBackMissesNothing(t *testing.T) {
@@ -59,9 +57,7 @@ func TestAClientThatComesBackMissesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := open.Exec(t.Context(), "UPDATE t_participants SET participant_name = 'early change' WHERE id_participant = 5"); err != nil {
-		t.Fatal(err)
-	}
+	dbtest.Exec(t, open, "UPDATE t_participants SET participant_name = 'early change' WHERE id_participant = 5")
 	renameAlone(t, pool, 1, "heard")
 	cursor := paul.mustHearNames("heard").Seq
 	_ = paul.conn.Close()
@@ -74,9 +70,7 @@ func TestAClientThatComesBackMissesNothing(t *testing.T) {
 	for i := 2; i <= 600; i++ { // more than two pages
 		renameAlone(t, pool, 1, fmt.Sprintf("missed %d", i))
 	}
-	if _, err := pool.Exec(t.Context(), "UPDATE t_participants SET id_project = 4, id_participant_group = NULL WHERE id_participant = 2"); err != nil {
-		t.Fatal(err)
-	}
+	dbtest.Exec(t, pool, "UPDATE t_participants SET id_project = 4, id_participant_group = NULL WHERE id_participant = 2")
 	renameAlone(t, pool, 2, "not his any more")
 
 	paul = gateway.resume(cursor)
@@ -96,9 +90,7 @@ func TestAClientThatComesBackMissesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	paul = gateway.resume(cursor)
-	if _, err := pool.Exec(t.Context(), "UPDATE t_users SET user_lastname = 'Sentinel' WHERE user_username = $1", opentera.DemoProjectAdmin); err != nil {
-		t.Fatal(err)
-	}
+	dbtest.Exec(t, pool, "UPDATE t_users SET user_lastname = 'Sentinel' WHERE user_username = $1", opentera.DemoProjectAdmin)
 	paul.mustHear(pb.DatabaseEvent_DB_DELETE, "participant", `"id_participant": 1`) // he is to forget it
 	paul.mustHear(pb.DatabaseEvent_DB_UPDATE, "user", "Sentinel")
 }
@@ -124,7 +116,7 @@ func TestAClientIsToldWhenTheLogDoesNotReachBack(t *testing.T) {
 	for i := range 5 {
 		renameAlone(t, pool, 1, fmt.Sprint(i))
 	}
-	first := uint64(count(t, pool, "SELECT min(seq) FROM terasocket.events WHERE object_type = 'participant'"))
+	first := uint64(dbtest.One[int64](t, pool, "SELECT min(seq) FROM terasocket.events WHERE object_type = 'participant'"))
 	psql(t, url, fmt.Sprintf("BEGIN; DELETE FROM terasocket.events WHERE seq <= %[1]d; UPDATE terasocket.trimmed SET seq = %[1]d; COMMIT", first+1))
 	for _, cursor := range []uint64{first, 4711, 1<<64 - 1} { // trimmed, before the log began, not given out yet
 		paul := gateway.resume(cursor)

@@ -39,7 +39,7 @@ func TestSnapshotOnConnect(t *testing.T) {
 	gateway := serve(t, url, "--presence-grace", "0")
 	connect := func(kind, uuid, query string) *socket {
 		t.Helper()
-		got := command(t.Context(), map[string]string{"DATABASE_URL": url}, "token", "--public-url", gateway.url, kind, uuid)
+		got := command(t.Context(), map[string]string{"DATABASE_URL": url}, "token", "--public-url", gateway.URL, kind, uuid)
 		if got.code != 0 {
 			t.Fatal(got.stderr)
 		}
@@ -52,10 +52,8 @@ func TestSnapshotOnConnect(t *testing.T) {
 	for _, s := range []*socket{lucie, device} { // once they hear themselves, they are known to be online
 		s.presenceFrame()
 	}
-	eventually(t, "three are online", func() bool { return count(t, pool, "SELECT count(*) FROM terasocket.online") == 3 })
-	if _, err := pool.Exec(t.Context(), "SELECT terasocket.device_status(1, '{\"battery\": 7}', 12.5)"); err != nil {
-		t.Fatal(err)
-	}
+	dbtest.Eventually(t, "three are online", func() bool { return dbtest.One[int64](t, pool, "SELECT count(*) FROM terasocket.online") == 3 })
+	dbtest.Exec(t, pool, "SELECT terasocket.device_status(1, '{\"battery\": 7}', 12.5)")
 	if _, err := pool.Exec(t.Context(), `SELECT terasocket.publish('module.TeraServer.UserManagerModule.messages', jsonb_build_object(
 		'@type', 'type.googleapis.com/opentera.protobuf.JoinSessionEvent', 'sessionUuid', session_uuid, 'sessionParticipants', jsonb_build_array($1::text)))
 		FROM t_sessions WHERE id_session = 1`, opentera.DemoParticipantUUID); err != nil {
@@ -98,9 +96,7 @@ func TestNoGapBetweenSnapshotAndLive(t *testing.T) {
 	url := dbtest.New(t, migrated())
 	pool := dbtest.Pool(t, url)
 	gateway := serve(t, url)
-	if _, err := pool.Exec(t.Context(), "INSERT INTO terasocket.gateways (name, lease_until) VALUES ('test', 'infinity')"); err != nil {
-		t.Fatal(err)
-	}
+	dbtest.Exec(t, pool, "INSERT INTO terasocket.gateways (name, lease_until) VALUES ('test', 'infinity')")
 	const people = 24 // participants 1 to 24 are in project 1
 	stop, done, changed := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	go func() {

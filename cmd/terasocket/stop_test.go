@@ -5,11 +5,11 @@ import (
 	"net/http"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/gorilla/websocket"
 
 	"terasocket/access"
+	"terasocket/cmd/terasocket/gatewaytest"
 	"terasocket/db/dbtest"
 	"terasocket/db/opentera"
 )
@@ -21,11 +21,11 @@ func TestStoppingWithClientsThatDoNotAnswer(t *testing.T) {
 	url := dbtest.New(t, migrated())
 	pool := dbtest.Pool(t, url)
 	gateway := serve(t, url)
-	before := count(t, pool, "SELECT last_seq FROM terasocket.announcer")
+	before := dbtest.One[int64](t, pool, "SELECT last_seq FROM terasocket.announcer")
 	psql(t, url, `INSERT INTO t_participants (id_participant, participant_uuid, participant_name, id_project, participant_enabled,
 			participant_token_enabled, participant_login_enabled, version_id)
 		SELECT 100000 + i, gen_random_uuid()::text, i || repeat('x', 900), 1, true, false, false, 1 FROM generate_series(1, 3000) i`)
-	eventually(t, "all is announced", func() bool { return count(t, pool, "SELECT count(*) FROM terasocket.changes") == 0 })
+	dbtest.Eventually(t, "all is announced", func() bool { return dbtest.One[int64](t, pool, "SELECT count(*) FROM terasocket.changes") == 0 })
 	listens := gateway.login(opentera.DemoProjectAdmin, "")
 	gateway.login(opentera.DemoProjectAdmin, "")                               // answers nothing, since nobody reads
 	gateway.login(opentera.DemoProjectAdmin, fmt.Sprintf("&since=%d", before)) // nor this one, and 3 MB are on their way to it
@@ -33,22 +33,13 @@ func TestStoppingWithClientsThatDoNotAnswer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := gateway.process.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
+	gateway.signal(syscall.SIGTERM)
 	if closed := listens.closed(); closed.Code != websocket.CloseServiceRestart {
 		t.Errorf("closed with %v, want 1012", closed)
 	}
-	_, answer, err := (&websocket.Dialer{TLSClientConfig: insecure}).Dial(fmt.Sprintf("%s/wss/user?id=%s", gateway.url, token), nil)
+	_, answer, err := gatewaytest.Dial(t.Context(), fmt.Sprintf("%s/wss/user?id=%s", gateway.URL, token))
 	if answer == nil || answer.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("a new client while stopping: %v, %v; want 503", answer, err)
 	}
-	select {
-	case err := <-gateway.exited:
-		if err != nil {
-			t.Errorf("exited with %v", err)
-		}
-	case <-time.After(20 * time.Second):
-		t.Error("still running after 20 s")
-	}
+	gateway.mustStop()
 }

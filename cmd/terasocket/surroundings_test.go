@@ -1,15 +1,11 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -18,68 +14,16 @@ import (
 
 	"terasocket/access"
 	"terasocket/api"
+	"terasocket/cmd/terasocket/gatewaytest"
 	"terasocket/db/dbtest"
 	"terasocket/db/opentera"
 )
-
-// logsInto starts a gateway that logs every detail into a pipe, whose other end is given. It is one as operators start it:
-// with no more flags than it needs.
-func logsInto(t *testing.T, databaseURL string, env []string, args ...string) (gateway *served, reader *os.File) {
-	t.Helper()
-	path, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
-	reader, writer, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = reader.Close() })
-	s := &served{t: t, dbURL: databaseURL, exited: make(chan error, 1)}
-	s.process = exec.Command(path, append([]string{"serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--plain-http",
-		"--log-level", "debug", "--presence-grace", "0"}, args...)...)
-	s.process.Env = append(append(os.Environ(), "DATABASE_URL="+databaseURL), env...)
-	s.process.Stderr = writer
-	stdout, err := s.process.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.process.Start(); err != nil {
-		t.Fatal(err)
-	}
-	_ = writer.Close()
-	t.Cleanup(func() { _ = s.process.Process.Kill(); <-s.exited })
-	lines := bufio.NewScanner(stdout)
-	if !lines.Scan() {
-		s.exited <- s.process.Wait()
-		text, _ := io.ReadAll(reader)
-		t.Fatalf("the gateway did not get ready: %s", text)
-	}
-	match := readyLine.FindStringSubmatch(lines.Text())
-	if match == nil {
-		t.Fatalf("unexpected ready line %q", lines.Text())
-	}
-	s.url, s.admin = match[1], match[2]
-	go func() { s.exited <- s.process.Wait(); close(s.exited) }()
-	return s, reader
-}
-
-// follow reads a log to its end.
-func follow(reader io.Reader) (text func() string) {
-	var log bytes.Buffer
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_, _ = io.Copy(&log, reader)
-	}()
-	return func() string { <-done; return log.String() }
-}
 
 // hammer makes the gateway log.
 func (s *served) hammer(requests int) {
 	s.t.Helper()
 	for range requests {
-		response, err := http.Get(s.https() + "/api/device/login?token=wrong")
+		response, err := http.Get(s.HTTP() + "/api/device/login?token=wrong")
 		if err != nil {
 			s.t.Fatal(err)
 		}
@@ -87,118 +31,86 @@ func (s *served) hammer(requests int) {
 	}
 }
 
-func (s *served) mustEndAtTERM() {
-	s.t.Helper()
-	if err := s.process.Process.Signal(syscall.SIGTERM); err != nil {
-		s.t.Fatal(err)
-	}
-	select {
-	case err := <-s.exited:
-		if err != nil {
-			s.t.Errorf("exited with %v", err)
-		}
-	case <-time.After(20 * time.Second):
-		s.t.Error("still running 20 s after SIGTERM")
-	}
-}
-
 // Whoever reads the log goes away, or stops reading: clients stay, and SIGTERM ends the gateway.
 func TestTheReaderOfTheLog(t *testing.T) {
 	t.Parallel()
-	t.Run("goes away", func(t *testing.T) {
-		t.Parallel()
-		url := dbtest.New(t, migrated())
-		gateway, reader := logsInto(t, url, nil, "--drain-time", "200ms")
-		paul := gateway.login(opentera.DemoProjectAdmin, "")
-		_ = reader.Close()
-		gateway.hammer(3)
-		rename(t, dbtest.Pool(t, url), 1, "nobody reads")
-		paul.mustHearNames("nobody reads")
-		gateway.waitFor(after("0"), "terasocket_log_lines_lost_total")
-		gateway.mustEndAtTERM()
-	})
-	t.Run("stops reading", func(t *testing.T) {
-		t.Parallel()
-		url := dbtest.New(t, migrated())
-		gateway, _ := logsInto(t, url, nil, "--drain-time", "200ms")
-		paul := gateway.login(opentera.DemoProjectAdmin, "")
-		gateway.hammer(1000) // far over the 64 KiB that a pipe holds
-		rename(t, dbtest.Pool(t, url), 1, "nobody reads")
-		paul.mustHearNames("nobody reads")
-		gateway.mustEndAtTERM()
-	})
+	for _, test := range []struct {
+		name     string
+		requests int
+	}{{"goes away", 3}, {"stops reading", 1000}} { // far over the 64 KiB that a pipe holds
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			reader, writer, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = reader.Close() }()
+			url := dbtest.New(t, migrated())
+			gateway := servePlain(t, gatewaytest.Config{Database: url, Args: []string{"--drain-time", "200ms"}, Stderr: writer})
+			_ = writer.Close()
+			paul := gateway.login(opentera.DemoProjectAdmin, "")
+			if test.name == "goes away" {
+				_ = reader.Close()
+			}
+			gateway.hammer(test.requests)
+			rename(t, dbtest.Pool(t, url), 1, "nobody reads")
+			paul.mustHearNames("nobody reads")
+			if test.name == "goes away" {
+				gateway.waitFor(after("0"), "terasocket_log_lines_lost_total")
+			}
+			gateway.mustStop()
+		})
+	}
 }
 
 // Docker kills 10 s after SIGTERM. The drain is the default one, no client answers its close frame, and the database says
 // nothing.
 func TestTheEndComesBeforeDockerKills(t *testing.T) {
 	t.Parallel()
-	proxy, url := proxied(t, dbtest.New(t, migrated()))
-	gateway, reader := logsInto(t, url, nil)
-	log := follow(reader)
-	defer func() {
-		if t.Failed() {
-			t.Log(log())
-		}
-	}()
+	proxy := gatewaytest.NewProxy(t, dbtest.New(t, migrated()))
+	gateway := servePlain(t, gatewaytest.Config{Database: proxy.URL})
 	for range 5 {
 		gateway.login(opentera.DemoProjectAdmin, "")
 	}
 	proxy.HalfOpen()
 	began := time.Now()
-	gateway.mustEndAtTERM()
+	gateway.mustStop()
 	if took := time.Since(began); took > 9*time.Second {
-		t.Errorf("it took %v; its log: %s", took, log())
+		t.Errorf("it took %v", took)
 	}
 }
 
 func TestHangUpReadsCertificatesAgain(t *testing.T) {
 	t.Parallel()
 	gateway := serve(t, dbtest.New(t, migrated()))
-	hangUp := func() {
-		t.Helper()
-		if err := gateway.process.Process.Signal(syscall.SIGHUP); err != nil {
-			t.Fatal(err)
-		}
-	}
 	first := gateway.serial()
 	if err := os.WriteFile(gateway.cert, []byte("none"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	hangUp()
-	time.Sleep(50 * time.Millisecond) // else two signals may be one
+	gateway.signal(syscall.SIGHUP)
+	dbtest.Eventually(t, "that is logged", func() bool { return gateway.Log.Count("SIGHUP: not read again") > 0 })
 	if gateway.serial() != first {
 		t.Error("a file that holds no certificate counts")
 	}
 	if err := selfSigned(gateway.cert, gateway.key); err != nil {
 		t.Fatal(err)
 	}
-	hangUp()
-	for end := time.Now().Add(10 * time.Second); gateway.serial() == first; time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("the old certificate is still shown")
-		}
-	}
-	gateway.mustEndAtTERM()
-	log := gateway.log.String()
-	for _, want := range []string{"SIGHUP: certificate and --client-ca read again", "SIGHUP: not read again"} {
-		if !strings.Contains(log, want) {
-			t.Errorf("no %q in %s", want, log)
-		}
+	gateway.signal(syscall.SIGHUP)
+	dbtest.Eventually(t, "the new certificate is shown", func() bool { return gateway.serial() != first })
+	gateway.mustStop()
+	if gateway.Log.Count("SIGHUP: certificate and --client-ca read again") != 1 {
+		t.Errorf("its log: %s", &gateway.Log)
 	}
 }
 
 func TestHangUpWithoutTLS(t *testing.T) {
 	t.Parallel()
-	gateway, reader := logsInto(t, dbtest.New(t, migrated()), nil, "--drain-time", "0")
-	log := follow(reader)
-	if err := gateway.process.Process.Signal(syscall.SIGHUP); err != nil {
-		t.Fatal(err)
-	}
+	gateway := servePlain(t, gatewaytest.Config{Database: dbtest.New(t, migrated()), Args: []string{"--drain-time", "0"}})
+	gateway.signal(syscall.SIGHUP)
 	gateway.waitReady(http.StatusOK, "ready")
-	gateway.mustEndAtTERM()
-	if !strings.Contains(log(), "nothing to read again") {
-		t.Error(log())
+	gateway.mustStop()
+	if gateway.Log.Count("nothing to read again") == 0 {
+		t.Errorf("its log: %s", &gateway.Log)
 	}
 }
 
@@ -209,9 +121,7 @@ func TestTheFileOfTheDatabaseURL(t *testing.T) {
 	admin := dbtest.Conn(t, direct)
 	exec := func(sql string, args ...any) {
 		t.Helper()
-		if _, err := admin.Exec(t.Context(), sql, args...); err != nil {
-			t.Fatal(err)
-		}
+		dbtest.Exec(t, admin, sql, args...)
 	}
 	role := fmt.Sprintf("rotated_%d", time.Now().UnixNano())
 	exec("CREATE ROLE " + role + "_1 LOGIN SUPERUSER")
@@ -229,8 +139,7 @@ func TestTheFileOfTheDatabaseURL(t *testing.T) {
 		}
 	}
 	put(1)
-	gateway, reader := logsInto(t, direct, []string{"TERASOCKET_DATABASE_URL_FILE=" + file}, "--listen-database-url", direct, "--drain-time", "0")
-	log := follow(reader)
+	gateway := servePlain(t, gatewaytest.Config{Database: direct, Env: []string{"TERASOCKET_DATABASE_URL_FILE=" + file}, Args: []string{"--listen-database-url", direct, "--drain-time", "0"}})
 	gateway.waitReady(http.StatusOK, "ready")
 	exec("ALTER ROLE " + role + "_1 NOLOGIN")
 	exec("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1", role+"_1")
@@ -242,15 +151,15 @@ func TestTheFileOfTheDatabaseURL(t *testing.T) {
 	gateway.waitReady(http.StatusServiceUnavailable, "")
 	put(2)
 	gateway.waitReady(http.StatusOK, "ready")
-	gateway.mustEndAtTERM()
+	gateway.mustStop()
 	told := 0
-	for line := range strings.Lines(log()) {
+	for line := range strings.Lines(gateway.Log.String()) {
 		if strings.Contains(line, "request failed") && strings.Contains(line, "not permitted to log in") {
 			told++
 		}
 	}
 	if told != 1 {
-		t.Errorf("the log says %d times in one minute that requests fail: %s", told, log())
+		t.Errorf("the log says %d times in one minute that requests fail: %s", told, &gateway.Log)
 	}
 }
 
@@ -269,12 +178,9 @@ func TestADatabaseThatIsReadOnly(t *testing.T) {
 	admin := dbtest.Conn(t, direct)
 	exec := func(sql string) {
 		t.Helper()
-		if _, err := admin.Exec(t.Context(), sql); err != nil {
-			t.Fatal(err)
-		}
+		dbtest.Exec(t, admin, sql)
 	}
-	gateway, reader := logsInto(t, direct, nil, "--drain-time", "0", "--max-sockets", "0")
-	log := follow(reader)
+	gateway := servePlain(t, gatewaytest.Config{Database: direct, Args: []string{"--drain-time", "0", "--max-sockets", "0"}})
 	gateway.waitReady(http.StatusOK, "ready")
 	name := strings.TrimPrefix(must(url.Parse(direct)).Path, "/")
 	exec("ALTER DATABASE " + name + " SET default_transaction_read_only = on")
@@ -284,28 +190,26 @@ func TestADatabaseThatIsReadOnly(t *testing.T) {
 	exec("ALTER DATABASE " + name + " RESET default_transaction_read_only")
 	gateway.waitReady(http.StatusOK, "ready")
 	for range 20 {
-		dial(t, api.WebsocketURL(gateway.url, access.User, gateway.token(direct)))
+		dial(t, api.WebsocketURL(gateway.URL, access.User, gateway.token(direct)))
 	}
-	gateway.mustEndAtTERM()
-	_ = log()
+	gateway.mustStop()
 }
 
 func TestWaitingForTheDatabase(t *testing.T) {
 	t.Parallel()
-	proxy, url := proxied(t, dbtest.New(t, migrated()))
+	proxy := gatewaytest.NewProxy(t, dbtest.New(t, migrated()))
 	proxy.Cut()
 	go func() {
 		select {
-		case <-proxy.refused:
+		case <-proxy.Refused:
 			proxy.Restore()
 		case <-t.Context().Done():
 		}
 	}()
-	gateway, reader := logsInto(t, url, nil, "--wait-for-database", "1m", "--drain-time", "0")
-	log := follow(reader)
-	gateway.mustEndAtTERM()
-	if !strings.Contains(log(), "waiting for the database") {
-		t.Error(log())
+	gateway := servePlain(t, gatewaytest.Config{Database: proxy.URL, Args: []string{"--wait-for-database", "1m", "--drain-time", "0"}})
+	gateway.mustStop()
+	if gateway.Log.Count("waiting for the database") == 0 {
+		t.Errorf("its log: %s", &gateway.Log)
 	}
 	got := command(t.Context(), nil, "serve", "--plain-http", "--admin-listen", "", "--wait-for-database", "10ms", "--database-url", "postgres://127.0.0.1:1/x")
 	if got.code != 1 || !strings.Contains(got.stderr, "cannot be reached") {

@@ -6,12 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"time"
 
 	"github.com/gorilla/websocket"
-	"google.golang.org/protobuf/proto"
 
+	"terasocket/cmd/terasocket/gatewaytest"
 	pb "terasocket/proto/opentera"
+	"terasocket/proto/terasocket"
 )
 
 // client is a socket of a viewer. A goroutine reads it until it ends; what it heard is kept.
@@ -50,19 +50,6 @@ const (
 	deleted kind = 'D'
 )
 
-// dial connects with a token. since is nil for a socket that does not resume.
-func dial(ctx context.Context, gatewayURL, kind, token string, since *uint64) (*websocket.Conn, error) {
-	url := gatewayURL + "/wss/" + kind + "?id=" + token
-	if since != nil {
-		url += fmt.Sprintf("&since=%d", *since)
-	}
-	conn, response, err := (&websocket.Dialer{HandshakeTimeout: 20 * time.Second}).DialContext(ctx, url, nil)
-	if err != nil && response != nil {
-		return nil, fmt.Errorf("%w: %s", err, response.Status)
-	}
-	return conn, err
-}
-
 func newClient(viewer int, name string, conn *websocket.Conn) *client {
 	c := &client{viewer: viewer, name: name, conn: conn, marks: map[string]uint64{}, changed: make(chan struct{})}
 	go c.read()
@@ -71,7 +58,7 @@ func newClient(viewer int, name string, conn *websocket.Conn) *client {
 
 func (c *client) read() {
 	for {
-		_, frame, err := c.conn.ReadMessage()
+		kind, frame, err := c.conn.ReadMessage()
 		c.mu.Lock()
 		if err != nil {
 			c.closed = -1
@@ -79,7 +66,7 @@ func (c *client) read() {
 			if errors.As(err, &closed) {
 				c.closed = closed.Code
 			}
-		} else if err := c.take(frame); err != nil {
+		} else if err := c.take(kind, frame); err != nil {
 			c.problem = err.Error()
 		}
 		close(c.changed)
@@ -93,38 +80,22 @@ func (c *client) read() {
 }
 
 // take reads one frame. c.mu is held.
-func (c *client) take(frame []byte) error {
-	var message pb.TeraMessage
-	var event pb.TeraEvent
-	if err := proto.Unmarshal(frame, &message); err != nil {
-		return fmt.Errorf("read frame: %w", err)
+func (c *client) take(kind int, frame []byte) error {
+	e, err := gatewaytest.Parse(kind, frame)
+	if err != nil {
+		return err
 	}
-	if err := message.GetMessage().UnmarshalTo(&event); err != nil {
-		return fmt.Errorf("read frame: %w", err)
-	}
-	if len(event.GetEvents()) != 1 {
-		return fmt.Errorf("%d events in a frame", len(event.GetEvents()))
-	}
-	seq := event.GetHeader().GetSeq()
-	c.lastSeq = max(c.lastSeq, seq)
-	switch inner := event.GetEvents()[0]; inner.MessageName() {
-	case "opentera.protobuf.ArchiveEvent":
-		var a pb.ArchiveEvent
-		if err := inner.UnmarshalTo(&a); err != nil {
-			return err
-		}
-		c.marks[a.GetArchiveUrl()] = seq
-	case "opentera.protobuf.DatabaseEvent":
-		var d pb.DatabaseEvent
-		if err := inner.UnmarshalTo(&d); err != nil {
-			return err
-		}
-		h, err := readEvent(seq, &d)
+	c.lastSeq = max(c.lastSeq, e.Seq)
+	switch m := e.Message.(type) {
+	case *pb.ArchiveEvent:
+		c.marks[m.GetArchiveUrl()] = e.Seq
+	case *pb.DatabaseEvent:
+		h, err := readEvent(e.Seq, m)
 		if err != nil {
 			return err
 		}
 		c.heard = append(c.heard, h)
-	case "terasocket.v1.ReplayIncomplete":
+	case *terasocket.ReplayIncomplete:
 		return errors.New("ReplayIncomplete, though nothing was trimmed")
 	}
 	return nil

@@ -6,12 +6,11 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"sync"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
 
+	"terasocket/cmd/terasocket/gatewaytest"
 	"terasocket/db/dbtest"
 	"terasocket/db/opentera"
 )
@@ -19,26 +18,7 @@ import (
 //go:embed testdata/world.sql
 var worldSQL string
 
-// binaryDir is removed by TestMain.
-var binaryDir string
-
-func TestMain(m *testing.M) {
-	code := dbtest.Main(m)
-	_ = os.RemoveAll(binaryDir)
-	os.Exit(code)
-}
-
-// binary builds the program once.
-var binary = sync.OnceValues(func() (path string, err error) {
-	if binaryDir, err = os.MkdirTemp("", "terasocket-interleave-"); err != nil {
-		return "", err
-	}
-	path = filepath.Join(binaryDir, "terasocket")
-	if out, err := exec.Command("go", "build", "-o", path, "terasocket/cmd/terasocket").CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build: %w: %s", err, out)
-	}
-	return path, nil
-})
+func TestMain(m *testing.M) { os.Exit(gatewaytest.Main(m)) }
 
 // world is a database with the small OpenTera and our migrations.
 func world() dbtest.Template {
@@ -51,7 +31,7 @@ func world() dbtest.Template {
 		if _, err := conn.PgConn().Exec(ctx, opentera.Schema()+worldSQL).ReadAll(); err != nil {
 			return fmt.Errorf("load the world: %w", err)
 		}
-		path, err := binary()
+		path, err := gatewaytest.Program()
 		if err != nil {
 			return err
 		}

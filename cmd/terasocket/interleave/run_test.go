@@ -13,6 +13,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"terasocket/cmd/terasocket/gatewaytest"
 	"terasocket/db/dbtest"
 )
 
@@ -25,7 +26,7 @@ type runner struct {
 	t        *testing.T
 	url      string
 	control  *pgx.Conn // reads states, watches locks, ends prepared transactions
-	gateways []*gateway
+	gateways []*gatewaytest.Gateway
 	sessions map[int]*session
 	prepared map[string]bool // exist now
 	wanted   []step          // ends of prepared transactions that come before them
@@ -59,8 +60,12 @@ func run(t *testing.T, p program) (problems []problem, counts map[string]int, er
 	if r.control, err = r.connect(ctx); err != nil {
 		return nil, nil, err
 	}
+	path, err := gatewaytest.Program()
+	if err != nil {
+		return nil, nil, err
+	}
 	for range max(p.gateways, 1) {
-		g, err := startGateway(r.url)
+		g, err := gatewaytest.Start(ctx, gatewaytest.Config{Program: path, Database: r.url, Args: []string{"--plain-http", "--drain-time", "0s", "--presence-grace", "0s"}})
 		if err != nil {
 			return nil, nil, err
 		}
@@ -83,8 +88,8 @@ func run(t *testing.T, p program) (problems []problem, counts map[string]int, er
 	}
 	for _, g := range r.gateways {
 		select {
-		case <-g.exited:
-			return problems, r.counts, fmt.Errorf("a gateway ended: %s", &g.log)
+		case <-g.Exited:
+			return problems, r.counts, fmt.Errorf("a gateway ended: %s", &g.Log)
 		default:
 		}
 	}
@@ -109,8 +114,7 @@ func (r *runner) end() {
 		_ = c.conn.Close()
 	}
 	for _, g := range r.gateways {
-		_ = g.process.Process.Signal(syscall.SIGCONT)
-		g.stop()
+		g.Kill()
 	}
 	for _, s := range r.sessions {
 		_ = s.conn.Close(ctx)
@@ -137,16 +141,16 @@ func (r *runner) round(ctx context.Context, p program, steps round) ([]problem, 
 	if err := r.look(ctx, "the beginning"); err != nil {
 		return nil, err
 	}
-	var sleeping *gateway
+	var sleeping *gatewaytest.Gateway
 	if p.stopped && len(r.gateways) > 1 {
 		sleeping = r.gateways[len(r.gateways)-1]
-		if err := sleeping.process.Process.Signal(syscall.SIGSTOP); err != nil {
+		if err := sleeping.Signal(syscall.SIGSTOP); err != nil {
 			return nil, err
 		}
 	}
 	err := r.schedule(ctx, steps)
 	if sleeping != nil {
-		err = errors.Join(err, sleeping.process.Process.Signal(syscall.SIGCONT))
+		err = errors.Join(err, sleeping.Signal(syscall.SIGCONT))
 	}
 	if err != nil {
 		return nil, err
@@ -192,11 +196,11 @@ func (r *runner) listen(ctx context.Context, p program) error {
 }
 
 // client connects a viewer; nil when he is disabled or deleted.
-func (r *runner) client(ctx context.Context, viewer int, g *gateway, how string, since *uint64) (*client, error) {
+func (r *runner) client(ctx context.Context, viewer int, g *gatewaytest.Gateway, how string, since *uint64) (*client, error) {
 	return r.connectAs(ctx, "user", viewer, g, how, since)
 }
 
-func (r *runner) connectAs(ctx context.Context, kind string, id int, g *gateway, how string, since *uint64) (*client, error) {
+func (r *runner) connectAs(ctx context.Context, kind string, id int, g *gatewaytest.Gateway, how string, since *uint64) (*client, error) {
 	var token string
 	err := r.control.QueryRow(ctx, fmt.Sprintf(`SELECT terasocket.create_connect_token('%[1]s', %[1]s_uuid) FROM t_%[1]ss
 		WHERE id_%[1]s = $1 AND %[1]s_enabled AND deleted_at IS NULL`, kind), id).Scan(&token)
@@ -206,7 +210,14 @@ func (r *runner) connectAs(ctx context.Context, kind string, id int, g *gateway,
 	if err != nil {
 		return nil, fmt.Errorf("token of %s %d: %w", kind, id, err)
 	}
-	conn, err := dial(ctx, g.url, kind, token, since)
+	url := g.URL + "/wss/" + kind + "?id=" + token
+	if since != nil {
+		url += fmt.Sprintf("&since=%d", *since)
+	}
+	conn, response, err := gatewaytest.Dial(ctx, url)
+	if err != nil && response != nil {
+		err = fmt.Errorf("%w: %s", err, response.Status)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("connect %s %d: %w", kind, id, err)
 	}
@@ -270,7 +281,7 @@ func (r *runner) quiet(ctx context.Context) error {
 			if err := c.wait(ctx, r.mark()); err != nil {
 				var logs strings.Builder
 				for _, g := range r.gateways {
-					logs.WriteString("\nlog of the gateway:\n" + g.log.String())
+					logs.WriteString("\nlog of the gateway:\n" + g.Log.String())
 				}
 				return fmt.Errorf("%w%s", err, &logs)
 			}

@@ -1,4 +1,4 @@
-package main
+package chaos
 
 import (
 	"context"
@@ -7,7 +7,6 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net/http"
-	"net/url"
 	"os"
 	"slices"
 	"strconv"
@@ -20,16 +19,17 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"terasocket/access"
+	"terasocket/cmd/terasocket/gatewaytest"
 	"terasocket/db/dbtest"
 	"terasocket/db/embedded"
 	"terasocket/migrations"
 )
 
-//go:embed testdata/chaos_world.sql
-var chaosWorldSQL string
+//go:embed testdata/world.sql
+var worldSQL string
 
-// chaosPlan is how much of everything. Equal seeds make equal choices; what happens at the same time is the machine's.
-type chaosPlan struct {
+// amounts is how much of everything. Equal seeds make equal choices; what happens at the same time is the machine's.
+type amounts struct {
 	seed                     uint64
 	users, participants      int
 	devices, crowd           int
@@ -51,7 +51,7 @@ type chaosPlan struct {
 //
 // Without CHAOS_TIME it is short.
 func TestChaos(t *testing.T) {
-	plan := chaosPlan{
+	plan := amounts{
 		seed: uint64(time.Now().UnixNano() % 1e9), users: 20, participants: 12, devices: 8, crowd: 300, time: 14 * time.Second, phases: 2,
 		faultEvery: 600 * time.Millisecond, writers: 3, writeEvery: 40 * time.Millisecond, longEvery: 200 * time.Millisecond,
 		prepareEvery: 300 * time.Millisecond, burstEvery: 3 * time.Second, moveEvery: 100 * time.Millisecond, backlog: 32 << 10,
@@ -81,18 +81,18 @@ func TestChaos(t *testing.T) {
 			if os.Getenv("CHAOS_TIME") != "" {
 				t.Logf("to repeat: make chaos CHAOS_TIME=%v CHAOS_SEED=%d", plan.time, plan.seed)
 			} else {
-				t.Logf("to repeat: CHAOS_SEED=%d go test -race -run '^TestChaos$' ./cmd/terasocket", plan.seed)
+				t.Logf("to repeat: make chaos-short CHAOS_SEED=%d", plan.seed)
 			}
 		}
 	})
-	newChaos(t, plan).run()
+	newSuite(t, plan).run()
 }
 
 // TestRollingRestart restarts three gateways one after the other under work: nobody misses anything, and nobody is
 // announced offline.
 func TestRollingRestart(t *testing.T) {
 	t.Parallel()
-	x := newChaos(t, chaosPlan{seed: 1, users: 20, participants: 12, devices: 8, crowd: 300, writers: 3, writeEvery: 20 * time.Millisecond,
+	x := newSuite(t, amounts{seed: 1, users: 20, participants: 12, devices: 8, crowd: 300, writers: 3, writeEvery: 20 * time.Millisecond,
 		longEvery: 200 * time.Millisecond, prepareEvery: time.Second, burstEvery: time.Second, moveEvery: 50 * time.Millisecond, backlog: 256 << 10,
 		lease: 5 * time.Minute}) // nobody is announced offline because the machine is busy
 	began := time.Now()
@@ -110,7 +110,7 @@ func TestRollingRestart(t *testing.T) {
 		go func() {
 			saw := false
 			for {
-				status := g.status(context.Background())
+				status, _ := g.Ask(context.Background(), "/readyz")
 				saw = saw || status == http.StatusServiceUnavailable
 				if status == 0 {
 					break // it is gone
@@ -157,16 +157,16 @@ func TestRollingRestart(t *testing.T) {
 	}
 }
 
-// chaos is one run.
-type chaos struct {
+// suite is one run.
+type suite struct {
 	*testing.T
-	plan     chaosPlan
+	plan     amounts
 	server   *embedded.Server
 	url      string
 	pool     *pgxpool.Pool
-	proxies  []*tcpProxy
-	gateways *chaosCluster
-	world    *chaosWorld
+	proxies  []*gatewaytest.Proxy
+	gateways *cluster
+	world    *world
 	faults   []fault // beside those of the injector: what this machine allows
 	stats    *tally
 	rng      *rand.Rand
@@ -176,11 +176,11 @@ type chaos struct {
 }
 
 // actor gives the random numbers of one actor.
-func (plan chaosPlan) actor(n int) *rand.Rand { return rand.New(rand.NewPCG(plan.seed, uint64(n))) }
+func (plan amounts) actor(n int) *rand.Rand { return rand.New(rand.NewPCG(plan.seed, uint64(n))) }
 
-func newChaos(t *testing.T, plan chaosPlan) *chaos {
+func newSuite(t *testing.T, plan amounts) *suite {
 	t.Helper()
-	x := &chaos{T: t, plan: plan, stats: &tally{count: map[string]int{}}, rng: plan.actor(0), changed: map[int]bool{}}
+	x := &suite{T: t, plan: plan, stats: &tally{count: map[string]int{}}, rng: plan.actor(0), changed: map[int]bool{}}
 	var err error
 	// a server of its own, since it will be restarted. What was committed must survive that; fsync is not needed for it.
 	x.server, err = embedded.Start(t.Context(), embedded.Config{Settings: map[string]string{
@@ -204,27 +204,16 @@ func newChaos(t *testing.T, plan chaosPlan) *chaos {
 		t.Fatal(err)
 	}
 	t.Cleanup(x.pool.Close)
-	var databases []chaosDatabase
+	var databases []database
 	for range 3 {
-		proxy, err := newTCPProxy(x.server.Addr())
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(proxy.Close)
+		proxy := gatewaytest.NewProxy(t, x.url)
 		x.proxies = append(x.proxies, proxy)
-		u, err := url.Parse(x.url)
-		if err != nil {
-			t.Fatal(err)
-		}
-		u.Host = proxy.Addr()
-		u.RawQuery += "&connect_timeout=5"
-		listen := u.String()
-		u.RawQuery += "&options=-c%20lock_timeout%3D500ms"
-		databases = append(databases, chaosDatabase{pool: u.String(), listen: listen})
+		listen := proxy.URL + "&connect_timeout=5"
+		databases = append(databases, database{pool: listen + "&options=-c%20lock_timeout%3D500ms", listen: listen})
 	}
 	databases[2].pool = x.pooler(databases[2].listen)
 	x.smallDisk()
-	x.gateways = newChaosCluster(t, databases, "--max-backlog", fmt.Sprint(plan.backlog),
+	x.gateways = newCluster(t, databases, "--max-backlog", fmt.Sprint(plan.backlog),
 		"--presence-lease", plan.lease.String(), "--presence-grace", (plan.lease * 2 / 3).String())
 	for slot := range databases {
 		if err := x.gateways.start(t.Context(), slot); err != nil {
@@ -236,7 +225,7 @@ func newChaos(t *testing.T, plan chaosPlan) *chaos {
 }
 
 // prepare makes the installation.
-func (x *chaos) prepare() {
+func (x *suite) prepare() {
 	admin, err := pgx.Connect(x.Context(), x.server.URL("postgres"))
 	if err != nil {
 		x.Fatal(err)
@@ -254,15 +243,15 @@ func (x *chaos) prepare() {
 	}
 	defer func() { _ = conn.Close(context.Background()) }()
 	sql := strings.NewReplacer(":users", fmt.Sprint(x.plan.users), ":participants", fmt.Sprint(x.plan.participants),
-		":devices", fmt.Sprint(x.plan.devices), ":crowd", fmt.Sprint(x.plan.crowd)).Replace(chaosWorldSQL)
+		":devices", fmt.Sprint(x.plan.devices), ":crowd", fmt.Sprint(x.plan.crowd)).Replace(worldSQL)
 	if _, err := conn.Exec(x.Context(), sql); err != nil {
 		x.Fatalf("make the installation: %v", err)
 	}
 }
 
 // clients makes them, in both encodings; some say since= from the start.
-func (x *chaos) clients() {
-	x.world = &chaosWorld{users: x.plan.users, participants: x.plan.participants, devices: x.plan.devices, crowd: x.plan.crowd}
+func (x *suite) clients() {
+	x.world = &world{users: x.plan.users, participants: x.plan.participants, devices: x.plan.devices, crowd: x.plan.crowd}
 	rows, err := x.pool.Query(x.Context(), `SELECT 1, id_user, user_uuid FROM t_users WHERE id_user >= 100000 UNION ALL
 		SELECT 2, id_participant, participant_uuid FROM t_participants WHERE id_participant >= 100000 AND id_participant < 200000 UNION ALL
 		SELECT 3, id_device, device_uuid FROM t_devices WHERE id_device >= 100000 ORDER BY 1, 2`)
@@ -273,7 +262,7 @@ func (x *chaos) clients() {
 	var uuid string
 	_, err = pgx.ForEachRow(rows, []any{&kind, &id, &uuid}, func() error {
 		rng := x.plan.actor(1000*kind + id - 100000)
-		x.world.clients = append(x.world.clients, &chaosClient{kind: access.Kind(kind), id: id, uuid: uuid, rng: rng, json: rng.IntN(3) == 0, since: rng.IntN(2) == 0})
+		x.world.clients = append(x.world.clients, &client{kind: access.Kind(kind), id: id, uuid: uuid, rng: rng, json: rng.IntN(3) == 0, since: rng.IntN(2) == 0})
 		return nil
 	})
 	if err != nil {
@@ -286,7 +275,7 @@ const quietLimit = 10 * time.Minute
 
 // settle waits until everybody is connected and has heard a sentinel that was published now, twice: what comes after the
 // second is live.
-func (x *chaos) settle() {
+func (x *suite) settle() {
 	ctx, cancel := context.WithTimeout(x.Context(), quietLimit)
 	defer cancel()
 	if err := x.gateways.waitReady(ctx); err != nil {
@@ -310,7 +299,7 @@ func (x *chaos) settle() {
 
 // publishSentinel tells everybody the next sentinel. One that failed may have been committed all the same: the next try has
 // another number.
-func (x *chaos) publishSentinel(ctx context.Context) (mark string) {
+func (x *suite) publishSentinel(ctx context.Context) (mark string) {
 	for {
 		x.sentinel++
 		mark = fmt.Sprintf("sentinel-%d", x.sentinel)
@@ -320,8 +309,8 @@ func (x *chaos) publishSentinel(ctx context.Context) (mark string) {
 			numbered AS (SELECT count(*) FROM published)
 			INSERT INTO chaos.changes (mark, writer, n, op, object_type, object_id, told)
 			SELECT $5::text, 0, $6, 'M', object_type, id, uuid FROM client, numbered`,
-			x.each(func(c *chaosClient) any { return c.kind.String() }), x.each(func(c *chaosClient) any { return c.id }),
-			x.each(func(c *chaosClient) any { return c.uuid }), archiveTopic, mark, x.sentinel)
+			x.each(func(c *client) any { return c.kind.String() }), x.each(func(c *client) any { return c.id }),
+			x.each(func(c *client) any { return c.uuid }), archiveTopic, mark, x.sentinel)
 		if err == nil {
 			return mark
 		}
@@ -333,7 +322,7 @@ func (x *chaos) publishSentinel(ctx context.Context) (mark string) {
 }
 
 // calm waits until everybody is online, and nobody is about to be announced offline.
-func (x *chaos) calm(ctx context.Context) {
+func (x *suite) calm(ctx context.Context) {
 	for ; ; sleepFor(ctx, 100*time.Millisecond) {
 		var waiting int
 		err := x.pool.QueryRow(ctx, `SELECT (SELECT count(*) FROM terasocket.online WHERE offline_at IS NOT NULL)
@@ -348,7 +337,7 @@ func (x *chaos) calm(ctx context.Context) {
 	}
 }
 
-func (x *chaos) each(of func(*chaosClient) any) (values []any) {
+func (x *suite) each(of func(*client) any) (values []any) {
 	for _, c := range x.world.clients {
 		values = append(values, of(c))
 	}
@@ -356,7 +345,7 @@ func (x *chaos) each(of func(*chaosClient) any) (values []any) {
 }
 
 // begin connects everybody, and says from which event on the proof counts.
-func (x *chaos) begin() (p *proof, stop func()) {
+func (x *suite) begin() (p *proof, stop func()) {
 	began := time.Now()
 	clientsCtx, disconnect := context.WithCancel(context.Background())
 	var clients sync.WaitGroup
@@ -382,7 +371,7 @@ func (x *chaos) begin() (p *proof, stop func()) {
 }
 
 // endPhase waits until everybody has heard everything, and notes who could see what until now.
-func (x *chaos) endPhase(phase int) {
+func (x *suite) endPhase(phase int) {
 	if err := settlePrepared(x.Context(), x.pool); err != nil {
 		x.Fatal(err)
 	}
@@ -397,7 +386,7 @@ func (x *chaos) endPhase(phase int) {
 }
 
 // run is the whole story.
-func (x *chaos) run() {
+func (x *suite) run() {
 	began := time.Now()
 	p, disconnect := x.begin()
 	defer disconnect()
@@ -421,7 +410,7 @@ func (x *chaos) run() {
 	}
 }
 
-func (x *chaos) reconnects() (n int) {
+func (x *suite) reconnects() (n int) {
 	for _, c := range x.world.clients {
 		n += len(c.visits) - 1
 	}
@@ -429,7 +418,7 @@ func (x *chaos) reconnects() (n int) {
 }
 
 // writers: the work of each, and how often.
-func (x *chaos) writers() (run []func(ctx context.Context)) {
+func (x *suite) writers() (run []func(ctx context.Context)) {
 	add := func(mean time.Duration, work func(w *writer) func(context.Context)) {
 		n := len(run) + 1
 		w := &writer{number: n, of: x.plan.writers + 1, pool: x.pool, rng: x.plan.actor(100 + n), world: x.world, stats: x.stats}
@@ -447,7 +436,7 @@ func (x *chaos) writers() (run []func(ctx context.Context)) {
 }
 
 // phase is a time of work and faults. When it returns, all is healed and written.
-func (x *chaos) phase(inject *injector, writers []func(context.Context)) {
+func (x *suite) phase(inject *injector, writers []func(context.Context)) {
 	ctx, cancel := context.WithTimeout(x.Context(), x.plan.time/time.Duration(x.plan.phases))
 	defer cancel()
 	var busy sync.WaitGroup
@@ -461,7 +450,7 @@ func (x *chaos) phase(inject *injector, writers []func(context.Context)) {
 }
 
 // changeRights lets users win and lose projects, while nothing is under way. When it returns, everybody has heard what followed.
-func (x *chaos) changeRights() {
+func (x *suite) changeRights() {
 	for i := range x.plan.users {
 		if i%8 == 0 || x.rng.IntN(4) != 0 {
 			continue
@@ -481,7 +470,7 @@ func (x *chaos) changeRights() {
 }
 
 // prove is the end: gateways stopped, everything compared.
-func (x *chaos) prove(p *proof, began time.Time) {
+func (x *suite) prove(p *proof, began time.Time) {
 	for slot := range x.proxies {
 		if g := x.gateways.take(slot); g != nil {
 			if err := x.gateways.terminate(g); err != nil {
@@ -490,11 +479,7 @@ func (x *chaos) prove(p *proof, began time.Time) {
 		}
 	}
 	for _, g := range x.gateways.all {
-		problems, err := g.problems()
-		if err != nil {
-			x.Error(err)
-		}
-		for _, problem := range problems {
+		for _, problem := range g.problems() {
 			x.Errorf("%s: %s", g, problem)
 		}
 	}

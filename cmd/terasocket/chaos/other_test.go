@@ -1,9 +1,9 @@
 //go:build !linux
 
-package main
+package chaos
 
 // pooler: the tests' PgBouncer runs on Linux only.
-func (x *chaos) pooler(databaseURL string) string { return databaseURL }
+func (x *suite) pooler(databaseURL string) string { return databaseURL }
 
 // smallDisk: a file system is mounted on Linux only.
-func (x *chaos) smallDisk() {}
+func (x *suite) smallDisk() {}

@@ -1,19 +1,23 @@
-package main
+package gatewaytest
 
 import (
 	"context"
 	"net"
+	"net/url"
 	"sync"
+	"testing"
 	"time"
 )
 
-// tcpProxy stands between a gateway and PostgreSQL.
-type tcpProxy struct {
+// Proxy stands between a gateway and PostgreSQL.
+type Proxy struct {
+	URL     string        // of the database, through it
+	Refused chan struct{} // holds one when somebody was turned away
+
 	listener net.Listener
 	target   string
 	running  sync.WaitGroup
-	alone    sync.Mutex    // of disturb
-	refused  chan struct{} // holds one when somebody was turned away
+	alone    sync.Mutex // of Disturb
 
 	mu    sync.Mutex
 	state string // "", cut, half-open, stalled
@@ -26,19 +30,30 @@ type proxyPair struct {
 	silent    bool     // half-open: the gateway does not know that the other end is gone
 }
 
-func newTCPProxy(target string) (*tcpProxy, error) {
+// NewProxy puts a proxy before a database. It ends with the test.
+func NewProxy(t testing.TB, databaseURL string) *Proxy {
+	t.Helper()
+	u, err := url.Parse(databaseURL)
+	if err != nil {
+		t.Fatal(err)
+	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return nil, err
+		t.Fatal(err)
 	}
-	p := &tcpProxy{listener: listener, target: target, pairs: map[*proxyPair]bool{}, awake: make(chan struct{}), refused: make(chan struct{}, 1)}
+	p := &Proxy{Refused: make(chan struct{}, 1), listener: listener, target: u.Host, pairs: map[*proxyPair]bool{}, awake: make(chan struct{})}
+	u.Host = listener.Addr().String()
+	p.URL = u.String()
 	p.running.Go(p.accept)
-	return p, nil
+	t.Cleanup(func() {
+		_ = p.listener.Close()
+		p.Cut()
+		p.running.Wait()
+	})
+	return p
 }
 
-func (p *tcpProxy) Addr() string { return p.listener.Addr().String() }
-
-func (p *tcpProxy) accept() {
+func (p *Proxy) accept() {
 	for {
 		near, err := p.listener.Accept()
 		if err != nil {
@@ -48,14 +63,14 @@ func (p *tcpProxy) accept() {
 	}
 }
 
-func (p *tcpProxy) serve(near net.Conn) {
+func (p *Proxy) serve(near net.Conn) {
 	defer func() { _ = near.Close() }()
 	pair := &proxyPair{near: near}
 	p.mu.Lock()
 	if p.state == "cut" {
 		p.mu.Unlock()
 		select {
-		case p.refused <- struct{}{}:
+		case p.Refused <- struct{}{}:
 		default:
 		}
 		return
@@ -81,14 +96,14 @@ func (p *tcpProxy) serve(near net.Conn) {
 	}
 }
 
-func (p *tcpProxy) isSilent(pair *proxyPair) bool {
+func (p *Proxy) isSilent(pair *proxyPair) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return pair.silent
 }
 
 // pump copies until an end closes. Of a silent pair, nothing arrives.
-func (p *tcpProxy) pump(pair *proxyPair, to, from net.Conn) {
+func (p *Proxy) pump(pair *proxyPair, to, from net.Conn) {
 	buffer := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buffer)
@@ -109,21 +124,31 @@ func (p *tcpProxy) pump(pair *proxyPair, to, from net.Conn) {
 	}
 }
 
-func (p *tcpProxy) Cut()      { p.set("cut") }
-func (p *tcpProxy) HalfOpen() { p.set("half-open") }
-func (p *tcpProxy) Stall()    { p.set("stalled") } // holds everything up
-func (p *tcpProxy) Restore()  { p.set("") }
+// Cut closes all connections, and each that comes.
+func (p *Proxy) Cut() { p.set("cut") }
 
-// disturb does this for so long. Faults of one proxy come one after the other: none restores it under another.
-func (p *tcpProxy) disturb(ctx context.Context, fault func(), d time.Duration) {
+// HalfOpen lets nothing through any more, and the gateway does not learn of it.
+func (p *Proxy) HalfOpen() { p.set("half-open") }
+
+// Stall holds everything up.
+func (p *Proxy) Stall() { p.set("stalled") }
+
+// Restore lets through what comes from now on, and what was held up.
+func (p *Proxy) Restore() { p.set("") }
+
+// Disturb does this for so long, or until ctx ends. Faults of one proxy come one after the other: none restores it under another.
+func (p *Proxy) Disturb(ctx context.Context, fault func(), d time.Duration) {
 	p.alone.Lock()
 	defer p.alone.Unlock()
 	fault()
-	sleepFor(ctx, d)
-	p.Restore()
+	defer p.Restore()
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
 }
 
-func (p *tcpProxy) set(state string) {
+func (p *Proxy) set(state string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.state = state
@@ -143,10 +168,4 @@ func (p *tcpProxy) set(state string) {
 			}
 		}
 	}
-}
-
-func (p *tcpProxy) Close() {
-	_ = p.listener.Close()
-	p.set("cut")
-	p.running.Wait()
 }

@@ -1,4 +1,4 @@
-package main
+package chaos
 
 import (
 	"context"
@@ -21,15 +21,15 @@ type writer struct {
 	number, of int // of so many
 	pool       *pgxpool.Pool
 	rng        *rand.Rand
-	world      *chaosWorld
+	world      *world
 	stats      *tally
 	n          int
 }
 
-// chaosWorld is how many of each there are: ids go from 100000 on.
-type chaosWorld struct {
+// world is how many of each there are: ids go from 100000 on.
+type world struct {
 	users, participants, devices, crowd int
-	clients                             []*chaosClient
+	clients                             []*client
 	newID                               atomic.Int64 // of rows that are added
 }
 
@@ -44,6 +44,8 @@ func (t *tally) add(what string, n int) {
 	defer t.mu.Unlock()
 	t.count[what] += n
 }
+
+const archiveTopic = "service.FileTransferService.events"
 
 const changeLimit = 30 * time.Second // for a transaction, beyond its pauses: then it has failed
 
@@ -98,9 +100,9 @@ func (w *writer) change(ctx context.Context, tx pgx.Tx, i int, objectType string
 func (w *writer) mark(i int) string { return fmt.Sprintf("%d/%d/%d", w.number, w.n, i) }
 
 // tell publishes a message to a client.
-func (w *writer) tell(ctx context.Context, tx pgx.Tx, i int, to *chaosClient, isSilent bool) error {
+func (w *writer) tell(ctx context.Context, tx pgx.Tx, i int, to *client, isSilent bool) error {
 	mark := w.mark(i)
-	event := typedJSON("ArchiveEvent", fmt.Sprintf(`"archiveUuid": "%[1]s", "ownerUuid": "%[1]s", "archiveUrl": "%[2]s"`, to.uuid, mark))
+	event := fmt.Sprintf(`{"@type": "type.googleapis.com/opentera.protobuf.ArchiveEvent", "archiveUuid": "%[1]s", "ownerUuid": "%[1]s", "archiveUrl": "%[2]s"}`, to.uuid, mark)
 	if _, err := tx.Exec(ctx, "SELECT terasocket.publish($1, $2::jsonb)", archiveTopic, event); err != nil {
 		return err
 	}
@@ -109,7 +111,7 @@ func (w *writer) tell(ctx context.Context, tx pgx.Tx, i int, to *chaosClient, is
 	return err
 }
 
-func (w *writer) anyClient() *chaosClient { return w.world.clients[w.rng.IntN(len(w.world.clients))] }
+func (w *writer) anyClient() *client { return w.world.clients[w.rng.IntN(len(w.world.clients))] }
 
 // small runs transactions of one to four changes, some of them rolled back.
 func (w *writer) small(ctx context.Context) {

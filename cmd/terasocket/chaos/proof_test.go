@@ -1,4 +1,4 @@
-package main
+package chaos
 
 import (
 	"context"
@@ -15,20 +15,20 @@ import (
 	"terasocket/access"
 )
 
-// proof compares what the clients heard with what they had to hear: the log in the order of seq (chaos_log_test.go), by what
+// proof compares what the clients heard with what they had to hear: the log in the order of seq (log_test.go), by what
 // each of them could see. Each event that is due is heard, in this order, and nothing else. An event is due to those who
 // see its object now or saw it at the event before: numbers may be skipped by newer ones, for all alike.
 type proof struct {
 	t        *testing.T
 	pool     *pgxpool.Pool
-	clients  []*chaosClient
+	clients  []*client
 	from     int64 // seq: what came before is not judged, since the clients were still connecting
 	sentinel int   // the last one until then
 
 	rows  map[uint64]*logRow
 	order []*logRow
 	saw   map[sight]map[int]bool
-	due   map[*chaosClient]map[uint64]string
+	due   map[*client]map[uint64]string
 
 	checked, uncaptured, epochs, lost, leaked, duplicated, reordered int
 	complaints                                                       []string
@@ -83,9 +83,9 @@ func (p *proof) sees(r *logRow, in int) map[int]bool {
 
 // entitle works out, from what each user saw in each phase, what each client had to hear.
 func (p *proof) entitle() {
-	p.due = map[*chaosClient]map[uint64]string{}
-	byUUID := map[string]*chaosClient{}
-	var users []*chaosClient
+	p.due = map[*client]map[uint64]string{}
+	byUUID := map[string]*client{}
+	var users []*client
 	for _, c := range p.clients {
 		p.due[c] = map[uint64]string{}
 		byUUID[c.uuid] = c
@@ -140,7 +140,7 @@ func (p *proof) form(r *logRow, user int) string {
 	return ""
 }
 
-// projectOf is where chaos_world.sql puts a participant who may connect. Those stay there.
+// projectOf is where world.sql puts a participant who may connect. Those stay there.
 func projectOf(participant int) int { return 9101 + (participant-100000)%6 }
 
 // compare goes through what each client heard.
@@ -179,7 +179,7 @@ func (p *proof) compare() {
 }
 
 // judge says whether a client had to hear this.
-func (p *proof) judge(c *chaosClient, f frameHeard) {
+func (p *proof) judge(c *client, f frameHeard) {
 	due, isDue := p.due[c][f.seq]
 	switch {
 	case p.rows[f.seq] == nil:
@@ -197,7 +197,7 @@ func (p *proof) judge(c *chaosClient, f frameHeard) {
 func stamp(t time.Time) string { return t.UTC().Format("15:04:05.000") }
 
 // visitsAround tells where a client was when an event should have come.
-func (p *proof) visitsAround(c *chaosClient, seq uint64) string {
+func (p *proof) visitsAround(c *client, seq uint64) string {
 	r := p.rows[seq]
 	var s strings.Builder
 	fmt.Fprintf(&s, "    silent %v, phase %d\n", r.change != nil && r.change.isSilent, r.phase)

@@ -1,4 +1,4 @@
-package main
+package chaos
 
 import (
 	"context"
@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -15,17 +14,16 @@ import (
 
 	"github.com/gorilla/websocket"
 	"github.com/jackc/pgx/v5/pgxpool"
-	"google.golang.org/protobuf/encoding/protojson"
-	"google.golang.org/protobuf/proto"
 
 	"terasocket/access"
 	"terasocket/api"
+	"terasocket/cmd/terasocket/gatewaytest"
 	pb "terasocket/proto/opentera"
 )
 
-// chaosClient is a client as we tell people to write one: it comes back after every loss, with since= the seq of the
+// client is a client as we tell people to write one: it comes back after every loss, with since= the seq of the
 // last frame that it got. It keeps all that it hears.
-type chaosClient struct {
+type client struct {
 	kind  access.Kind
 	id    int
 	uuid  string
@@ -57,10 +55,10 @@ type frameHeard struct {
 	at   time.Time
 }
 
-func (c *chaosClient) String() string { return fmt.Sprintf("%s %d", c.kind, c.id) }
+func (c *client) String() string { return fmt.Sprintf("%s %d", c.kind, c.id) }
 
 // story is where it has been last. The caller holds mu.
-func (c *chaosClient) story() string {
+func (c *client) story() string {
 	var s strings.Builder
 	for i, v := range c.visits[max(0, len(c.visits)-4):] {
 		fmt.Fprintf(&s, "\n    %d: %s at %s since=%d, %d frames", i, v.gateway, stamp(v.opened), v.since, len(v.frames))
@@ -76,7 +74,7 @@ func (c *chaosClient) story() string {
 const pingLimit = 2 * time.Minute
 
 // run stays connected until ctx ends.
-func (c *chaosClient) run(ctx context.Context, tokens *pgxpool.Pool, gateways *chaosCluster) {
+func (c *client) run(ctx context.Context, tokens *pgxpool.Pool, gateways *cluster) {
 	var last uint64
 	for ctx.Err() == nil {
 		process, conn, err := c.connect(ctx, tokens, gateways, last)
@@ -95,32 +93,29 @@ func (c *chaosClient) run(ctx context.Context, tokens *pgxpool.Pool, gateways *c
 	}
 }
 
-func (c *chaosClient) setConn(conn *websocket.Conn) {
+func (c *client) setConn(conn *websocket.Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.current = conn
 }
 
 // cut ends its connection without a word: from the client's side, or as if the network had.
-func (c *chaosClient) cut(rude bool) {
+func (c *client) cut(rude bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.current == nil {
 		return
 	}
-	raw := c.current.NetConn()
-	if inner, ok := raw.(interface{ NetConn() net.Conn }); ok {
-		raw = inner.NetConn()
-	}
-	if tcp, ok := raw.(*net.TCPConn); ok && rude {
-		_ = tcp.SetLinger(0)
+	raw := gatewaytest.Raw(c.current)
+	if rude {
+		_ = raw.SetLinger(0)
 	}
 	_ = raw.Close()
 }
 
 var errNoGateway = errors.New("no gateway is up")
 
-func (c *chaosClient) connect(ctx context.Context, tokens *pgxpool.Pool, gateways *chaosCluster, last uint64) (*process, *websocket.Conn, error) {
+func (c *client) connect(ctx context.Context, tokens *pgxpool.Pool, gateways *cluster, last uint64) (*process, *websocket.Conn, error) {
 	p := gateways.pick(c.rng)
 	if p == nil {
 		return nil, nil, errNoGateway
@@ -132,21 +127,14 @@ func (c *chaosClient) connect(ctx context.Context, tokens *pgxpool.Pool, gateway
 	if err := tokens.QueryRow(ctx, "SELECT terasocket.create_connect_token($1, $2)", c.kind.String(), c.uuid).Scan(&token); err != nil {
 		return nil, nil, err
 	}
-	url := api.WebsocketURL(p.url, c.kind, token)
+	url := api.WebsocketURL(p.URL, c.kind, token)
 	if c.json {
 		url += "&encoding=json"
 	}
 	if last > 0 || c.since || c.json {
 		url += fmt.Sprintf("&since=%d", last)
 	}
-	dialer := &websocket.Dialer{TLSClientConfig: insecure, NetDialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-		conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
-		if tcp, ok := conn.(*net.TCPConn); ok {
-			_ = tcp.SetReadBuffer(16 << 10) // a client that does not read is soon felt
-		}
-		return conn, err
-	}}
-	conn, response, err := dialer.DialContext(ctx, url, nil)
+	conn, response, err := gatewaytest.Dial(ctx, url)
 	if err != nil {
 		// 403: a crash of PostgreSQL empties the unlogged table of connect tokens (docs/decisions.md)
 		hasCrashed := crashes%2 == 1 || crashes != gateways.crashes.Load()
@@ -159,12 +147,13 @@ func (c *chaosClient) connect(ctx context.Context, tokens *pgxpool.Pool, gateway
 		_ = conn.Close()
 		return nil, nil, errNoGateway
 	}
+	_ = gatewaytest.Raw(conn).SetReadBuffer(16 << 10) // one that does not read is soon felt
 	c.setConn(conn)
 	return p, conn, nil
 }
 
 // read hears until the connection ends, and returns the seq to come back with.
-func (c *chaosClient) read(conn *websocket.Conn, last uint64) uint64 {
+func (c *client) read(conn *websocket.Conn, last uint64) uint64 {
 	v := &c.visits[len(c.visits)-1]
 	extend := func() { _ = conn.SetReadDeadline(time.Now().Add(pingLimit)) }
 	ping := conn.PingHandler()
@@ -209,27 +198,14 @@ func ending(err error) string {
 
 // parseHeard gives the seq of a frame and what it says, in the form in which the proof states what is due.
 func parseHeard(kind int, data []byte) (seq uint64, what string, err error) {
-	var message pb.TeraMessage
-	var event pb.TeraEvent
-	if kind == websocket.BinaryMessage {
-		err = proto.Unmarshal(data, &message)
-	} else {
-		err = protojson.Unmarshal(data, &message)
-	}
-	if err == nil {
-		err = message.GetMessage().UnmarshalTo(&event)
+	e, err := gatewaytest.Parse(kind, data)
+	if err == nil && e.Seq == 0 {
+		err = errors.New("it has no seq")
 	}
 	if err != nil {
 		return 0, "", err
 	}
-	if len(event.GetEvents()) != 1 || event.GetHeader().GetSeq() == 0 {
-		return 0, "", fmt.Errorf("%d events, seq %d", len(event.GetEvents()), event.GetHeader().GetSeq())
-	}
-	inner, err := event.GetEvents()[0].UnmarshalNew()
-	if err != nil {
-		return 0, "", err
-	}
-	switch m := inner.(type) {
+	switch m := e.Message.(type) {
 	case *pb.DatabaseEvent:
 		what, err = heardChange(m)
 	case *pb.ArchiveEvent:
@@ -241,9 +217,9 @@ func parseHeard(kind int, data []byte) (seq uint64, what string, err error) {
 	case *pb.DeviceEvent:
 		what = m.GetType().String() + " " + m.GetDeviceUuid()
 	default:
-		what = string(inner.ProtoReflect().Descriptor().Name())
+		what = string(m.ProtoReflect().Descriptor().Name())
 	}
-	return event.GetHeader().GetSeq(), what, err
+	return e.Seq, what, err
 }
 
 func heardChange(m *pb.DatabaseEvent) (string, error) {

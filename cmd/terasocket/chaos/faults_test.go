@@ -1,4 +1,4 @@
-package main
+package chaos
 
 import (
 	"context"
@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"terasocket/cmd/terasocket/gatewaytest"
 	"terasocket/db/dbtest"
 	"terasocket/db/embedded"
 )
@@ -28,12 +29,12 @@ type injector struct {
 	server   *embedded.Server
 	direct   string // URL of the database without a proxy
 	pool     *pgxpool.Pool
-	proxies  []*tcpProxy
-	gateways *chaosCluster
-	clients  []*chaosClient
+	proxies  []*gatewaytest.Proxy
+	gateways *cluster
+	clients  []*client
 	stats    *tally
 
-	postgres *sync.Mutex // of chaos
+	postgres *sync.Mutex // of suite
 	more     []fault
 	deck     []int        // what is still to come of it
 	slots    []sync.Mutex // one fault of a gateway's process at a time
@@ -68,21 +69,21 @@ func (x *injector) faults() []fault {
 		{"network cut", func(rng *rand.Rand) func(context.Context) error {
 			proxy, d := x.proxies[slot(rng)], upTo(rng, 3*time.Second)
 			return func(ctx context.Context) error {
-				proxy.disturb(ctx, proxy.Cut, d)
+				proxy.Disturb(ctx, proxy.Cut, d)
 				return nil
 			}
 		}},
 		{"half-open", func(rng *rand.Rand) func(context.Context) error {
 			proxy, d := x.proxies[slot(rng)], upTo(rng, 5*time.Second)
 			return func(ctx context.Context) error {
-				proxy.disturb(ctx, proxy.HalfOpen, d)
+				proxy.Disturb(ctx, proxy.HalfOpen, d)
 				return nil
 			}
 		}},
 		{"stall of 2 s", func(rng *rand.Rand) func(context.Context) error {
 			proxy := x.proxies[slot(rng)]
 			return func(ctx context.Context) error {
-				proxy.disturb(ctx, proxy.Stall, 2*time.Second)
+				proxy.Disturb(ctx, proxy.Stall, 2*time.Second)
 				return nil
 			}
 		}},
@@ -194,7 +195,7 @@ func (x *injector) strangers(ctx context.Context, target *process, seed uint64, 
 	for i := range noise {
 		noise[i] = byte(rng.Uint32())
 	}
-	addr := strings.TrimPrefix(target.url, "wss://")
+	addr := strings.TrimPrefix(target.URL, "wss://")
 	var held []net.Conn
 	for i := range 200 {
 		conn, err := net.DialTimeout("tcp", addr, time.Second)
@@ -208,9 +209,9 @@ func (x *injector) strangers(ctx context.Context, target *process, seed uint64, 
 		case 1:
 			_, _ = conn.Write(noise)
 		case 2:
-			_, _ = tls.Client(conn, insecure).Write(noise)
+			_, _ = tls.Client(conn, gatewaytest.Insecure).Write(noise)
 		case 3:
-			_, _ = io.WriteString(tls.Client(conn, insecure), "GET /wss/user?token=")
+			_, _ = io.WriteString(tls.Client(conn, gatewaytest.Insecure), "GET /wss/user?token=")
 		}
 	}
 	sleepFor(ctx, d)
@@ -220,13 +221,13 @@ func (x *injector) strangers(ctx context.Context, target *process, seed uint64, 
 }
 
 // rubbish opens a second socket of each of these clients, which sends what no client should: the first hears on.
-func (x *injector) rubbish(ctx context.Context, clients []*chaosClient, seed uint64) {
+func (x *injector) rubbish(ctx context.Context, clients []*client, seed uint64) {
 	var running sync.WaitGroup
 	defer running.Wait()
 	for i, c := range clients {
 		rng := rand.New(rand.NewPCG(seed, uint64(i)))
 		running.Go(func() {
-			bad := &chaosClient{kind: c.kind, id: c.id, uuid: c.uuid, rng: rng}
+			bad := &client{kind: c.kind, id: c.id, uuid: c.uuid, rng: rng}
 			_, conn, err := bad.connect(ctx, x.pool, x.gateways, 0)
 			if err != nil {
 				return // the gateway or the database is away
@@ -252,7 +253,7 @@ func (x *injector) rubbish(ctx context.Context, clients []*chaosClient, seed uin
 }
 
 // some draws one of so many clients.
-func (x *injector) some(rng *rand.Rand, of int) (drawn []*chaosClient) {
+func (x *injector) some(rng *rand.Rand, of int) (drawn []*client) {
 	for _, c := range x.clients {
 		if rng.IntN(of) == 0 {
 			drawn = append(drawn, c)

@@ -1,4 +1,4 @@
-package main
+package chaos
 
 import (
 	"context"
@@ -14,7 +14,7 @@ import (
 )
 
 // pooler puts a PgBouncer that pools transactions before this database, and adds its fault.
-func (x *chaos) pooler(databaseURL string) string {
+func (x *suite) pooler(databaseURL string) string {
 	pooler := dbtest.PgBouncer(x, databaseURL, "transaction")
 	var alone sync.Mutex // killed by one at a time
 	x.faults = append(x.faults, fault{"PgBouncer killed", func(rng *rand.Rand) func(context.Context) error {
@@ -32,8 +32,8 @@ func (x *chaos) pooler(databaseURL string) string {
 
 // smallDisk puts what is captured and the event log on a file system of its own, and adds the fault that it is full. Where no file system can be
 // mounted there is no such fault.
-func (x *chaos) smallDisk() {
-	dir, err := mountTmpfs(x, filepath.Join(x.server.Dir(), "data"), "1g")
+func (x *suite) smallDisk() {
+	dir, err := dbtest.MountTmpfs(x, filepath.Join(x.server.Dir(), "data"), "1g")
 	if err != nil {
 		x.Logf("the disk of the log is never full: %v", err)
 		return

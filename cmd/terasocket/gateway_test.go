@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+
+	"terasocket/access"
+	"terasocket/api"
+	"terasocket/cmd/terasocket/gatewaytest"
+	"terasocket/db/dbtest"
+	"terasocket/db/opentera"
+)
+
+// asProgram in the environment has the test binary be the program: what is tested is not built twice.
+const asProgram = "TEST_BINARY_IS_TERASOCKET"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+		return
+	}
+	os.Exit(dbtest.Main(m))
+}
+
+// program runs the program in a process of its own.
+func program(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), must(os.Executable()), args...)
+	cmd.Env = append(os.Environ(), asProgram+"=1")
+	return cmd
+}
+
+// served is a gateway of a test, in a process of its own.
+type served struct {
+	*gatewaytest.Gateway
+	t         *testing.T
+	dbURL     string
+	cert, key string
+}
+
+// serve starts a gateway with TLS.
+func serve(t *testing.T, databaseURL string, args ...string) *served {
+	t.Helper()
+	cert, key, err := gatewaytest.Certificate(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, gatewaytest.Config{Database: databaseURL, Args: append([]string{"--tls-cert", cert, "--tls-key", key, "--drain-time", "200ms"}, args...)})
+	s.cert, s.key = cert, key
+	return s
+}
+
+// servePlain starts a gateway as operators do, with no more flags than it needs; it logs every detail.
+func servePlain(t *testing.T, c gatewaytest.Config) *served {
+	t.Helper()
+	c.Args = append([]string{"--plain-http", "--log-level", "debug", "--presence-grace", "0"}, c.Args...)
+	return start(t, c)
+}
+
+func start(t *testing.T, c gatewaytest.Config) *served {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), gatewaytest.Limit)
+	defer cancel()
+	c.Program, c.Env = must(os.Executable()), append(c.Env, asProgram+"=1")
+	g, err := gatewaytest.Start(ctx, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		g.Kill()
+		if t.Failed() {
+			t.Logf("log of the gateway:\n%s", &g.Log)
+		}
+		if g.Log.Count("DATA RACE") > 0 {
+			t.Errorf("data race in the gateway:\n%s", &g.Log)
+		}
+	})
+	return &served{Gateway: g, t: t, dbURL: c.Database}
+}
+
+// mustStop stops it as an operator does.
+func (s *served) mustStop() {
+	s.t.Helper()
+	s.signal(syscall.SIGTERM)
+	s.mustExit()
+}
+
+func (s *served) mustExit() {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), gatewaytest.Limit)
+	defer cancel()
+	if err := s.Wait(ctx); err != nil {
+		s.t.Errorf("exit: %v", err)
+	}
+}
+
+// signal sends it a signal.
+func (s *served) signal(signal os.Signal) {
+	s.t.Helper()
+	if err := s.Signal(signal); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// waitReady asks until /readyz answers so; reason is a part of it.
+func (s *served) waitReady(code int, reason string) {
+	s.t.Helper()
+	dbtest.Eventually(s.t, fmt.Sprintf("/readyz answers %d %q", code, reason), func() bool {
+		got, body := s.Ask(s.t.Context(), "/readyz")
+		if got != code || !strings.Contains(body, reason) {
+			return false
+		}
+		if alive, _ := s.Ask(s.t.Context(), "/healthz"); alive != http.StatusOK {
+			s.t.Errorf("/healthz: %d while /readyz says %q", alive, body)
+		}
+		return true
+	})
+}
+
+// login connects as a user, by HTTP Basic over TLS. Who is online already gets no websocket URL there, as in OpenTera: then
+// one is minted in the database.
+func (s *served) login(username, query string) *socket {
+	s.t.Helper()
+	url, err := login(s.t.Context(), s.HTTP(), username, opentera.DemoPassword, gatewaytest.Insecure)
+	if err != nil && strings.Contains(err.Error(), "User already logged in.") {
+		var token string
+		err = dbtest.Conn(s.t, s.dbURL).QueryRow(s.t.Context(),
+			"SELECT terasocket.create_connect_token('user', user_uuid) FROM t_users WHERE user_username = $1", username).Scan(&token)
+		url = api.WebsocketURL(s.URL, access.User, token)
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return dial(s.t, url+query)
+}
+
+// psql changes the database as an operator or OpenTera would, in a session of its own.
+func psql(t *testing.T, url, statement string) {
+	t.Helper()
+	if path, err := exec.LookPath("psql"); err == nil {
+		if out, err := exec.CommandContext(t.Context(), path, "-X", "-q", "-v", "ON_ERROR_STOP=1", "-c", statement, url).CombinedOutput(); err != nil {
+			t.Fatalf("psql: %v: %s", err, out)
+		}
+		return
+	}
+	dbtest.Exec(t, dbtest.Conn(t, url), statement)
+}
