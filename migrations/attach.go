@@ -95,17 +95,25 @@ func inFiles(files []function, text string) bool {
 
 // index is one of ours on a table of OpenTera.
 type index struct {
-	Name    string
-	IsWhole bool // CREATE INDEX CONCURRENTLY that fails leaves one that is not
+	Name       string // as regclass says it
+	IsWhole    bool   // CREATE INDEX CONCURRENTLY that fails leaves one that is not
+	Plain, OID string // its name without schema
 }
+
+// asidePrefix begins the name of a broken index that could not be dropped yet.
+const asidePrefix = "terasocket_broken_"
 
 // wantedIndex is an index of ours that is missing on a table of OpenTera.
 type wantedIndex struct{ Name, Statement string }
 
 // makeIndexes makes the indexes on OpenTera's tables while these are written to.
 func (m *Migrator) makeIndexes(ctx context.Context, conn *pgx.Conn) error {
-	if err := m.dropBroken(ctx, conn); err != nil {
+	aside, err := m.dropBroken(ctx, conn)
+	if err != nil {
 		return err
+	}
+	if aside > 0 {
+		m.say("broken indexes are left (%s*, %d): `migrate up` drops them when OpenTera's server is stopped", asidePrefix, aside)
 	}
 	wanted, err := collect[wantedIndex](ctx, conn, "SELECT index_name, statement FROM terasocket.wanted_indexes()")
 	if err != nil {
@@ -120,24 +128,36 @@ func (m *Migrator) makeIndexes(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
-// dropBroken drops what a CREATE INDEX CONCURRENTLY that failed has left.
-func (m *Migrator) dropBroken(ctx context.Context, conn *pgx.Conn) error {
+// mostAside is how many broken indexes may be left aside.
+const mostAside = 5
+
+// dropBroken drops what a CREATE INDEX CONCURRENTLY that failed has left, and returns how many of them are left aside: dropping
+// waits for everybody who has touched the table, OpenTera's main session among them, which never ends. Then the index gets another
+// name, until a later Up.
+func (m *Migrator) dropBroken(ctx context.Context, conn *pgx.Conn) (aside int, err error) {
 	indexes, err := collect[index](ctx, conn, indexesSQL, m.schema)
 	if err != nil {
-		return fmt.Errorf("look at the indexes: %w", err)
+		return 0, fmt.Errorf("look at the indexes: %w", err)
 	}
 	for _, i := range indexes {
 		if i.IsWhole {
 			continue
 		}
-		err := m.patiently(ctx, conn, blockers{oldSnapshots: true}, func() error {
-			return m.brieflyOutside(ctx, conn, "DROP INDEX CONCURRENTLY "+i.Name)
-		})
+		err := m.brieflyOutside(ctx, conn, "DROP INDEX CONCURRENTLY "+i.Name)
+		if isBusy(err) {
+			if aside++; aside > mostAside {
+				return aside, fmt.Errorf("%d broken indexes (%s*) wait to be dropped: stop OpenTera's server, and run `terasocket migrate up`", aside, asidePrefix)
+			}
+			err = nil
+			if !strings.HasPrefix(i.Plain, asidePrefix) {
+				err = m.brieflyOutside(ctx, conn, "ALTER INDEX "+i.Name+" RENAME TO "+asidePrefix+i.OID)
+			}
+		}
 		if err != nil {
-			return fmt.Errorf("drop the broken index %s: %w", i.Name, err)
+			return aside, fmt.Errorf("drop the broken index %s: %w", i.Name, err)
 		}
 	}
-	return nil
+	return aside, nil
 }
 
 // concurrently runs a CREATE INDEX CONCURRENTLY.
@@ -145,7 +165,7 @@ func (m *Migrator) concurrently(ctx context.Context, conn *pgx.Conn, statement s
 	return m.patiently(ctx, conn, blockers{oldSnapshots: true}, func() error {
 		err := m.brieflyOutside(ctx, conn, statement)
 		if isBusy(err) {
-			if dropErr := m.dropBroken(ctx, conn); dropErr != nil {
+			if _, dropErr := m.dropBroken(ctx, conn); dropErr != nil {
 				return dropErr
 			}
 		}

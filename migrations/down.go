@@ -64,9 +64,13 @@ func (m *Migrator) tables(ctx context.Context, conn *pgx.Conn) ([]string, error)
 
 // takeBack goes from one version to a lower one.
 func (m *Migrator) takeBack(ctx context.Context, tx pgx.Tx, tables []string, from, to uint) error {
+	hold, err := mayHold(ctx, tx)
+	if err != nil {
+		return err
+	}
 	// who comes while one of these is awaited waits behind those that we have
 	if _, err := tx.Exec(ctx, "SET LOCAL statement_timeout = "+milliseconds(lockAllLimit)+"; LOCK TABLE "+strings.Join(tables, ", ")+
-		" IN ACCESS EXCLUSIVE MODE; SET LOCAL statement_timeout = 0"); err != nil {
+		" IN ACCESS EXCLUSIVE MODE; SET LOCAL statement_timeout = "+hold); err != nil {
 		return err
 	}
 	if err := m.detach(ctx, tx, to == 0); err != nil {
@@ -85,8 +89,23 @@ func (m *Migrator) takeBack(ctx context.Context, tx pgx.Tx, tables []string, fro
 	if to > 0 {
 		last = fmt.Sprintf("UPDATE terasocket.%s SET version = %d; DELETE FROM terasocket.functions", versionTable, to)
 	}
-	_, err := tx.Exec(ctx, last)
+	_, err = tx.Exec(ctx, last)
 	return err
+}
+
+// mayHold is for how long the tables may be held while all is dropped, as SET takes it: others wait meanwhile. Where there are
+// none, a slow server has all the time that it needs.
+func mayHold(ctx context.Context, tx pgx.Tx) (string, error) {
+	var others int
+	err := tx.QueryRow(ctx, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
+		AND coalesce(backend_type, 'client backend') = 'client backend'`).Scan(&others)
+	if err != nil {
+		return "", fmt.Errorf("count the others: %w", err)
+	}
+	if others == 0 {
+		return "0", nil
+	}
+	return milliseconds(holdLimit), nil
 }
 
 // detach drops triggers, functions and views, and the indexes with them.

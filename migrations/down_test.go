@@ -70,7 +70,7 @@ func TestDownNamesWhoIsInTheWay(t *testing.T) {
 	if err == nil {
 		t.Fatal("no error")
 	}
-	for _, want := range []string{"no lock within 1s", "(OpenTera main, idle in transaction, query of 20", "stop OpenTera's server", "nothing has changed"} {
+	for _, want := range []string{"no lock within 1s", "(OpenTera main, idle in transaction since 20", "stop OpenTera's server", "nothing has changed"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not in: %v", want, err)
 		}

@@ -81,7 +81,7 @@ func (c *migrateDown) Run(ctx context.Context, con *console) error {
 	if err != nil {
 		return err
 	}
-	_, _ = fmt.Fprintf(con.stderr, "OpenTera's server and every gateway should be stopped: this needs OpenTera's tables for itself, and tries for %s\n", m.LockTimeout)
+	_, _ = fmt.Fprintf(con.stderr, "OpenTera's server and every gateway must be stopped: this needs OpenTera's tables for itself, and tries for %s\n", m.LockTimeout)
 	n, err := m.Down(ctx, c.N)
 	if err != nil {
 		return err

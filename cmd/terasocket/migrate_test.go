@@ -28,7 +28,7 @@ func TestMigrateCommands(t *testing.T) {
 		{[]string{"migrate", "status"}, 0, "functions: current\n"},
 		{[]string{"migrate", "up", "--json"}, 0, `{"applied":0,"version":` + fmt.Sprint(migrations.Latest()) + "}\n"},
 		{[]string{"migrate", "down", "1"}, 0, "1 taken back"},
-		{[]string{"migrate", "down", "0"}, 1, "should be stopped"},
+		{[]string{"migrate", "down", "0"}, 1, "must be stopped"},
 		{[]string{"migrate", "down", "0"}, 1, "must be 1 or more"},
 		{[]string{"migrate", "force", "99"}, 1, "there is no version 99"},
 		{[]string{"migrate", "force", "1"}, 0, "said to be at version 1"},

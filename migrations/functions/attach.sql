@@ -196,7 +196,8 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 $$;
 
 -- attach_table: makes the trigger function of a table and puts its triggers on it, where they are missing. Waits for the
--- table's lock (SHARE ROW EXCLUSIVE) only then, as long as lock_timeout allows.
+-- table's lock only then, as long as lock_timeout allows: SHARE ROW EXCLUSIVE, which gets along with OpenTera's main session.
+-- (DROP TRIGGER would not: it is for PostgreSQL 13, which cannot replace one that is disabled or calls something else.)
 CREATE OR REPLACE FUNCTION terasocket.attach_table(table_name text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -205,8 +206,12 @@ BEGIN
     PERFORM terasocket.generate_capture(attach_table.table_name);
     FOR t IN SELECT w.* FROM terasocket.wanted_triggers(attach_table.table_name) w
              JOIN terasocket.missing_triggers() m ON m.table_name = attach_table.table_name AND m.name = w.name LOOP
-        EXECUTE format('DROP TRIGGER IF EXISTS %I ON OPENTERA.%I', t.name, attach_table.table_name);
-        EXECUTE format('CREATE TRIGGER %I %s', t.name, t.definition);
+        IF current_setting('server_version_num')::integer >= 140000 THEN
+            EXECUTE format('CREATE OR REPLACE TRIGGER %I %s', t.name, t.definition);
+        ELSE
+            EXECUTE format('DROP TRIGGER IF EXISTS %I ON OPENTERA.%I', t.name, attach_table.table_name);
+            EXECUTE format('CREATE TRIGGER %I %s', t.name, t.definition);
+        END IF;
     END LOOP;
 END $$;
 

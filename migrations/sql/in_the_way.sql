@@ -2,7 +2,7 @@
 -- Of the sessions of other roles only a superuser or a member of pg_read_all_stats knows more than the pid.
 -- $1 text[]: tables, as regclass says their names. $2 boolean: old snapshots too
 SELECT format('pid %s (%s, %s%s)', a.pid, coalesce(nullif(a.application_name, ''), a.usename, 'unknown'), coalesce(a.state, 'unknown state'),
-              ', query of ' || to_char(a.query_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))
+              ' since ' || to_char(coalesce(a.xact_start, a.query_start) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))
 FROM   pg_stat_activity a
 WHERE  a.pid <> pg_backend_pid() AND a.datname = current_database() AND a.application_name <> 'terasocket migrate'
 AND    (EXISTS (SELECT FROM pg_locks l WHERE l.pid = a.pid AND l.granted AND l.locktype = 'relation'
