@@ -18,12 +18,20 @@ func (d *doctor) logChecks() []check {
 	}
 }
 
+// isMainSession finds OpenTera's main session in pg_stat_activity: its main thread keeps one transaction open for as long as it
+// runs, idle, with ACCESS SHARE on OpenTera's tables. It has written nothing, has no snapshot and does not listen, so it holds
+// nothing up but migrate down; to end it would break OpenTera until its next start.
+const isMainSession = `(state = 'idle in transaction' AND backend_xid IS NULL AND backend_xmin IS NULL AND EXISTS (
+	SELECT FROM pg_locks l JOIN pg_class c ON c.oid = l.relation WHERE l.pid = pg_stat_activity.pid AND l.mode = 'AccessShareLock'
+	AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND c.relname LIKE 't\_%' AND c.relnamespace = (` + openTeraSchema + `)))`
+
 func queueHasRoom(ctx context.Context, tx pgx.Tx) (Finding, error) {
 	var usage float64
 	var holder string
 	err := tx.QueryRow(ctx, `SELECT pg_notification_queue_usage(), coalesce((SELECT format('%s, process %s of role %s, idle in transaction since %s',
 		datname, pid, usename, to_char(xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'))
-		FROM pg_stat_activity WHERE state LIKE 'idle in transaction%' ORDER BY xact_start LIMIT 1), '')`).Scan(&usage, &holder)
+		FROM pg_stat_activity WHERE state LIKE 'idle in transaction%' AND NOT (datname = current_database() AND `+isMainSession+`) ORDER BY xact_start LIMIT 1), '')`).
+		Scan(&usage, &holder)
 	return judgeQueue(usage, holder), err
 }
 
@@ -73,6 +81,7 @@ func (d *doctor) nobodyHoldsUp(ctx context.Context, tx pgx.Tx) (Finding, error) 
 		       format('SELECT pg_terminate_backend(%s);', pid)
 		FROM   pg_stat_activity
 		WHERE  pid <> pg_backend_pid() AND backend_type = 'client backend' AND datname = current_database() AND clock_timestamp() - xact_start > $1::interval
+		AND    NOT `+isMainSession+`
 		UNION  ALL
 		SELECT format('prepared transaction %L of role %s (%s)', gid, owner, date_trunc('second', clock_timestamp() - prepared)), format('ROLLBACK PREPARED %L;', gid)
 		FROM   pg_prepared_xacts WHERE database = current_database() AND clock_timestamp() - prepared > $1::interval`, d.long)
@@ -92,8 +101,14 @@ func (d *doctor) nobodyHoldsUp(ctx context.Context, tx pgx.Tx) (Finding, error) 
 			"let their programs end them; to end them by force, and undo what they did, run: "+strings.Join(ends, " ")), nil
 	}
 	var seesAll bool
-	if err := tx.QueryRow(ctx, "SELECT pg_has_role('pg_read_all_stats', 'USAGE')").Scan(&seesAll); err != nil {
+	var mains []string
+	if err := tx.QueryRow(ctx, `SELECT pg_has_role('pg_read_all_stats', 'USAGE'), ARRAY(SELECT pid::text FROM pg_stat_activity
+		WHERE datname = current_database() AND clock_timestamp() - xact_start > $1::interval AND `+isMainSession+` ORDER BY 1)`, d.long).Scan(&seesAll, &mains); err != nil {
 		return Finding{}, err
+	}
+	if len(mains) > 0 {
+		return fine("none that holds anything up for more than %s; OpenTera's main session (process %s) is idle and stays so: it is in the way of migrate down alone",
+			d.long, strings.Join(mains, ", ")), nil
 	}
 	if !seesAll {
 		return fine("none of this role's is open for more than %s; those of others it may not see (GRANT pg_read_all_stats)", d.long), nil

@@ -1,6 +1,8 @@
 package doctor
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -51,4 +53,35 @@ func TestLongTransactions(t *testing.T) {
 		f = ask(t, d, "transactions")
 	}
 	f.must(t, OK)
+}
+
+// OpenTera's main session, idle in its transaction for as long as it runs, is no fault, and to end it breaks OpenTera. As soon as
+// such a transaction has written, or keeps a snapshot, it holds others up.
+func TestMainSessionOfOpenTera(t *testing.T) {
+	t.Parallel()
+	i := newInstallation(t)
+	main := dbtest.Conn(t, i.DatabaseURL)
+	d := newDoctor(i.Config)
+	d.long = time.Millisecond
+	for sql, want := range map[string]Status{
+		"BEGIN; SELECT count(*) FROM t_users":                                                       OK,
+		"BEGIN; SELECT count(*) FROM t_users; UPDATE t_sites SET site_name = 'x' WHERE id_site = 1": Warn,
+		"BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM t_users":                       Warn,
+		"BEGIN; SELECT count(*) FROM pg_class":                                                      Warn, // somebody else's
+	} {
+		if _, err := main.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+		f := ask(t, d, "transactions")
+		f.must(t, want)
+		if want == OK {
+			f.must(t, OK, fmt.Sprintf("OpenTera's main session (process %d)", main.PgConn().PID()), "migrate down")
+		}
+		if strings.Contains(f.String(), "pg_terminate_backend") != (want != OK) {
+			t.Errorf("%s: %s", sql, f)
+		}
+		if _, err := main.Exec(t.Context(), "ROLLBACK"); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
