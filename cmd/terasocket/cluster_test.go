@@ -310,7 +310,7 @@ func TestReplaceAcrossGateways(t *testing.T) {
 	if err := pool.QueryRow(t.Context(), "SELECT terasocket.create_connect_token('participant', participant_uuid) FROM t_participants WHERE id_participant = 7").Scan(&token); err != nil {
 		t.Fatal(err)
 	}
-	third := dial(t, api.WebsocketURL(gateways[2].url, access.Participant, token)+"&replace=true").keepReading()
+	third := dial(t, api.WebsocketURL(gateways[2].URL, access.Participant, token)+"&replace=true").keepReading()
 	for name, s := range map[string]*socket{"first": first, "second": second} {
 		for {
 			_, _, err := s.readFrame()

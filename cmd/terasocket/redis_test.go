@@ -79,7 +79,7 @@ func TestServeWithoutRedis(t *testing.T) {
 	if err := server.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "Redis is back", func() bool { _, body := gateway.probe("/readyz"); return body == "ready\n" })
+	dbtest.Eventually(t, "Redis is back", func() bool { _, body := gateway.Ask(t.Context(), "/readyz"); return body == "ready\n" })
 	server.Kill()
 	gateway.waitReady(200, "ready\ndegraded: OpenTera's Redis: ")
 }

@@ -1,0 +1,266 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"terasocket/cmd/terasocket/gatewaytest"
+	"terasocket/db/dbtest"
+	"terasocket/db/embedded"
+	"terasocket/db/opentera"
+	pb "terasocket/proto/opentera"
+)
+
+// stockWSS is location /wss as OpenTera's nginx has it (shared/clients.md): no Host, no X-Forwarded-For, 30 s. %s is the line that
+// leads it somewhere.
+const stockWSS = `location %s {
+	%s
+	proxy_read_timeout 30s;
+	%s
+	proxy_http_version 1.1;
+	proxy_set_header Upgrade $http_upgrade;
+	proxy_set_header Connection "upgrade";
+}
+`
+
+// frontend is an nginx as OpenTera's, with TLS.
+type frontend struct {
+	t    *testing.T
+	port int
+	dir  string
+}
+
+// snippet is what deploy/opentera has for an nginx, with another address of the gateway in it.
+func snippet(t *testing.T, file, written, address string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("../../deploy/opentera", file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(text), written) {
+		t.Fatalf("%s does not name %s", file, written)
+	}
+	return strings.ReplaceAll(string(text), written, address)
+}
+
+// startNginx starts one with these locations and this terasocket.conf. It ends with the test.
+func startNginx(t *testing.T, serverName, locations, terasocketConf string) *frontend {
+	t.Helper()
+	program, err := exec.LookPath("nginx")
+	if err != nil {
+		program = "/usr/sbin/nginx"
+		if _, err := os.Stat(program); err != nil {
+			t.Fatal("no nginx to test with: make nginx")
+		}
+	}
+	f := &frontend{t: t, dir: must(os.MkdirTemp("/tmp", "terasocket-nginx-")), port: must(embedded.FreePort())} // t.TempDir is closed to the user that it runs as
+	t.Cleanup(func() { _ = os.RemoveAll(f.dir) })
+	if err := selfSigned(f.path("cert.pem"), f.path("key.pem")); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"opentera.conf":   locations,
+		"terasocket.conf": terasocketConf,
+		"nginx.conf": fmt.Sprintf(`daemon off;
+worker_processes 1;
+pid %[1]s/pid;
+error_log stderr;
+events { worker_connections 1024; }
+http {
+	access_log off;
+	client_body_temp_path %[1]s/body;
+	proxy_temp_path %[1]s/proxy;
+	fastcgi_temp_path %[1]s/fastcgi;
+	uwsgi_temp_path %[1]s/uwsgi;
+	scgi_temp_path %[1]s/scgi;
+	server {
+		listen 127.0.0.1:%[2]d ssl;
+		server_name %[3]s;
+		ssl_certificate %[1]s/cert.pem;
+		ssl_certificate_key %[1]s/key.pem;
+		ssl_verify_client optional_no_ca;
+		include opentera.conf;
+	}
+}
+`, f.dir, f.port, serverName),
+	} {
+		if err := os.WriteFile(f.path(name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, mode := range map[string]os.FileMode{"": 0o777, "key.pem": 0o644} { // of a test
+		if err := os.Chmod(f.path(name), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	kill, err := embedded.Program(program, "-p", f.dir, "-c", f.path("nginx.conf"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(kill)
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		conn, err := net.Dial("tcp", f.host())
+		if err == nil {
+			_ = conn.Close()
+			return f
+		}
+		if time.Now().After(end) {
+			t.Fatal("nginx does not answer: see above")
+		}
+	}
+}
+
+func (f *frontend) path(name string) string { return filepath.Join(f.dir, name) }
+func (f *frontend) host() string            { return fmt.Sprintf("127.0.0.1:%d", f.port) }
+
+// dialFrom opens a socket as a client at another address of the loopback network, which may say what it likes.
+func (f *frontend) dialFrom(address, url string, lies http.Header) (*websocket.Conn, *http.Response, error) {
+	dialer := websocket.Dialer{TLSClientConfig: gatewaytest.Insecure, HandshakeTimeout: 10 * time.Second,
+		NetDialContext: (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}}).DialContext}
+	return dialer.DialContext(f.t.Context(), url, lies)
+}
+
+// names answers every question for an IPv4 address with 127.0.0.1, as the DNS of Docker answers for a service.
+func names(t *testing.T) (address string) {
+	t.Helper()
+	socket, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	t.Cleanup(func() { _ = socket.Close(); <-done })
+	go func() {
+		defer close(done)
+		packet := make([]byte, 512)
+		for {
+			n, from, err := socket.ReadFrom(packet)
+			if err != nil {
+				return
+			}
+			answer := append([]byte{}, packet[:n]...)
+			answer[2], answer[3] = 0x81, 0x80         // an answer, no error
+			if packet[n-3] == 1 && packet[12] == 10 { // a question for A, of a name that begins with ten letters: terasocket
+				answer[7] = 1
+				answer = append(answer, 0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 127, 0, 0, 1) // the name asked for, 60 s
+			}
+			_, _ = socket.WriteTo(answer, from)
+		}
+	}()
+	return socket.LocalAddr().String()
+}
+
+// layouts are the two installations: what the stock location has besides, and our snippet.
+func layouts(t *testing.T, gateway string) map[string]struct{ resolver, conf string } {
+	t.Helper()
+	_, port, err := net.SplitHostPort(gateway)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return map[string]struct{ resolver, conf string }{
+		"bare":    {"", snippet(t, "terasocket.conf", "127.0.0.1:4050", gateway)},
+		"compose": {"resolver " + names(t) + " ipv6=off;", snippet(t, "compose/terasocket.conf", "terasocket:4050", "terasocket:"+port)},
+	}
+}
+
+// value is that of a query, as text.
+func value(t *testing.T, databaseURL, query string) (text string) {
+	t.Helper()
+	if err := dbtest.Conn(t, databaseURL).QueryRow(t.Context(), query).Scan(&text); err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+	return text
+}
+
+// One line in OpenTera's stock location leads /wss here: sockets open through a real nginx, the client's own address is known, and
+// no client can put another in its place.
+func TestBehindOpenTerasNginx(t *testing.T) {
+	t.Parallel()
+	database := dbtest.New(t, migrated())
+	gateway := servePlain(t, gatewaytest.Config{Database: database, Args: []string{"--trusted-proxies", "127.0.0.1"}})
+	for name, layout := range layouts(t, strings.TrimPrefix(gateway.URL, "ws://")) {
+		t.Run(name, func(t *testing.T) {
+			f := startNginx(t, "tera.example", fmt.Sprintf(stockWSS, "/wss", layout.resolver, "include terasocket.conf;")+
+				fmt.Sprintf("location /api { %s include terasocket.conf; }", layout.resolver), layout.conf)
+			uuid := opentera.DemoProjectAdminUUID
+			token := value(t, database, "SELECT terasocket.create_connect_token('user', '"+uuid+"')")
+			conn, response, err := f.dialFrom("127.0.0.2", fmt.Sprintf("wss://%s/wss/user?id=%s", f.host(), token),
+				http.Header{"X-Forwarded-For": {"203.0.113.9"}, "X-Client-Name": {name}})
+			if err != nil {
+				t.Fatalf("%v: %+v", err, response)
+			}
+			defer func() { _ = conn.Close() }()
+			psql(t, database, "UPDATE t_sites SET site_name = 'heard by "+name+"' WHERE id_site = 1")
+			(&socket{t: t, conn: conn}).mustHear(pb.DatabaseEvent_DB_UPDATE, "site", "heard by "+name)
+			if got := value(t, database, "SELECT coalesce(address, 'unknown') FROM terasocket.connections WHERE client_name = '"+name+"'"); got != "127.0.0.2" {
+				t.Errorf("the client's address is %s", got)
+			}
+
+			// where a login leads here too, its URL has the name that clients use, not the one that a client says
+			request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+f.host()+"/api/user/login?with_websocket=true", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			request.SetBasicAuth(opentera.DemoProjectUser, opentera.DemoPassword)
+			request.Header.Set("X-ExternalServer", "evil.example")
+			request.Header["X_ExternalServer"] = []string{"evil.example"}
+			client := &http.Client{Transport: &http.Transport{TLSClientConfig: gatewaytest.Insecure, DisableKeepAlives: true}}
+			answer, err := client.Do(request)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = answer.Body.Close() }()
+			var login struct {
+				URL string `json:"websocket_url"`
+			}
+			if err := json.NewDecoder(answer.Body).Decode(&login); err != nil || !strings.HasPrefix(login.URL, fmt.Sprintf("wss://tera.example:%d/wss/user?id=", f.port)) {
+				t.Errorf("login answers %d, %v, %.60s", answer.StatusCode, err, login.URL)
+			}
+		})
+	}
+}
+
+// What nginx passes on, on which path: devices here and users still at OpenTera, by the same line; the stock line leads back.
+func TestDevicesFirst(t *testing.T) {
+	t.Parallel()
+	seen := make(chan *http.Request, 1)
+	ours := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { seen <- r }))
+	t.Cleanup(ours.Close)
+	theirs := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Error(w, "OpenTera "+r.URL.Path, http.StatusForbidden)
+	}))
+	t.Cleanup(theirs.Close)
+	stock := "proxy_pass " + theirs.URL + "/wss;"
+	for name, layout := range layouts(t, strings.TrimPrefix(ours.URL, "http://")) {
+		t.Run(name, func(t *testing.T) {
+			f := startNginx(t, "tera.example", fmt.Sprintf(stockWSS, "/wss", layout.resolver, stock)+fmt.Sprintf(stockWSS, "/wss/device", layout.resolver, "include terasocket.conf;"), layout.conf)
+			_, _, _ = f.dialFrom("127.0.0.3", "wss://"+f.host()+"/wss/device?id=x", http.Header{"X-SSL-CLIENT-DN": {"CN=Device"}, "X-SSL-VERIFIED": {"SUCCESS"}, "X-ExternalPort": {"1"}})
+			r := <-seen
+			for header, want := range map[string]string{
+				"X-Forwarded-For": "127.0.0.3", "X-ExternalServer": "tera.example", "X-ExternalPort": fmt.Sprint(f.port), "Upgrade": "websocket",
+				"X-SSL-VERIFIED": "NONE", "X-SSL-CLIENT-DN": "",
+			} {
+				if got := strings.Join(r.Header.Values(header), ", "); got != want {
+					t.Errorf("%s: %q, want %q", header, got, want)
+				}
+			}
+			if r.Host != "127.0.0.1" || r.URL.String() != "/wss/device?id=x" {
+				t.Errorf("%s %s", r.Host, r.URL)
+			}
+			_, response, err := f.dialFrom("127.0.0.3", "wss://"+f.host()+"/wss/user?id=x", nil)
+			if err == nil || response == nil || response.StatusCode != http.StatusForbidden {
+				t.Errorf("a user: %+v, %v", response, err)
+			}
+		})
+	}
+}
