@@ -46,10 +46,10 @@ func BenchmarkDeliver(b *testing.B) {
 						close(turn)
 					}
 				}()
-				e := change(1, "v", to...)
+				batch := []event.Event{*change(1, "v", to...)}
 				b.ReportAllocs()
 				for b.Loop() {
-					if sent := g.Dispatch(b.Context(), e); sent != n {
+					if sent := g.Dispatch(b.Context(), batch); sent != n {
 						b.Fatalf("delivered to %d", sent)
 					}
 					for _, turn := range turns {
@@ -73,12 +73,13 @@ func BenchmarkSend(b *testing.B) {
 	c := g.connect(b, "user?id=user_1_a")
 	g.deliver("open", user(1))
 	c.want("open") // the server knows too that it is open
-	to, f := target{g.rooms[user(1)].conns[0], event.Plain}, NewFrames(change(2, "v", user(1)))
+	to := target{conn: g.rooms[user(1)].conns[0], frames: NewFrames(change(2, "v", user(1))), form: event.Plain}
 	out := to.conn.out
 	out.tryFunc = func(uintptr) bool { out.tried = len(out.try); return true } // a kernel that takes everything
 	b.ReportAllocs()
 	for b.Loop() {
-		if !g.send(to, f) {
+		g.waiting.add(to)
+		if g.sendWaiting() != 1 {
 			b.Fatal("not delivered")
 		}
 	}
@@ -93,10 +94,10 @@ func BenchmarkStrangers(b *testing.B) {
 				p := participant(int32(i))
 				g.index.Add(access.NewView(p, []string{p.Tag()}, 0, g.index.Moment()))
 			}
-			e := change(1, "v", user(1), user(2))
+			batch := []event.Event{*change(1, "v", user(1), user(2))}
 			b.ReportAllocs()
 			for b.Loop() {
-				g.Dispatch(b.Context(), e)
+				g.Dispatch(b.Context(), batch)
 			}
 		})
 	}

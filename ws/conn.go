@@ -54,6 +54,8 @@ type Conn struct {
 	gone     func()        // of the resumer: ends it
 	replayed chan struct{} // closed when the resumer has ended; nil: there is none
 
+	lastTarget int // in its lane, counted from 1; 0: nothing waits there for it. Guarded by Hub.delivering
+
 	data, control bucket // of the reading goroutine
 }
 
@@ -100,34 +102,60 @@ func (c *Conn) startFrom(seq uint64, tags []string) {
 		return
 	}
 	if frame, err := cursorFrames(seq).in(event.Plain, c.Encoding); err == nil {
-		c.send(frame)
+		c.sendOne(frame)
 	}
 }
 
-// send writes a frame, or leaves it to the outbox, and reports whether it did. It refuses when the socket is closing, and
-// closes it with CloseSlow when more than the backlog limit waits already.
-func (c *Conn) send(f *frame) bool {
+// send writes frames, as many in one write as fit into joined, or leaves them to the outbox; it returns how many it took.
+// It takes none when the socket is closing, and closes it with CloseSlow when more than the backlog limit waits already.
+func (c *Conn) send(frames []*frame, joined *[]byte) (taken int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.mayWrite() {
-		return false
+	for len(frames) > 0 && c.mayWrite() {
+		n := 1
+		if c.ws == nil || c.resuming {
+			c.held = append(c.held, frames[0])
+			c.bytes += len(frames[0].wire)
+		} else if n = c.write(frames, joined); n == 0 {
+			break
+		}
+		frames = frames[n:]
+		taken += n
 	}
-	if c.ws == nil || c.resuming {
-		c.held = append(c.held, f)
-		c.bytes += f.size
-	} else if !c.written(c.ws.WritePreparedMessage(f.message)) {
-		return false
-	}
-	c.sent++
-	return true
+	c.sent += uint64(taken)
+	return taken
 }
+
+// sendOne is send for one frame.
+func (c *Conn) sendOne(f *frame) bool { return c.send([]*frame{f}, nil) == 1 }
 
 // release writes what was held.
 func (c *Conn) release() {
-	for _, f := range c.held {
-		c.written(c.ws.WritePreparedMessage(f.message))
+	var joined []byte
+	for frames := c.held; len(frames) > 0; {
+		n := c.write(frames, &joined)
+		if n == 0 {
+			break
+		}
+		frames = frames[n:]
 	}
 	c.held, c.bytes = nil, 0
+}
+
+// write writes the first frames, as many as leave in one write, and returns how many; 0 when the socket no longer works.
+func (c *Conn) write(frames []*frame, joined *[]byte) int {
+	wire, n := frames[0].wire, 1
+	if len(frames) > 1 && len(wire)+len(frames[1].wire) <= joinedBytes {
+		*joined = append((*joined)[:0], wire...)
+		for ; n < len(frames) && len(*joined)+len(frames[n].wire) <= joinedBytes; n++ {
+			*joined = append(*joined, frames[n].wire...)
+		}
+		wire = *joined
+	}
+	if _, err := c.ws.NetConn().Write(wire); !c.written(err) {
+		return 0
+	}
+	return n
 }
 
 func (c *Conn) mayWrite() bool {

@@ -42,14 +42,14 @@ func (h *Hub) sendCursors(ctx context.Context) {
 
 // sendIfQuiet sends a cursor, unless the client has heard something since the last call, or is further already.
 func (c *Conn) sendIfQuiet(f *Frames) {
-	frame, err := f.in(event.Plain, c.Encoding)
+	cursor, err := f.in(event.Plain, c.Encoding)
 	if err != nil {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.sent == c.sentBefore && f.event.Seq >= c.from && c.ws != nil && !c.resuming && c.mayWrite() {
-		c.written(c.ws.WritePreparedMessage(frame.message))
+		c.write([]*frame{cursor}, nil)
 	}
 	c.sentBefore = c.sent
 }

@@ -9,47 +9,31 @@ import (
 	"terasocket/proto/event"
 )
 
-// target is a socket and what it hears of an event.
-type target struct {
-	conn *Conn
-	form event.Form
-}
-
-// Dispatch applies an event to what principals hold, and hands it to every socket that hears it; it returns how many took
-// it. Its cost follows these, not the sockets connected; nothing is allocated per recipient.
+// Dispatch applies events, in their order, to what principals hold, and hands each to every socket that hears it; it
+// returns how many frames were taken. Its cost follows these, not the sockets connected; nothing is allocated per recipient.
 //
-// An event that cannot be encoded closes the sockets that should have had it with CloseInternal: they come back and
-// resume, rather than miss it unknowingly. ctx bounds what goes on afterwards, see fall.
-func (h *Hub) Dispatch(ctx context.Context, e *event.Event) int {
+// What several events bring to one socket leaves in one write. An event that cannot be encoded closes the sockets that
+// should have had it with CloseInternal: they come back and resume, rather than miss it unknowingly. ctx bounds what goes
+// on afterwards, see fall.
+func (h *Hub) Dispatch(ctx context.Context, batch []event.Event) (n int) {
 	h.delivering.Lock()
 	defer h.delivering.Unlock()
-	f := NewFrames(e)
-	fallen, kicked := h.step(f)
-	defer clear(h.targets)
-
-	var delivered [len(access.Kinds) + 1][encodings]int
-	n := 0
-	for _, t := range h.targets {
-		if h.send(t, f) {
-			delivered[t.conn.Identity.Kind][t.conn.Encoding]++
-			n++
+	for i := range batch {
+		e := &batch[i]
+		fallen, kicked := h.step(NewFrames(e))
+		if i == len(batch)-1 || h.waiting.isFull() || fallen != nil || kicked != nil {
+			n += h.sendWaiting()
 		}
-	}
-	for kind, counts := range delivered {
-		for e, count := range counts {
-			if count > 0 {
-				h.metrics.delivered[kind][e].Add(float64(count))
-			}
+		if fallen != nil {
+			h.lookUps.Go(func() { h.fall(ctx, fallen) })
 		}
+		h.kick(e, kicked)
 	}
-	if fallen != nil {
-		h.lookUps.Go(func() { h.fall(ctx, fallen) })
-	}
-	h.kick(e, kicked)
 	return n
 }
 
-// step moves everything on by an event, and finds its targets, the room that it ends, and the sockets that it kicks.
+// step moves everything on by an event. It finds the sockets that hear it, which wait for sendWaiting, the room that it ends, and
+// the sockets that it kicks.
 func (h *Hub) step(f *Frames) (fallen *room, kicked []*Conn) {
 	e := f.event
 	h.mu.Lock()
@@ -61,10 +45,9 @@ func (h *Hub) step(f *Frames) (fallen *room, kicked []*Conn) {
 	}
 	h.index.Apply(e)
 	h.arrivals.add(f, h.index.Moment())
-	h.targets = h.targets[:0]
 	switch e.Kind {
 	case event.Message, event.Object:
-		h.find(e)
+		h.find(f)
 	case event.Rights, event.Kick:
 		kind, err := access.ParseKind(e.ObjectType)
 		p := access.Principal{Kind: kind, ID: int32(e.ObjectID)}
@@ -88,7 +71,8 @@ func (h *Hub) step(f *Frames) (fallen *room, kicked []*Conn) {
 }
 
 // find walks over those who are among present, former, or both.
-func (h *Hub) find(e *event.Event) {
+func (h *Hub) find(f *Frames) {
+	e := f.event
 	present, former := h.index.Audience(e.Present, access.Present), h.index.Audience(e.Former, access.Former)
 	superadmins := h.index.Superadmins()
 	for len(present)+len(former) > 0 {
@@ -106,7 +90,7 @@ func (h *Hub) find(e *event.Event) {
 		}
 		if form := e.FormFor(sees, saw, isSuperadmin); form != event.None {
 			for _, c := range r.conns {
-				h.targets = append(h.targets, target{c, form})
+				h.waiting.add(target{conn: c, frames: f, form: form})
 			}
 		}
 	}
@@ -125,22 +109,6 @@ func take(in *[]access.Principal, p access.Principal) bool {
 		*in = (*in)[1:]
 	}
 	return false
-}
-
-// send hands a frame to a socket, and says whether it took it.
-func (h *Hub) send(t target, f *Frames) bool {
-	if t.form == event.None {
-		return false
-	}
-	frame, err := f.in(t.form, t.conn.Encoding)
-	if err != nil {
-		if t.conn.Close(CloseInternal) {
-			h.metrics.encodeErrors.WithLabelValues(encodingName(t.conn.Encoding)).Inc()
-			h.log.Error("event not encoded, a recipient is closed to resume", "conn", t.conn.id, "event", f.event.Seq, "err", err)
-		}
-		return false
-	}
-	return t.conn.send(frame)
 }
 
 // kick closes those of these sockets whose token the event covers.

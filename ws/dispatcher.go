@@ -64,12 +64,9 @@ func (d *Dispatcher) next(ctx context.Context, isBegun *bool) error {
 		return err
 	}
 	for i := range batch {
-		e := &batch[i]
-		d.Metrics.dispatched.WithLabelValues(sourceOf(e), e.TypeName()).Inc()
-		if d.Hub.Dispatch(ctx, e) > 0 {
-			d.Metrics.commitToWrite.Observe(max(0, time.Since(e.At).Seconds()))
-		}
+		d.Metrics.dispatched.WithLabelValues(sourceOf(&batch[i]), batch[i].TypeName()).Inc()
 	}
+	d.Hub.Dispatch(ctx, batch)
 	return nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"terasocket/access"
+	"terasocket/proto/event"
 )
 
 // Enter makes c receive what is dispatched to its principal, though the client has no answer yet: then it misses nothing
@@ -136,8 +137,13 @@ func (h *Hub) goLive(r *room, s access.Standing) error {
 	for _, a := range rows {
 		view.Apply(a.frames.event)
 		form := a.frames.formFor(view)
+		if form == event.None {
+			continue
+		}
 		for _, c := range r.conns {
-			h.send(target{c, form}, a.frames)
+			if frame := h.frameOf(&target{conn: c, frames: a.frames, form: form}); frame != nil && c.sendOne(frame) {
+				h.metrics.delivered[c.Identity.Kind][c.Encoding].Inc()
+			}
 		}
 	}
 	h.index.Add(view)

@@ -1,6 +1,8 @@
 package ws
 
 import (
+	"encoding/binary"
+	"math"
 	"sync"
 
 	"github.com/gorilla/websocket"
@@ -24,9 +26,8 @@ type Frames struct {
 
 // frame is one encoding of one form.
 type frame struct {
-	message *websocket.PreparedMessage
-	size    int // bytes of the payload
-	err     error
+	wire []byte // header and payload
+	err  error
 }
 
 // NewFrames encodes nothing yet. The event must not change any more.
@@ -51,8 +52,23 @@ func (f *Frames) prepare(form event.Form, encoding event.Encoding) *frame {
 	if encoding == event.Protobuf {
 		opcode = websocket.BinaryMessage
 	}
-	message, err := websocket.NewPreparedMessage(opcode, payload)
-	return &frame{message, len(payload), err}
+	return &frame{wire: appendFrame(nil, opcode, payload)}
+}
+
+// appendFrame appends a whole message as a server sends it: one final frame, not masked (RFC 6455, section 5.2). The library
+// writes one frame at a time; ours are joined.
+func appendFrame(b []byte, opcode int, payload []byte) []byte {
+	const final = 0x80
+	b = append(b, final|byte(opcode))
+	switch n := len(payload); {
+	case n <= 125:
+		b = append(b, byte(n))
+	case n <= math.MaxUint16:
+		b = binary.BigEndian.AppendUint16(append(b, 126), uint16(n))
+	default:
+		b = binary.BigEndian.AppendUint64(append(b, 127), uint64(n))
+	}
+	return append(b, payload...)
 }
 
 // keys are the routing keys of the event.

@@ -33,7 +33,7 @@ type Hub struct {
 	metrics   *Metrics
 
 	delivering sync.Mutex // one Dispatch or round of cursors at a time
-	targets    []target   // of this Dispatch; kept for its capacity
+	waiting    fanOut     // what this Dispatch has not delivered yet
 	lookUps    sync.WaitGroup
 
 	mu         sync.Mutex
@@ -69,10 +69,11 @@ type room struct {
 func NewHub(standings Standings, log *slog.Logger, metrics *Metrics) *Hub {
 	h := &Hub{
 		standings: standings, log: log, metrics: metrics,
-		index: access.NewIndex(nil),
-		rooms: make(map[access.Principal]*room),
-		conns: make(map[*Conn]struct{}),
-		empty: make(chan struct{}),
+		waiting: newFanOut(),
+		index:   access.NewIndex(nil),
+		rooms:   make(map[access.Principal]*room),
+		conns:   make(map[*Conn]struct{}),
+		empty:   make(chan struct{}),
 	}
 	metrics.watch(h)
 	return h

@@ -148,7 +148,7 @@ func TestUnansweredCloseEndsInTime(t *testing.T) {
 	inMemory(t, func(t *testing.T, hub *Hub, connect func(string) *websocket.Conn) {
 		ws := connect("user_7_a")
 		defer ws.Close()
-		hub.Dispatch(t.Context(), &event.Event{Seq: 1, Kind: event.Kick, ObjectType: "user", ObjectID: 7, Token: 1})
+		hub.Dispatch(t.Context(), []event.Event{{Seq: 1, Kind: event.Kick, ObjectType: "user", ObjectID: 7, Token: 1}})
 		time.Sleep(5*time.Second - time.Millisecond)
 		synctest.Wait()
 		if hub.Len() != 1 {

@@ -292,7 +292,7 @@ func (g *gateway) dispatch(e *event.Event) int {
 	g.seq++
 	e.Seq = max(e.Seq, g.seq)
 	g.seq = e.Seq
-	return g.Dispatch(context.Background(), e)
+	return g.Dispatch(context.Background(), []event.Event{*e})
 }
 
 func (g *gateway) deliver(value string, to ...access.Principal) int {

@@ -106,7 +106,7 @@ func (c *Conn) sendReplayed(ctx context.Context, f *Frames) error {
 func (c *Conn) writeReplayed(f *frame) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.code != 0 || !c.written(c.ws.WritePreparedMessage(f.message)) {
+	if c.code != 0 || c.write([]*frame{f}, nil) == 0 {
 		return errClosing
 	}
 	c.sent++
@@ -143,5 +143,7 @@ func (c *Conn) goLive() {
 	defer c.mu.Unlock()
 	c.resuming = false
 	c.tags = nil
-	c.release()
+	if c.code == 0 {
+		c.release()
+	}
 }

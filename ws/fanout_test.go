@@ -1,0 +1,195 @@
+package ws
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/gorilla/websocket"
+
+	"terasocket/access"
+	"terasocket/proto/event"
+)
+
+// batchOf are changes with the values 1, 2, 3, ... for everybody in to.
+func batchOf(n int, to ...access.Principal) (batch []event.Event, values []string) {
+	for i := range n {
+		values = append(values, fmt.Sprint(i+1))
+		batch = append(batch, *change(uint64(i+1), values[i], to...))
+	}
+	return batch, values
+}
+
+// Sockets on all lanes hear a batch in its order, whatever is delivered beside it.
+func TestABatchKeepsItsOrderOnEverySocket(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t, nil, nil)
+	var clients []*client
+	var all []access.Principal
+	for i := range int32(40) {
+		all = append(all, user(i))
+		clients = append(clients, g.connect(t, fmt.Sprintf("user?id=user_%d_a", i)))
+	}
+	stranger := g.connect(t, "user?id=user_1000_a")
+	batch, values := batchOf(30, all...)
+	if n := g.Dispatch(t.Context(), batch); n != 30*40 {
+		t.Errorf("%d frames taken, want %d", n, 30*40)
+	}
+	g.seq = 30
+	g.deliver("last", append(all, user(1000))...)
+	stranger.want("last")
+	for _, c := range clients {
+		c.want(append(values, "last")...)
+	}
+}
+
+// More targets than are kept are delivered in rounds.
+func TestABatchWithMoreTargetsThanAreKept(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t, func(h *Handler) { h.Limits.Backlog = 64 << 20 }, nil)
+	c := g.connect(t, "user?id=user_7_a")
+	batch, values := batchOf(50, user(7))
+	g.deliver("open", user(7))
+	c.want("open")
+	g.waiting.n = manyTargets - 20 // as if so many waited
+	if n := g.Dispatch(t.Context(), batch); n != 50 {
+		t.Errorf("%d frames taken, want 50", n)
+	}
+	c.want(values...)
+}
+
+// What a batch brings to one socket leaves in one write, as far as it fits into a TLS record.
+func TestABatchLeavesInOneWrite(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t, nil, nil)
+	c := g.connect(t, "user?id=user_7_a")
+	g.deliver("open", user(7))
+	c.want("open")
+	var writes []int
+	out := g.rooms[user(7)].conns[0].out
+	out.mu.Lock()
+	out.tryFunc = func(uintptr) bool { out.tried = len(out.try); writes = append(writes, out.tried); return true }
+	out.mu.Unlock()
+	batch, _ := batchOf(3, user(7))
+	g.Dispatch(t.Context(), batch)
+	if len(writes) != 1 {
+		t.Errorf("3 small frames left in %d writes", len(writes))
+	}
+	writes = nil
+	large := strings.Repeat("x", 7000)
+	g.Dispatch(t.Context(), []event.Event{*change(4, large, user(7)), *change(5, large, user(7)), *change(6, large, user(7)), *change(7, large+large+large, user(7))})
+	if len(writes) != 3 || writes[0] > joinedBytes || writes[0] < 14000 {
+		t.Errorf("three frames of 7,000 bytes and one of 21,000 left in writes of %d bytes", writes)
+	}
+}
+
+// A kick in a batch comes between what is before and behind it.
+func TestAKickInABatch(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t, nil, nil)
+	kicked, other := g.connect(t, "user?id=user_7_a"), g.connect(t, "user?id=user_8_a")
+	g.deliver("open", user(7), user(8))
+	kicked.want("open")
+	other.want("open")
+	g.Dispatch(t.Context(), []event.Event{
+		*change(2, "before", user(7), user(8)),
+		{Seq: 3, Kind: event.Kick, ObjectType: "user", ObjectID: 7, Token: 1000},
+		*change(4, "after", user(7), user(8)),
+	})
+	other.want("before", "after")
+	kicked.want("before")
+	_, _, err := kicked.ReadMessage()
+	if !websocket.IsCloseError(err, int(CloseKicked)) {
+		t.Errorf("after the kick: %v", err)
+	}
+}
+
+// A socket that is closed while a batch waits for it takes none of it, and gets nothing behind its close frame.
+func TestABatchForAClosingSocket(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t, nil, nil)
+	c := g.connect(t, "user?id=user_7_a")
+	g.deliver("open", user(7))
+	c.want("open")
+	g.rooms[user(7)].conns[0].Close(CloseRestart)
+	batch, _ := batchOf(3, user(7))
+	if n := g.Dispatch(t.Context(), batch); n != 0 {
+		t.Errorf("%d frames taken by a socket that is closing", n)
+	}
+	if _, _, err := c.ReadMessage(); !websocket.IsCloseError(err, int(CloseRestart)) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Whoever has too much waiting is closed in the middle of a batch; what was taken before arrives.
+func TestASlowClientInABatch(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t, nil, nil)
+	slow := g.connect(t, "user?id=user_7_a")
+	large := strings.Repeat("x", 100_000)
+	var batch []event.Event
+	for i := range 1000 {
+		batch = append(batch, *change(uint64(i+1), fmt.Sprint(i, large), user(7)))
+	}
+	n := g.Dispatch(context.Background(), batch)
+	if n == 0 || n == len(batch) {
+		t.Fatalf("%d of %d frames taken", n, len(batch))
+	}
+	for i := range n {
+		slow.want(fmt.Sprint(i, large))
+	}
+	slow.wantClose(CloseSlow)
+}
+
+// Frames of every length form are what a client reads.
+func TestFrames(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t, nil, nil)
+	c := g.connect(t, "user?id=user_7_a")
+	g.deliver("open", user(7))
+	c.want("open")
+	conn := g.rooms[user(7)].conns[0]
+	for _, n := range []int{0, 1, 125, 126, 127, 65535, 65536, 70000} {
+		for _, opcode := range []int{websocket.TextMessage, websocket.BinaryMessage} {
+			payload := bytes.Repeat([]byte("a"), n)
+			conn.sendOne(&frame{wire: appendFrame(nil, opcode, payload)})
+			gotOpcode, got, err := c.ReadMessage()
+			if err != nil || gotOpcode != opcode || !bytes.Equal(got, payload) {
+				t.Errorf("%d bytes, opcode %d: %d bytes, opcode %d, %v", n, opcode, len(got), gotOpcode, err)
+			}
+		}
+	}
+}
+
+// BenchmarkBatch hands batches to 1,000 sockets whose kernel takes everything: what remains is ours.
+func BenchmarkBatch(b *testing.B) {
+	for _, size := range []int{1, 16} {
+		b.Run(fmt.Sprint(size), func(b *testing.B) {
+			g := newGateway(b, nil, nil)
+			var all []access.Principal
+			for i := range int32(1000) {
+				all = append(all, user(i))
+				c := g.connect(b, fmt.Sprintf("user?id=user_%d_a", i))
+				g.deliver("open", user(i))
+				c.want("open")
+				out := g.rooms[user(i)].conns[0].out
+				out.tryFunc = func(uintptr) bool { out.tried = len(out.try); return true }
+			}
+			batch, _ := batchOf(size, all...)
+			for i := range batch {
+				batch[i].Seq += g.seq
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				if n := g.Dispatch(b.Context(), batch); n != size*len(all) {
+					b.Fatalf("%d frames taken", n)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*size*len(all)), "ns/frame")
+			b.ReportMetric(float64(runtime.GOMAXPROCS(0)), "lanes")
+		})
+	}
+}
