@@ -180,6 +180,8 @@ func TestJudgeOfAClientThatResumed(t *testing.T) {
 		{"A B B", "", lost},
 		{"A B b", "UX", uncommitted},
 		{"A b", "", lostDelete},
+		{"A A a", "D", ""}, // A was said again, before he lost it by a role
+		{"A A A", "D", strayDelete},
 	} {
 		states := stage(strings.Fields(c.committed)...)
 		for i, s := range states[:len(states)-1] {

@@ -153,10 +153,11 @@ func (h *history) areSaid(all []heard, words []said) bool {
 	return true
 }
 
-// isKnown says whether the n-th thing is no news to who is at this state: U with the body that he sees, or a delete again.
+// isKnown says whether the n-th thing is no news to who is at this state: U with the body that he sees, or D in its place
+// where that body may be withheld, or a delete again.
 func (h *history) isKnown(all []heard, n, at int) bool {
 	if h.sees(at) {
-		return h.matches(all[n], said{updated, h.columns(at), false})
+		return h.matches(all[n], said{updated, h.columns(at), false}) || all[n].isDelete() && h.suppressible != nil && h.suppressible(at)
 	}
 	return n > 0 && all[n].isDelete() && all[n-1].isDelete()
 }
