@@ -144,7 +144,8 @@ check: ## formatting, vet, staticcheck, go.mod, generated code
 demo: postgres build ## run a made-up installation on a throw-away PostgreSQL
 	bin/terasocket demo
 
-bench: postgres ## run all benchmarks
+bench: postgres build ## measure commit to receipt beside the bare loop, then run all benchmarks
+	bin/terasocket bench --reference
 	$(GO) test -run '^$$' -bench . -benchmem -timeout 30m ./...
 
 fuzz: ## run every fuzz test for FUZZTIME (30s)

@@ -30,7 +30,10 @@ type cli struct {
 	Keys    keysCmd    `cmd:"" help:"List the keys that sign tokens, or make a new one."`
 	Busy    busyCmd    `cmd:"" help:"List who is in a session, or take somebody out of it."`
 	Doctor  doctorCmd  `cmd:"" help:"Examine an installation: what is right, and what to do about what is not."`
+	Bench   benchCmd   `cmd:"" help:"Measure how fast clients hear, on a throw-away PostgreSQL."`
 	Version versionCmd `cmd:"" help:"Print the version."`
+
+	BenchReference benchReferenceCmd `cmd:"" hidden:"" help:"The bare loop that bench compares with."`
 
 	PrintVersion versionFlag `name:"version" help:"Print the version."`
 }

@@ -117,8 +117,8 @@ func mustBeFree(address string) error {
 	return listener.Close()
 }
 
-// demoDatabase makes OpenTera's database with the demo data, and migrates it.
-func demoDatabase(ctx context.Context, server *embedded.Server) (_ *pgx.Conn, url string, err error) {
+// newDatabase makes an empty database for OpenTera.
+func newDatabase(ctx context.Context, server *embedded.Server) (_ *pgx.Conn, url string, err error) {
 	admin, err := pgx.Connect(ctx, server.URL("postgres"))
 	if err != nil {
 		return nil, "", fmt.Errorf("connect to the throw-away PostgreSQL: %w", err)
@@ -133,10 +133,19 @@ func demoDatabase(ctx context.Context, server *embedded.Server) (_ *pgx.Conn, ur
 	if err != nil {
 		return nil, "", fmt.Errorf("connect to the database: %w", err)
 	}
-	if err := opentera.Load(ctx, conn); err != nil {
-		return nil, "", errors.Join(err, conn.Close(context.WithoutCancel(ctx)))
+	return conn, url, nil
+}
+
+// demoDatabase makes OpenTera's database with the demo data, and migrates it.
+func demoDatabase(ctx context.Context, server *embedded.Server) (_ *pgx.Conn, url string, err error) {
+	conn, url, err := newDatabase(ctx, server)
+	if err != nil {
+		return nil, "", err
 	}
-	if err := migrations.Up(ctx, url); err != nil {
+	if err = opentera.Load(ctx, conn); err == nil {
+		err = migrations.Up(ctx, url)
+	}
+	if err != nil {
 		return nil, "", errors.Join(err, conn.Close(context.WithoutCancel(ctx)))
 	}
 	return conn, url, nil

@@ -1,0 +1,276 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"text/tabwriter"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"terasocket/cmd/terasocket/load"
+)
+
+// subject is a server that is measured.
+type subject struct {
+	address  string
+	targets  func(ctx context.Context, from, n int) ([]string, error) // paths to connect to
+	change   func(ctx context.Context, due <-chan int, committed func(event int, at time.Time)) error
+	pid      int
+	postgres int // pid of the postmaster; 0: there is none
+	say      func(format string, args ...any)
+}
+
+// benchFigures are of one server. Times are in milliseconds.
+type benchFigures struct {
+	ConnectsPerSecond   float64 `json:"connects_per_second"`
+	BytesPerIdleClient  int64   `json:"bytes_per_idle_client"` // resident memory
+	Events              int     `json:"events"`
+	Deliveries          int     `json:"deliveries"`
+	Missing             int     `json:"missing"` // of all clients and events
+	DeliveriesPerSecond float64 `json:"deliveries_per_second"`
+	LastMedian          float64 `json:"last_client_median_ms"` // from the COMMIT until the last client has it
+	LastP99             float64 `json:"last_client_p99_ms"`
+	EachMedian          float64 `json:"each_client_median_ms"`
+	EachP99             float64 `json:"each_client_p99_ms"`
+	CPUPerMillion       float64 `json:"cpu_seconds_per_million_deliveries"`
+	PostgresPerEvent    float64 `json:"postgresql_cpu_ms_per_event"` // the writer's backend included
+	FrameBytes          int     `json:"frame_bytes"`
+}
+
+// benchResult is what `terasocket bench --json` prints.
+type benchResult struct {
+	Clients   int           `json:"clients"`
+	Users     int           `json:"users"`
+	People    int           `json:"people"`
+	Rate      float64       `json:"rate"`
+	Seconds   float64       `json:"seconds"`
+	Encoding  string        `json:"encoding"`
+	Gateway   *benchFigures `json:"gateway"`
+	Reference *benchFigures `json:"reference,omitempty"`
+}
+
+const (
+	connectedAtOnce = 1000 // tokens are good for 60 s
+	quietFor        = time.Second
+	benchPatience   = 2 * time.Minute // for frames that come
+)
+
+// measure connects to a server, makes events, and waits until everybody has them.
+func (c *benchCmd) measure(ctx context.Context, s subject) (_ *benchFigures, err error) {
+	clients, err := load.NewClients()
+	if err != nil {
+		return nil, fmt.Errorf("bench: %w: it needs Linux", err)
+	}
+	reading, stop := context.WithCancel(ctx)
+	group, reading := errgroup.WithContext(reading)
+	group.Go(func() error { return clients.Run(reading) })
+	defer func() {
+		stop()
+		err = errors.Join(err, group.Wait())
+		clients.Close()
+	}()
+
+	var f benchFigures
+	before, err := load.UsageOf(s.pid, false)
+	if err != nil {
+		return nil, err
+	}
+	var connecting time.Duration
+	for from := 0; from < c.Clients; from += connectedAtOnce {
+		targets, err := s.targets(reading, from, min(connectedAtOnce, c.Clients-from))
+		if err != nil {
+			return nil, err
+		}
+		began := time.Now()
+		if err := clients.Connect(reading, s.address, targets); err != nil {
+			return nil, err
+		}
+		connecting += time.Since(began)
+	}
+	f.ConnectsPerSecond = float64(c.Clients) / connecting.Seconds()
+	if err := settle(reading, clients, s.say); err != nil {
+		return nil, err
+	}
+	idle, err := load.UsageOf(s.pid, false)
+	if err != nil {
+		return nil, err
+	}
+	f.BytesPerIdleClient = (idle.Resident - before.Resident) / int64(c.Clients)
+
+	s.say("Making %g events a second for %s", c.Rate, c.Duration)
+	usage := func() (server, postgres load.Usage, err error) {
+		if server, err = load.UsageOf(s.pid, false); err == nil && s.postgres != 0 {
+			postgres, err = load.UsageOf(s.postgres, true)
+		}
+		return server, postgres, err
+	}
+	serverBefore, postgresBefore, err := usage()
+	if err != nil {
+		return nil, err
+	}
+	began := time.Now()
+	committed, arrivals, err := c.drive(reading, clients, s)
+	if err != nil {
+		return nil, err
+	}
+	server, postgres, err := usage()
+	if err != nil {
+		return nil, err
+	}
+	if _, closed, _ := clients.Count(); closed > 0 {
+		s.say("%d sockets were closed by the server: it could not keep up", closed)
+	}
+	f.Events, f.Deliveries = len(committed), len(arrivals)
+	f.Missing = c.Clients*len(committed) - len(arrivals)
+	f.latencies(committed, arrivals, began)
+	if len(arrivals) > 0 {
+		f.CPUPerMillion = (server.CPU - serverBefore.CPU).Seconds() / float64(len(arrivals)) * 1e6
+	}
+	f.PostgresPerEvent = (postgres.CPU - postgresBefore.CPU).Seconds() * 1000 / float64(len(committed))
+	f.FrameBytes = clients.FrameBytes()
+	return &f, nil
+}
+
+// settle waits until no frames come any more: those of the presence of all who connected.
+func settle(ctx context.Context, clients *load.Clients, say func(string, ...any)) error {
+	_, _, frames := clients.Count()
+	for since, told := time.Now(), false; time.Since(since) < quietFor; {
+		if err := pause(ctx, 50*time.Millisecond); err != nil {
+			return err
+		}
+		_, closed, now := clients.Count()
+		if closed > 0 {
+			return fmt.Errorf("%d sockets were closed while they connected", closed)
+		}
+		if now != frames {
+			since, frames = time.Now(), now
+			if !told && frames > 100_000 {
+				say("Waiting until everybody has heard who is online")
+				told = true
+			}
+		}
+	}
+	clients.Arrivals()
+	return nil
+}
+
+// drive makes the events when they are due, and returns when each was committed and has arrived.
+func (c *benchCmd) drive(ctx context.Context, clients *load.Clients, s subject) (committed map[int]time.Time, arrivals []load.Arrival, err error) {
+	n := int(c.Rate * c.Duration.Seconds())
+	due := make(chan int, n)
+	var mu sync.Mutex
+	committed = make(map[int]time.Time, n)
+	group, driving := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		defer close(due)
+		for i, began := 1, time.Now(); i <= n; i++ {
+			at := began.Add(time.Duration(float64(i-1) / c.Rate * float64(time.Second)))
+			if err := pause(driving, time.Until(at)); err != nil {
+				return err
+			}
+			due <- i
+		}
+		return nil
+	})
+	group.Go(func() error {
+		return s.change(driving, due, func(event int, at time.Time) {
+			mu.Lock()
+			defer mu.Unlock()
+			committed[event] = at
+		})
+	})
+	if err := group.Wait(); err != nil {
+		return nil, nil, err
+	}
+	for end := time.Now().Add(benchPatience); ; {
+		was := len(arrivals)
+		arrivals = append(arrivals, clients.Arrivals()...)
+		if open, _, _ := clients.Count(); len(arrivals) >= c.Clients*n || open == 0 || time.Now().After(end) {
+			return committed, arrivals, nil
+		}
+		if len(arrivals) > was {
+			end = time.Now().Add(10 * time.Second)
+		}
+		if err := pause(ctx, 20*time.Millisecond); err != nil {
+			return nil, nil, err
+		}
+	}
+}
+
+// latencies computes times and the rate of deliveries.
+func (f *benchFigures) latencies(committed map[int]time.Time, arrivals []load.Arrival, began time.Time) {
+	if len(arrivals) == 0 {
+		return
+	}
+	last, end := make(map[int]time.Duration, len(committed)), began
+	each := make([]time.Duration, len(arrivals))
+	for i, a := range arrivals {
+		each[i] = max(0, a.At.Sub(committed[a.Event]))
+		last[a.Event] = max(last[a.Event], each[i])
+		if a.At.After(end) {
+			end = a.At
+		}
+	}
+	lasts := make([]time.Duration, 0, len(last))
+	for _, d := range last {
+		lasts = append(lasts, d)
+	}
+	slices.Sort(each)
+	slices.Sort(lasts)
+	f.EachMedian, f.EachP99 = quantile(each, .5), quantile(each, .99)
+	f.LastMedian, f.LastP99 = quantile(lasts, .5), quantile(lasts, .99)
+	f.DeliveriesPerSecond = float64(len(arrivals)) / end.Sub(began).Seconds()
+}
+
+// quantile of what is sorted and not empty, in milliseconds.
+func quantile(sorted []time.Duration, q float64) float64 {
+	return float64(sorted[int(q*float64(len(sorted)-1)+.5)].Microseconds()) / 1000
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}
+
+// print is the table for people.
+func (r *benchResult) print(w io.Writer) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	row := func(name string, value func(f *benchFigures) string) {
+		_, _ = fmt.Fprintf(t, "%-44s\t%s\t", name, value(r.Gateway))
+		if r.Reference != nil {
+			_, _ = fmt.Fprintf(t, "%s\t", value(r.Reference))
+		}
+		_, _ = fmt.Fprintln(t)
+	}
+	number := func(format string, of func(f *benchFigures) any) func(*benchFigures) string {
+		return func(f *benchFigures) string { return fmt.Sprintf(format, of(f)) }
+	}
+	_, _ = fmt.Fprintf(w, "%d clients of %d users, %d more people, %g events a second for %g s, %s frames of %d bytes\n\n",
+		r.Clients, r.Users, r.People, r.Rate, r.Seconds, r.Encoding, r.Gateway.FrameBytes)
+	if r.Reference != nil {
+		_, _ = fmt.Fprintf(t, "%-44s\tterasocket\tbare loop\t\n", "")
+	}
+	row("commit to the last client, median (ms)", number("%.1f", func(f *benchFigures) any { return f.LastMedian }))
+	row("commit to the last client, p99 (ms)", number("%.1f", func(f *benchFigures) any { return f.LastP99 }))
+	row("commit to each client, median (ms)", number("%.1f", func(f *benchFigures) any { return f.EachMedian }))
+	row("commit to each client, p99 (ms)", number("%.1f", func(f *benchFigures) any { return f.EachP99 }))
+	row("deliveries a second", number("%.0f", func(f *benchFigures) any { return f.DeliveriesPerSecond }))
+	row("deliveries missing", number("%d", func(f *benchFigures) any { return f.Missing }))
+	row("server CPU per 1,000,000 deliveries (s)", number("%.1f", func(f *benchFigures) any { return f.CPUPerMillion }))
+	row("PostgreSQL CPU per event (ms)", number("%.2f", func(f *benchFigures) any { return f.PostgresPerEvent }))
+	row("memory per idle client (bytes)", number("%d", func(f *benchFigures) any { return f.BytesPerIdleClient }))
+	row("connections a second", number("%.0f", func(f *benchFigures) any { return f.ConnectsPerSecond }))
+	return t.Flush()
+}
