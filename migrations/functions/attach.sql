@@ -26,24 +26,20 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT coalesce('ROW(' || terasocket.columns_of(on_table, 'o', keys) || ') IS DISTINCT FROM ROW(' || terasocket.columns_of(on_table, 'n', keys) || ')', 'false')
 $$;
 
--- recording: the statement that records the changes which a query finds (id, op, rights), and the hint.
-CREATE OR REPLACE FUNCTION terasocket.recording(what text, query text) RETURNS text
+-- recording: the statements that record changes of one kind, of the ids that a query finds. otherwise: what to do when one of
+-- them is null.
+CREATE OR REPLACE FUNCTION terasocket.recording(what text, op text, rights boolean, query text, otherwise text DEFAULT NULL) RETURNS text
 LANGUAGE sql IMMUTABLE AS $$
     SELECT format($code$
-        n := 0;
-        FOR c IN
-            INSERT INTO terasocket.changes (what, op, rights, ids)
-            SELECT %1$L, d.op, d.rights, array_agg(d.id ORDER BY d.id)
-            FROM  (SELECT d.*, (row_number() OVER (PARTITION BY d.op, d.rights ORDER BY d.id) - 1) / 1000 AS part FROM (%2$s) d) d
-            GROUP  BY d.op, d.rights, d.part
-            ORDER  BY d.op <> 'D'   -- an object with the UUID of another comes after it
-            RETURNING op, ids
-        LOOP
-            n := n + 1;
-        END LOOP;
-        IF n > 0 THEN
-            PERFORM terasocket.hint(%1$L, c.op, CASE WHEN n = 1 THEN c.ids END);
-        END IF;$code$, what, query)
+        ids := ARRAY(%4$s);
+        IF array_position(ids, NULL) IS NOT NULL THEN
+            %5$s
+        ELSIF cardinality(ids) BETWEEN 1 AND 1000 THEN   -- terasocket.record(), in its place
+            INSERT INTO terasocket.changes (what, op, rights, ids) VALUES (%1$L, %2$L, %3$L, ids);
+            PERFORM terasocket.hint(%1$L, %2$L, ids);
+        ELSIF ids <> '{}' THEN
+            PERFORM terasocket.record(%1$L, %2$L, %3$L, ids);
+        END IF;$code$, what, op, rights, query, coalesce(otherwise, 'NULL;'))
 $$;
 
 -- capture_source: the body of a table's trigger function.
@@ -62,49 +58,57 @@ DECLARE
     deleted    text := '';
     truncated  text := '';
     failed     text := '';
+    differs    text;
+    more       text;
+    changed    text;
+    op         text;
     either     text;
 BEGIN
     SELECT * INTO ot FROM terasocket.object_types o WHERE o.table_name = capture_source.table_name;
     IF FOUND THEN
         visible   := array_remove(ot.keys || ot.noticed_keys, ot.id_key);
-        inserted  := terasocket.recording(ot.object_type, format('SELECT n.%I::bigint AS id, ''C'' AS op, %L::boolean AS rights FROM new_rows n WHERE %s',
-                         ot.id_key, ot.rights_keys <> '{}', n_lives));
-        deleted   := terasocket.recording(ot.object_type, format('SELECT o.%I::bigint AS id, ''D'' AS op, %L::boolean AS rights FROM old_rows o WHERE %s',
-                         ot.id_key, ot.rights_keys <> '{}', o_lives));
-        -- a changed primary key is a delete and a create; a change of a dead row is recorded too: it may have died in the same moment
-        updated   := terasocket.recording(ot.object_type, format($code$
-                SELECT coalesce(n.%1$I, o.%1$I)::bigint AS id,
-                       CASE WHEN o.%1$I IS NULL THEN 'C' WHEN n.%1$I IS NULL THEN 'D'
-                            WHEN %2$s AND NOT (%3$s) AND NOT (%4$s) THEN 'S'
-                            WHEN NOT (%2$s) AND %3$s AND NOT (%4$s) THEN 'R' ELSE 'U' END AS op,
-                       %5$L::boolean AND (o.%1$I IS NULL OR n.%1$I IS NULL OR %6$s) AS rights
-                FROM   old_rows o FULL JOIN new_rows n ON n.%1$I = o.%1$I
-                WHERE  %4$s OR %7$s$code$,
-            ot.id_key, o_lives, n_lives, terasocket.differs(on_table, visible), ot.rights_keys <> '{}', terasocket.differs(on_table, ot.rights_keys),
-            terasocket.differs(on_table, ARRAY['deleted_at', ot.id_key])));
-        truncated := format('PERFORM terasocket.record(%L, ''T'', %L::boolean, NULL);', ot.object_type, ot.rights_keys <> '{}');
+        inserted  := terasocket.recording(ot.object_type, 'C', ot.rights_keys <> '{}',
+                         format('SELECT n.%I::bigint FROM new_rows n WHERE %s', ot.id_key, n_lives));
+        deleted   := terasocket.recording(ot.object_type, 'D', ot.rights_keys <> '{}',
+                         format('SELECT o.%I::bigint FROM old_rows o WHERE %s', ot.id_key, o_lives));
+        -- A changed primary key is a delete and a create; a change of a dead row is recorded too: it may have died in the same moment.
+        -- Nearly always a row lives on with its rights: else another query asks for more.
+        -- (FULL JOIN: the plan of a statement of one row must not be a nested loop, since that of 20,000 rows has the same.)
+        differs   := terasocket.differs(on_table, visible);
+        more      := CASE WHEN ot.rights_keys = '{}' THEN 'false' ELSE terasocket.differs(on_table, ot.rights_keys) END;
+        changed   := format('old_rows o FULL JOIN new_rows n ON n.%1$I = o.%1$I WHERE %2$s OR %3$s',
+                         ot.id_key, differs, terasocket.differs(on_table, ARRAY['deleted_at', ot.id_key]));
+        updated   := terasocket.recording(ot.object_type, 'U', false,
+            format('SELECT CASE WHEN n.%1$I = o.%1$I AND (%2$s) = (%3$s) AND NOT (%4$s) THEN n.%1$I::bigint END FROM %5$s', ot.id_key, o_lives, n_lives, more, changed),
+            format($code$SELECT array_agg(coalesce(n.%1$I, o.%1$I)::bigint),
+                   array_agg(CASE WHEN o.%1$I IS NULL THEN 'C' WHEN n.%1$I IS NULL THEN 'D' WHEN (%2$s) = (%3$s) OR %4$s THEN 'U' WHEN %2$s THEN 'S' ELSE 'R' END),
+                   array_agg(%5$L AND (o.%1$I IS NULL OR n.%1$I IS NULL OR %6$s)) INTO ids, ops, rights FROM %7$s;
+            PERFORM terasocket.record_many(%8$L, ids, ops, rights);$code$,
+            ot.id_key, o_lives, n_lives, differs, ot.rights_keys <> '{}', more, changed, ot.object_type));
+        truncated := format('PERFORM terasocket.record(%L, ''T'', %L, NULL);', ot.object_type, ot.rights_keys <> '{}');
         failed    := terasocket.failing(ot.object_type, ot.id_key);
     END IF;
     FOR link IN SELECT * FROM terasocket.links l WHERE l.table_name = capture_source.table_name ORDER BY l.what LOOP
         -- OpenTera tests the alive flag of a service's links after an outer join: dead ones count too
+        op        := CASE WHEN link.is_announced THEN 'L' ELSE 'l' END;
         either    := CASE WHEN link.what = 'service' THEN 'true' ELSE '(' || o_lives || ' OR ' || n_lives || ')' END;
-        inserted  := inserted || terasocket.recording(link.what, format('SELECT DISTINCT n.%1$I::bigint AS id, %2$L AS op, %3$L::boolean AS rights FROM new_rows n WHERE n.%1$I IS NOT NULL AND (%4$s)',
-                         link.id_key, CASE WHEN link.is_announced THEN 'L' ELSE 'l' END, link.rights, CASE WHEN link.what = 'service' THEN 'true' ELSE n_lives END));
-        deleted   := deleted || terasocket.recording(link.what, format('SELECT DISTINCT o.%1$I::bigint AS id, %2$L AS op, %3$L::boolean AS rights FROM old_rows o WHERE o.%1$I IS NOT NULL AND (%4$s)',
-                         link.id_key, CASE WHEN link.is_announced THEN 'L' ELSE 'l' END, link.rights, CASE WHEN link.what = 'service' THEN 'true' ELSE o_lives END));
-        updated   := updated || terasocket.recording(link.what, format($code$
-                SELECT DISTINCT i.id::bigint AS id, %2$L AS op, %3$L::boolean AS rights
-                FROM   old_rows o FULL JOIN new_rows n ON n.%4$I = o.%4$I, LATERAL (VALUES (o.%1$I), (n.%1$I)) i (id)
-                WHERE  i.id IS NOT NULL AND (%5$s) AND (%6$s)$code$,
-            link.id_key, CASE WHEN link.is_announced THEN 'L' ELSE 'l' END, link.rights, terasocket.primary_key(on_table),
-            terasocket.differs(on_table, ARRAY['deleted_at', link.id_key] || link.keys), either));
-        truncated := truncated || format(' PERFORM terasocket.record(%L, %L, %L::boolean, NULL);', link.what, CASE WHEN link.is_announced THEN 'L' ELSE 'l' END, link.rights);
+        inserted  := inserted || terasocket.recording(link.what, op, link.rights,
+            format('SELECT DISTINCT n.%1$I::bigint FROM new_rows n WHERE n.%1$I IS NOT NULL AND (%2$s)', link.id_key, CASE WHEN link.what = 'service' THEN 'true' ELSE n_lives END));
+        deleted   := deleted || terasocket.recording(link.what, op, link.rights,
+            format('SELECT DISTINCT o.%1$I::bigint FROM old_rows o WHERE o.%1$I IS NOT NULL AND (%2$s)', link.id_key, CASE WHEN link.what = 'service' THEN 'true' ELSE o_lives END));
+        updated   := updated || terasocket.recording(link.what, op, link.rights, format($code$
+                SELECT DISTINCT i.id::bigint
+                FROM   old_rows o FULL JOIN new_rows n ON n.%2$I = o.%2$I, LATERAL (VALUES (o.%1$I), (n.%1$I)) i (id)
+                WHERE  i.id IS NOT NULL AND (%3$s) AND (%4$s)$code$,
+            link.id_key, terasocket.primary_key(on_table), terasocket.differs(on_table, ARRAY['deleted_at', link.id_key] || link.keys), either));
+        truncated := truncated || format(' PERFORM terasocket.record(%L, %L, %L, NULL);', link.what, op, link.rights);
         failed    := failed || terasocket.failing(link.what, link.id_key);
     END LOOP;
     RETURN format($code$
 DECLARE
-    c    record;
-    n    integer;
+    ids     bigint[];
+    ops     text[];
+    rights  boolean[];
     changed bigint[];
     state text; message text; context text;
 BEGIN

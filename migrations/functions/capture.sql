@@ -10,13 +10,11 @@
 -- commits fail), or after SET terasocket.notify = off (a transaction that has notified cannot be prepared): the gateways
 -- find the change by their own look.
 CREATE OR REPLACE FUNCTION terasocket.hint(what text, op text, ids bigint[]) RETURNS void
-LANGUAGE plpgsql AS $$
-BEGIN
-    IF current_setting('terasocket.notify', true) IS DISTINCT FROM 'off' AND pg_notification_queue_usage() < 0.5 THEN
-        PERFORM pg_notify('terasocket', '{"xid": "' || pg_current_xact_id() || '", "what": "' || what || '", "op": "' || op
-            || CASE WHEN cardinality(ids) <= 100 THEN '", "ids": [' || array_to_string(ids, ', ') || ']}' ELSE '"}' END);
-    END IF;
-END $$;
+LANGUAGE sql AS $$   -- it becomes part of the statement that calls it
+    SELECT CASE WHEN current_setting('terasocket.notify', true) IS DISTINCT FROM 'off' AND pg_notification_queue_usage() < 0.5
+        THEN pg_notify('terasocket', format('{"xid": "%s", "what": "%s", "op": "%s"%s}', pg_current_xact_id(), what, op,
+            CASE WHEN cardinality(ids) <= 100 THEN ', "ids": [' || array_to_string(ids, ', ') || ']' END)) END
+$$;
 
 -- record: a change that no generated function writes.
 CREATE OR REPLACE FUNCTION terasocket.record(what text, op text, rights boolean, ids bigint[], body jsonb DEFAULT NULL) RETURNS void
@@ -29,6 +27,19 @@ BEGIN
     UNION ALL
     SELECT record.what, record.op, record.rights, NULL, record.body WHERE record.ids IS NULL;
     PERFORM terasocket.hint(record.what, record.op, record.ids);
+END $$;
+
+-- record_many: changes of one statement, 1,000 ids of the same kind in one row.
+CREATE OR REPLACE FUNCTION terasocket.record_many(what text, ids bigint[], ops text[], rights boolean[]) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO terasocket.changes (what, op, rights, ids)
+    SELECT record_many.what, d.op, d.rights, array_agg(d.id ORDER BY d.id)
+    FROM  (SELECT d.*, (row_number() OVER (PARTITION BY d.op, d.rights ORDER BY d.id) - 1) / 1000 AS part
+           FROM unnest(record_many.ids, record_many.ops, record_many.rights) d (id, op, rights)) d
+    GROUP  BY d.op, d.rights, d.part
+    ORDER  BY d.op <> 'D';   -- an object with the UUID of another comes after it
+    PERFORM terasocket.hint(record_many.what, record_many.ops[1], NULL);
 END $$;
 
 -- record_everything: what a trigger does in place of all else when changes holds more than its bound: no gateway has run for
