@@ -35,6 +35,7 @@ type Announcer struct {
 	isCareful bool // each object on its own
 	limit     time.Duration
 	pause     time.Duration // before the next attempt
+	inVain    int           // announcements in a row that found nothing
 	busySince time.Time     // zero: the lock was free
 }
 
@@ -45,6 +46,12 @@ const (
 	longestFailure = 5 * time.Second
 	longestLimit   = 5 * time.Minute
 	firstTries     = 5
+)
+
+// Anybody may notify. However many hints come, once so many looks in a row have found nothing, the next one waits a little.
+const (
+	vainLooks = 10
+	lookPause = 10 * time.Millisecond
 )
 
 // NewAnnouncer makes an announcer; Run it.
@@ -173,6 +180,12 @@ func (a *Announcer) succeeded(began time.Time, done announcement) {
 		a.Progress.covered()
 	}
 	a.pause, a.limit = 0, a.Limit
+	if a.inVain++; done.announced > 0 || done.isMore {
+		a.inVain = 0
+	}
+	if a.inVain > vainLooks {
+		a.pause = lookPause
+	}
 	if a.atMost = min(a.AtMost, 2*a.atMost); a.atMost == a.AtMost {
 		a.isCareful = false
 	}

@@ -40,6 +40,7 @@ type Feed struct {
 	newest  atomic.Uint64 // up to this seq; 0: nothing that was not looked for
 	hasMore bool          // read before waiting
 	polled  time.Time     // the last read that worked
+	inVain  int           // reads in a row that found nothing
 }
 
 // NewFeed makes a feed; Begin first.
@@ -163,7 +164,15 @@ func (f *Feed) Next(ctx context.Context) ([]event.Event, error) {
 		}
 		f.polled = began
 		if len(events) > 0 {
+			f.inVain = 0
 			return events, nil
+		}
+		if f.inVain++; f.inVain > vainLooks {
+			select {
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			case <-time.After(lookPause):
+			}
 		}
 	}
 }

@@ -160,6 +160,26 @@ func TestAForgedNotificationMakesNobodyHearAnything(t *testing.T) {
 	})
 }
 
+// However many notifications come, they cost a look every few milliseconds.
+func TestForgedNotificationsCostAFewLooks(t *testing.T) {
+	g := setup(t, options{})
+	reads := func() float64 { return g.value("terasocket_announcements_total") }
+	forged := dbtest.Conn(t, g.url)
+	before, began, sent := reads(), time.Now(), 0
+	for ; time.Since(began) < 2*time.Second; sent++ {
+		if _, err := forged.Exec(t.Context(), `SELECT pg_notify('terasocket', '{"xid": "1", "what": "site", "op": "U", "ids": [1]}'), pg_notify('terasocket_log', '{"seq": 9223372036854775807}')`); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if looks, most := reads()-before, float64(time.Since(began)/(5*time.Millisecond)+20); looks > most {
+		t.Errorf("%d notifications cost %.0f looks, more than %.0f", sent, looks, most)
+	} else {
+		t.Logf("%d notifications, %.0f looks", sent, looks)
+	}
+	g.publish(g.pool, "sentinel")
+	g.mustHear("sentinel")
+}
+
 func TestWhatNoNotificationTellsOfIsFound(t *testing.T) {
 	g := setup(t, options{poll: 50 * time.Millisecond})
 	g.silently("silent")
