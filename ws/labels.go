@@ -8,7 +8,7 @@ import (
 
 // refusals are the reasons of refused handshakes, each given where that is refused.
 var refusals = [...]string{"draining", "encoding", "gone", "malformed", "not_ready", "not_upgrade", "origin", "redeem",
-	"since", "snapshot", "standing", "token", "too_many", "upgrade", "version"}
+	"replace", "since", "snapshot", "sockets", "standing", "token", "too_many", "upgrade", "version"}
 
 // eventTypes are the types of message that come on a class of topic. A direct topic may carry any of them but two.
 var eventTypes = map[string][]string{
