@@ -7,8 +7,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"terasocket/db"
 	"terasocket/db/dbtest"
@@ -86,6 +89,57 @@ func TestPastOfADiskPutBack(t *testing.T) {
 			p.mustBeAnother(g, tt.isReached)
 		})
 	}
+}
+
+// A gateway that is started beside others, at the moment at which the server comes back, knows nothing: it leaves the epoch to those
+// that remember, for a while, and nobody's token is void.
+func TestPastThatOthersRemember(t *testing.T) {
+	t.Parallel()
+	s, p := owned(t, map[string]string{"synchronous_commit": "on"}, false)
+	p.g.stop()
+	announce := func(lastSeen uint64) error {
+		return errors.Join(pgxpoolExec(t, p.g, fmt.Sprintf("BEGIN ISOLATION LEVEL REPEATABLE READ; LOCK TABLE terasocket.announcer IN EXCLUSIVE MODE NOWAIT; "+
+			"SELECT terasocket.announce(100, false, %d); COMMIT", lastSeen)), pgxpoolExec(t, p.g, "ROLLBACK"))
+	}
+	restart := func(lease string) {
+		t.Helper()
+		p.g.exec("DELETE FROM terasocket.gateways")
+		p.g.exec("INSERT INTO terasocket.gateways (name, lease_until) VALUES ('other', clock_timestamp() + $1::interval)", lease)
+		shutDown(t, s)
+		if err := s.Restart(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the server is back", func() bool { return p.g.pool.Ping(t.Context()) == nil })
+	}
+	restart("1 hour")
+	if err := announce(0); err == nil || !strings.Contains(err.Error(), "a gateway that has lived through it") {
+		t.Errorf("a newcomer: %v", err)
+	}
+	if scan[bool](p.g, "SELECT terasocket.is_current()") {
+		t.Error("the newcomer has begun an epoch")
+	}
+	if err := announce(p.g.feed.LastSeen()); err != nil {
+		t.Errorf("a gateway that remembers: %v", err)
+	}
+	if _, err := users(p.g).ByToken(t.Context(), p.token); err != nil {
+		t.Errorf("a token, when others remember: %v", err)
+	}
+	restart("-1 second")
+	if err := announce(0); err != nil {
+		t.Errorf("a newcomer that is alone: %v", err)
+	}
+	if _, err := users(p.g).ByToken(t.Context(), p.token); err == nil {
+		t.Error("the token is good though nobody remembers")
+	}
+}
+
+// pgxpoolExec runs several statements on one connection.
+func pgxpoolExec(t *testing.T, g *gateway, sql string) error {
+	t.Helper()
+	return g.pool.AcquireFunc(t.Context(), func(c *pgxpool.Conn) error {
+		_, err := c.Conn().PgConn().Exec(t.Context(), sql).ReadAll()
+		return err
+	})
 }
 
 // A standby takes over that has not received everything.

@@ -83,6 +83,9 @@ BEGIN
                    WHEN last_seen > a.last_seq                  THEN 'an older state of this server was put back'
                    ELSE 'the server was started again' END;
     IF reason = 'the server was started again' AND last_seen = 0 THEN
+        IF s.started_at > clock_timestamp() - interval '10 seconds' AND EXISTS (SELECT FROM terasocket.gateways g WHERE g.lease_until > clock_timestamp()) THEN
+            RAISE lock_not_available USING MESSAGE = 'this server was started again a moment ago: a gateway that has lived through it is to begin the epoch';
+        END IF;
         PERFORM terasocket.forget_tokens();   -- nobody remembers whether it is an older state
     ELSIF reason NOT IN ('installed', 'the server was started again') THEN
         is_gap := EXISTS (SELECT FROM terasocket.changes c WHERE c.what IN ('message', 'presence', 'kick'));
