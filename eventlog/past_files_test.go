@@ -109,7 +109,7 @@ func TestPastThatOthersRemember(t *testing.T) {
 		if err := s.Restart(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "the server is back", func() bool { return p.g.pool.Ping(t.Context()) == nil })
+		dbtest.Eventually(t, "the server is back", func() bool { return p.g.pool.Ping(t.Context()) == nil })
 	}
 	restart("1 hour")
 	if err := announce(0); err == nil || !strings.Contains(err.Error(), "a gateway that has lived through it") {
