@@ -4,15 +4,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/redis/go-redis/v9"
-
 	"terasocket/bridge"
 	"terasocket/bridge/standin"
 )
-
-func open(address string) (*redis.Client, error) {
-	return bridge.Open(func() (string, error) { return address, nil })
-}
 
 func TestOpen(t *testing.T) {
 	t.Parallel()

@@ -18,7 +18,7 @@ var noTicket = strings.Repeat("0", 128)
 
 // rights are commands that the user of Redis must be allowed.
 var rights = [...][]any{
-	{"GET", noTicket}, {"DEL", noTicket},
+	{"GET", noTicket}, {"PTTL", noTicket}, {"DEL", noTicket},
 	{"GET", "UserTokenAPIKey"}, {"GET", "ParticipantTokenAPIKey"}, {"GET", "ServiceTokenAPIKey"},
 	{"SISMEMBER", "user_disabled_tokens", ""}, {"SISMEMBER", "participant_disabled_tokens", ""},
 	{"SADD", "user_disabled_tokens", ""}, {"SADD", "participant_disabled_tokens", ""},

@@ -4,29 +4,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/redis/go-redis/v9"
-
 	"terasocket/bridge"
-	"terasocket/bridge/standin"
 )
 
 // everyRight is the line of docs/operators.md.
-const everyRight = "allkeys allchannels +ping +select +multi +discard +get +del +sismember +sadd +publish +subscribe +unsubscribe +psubscribe +punsubscribe"
-
-func start(t *testing.T, settings ...string) (*standin.Redis, *redis.Client) {
-	t.Helper()
-	server, err := standin.StartRedis(t.Context(), settings...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(server.Stop)
-	client, err := open(server.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = client.Close() })
-	return server, client
-}
+const everyRight = "allkeys allchannels +ping +select +multi +discard +get +pttl +del +sismember +sadd +publish +subscribe +unsubscribe +psubscribe +punsubscribe"
 
 // bridge.md 0: the only writes are DEL, PUBLISH and SADD. What a user of Redis must be allowed is found out without any.
 func TestMissingRights(t *testing.T) {

@@ -162,7 +162,7 @@ func TestGrace(t *testing.T) {
 	mustEqual(t, "after it", f.sweep(), 1)
 	f.mustAnnounce("closed and kicked", "USER_DISCONNECTED "+paul)
 
-	f.exec("UPDATE terasocket.kicked SET at = now() - interval '2 minutes'")
+	f.exec("UPDATE terasocket.kicked SET at = now() - interval '6 minutes'")
 	f.sweep()
 	mustEqual(t, "kicks that are remembered", one[int](f, "SELECT count(*) FROM terasocket.kicked"), 0)
 }

@@ -285,12 +285,13 @@ func TestPublishRights(t *testing.T) {
 	}
 }
 
-// A kick is a row that gateways act on and no client hears. It names the newest token there is, takes back those that are open,
-// and is not mixed up with changes of whom it kicks.
+// A kick is a row that gateways act on and no client hears. Its counter is above that of each token made before and below that of
+// each made later; it takes back those that are open, and is not mixed up with changes of whom it kicks.
 func TestPublishKick(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	kick := typed("ServerCommand", `, "type": "CMD_CLIENT_DISCONNECT"`)
+	counter := int64(0)
 	for kind, p := range map[string]struct {
 		uuid string
 		id   int64
@@ -299,18 +300,19 @@ func TestPublishKick(t *testing.T) {
 		"device": {opentera.DemoDeviceUUID, opentera.DemoDeviceID}, "user ": {opentera.DemoDeletedUUID, opentera.DemoDeletedID},
 	} {
 		r := f.publish(kickTopic+strings.ToUpper(p.uuid), kick)
-		if r.Type != "terasocket.Kick" || r.ObjectType != strings.TrimSpace(kind) || r.ObjectID != p.id || r.Op != "" || r.Body != `{"token": 0}` || r.Present+r.Former != "" {
+		counter++
+		if r.Type != "terasocket.Kick" || r.ObjectType != strings.TrimSpace(kind) || r.ObjectID != p.id || r.Op != "" || r.Body != fmt.Sprintf(`{"token": %d}`, counter) || r.Present+r.Former != "" {
 			t.Errorf("%s: %+v", kind, r)
 		}
 	}
 	token, other := mint(f, "user", opentera.DemoProjectUserUUID), mint(f, "user", opentera.DemoSuperadminUUID)
-	mustEqual(t, "counter", f.publish(kickTopic+opentera.DemoProjectUserUUID, kick).Body, `{"token": 2}`)
+	mustEqual(t, "counter", f.publish(kickTopic+opentera.DemoProjectUserUUID, kick).Body, `{"token": 7}`)
 	mustEqual(t, "open token of who was kicked", redeem(f, "user", token), "")
 	if redeem(f, "user", other) == "" {
 		t.Error("the token of somebody else is gone")
 	}
 	token = mint(f, "user", opentera.DemoProjectUserUUID)
-	mustEqual(t, "counter of a token made later", one[int](f, "SELECT counter FROM terasocket.redeem_connect_token('user', $1)", token), 3)
+	mustEqual(t, "counter of a token made later", one[int](f, "SELECT counter FROM terasocket.redeem_connect_token('user', $1)", token), 8)
 
 	command := "SELECT terasocket.publish('" + kickTopic + opentera.DemoProjectUserUUID + "', '" + kick + "'); "
 	f.exec("BEGIN; " + command + "UPDATE t_users SET user_firstname = 'One' WHERE id_user = 9; " + command + "UPDATE t_users SET user_firstname = 'Two' WHERE id_user = 9; COMMIT")

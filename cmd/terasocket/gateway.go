@@ -138,7 +138,7 @@ func openGateway(ctx context.Context, cfg *serveCmd, log *slog.Logger) (_ *gatew
 
 	router := chi.NewRouter()
 	ws.Handler{
-		Tokens:          g.tokens,
+		Tokens:          g.redeemer(),
 		Hub:             g.hub,
 		Log:             log,
 		Metrics:         wsMetrics,

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"terasocket/bridge"
+	"terasocket/ws"
 )
 
 // redisFlags are the flags of every command that works beside a running OpenTera.
@@ -43,6 +44,14 @@ func (c *serveCmd) redisAddress() func() (string, error) {
 		return func() (string, error) { return c.RedisURL, nil }
 	}
 	return c.redisSource
+}
+
+// redeemer takes connect tokens, and the tickets of OpenTera's login where its Redis is known.
+func (g *gateway) redeemer() ws.TokenRedeemer {
+	if g.openTera == nil {
+		return g.tokens
+	}
+	return &bridge.Tickets{Redis: g.openTera.redis, Tokens: g.tokens}
 }
 
 // run does what goes on between OpenTera and this gateway, until ctx ends.

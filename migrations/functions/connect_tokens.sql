@@ -55,5 +55,7 @@ $$;
 CREATE OR REPLACE FUNCTION terasocket.replace_sockets(kind text, id integer, token bigint) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
 BEGIN
+    INSERT INTO terasocket.kicked (kind, principal, counter, is_replaced)
+    VALUES (replace_sockets.kind, replace_sockets.id, replace_sockets.token - 1, true);
     PERFORM terasocket.record('kick', 'M', false, NULL, jsonb_build_object('kind', kind, 'id', id, 'token', token - 1));
 END $$;

@@ -231,12 +231,12 @@ BEGIN
                WHERE  o.offline_at IS NOT NULL
                  AND  (o.offline_at < clock_timestamp()
                        OR EXISTS (SELECT FROM terasocket.kicked k
-                                  WHERE  k.kind = o.kind AND k.principal = o.principal AND k.at >= o.connected_at))
+                                  WHERE  k.kind = o.kind AND k.principal = o.principal AND k.at >= o.connected_at AND NOT k.is_replaced))
                ORDER BY 1, 2 LIMIT at_most FOR UPDATE OF o SKIP LOCKED LOOP
         PERFORM terasocket.go_offline(who.kind, who.principal);
         n := n + 1;
     END LOOP;
     DELETE FROM terasocket.kicked k WHERE k.ctid = ANY (ARRAY(
-        SELECT o.ctid FROM terasocket.kicked o WHERE o.at < clock_timestamp() - interval '1 minute' FOR UPDATE SKIP LOCKED));
+        SELECT o.ctid FROM terasocket.kicked o WHERE o.at < clock_timestamp() - interval '5 minutes' FOR UPDATE SKIP LOCKED));
     RETURN n + terasocket.leave_ended_sessions();
 END $$;

@@ -164,11 +164,13 @@ BEGIN
 END $$;
 
 -- kick: closes the sockets of a user, participant or device on whichever gateway holds them, with 4000, and takes back the
--- connect tokens that it has not used. Sockets of tokens that are minted later stay.
+-- connect tokens that it has not used. Sockets of tokens that are minted later stay. Each kick takes a counter of its own, before
+-- its time is taken: of two kicks the later one has the higher counter.
 CREATE OR REPLACE FUNCTION terasocket.kick(uuid text) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
-    who record;
+    who  record;
+    upto bigint;
 BEGIN
     SELECT * INTO who
     FROM  (SELECT 'user' AS kind, u.id_user AS id FROM OPENTERA.t_users u WHERE u.user_uuid = lower(kick.uuid)
@@ -180,7 +182,7 @@ BEGIN
         PERFORM terasocket.refuse('topic', format('names nobody: %s', left(kick.uuid, 100)));
     END IF;
     DELETE FROM terasocket.connect_tokens t WHERE t.kind = who.kind AND t.uuid = lower(kick.uuid);
-    INSERT INTO terasocket.kicked (kind, principal) VALUES (who.kind, who.id);
-    PERFORM terasocket.record('kick', 'M', false, NULL, jsonb_build_object('kind', who.kind, 'id', who.id,
-        'token', (SELECT CASE WHEN c.is_called THEN c.last_value ELSE 0 END FROM terasocket.connect_tokens_counter c)));
+    upto := nextval('terasocket.connect_tokens_counter');
+    INSERT INTO terasocket.kicked (kind, principal, counter) VALUES (who.kind, who.id, upto);
+    PERFORM terasocket.record('kick', 'M', false, NULL, jsonb_build_object('kind', who.kind, 'id', who.id, 'token', upto));
 END $$;

@@ -1,0 +1,94 @@
+package bridge
+
+import (
+	"context"
+	"regexp"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"terasocket/access"
+)
+
+// Lifetimes of OpenTera's tickets: the one that its login gives them, and what counts as the age of one of which Redis does
+// not say when it was made. That is as far back as kicks are remembered.
+const (
+	ticketLifetime = 60 * time.Second
+	unknownAge     = 5 * time.Minute
+)
+
+// Tickets redeems what websocket URLs carry: the tickets of OpenTera's login, which are in its Redis, and our own connect
+// tokens. All fields are needed. Redeem may be called by any number of goroutines.
+type Tickets struct {
+	Redis  *redis.Client
+	Tokens *access.Tokens
+}
+
+// A ticket is 128 hexadecimal digits; its value in Redis is the UUID of who logged in.
+var (
+	ticketForm = regexp.MustCompile(`^[0-9a-f]{128}$`)
+	uuidForm   = regexp.MustCompile(`^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$`)
+)
+
+// Redeem consumes a ticket or a connect token, and says whose it was. Of any number of calls with one, on any number of
+// gateways, one succeeds. Nothing that does not look like a ticket is looked up in Redis: a client must not choose the key. A
+// ticket of another kind, or of somebody who may not connect, stays until it expires, as in OpenTera.
+// Errors: access.ErrRefused; or that Redis or the database cannot say now.
+func (t *Tickets) Redeem(ctx context.Context, kind access.Kind, token string) (access.Identity, error) {
+	if !ticketForm.MatchString(token) {
+		return t.Tokens.Redeem(ctx, kind, token)
+	}
+	began := time.Now()
+	uuid, left, err := t.look(ctx, token)
+	if err != nil {
+		return access.Identity{}, err
+	}
+	id, err := t.Tokens.TicketHolder(ctx, kind, uuid, age(left)+time.Since(began))
+	if err != nil {
+		return access.Identity{}, err
+	}
+	if err := t.take(ctx, token); err != nil {
+		return access.Identity{}, err
+	}
+	return id, nil
+}
+
+// look gives the UUID under a ticket, and what is left of its life: negative when it has no end.
+func (t *Tickets) look(ctx context.Context, ticket string) (uuid string, left time.Duration, err error) {
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	defer cancel()
+	pipe := t.Redis.Pipeline()
+	rest, value := pipe.PTTL(ctx, ticket), pipe.Get(ctx, ticket) // in this order no newer ticket lends its life to an older one
+	_, _ = pipe.Exec(ctx)                                        // each command has its error
+	uuid, err = value.Result()
+	switch {
+	case err == redis.Nil, redis.HasErrorPrefix(err, "WRONGTYPE"), err == nil && !uuidForm.MatchString(uuid): //nolint:errorlint // as go-redis returns it
+		return "", 0, access.ErrRefused
+	case err != nil:
+		return "", 0, inWords(t.Redis, "GET "+noTicket, err)
+	case rest.Err() != nil:
+		return "", 0, inWords(t.Redis, "PTTL "+noTicket, rest.Err())
+	}
+	return uuid, rest.Val(), nil
+}
+
+// age says how old a ticket may be that lives for so long.
+func age(left time.Duration) time.Duration {
+	if left < 0 || left > ticketLifetime {
+		return unknownAge
+	}
+	return ticketLifetime - left
+}
+
+// take deletes a ticket. Errors: access.ErrRefused when somebody else has it.
+func (t *Tickets) take(ctx context.Context, ticket string) error {
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	defer cancel()
+	switch n, err := t.Redis.Del(ctx, ticket).Result(); {
+	case err != nil:
+		return inWords(t.Redis, "DEL "+noTicket, err)
+	case n != 1:
+		return access.ErrRefused
+	}
+	return nil
+}

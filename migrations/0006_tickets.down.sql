@@ -1,0 +1,1 @@
+ALTER TABLE terasocket.kicked DROP COLUMN counter, DROP COLUMN is_replaced;
