@@ -50,7 +50,7 @@ const (
 func (p *Publisher) Publish(ctx context.Context, events []Publication) error {
 	batch := &pgx.Batch{} // a batch is one transaction
 	for i, e := range events {
-		text, problem := e.text()
+		text, problem := e.ProtoJSON()
 		if problem != "" {
 			return &PublishError{Index: i, Problem: problem}
 		}
@@ -69,8 +69,8 @@ func (p *Publisher) Publish(ctx context.Context, events []Publication) error {
 	return nil
 }
 
-// text is the ProtoJSON of the event. A field that the message type lacks would be lost in it: that is a problem.
-func (e Publication) text() (text, problem string) {
+// ProtoJSON is that of the event, as terasocket.publish() takes it; problem is why there is none. A field that the message type lacks would be lost in it: that is a problem.
+func (e Publication) ProtoJSON() (text, problem string) {
 	if !isText(e.Topic) { // PostgreSQL's texts hold no zero bytes and nothing but UTF-8
 		return "", "topic is empty, not UTF-8 or has a zero byte in it"
 	}

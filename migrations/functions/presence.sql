@@ -132,6 +132,7 @@ BEGIN
     VALUES (connected.gateway, connected.socket, connected.kind, connected.principal, connected.client_name, connected.address)
     ON CONFLICT ON CONSTRAINT connections_socket DO UPDATE SET client_name = excluded.client_name
     RETURNING c.id INTO connection;
+    PERFORM terasocket.bridge_moved(connected.kind, connected.principal);
     IF NOT was_online THEN
         UPDATE terasocket.online o SET online_since = clock_timestamp()
         WHERE  o.kind = connected.kind AND o.principal = connected.principal;
@@ -166,7 +167,11 @@ BEGIN
     END IF;
     PERFORM FROM terasocket.online o WHERE o.kind = gone.kind AND o.principal = gone.principal FOR UPDATE;
     DELETE FROM terasocket.connections c WHERE c.id = connection;
-    IF NOT FOUND OR EXISTS (SELECT FROM terasocket.connections c WHERE c.kind = gone.kind AND c.principal = gone.principal) THEN
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    PERFORM terasocket.bridge_moved(gone.kind, gone.principal);
+    IF EXISTS (SELECT FROM terasocket.connections c WHERE c.kind = gone.kind AND c.principal = gone.principal) THEN
         RETURN;
     END IF;
     IF grace > interval '0' THEN
@@ -216,16 +221,7 @@ BEGIN
         SELECT g.id INTO dead FROM terasocket.gateways g WHERE g.lease_until < clock_timestamp() LIMIT 1 FOR UPDATE SKIP LOCKED;
     END IF;
     IF dead IS NOT NULL THEN
-        UPDATE terasocket.gateways g SET lease_until = '-infinity' WHERE g.id = dead;   -- no way back, should it live
-        FOR who IN SELECT c.id, c.kind, c.principal FROM terasocket.connections c WHERE c.gateway = dead
-                   ORDER BY 2, 3, 1 LIMIT at_most LOOP
-            PERFORM terasocket.disconnected(who.id, interval '0');
-            n := n + 1;
-        END LOOP;
-        IF n < at_most THEN
-            DELETE FROM terasocket.gateways g WHERE g.id = dead;
-            n := n + 1;
-        END IF;
+        n := terasocket.end_gateway(dead, at_most);
     END IF;
     FOR who IN SELECT o.kind, o.principal FROM terasocket.online o
                WHERE  o.offline_at IS NOT NULL

@@ -1,0 +1,222 @@
+package bridge
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	"terasocket/access"
+	"terasocket/proto/opentera"
+)
+
+// item is one thing to be written: what it is, its place and its content, as terasocket.bridge_one() takes them.
+type item struct {
+	what, place, content string
+	typeName             string // of the event: "JoinSessionEvent"
+	topic                string // label
+}
+
+// What an item is.
+const (
+	isPublished = "publish"
+	isStatus    = "status"
+	isOnline    = "online"
+	isOffline   = "offline"
+)
+
+// takesTurns says whether it locks a row of terasocket.online: no two of those in one transaction, whose order would be ours.
+func (i item) takesTurns() bool { return i.what != isPublished }
+
+// otherType is the label of a type that is not OpenTera's; noType, where nobody can say.
+const otherType = "other"
+
+// typesOn are the types that have a meaning on a topic (its label).
+func typesOn(topic string) []string {
+	session := []string{"JoinSessionEvent", "LeaveSessionEvent", "StopSessionEvent", "JoinSessionReplyEvent"}
+	people := []string{"UserEvent", "ParticipantEvent", "DeviceEvent"}
+	switch topic {
+	case "direct":
+		return append(append(session, people...), "ArchiveEvent", "DatabaseEvent")
+	case "user_manager_messages":
+		return append(session, people...)
+	case "user_manager_events":
+		return people
+	case "archive":
+		return []string{"ArchiveEvent"}
+	}
+	return []string{"ServerCommand"}
+}
+
+// reading is what a message from Redis comes to.
+type reading struct {
+	items   []item
+	seen    []item // all events in it, those too that are of no interest
+	refused []refusal
+	touched []string // UUIDs of people and sessions that it is about
+}
+
+// refusal is why an event does not become rows. It never quotes the event.
+type refusal struct{ topic, typeName, reason, problem string }
+
+func (r *reading) refuse(topic, typeName, reason, problem string) {
+	r.refused = append(r.refused, refusal{topic, typeName, reason, problem})
+}
+
+// read reads one message; it never fails as a whole.
+func read(h heard) (r reading) {
+	label := topicLabel(h.topic)
+	source, events, why, problem := open(h.topic, h.payload)
+	if why != "" {
+		r.refuse(label, otherType, why, problem)
+		return r
+	}
+	if strings.HasPrefix(source, ourSource) {
+		return reading{} // our own
+	}
+	for _, event := range events {
+		r.event(h.topic, label, source, event)
+	}
+	return r
+}
+
+// open opens the envelope: a TeraModuleMessage on topics of messages and commands, else a TeraEvent.
+func open(topic, payload string) (source string, events []*anypb.Any, why, problem string) {
+	var head interface{ GetVersion() uint32 }
+	if topic == messagesTopic || strings.HasPrefix(topic, commandTopics) {
+		var message opentera.TeraModuleMessage
+		if err := proto.Unmarshal([]byte(payload), &message); err != nil {
+			return "", nil, malformed, "is no TeraModuleMessage"
+		}
+		head, source, events = message.GetHead(), message.GetHead().GetSource(), message.GetData()
+	} else {
+		var message opentera.TeraEvent
+		if err := proto.Unmarshal([]byte(payload), &message); err != nil {
+			return "", nil, malformed, "is no TeraEvent"
+		}
+		head, events = message.GetHeader(), message.GetEvents()
+	}
+	switch {
+	case head.GetVersion() > 1: // 0: it has none
+		return "", nil, version, "is of a version that is not known"
+	case len(events) == 0:
+		return "", nil, malformed, "has nothing in it"
+	}
+	return source, events, "", ""
+}
+
+// event reads one of the events of a message.
+func (r *reading) event(topic, label, source string, event *anypb.Any) {
+	_, name, _ := strings.Cut(event.GetTypeUrl(), "opentera.protobuf.")
+	if !slices.Contains(typesOn(label), name) {
+		r.seen = append(r.seen, item{topic: label, typeName: otherType})
+		r.refuse(label, otherType, unknown, "is of a type that has no meaning on this topic")
+		return
+	}
+	this := item{what: isPublished, place: topic, topic: label, typeName: name}
+	r.seen = append(r.seen, this)
+	text, problem := access.Publication{Topic: topic, Event: event}.ProtoJSON()
+	if problem != "" {
+		r.refuse(label, name, malformed, problem)
+		return
+	}
+	message, err := event.UnmarshalNew()
+	if err != nil {
+		r.refuse(label, name, malformed, "is not of its type")
+		return
+	}
+	this.content = text
+	switch label {
+	case "user_manager_messages":
+		if kind, uuid, comes, isPresence := cameOrWent(message); isPresence {
+			r.ofTheirs(this, source, kind, uuid, comes)
+			return
+		}
+		r.touched = append(r.touched, involved(message)...)
+	case "user_manager_events":
+		device, ok := message.(*opentera.DeviceEvent)
+		if !ok || device.GetType() != opentera.DeviceEvent_DEVICE_STATUS_CHANGED {
+			return // an echo, or what the user manager made of a message that we have read as well
+		}
+		if this.content, ok = statusOf(device); !ok {
+			r.refuse(label, name, malformed, "has a deviceStatus that is not {\"status\": \"...\", \"timestamp\": n}")
+			return
+		}
+		this.what, this.place = isStatus, device.GetDeviceUuid()
+		r.touched = append(r.touched, strings.ToLower(this.place))
+	}
+	r.items = append(r.items, this)
+}
+
+// ofTheirs is somebody who came to OpenTera's own server, or left it.
+func (r *reading) ofTheirs(this item, source, kind, uuid string, comes *bool) {
+	switch {
+	case !strings.HasPrefix(source, theirSource) || comes == nil:
+		r.refuse(this.topic, this.typeName, unknown, "is not for the user manager: only sockets say who comes and goes")
+		return
+	case *comes:
+		this.what = isOnline
+	default:
+		this.what = isOffline
+	}
+	this.place, this.content = kind, uuid
+	r.touched = append(r.touched, strings.ToLower(uuid))
+	r.items = append(r.items, this)
+}
+
+// cameOrWent reads who comes or goes; comes is nil when the event says something else of somebody.
+func cameOrWent(message proto.Message) (kind, uuid string, comes *bool, isPresence bool) {
+	yes, no := true, false
+	pick := func(connected, disconnected bool) *bool {
+		switch {
+		case connected:
+			return &yes
+		case disconnected:
+			return &no
+		}
+		return nil
+	}
+	switch e := message.(type) {
+	case *opentera.UserEvent:
+		return "user", e.GetUserUuid(), pick(e.GetType() == opentera.UserEvent_USER_CONNECTED, e.GetType() == opentera.UserEvent_USER_DISCONNECTED), true
+	case *opentera.ParticipantEvent:
+		return "participant", e.GetParticipantUuid(),
+			pick(e.GetType() == opentera.ParticipantEvent_PARTICIPANT_CONNECTED, e.GetType() == opentera.ParticipantEvent_PARTICIPANT_DISCONNECTED), true
+	case *opentera.DeviceEvent:
+		return "device", e.GetDeviceUuid(), pick(e.GetType() == opentera.DeviceEvent_DEVICE_CONNECTED, e.GetType() == opentera.DeviceEvent_DEVICE_DISCONNECTED), true
+	}
+	return "", "", nil, false
+}
+
+// involved are the session and the people of a session event, in lower case.
+func involved(message proto.Message) (uuids []string) {
+	switch e := message.(type) {
+	case *opentera.JoinSessionEvent:
+		uuids = slices.Concat([]string{e.GetSessionUuid()}, e.GetSessionUsers(), e.GetSessionParticipants(), e.GetSessionDevices())
+	case *opentera.LeaveSessionEvent:
+		uuids = slices.Concat([]string{e.GetSessionUuid()}, e.GetLeavingUsers(), e.GetLeavingParticipants(), e.GetLeavingDevices())
+	case *opentera.JoinSessionReplyEvent:
+		uuids = []string{e.GetSessionUuid(), e.GetUserUuid(), e.GetParticipantUuid(), e.GetDeviceUuid()}
+	case *opentera.StopSessionEvent:
+		uuids = []string{e.GetSessionUuid()}
+	}
+	for i, uuid := range uuids {
+		uuids[i] = strings.ToLower(uuid)
+	}
+	return uuids
+}
+
+// statusOf is what a device tells of itself: JSON text that holds a status, itself JSON text, and a timestamp.
+func statusOf(device *opentera.DeviceEvent) (content string, ok bool) {
+	var status struct {
+		Status    *string      `json:"status"`
+		Timestamp *json.Number `json:"timestamp"`
+	}
+	if json.Unmarshal([]byte(device.GetDeviceStatus()), &status) != nil || status.Status == nil || status.Timestamp == nil || *status.Timestamp == "" {
+		return "", false
+	}
+	text, err := json.Marshal(status)
+	return string(text), err == nil
+}

@@ -1,0 +1,212 @@
+package bridge
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"terasocket/proto/opentera"
+)
+
+//go:embed sql/nobody_elsewhere.sql
+var nobodyElsewhereSQL string
+
+var (
+	errDeaf    = errors.New("OpenTera's user manager does not listen")
+	errNotHeld = errors.New("the lease of the bridge is not renewed")
+)
+
+// signingKey is new at each start of OpenTera, and gone when it has stopped.
+const signingKey = "UserTokenAPIKey"
+
+// manager is what is known of OpenTera's user manager.
+type manager struct {
+	isUp       bool
+	key        string    // signing key; "": OpenTera does not run
+	probed     time.Time // the last time
+	reconciled time.Time // the last time; zero: at once
+	everybody  bool      // somebody could not be told of: look at everybody
+	isEmpty    bool      // OpenTera's own server was found stopped
+}
+
+// keep tells the user manager who comes and goes, and compares with it what it knows, until ctx ends or the bridge is lost.
+func (r *reign) keep(ctx context.Context) error {
+	for {
+		err := r.turn(ctx)
+		switch {
+		case errors.Is(err, errLost):
+			return err
+		case err != nil && ctx.Err() == nil:
+			r.everybody = true
+			if !errors.Is(err, errDeaf) {
+				r.Log.Warn("OpenTera's user manager is not told who is connected, trying again", "op", "presence", "err", err)
+			}
+			if !sleep(ctx, r.Probe/4) {
+				return ctx.Err()
+			}
+		}
+		if !sleep(ctx, r.Look) {
+			return ctx.Err()
+		}
+	}
+}
+
+// turn does what is due.
+func (r *reign) turn(ctx context.Context) error {
+	select {
+	case <-r.sub.broken:
+		r.reconciled = time.Time{}
+	default:
+	}
+	if time.Since(r.probed) >= r.Probe {
+		if err := r.probe(ctx); err != nil {
+			return err
+		}
+	}
+	if !r.isUp {
+		return nil
+	}
+	if time.Since(r.reconciled) >= r.Reconcile {
+		return r.reconcile(ctx)
+	}
+	everybody := r.everybody
+	r.everybody = false
+	return r.tell(ctx, everybody)
+}
+
+// probe asks whether the user manager listens, and whether OpenTera was started again.
+func (r *reign) probe(ctx context.Context) error {
+	r.probed = time.Now()
+	pipe := r.Redis.Pipeline()
+	listeners, key := pipe.Publish(ctx, rpcTopic, ""), pipe.Get(ctx, signingKey)
+	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
+		r.heardOf(false)
+		return fmt.Errorf("ask Redis: %w", err)
+	}
+	if key.Val() != r.key {
+		r.key, r.reconciled = key.Val(), time.Time{}
+	}
+	r.heardOf(listeners.Val() > 0)
+	if r.isUp || r.key != "" {
+		r.isEmpty = false
+	} else if !r.isEmpty {
+		if _, err := r.Pool.Exec(ctx, nobodyElsewhereSQL, r.term); lost(err) {
+			return errLost
+		} else if err != nil {
+			return fmt.Errorf("OpenTera has stopped: %w", err)
+		}
+		r.isEmpty = true
+	}
+	return nil
+}
+
+// heardOf notes whether the user manager listens. When it does again, it is compared with.
+func (r *reign) heardOf(isUp bool) {
+	if isUp == r.isUp {
+		return
+	}
+	r.isUp, r.everybody = isUp, true
+	if isUp {
+		r.reconciled = time.Time{}
+		r.Metrics.managerUp.Set(1)
+		r.Log.Info("OpenTera's user manager listens", "op", "presence")
+		return
+	}
+	r.Metrics.managerUp.Set(0)
+	r.Log.Warn("OpenTera's user manager does not listen: who comes and goes is told when it does", "op", "presence")
+}
+
+// listens is a probe by itself.
+func (r *reign) listens(ctx context.Context) error {
+	n, err := r.Redis.Publish(ctx, rpcTopic, "").Result()
+	if err != nil {
+		r.heardOf(false)
+		return fmt.Errorf("ask Redis: %w", err)
+	}
+	if r.heardOf(n > 0); n == 0 {
+		return errDeaf
+	}
+	return nil
+}
+
+// reconcile asks the user manager for all that it knows, has it compared, and tells it what it lacks.
+func (r *reign) reconcile(ctx context.Context) error {
+	r.reconciled = time.Now().Add(r.Probe - r.Reconcile) // after a failure; who comes and goes is told of meanwhile
+	found, err := r.ask(ctx)
+	if err == nil {
+		err = r.tell(ctx, true)
+	}
+	if err == nil {
+		err = r.give(ctx, found.give)
+	}
+	if err != nil {
+		r.Metrics.reconcileErrors.Inc()
+		return err
+	}
+	r.reconciled = time.Now()
+	r.Metrics.reconciled.Store(time.Now().UnixNano())
+	r.Metrics.reconciliations.Inc()
+	for of, n := range map[string]int{"online": found.people, "busy": found.sessions, "status": found.status} {
+		r.Metrics.differences.WithLabelValues(of).Add(float64(n))
+	}
+	if found.people+found.sessions+found.status > 0 {
+		r.Log.Info("differences with OpenTera's user manager are set right", "op", "reconcile", "online", found.people, "busy", found.sessions, "status", found.status)
+	}
+	return nil
+}
+
+// ask calls the methods of the user manager and waits for the comparison of what they give.
+func (r *reign) ask(ctx context.Context) (reconciled, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.Answer)
+	defer cancel()
+	calls, done, end := r.begin(r.sub.replies)
+	defer end()
+	pipe := r.Redis.Pipeline()
+	for _, c := range calls {
+		if err := queue(ctx, pipe, rpcTopic, c); err != nil {
+			return reconciled{}, err
+		}
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return reconciled{}, fmt.Errorf("ask the user manager: %w", err)
+	}
+	select {
+	case <-ctx.Done():
+		return reconciled{}, fmt.Errorf("the user manager does not answer: %w", ctx.Err())
+	case found := <-done:
+		return found, found.err
+	}
+}
+
+// give gives the user manager the statuses of devices that it does not have.
+func (r *reign) give(ctx context.Context, statuses []deviceStatus) error {
+	if len(statuses) == 0 {
+		return nil
+	}
+	pipe := r.Redis.Pipeline()
+	for _, s := range statuses {
+		text := func(v string) *opentera.Value {
+			return &opentera.Value{ArgValue: &opentera.Value_StringValue{StringValue: v}}
+		}
+		if err := queue(ctx, pipe, rpcTopic, call("update_device_status", 0, r.sub.replies, text(s.UUID), text(s.Status),
+			&opentera.Value{ArgValue: &opentera.Value_DoubleValue{DoubleValue: s.Timestamp}})); err != nil {
+			return err
+		}
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return fmt.Errorf("give statuses: %w", err)
+	}
+	return nil
+}
+
+// farewell tells of the sockets that have ended when the gateway stops.
+func (r *reign) farewell(ctx context.Context) error {
+	if !r.isUp {
+		return nil
+	}
+	return r.tell(ctx, true)
+}

@@ -1,0 +1,147 @@
+package bridge
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"golang.org/x/sync/errgroup"
+)
+
+//go:embed sql/lead.sql
+var leadSQL string
+
+//go:embed sql/leave.sql
+var leaveSQL string
+
+// errLost says that another gateway holds the bridge.
+var errLost = errors.New("another gateway has taken the bridge")
+
+// goodbye is what the end may take: a last look at whose sockets have ended, and giving the bridge back.
+const goodbye = 800 * time.Millisecond
+
+// withoutRedis is how long a gateway that hears nothing keeps the bridge from others.
+const withoutRedis = 2 * time.Second
+
+// reign is the time in which this gateway holds the bridge.
+type reign struct {
+	*Bridge
+	term int64
+	held atomic.Int64 // until when, UnixNano by our own clock
+	asking
+
+	// of write
+	nth        int64     // transactions
+	mark       []byte    // of the last message that is in one
+	last       *heard    // a later one that is complete; nil: none
+	complained time.Time // when a refusal was logged
+
+	// of keep
+	manager
+}
+
+// elect takes the bridge whenever nobody holds it, until ctx ends.
+func (b *Bridge) elect(ctx context.Context) {
+	for {
+		if b.sub.downFor() == 0 {
+			r, mark, err := b.takeOver(ctx)
+			switch {
+			case err == nil:
+				b.reign(ctx, r, mark)
+			case !errors.Is(err, errLost) && ctx.Err() == nil:
+				b.Log.Debug("the bridge cannot be taken, trying again", "op", "bridge", "err", err)
+			}
+		}
+		if !sleep(ctx, b.Lease/3) {
+			return
+		}
+	}
+}
+
+// takeOver takes the bridge; errLost: another gateway holds it. mark: what was written last.
+func (b *Bridge) takeOver(ctx context.Context) (r *reign, mark []byte, err error) {
+	now := time.Now()
+	term, mark, err := b.lead(ctx, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	r = &reign{Bridge: b, term: term, mark: mark}
+	r.held.Store(now.Add(b.Lease).UnixNano())
+	return r, mark, nil
+}
+
+// lead takes the bridge (term 0) or keeps it.
+func (b *Bridge) lead(ctx context.Context, term int64) (now int64, mark []byte, err error) {
+	ctx, cancel := context.WithTimeout(ctx, b.Lease/2)
+	defer cancel()
+	err = b.Pool.QueryRow(ctx, leadSQL, b.Gateway, term, b.Lease).Scan(&now, &mark)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return 0, nil, errLost
+	case err != nil:
+		return 0, nil, fmt.Errorf("take or keep the bridge: %w", err)
+	}
+	return now, mark, nil
+}
+
+// isHeld says whether nobody else can hold the bridge now, by our own clock.
+func (r *reign) isHeld() bool { return time.Now().UnixNano() < r.held.Load() }
+
+// reign holds the bridge until it is lost, or ctx ends.
+func (b *Bridge) reign(ctx context.Context, r *reign, mark []byte) {
+	b.Log.Info("this gateway is the bridge to OpenTera's Redis", "op", "bridge", "term", r.term)
+	b.Metrics.leader.Set(1)
+	defer b.Metrics.leader.Set(0)
+	limit, cancel := context.WithTimeout(ctx, b.Lease/2)
+	err := b.sub.catchUp(limit)
+	cancel()
+	if err == nil {
+		b.stream.lead(mark)
+		group, running := errgroup.WithContext(ctx)
+		group.Go(func() error { return r.renew(running) })
+		group.Go(func() error { return r.write(running) })
+		group.Go(func() error { return r.keep(running) })
+		err = group.Wait()
+		b.stream.follow()
+	}
+	b.Metrics.managerUp.Set(0)
+	if errors.Is(err, errLost) {
+		b.Log.Warn("the bridge is lost to another gateway", "op", "bridge", "term", r.term)
+		return
+	}
+	limit, cancel = context.WithTimeout(context.WithoutCancel(ctx), goodbye)
+	defer cancel()
+	if ctx.Err() != nil {
+		if err := r.farewell(limit); err != nil {
+			b.Log.Warn("OpenTera was not told of the last sockets that ended: the next bridge does", "op", "bridge", "err", err)
+		}
+	} else {
+		b.Log.Warn("the bridge is given back", "op", "bridge", "term", r.term, "err", err)
+	}
+	if _, err := b.Pool.Exec(limit, leaveSQL, r.term); err != nil {
+		b.Log.Warn("the bridge is not given back: its lease runs out by itself", "op", "bridge", "err", err)
+	}
+}
+
+// renew keeps the lease. Without the database nobody else can take it, so that it goes on trying.
+func (r *reign) renew(ctx context.Context) error {
+	for sleep(ctx, r.Lease/3) {
+		if down := r.sub.downFor(); down > withoutRedis {
+			return fmt.Errorf("nothing is heard from Redis for %s", down.Round(time.Second))
+		}
+		now := time.Now()
+		switch _, _, err := r.lead(ctx, r.term); {
+		case errors.Is(err, errLost):
+			return err
+		case err == nil:
+			r.held.Store(now.Add(r.Lease).UnixNano())
+		case ctx.Err() == nil:
+			r.Log.Warn("the lease of the bridge is not renewed, trying again", "op", "bridge", "err", err)
+		}
+	}
+	return ctx.Err()
+}

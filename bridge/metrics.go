@@ -1,0 +1,95 @@
+package bridge
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Metrics counts what the bridge does (deploy/README.md).
+type Metrics struct {
+	up, leader, managerUp  prometheus.Gauge
+	received, sent         *prometheus.CounterVec
+	refused                *prometheus.CounterVec
+	outages, outageSeconds prometheus.Counter
+	reconciliations        prometheus.Counter
+	reconcileErrors        prometheus.Counter
+	differences            *prometheus.CounterVec
+
+	reconciled atomic.Int64 // when the last one was, UnixNano; 0: never
+}
+
+// Why something from Redis does not become rows.
+const (
+	malformed  = "malformed"  // no protobuf, empty, or not the envelope of its topic
+	version    = "version"    // another than OpenTera's, 1
+	unknown    = "type"       // of a type that OpenTera does not have on this topic
+	notAllowed = "refused"    // the database says why: UUIDs of nobody, no UUIDs
+	tooBig     = "too_big"    // more than terasocket.max_event_bytes
+	broken     = "unexpected" // an error that nobody has thought of
+)
+
+var (
+	topicLabels  = []string{"direct", "user_manager_messages", "user_manager_events", "archive", "command"}
+	sentTypes    = []string{"UserEvent", "ParticipantEvent", "DeviceEvent"}
+	refusals     = []string{malformed, version, unknown, notAllowed, tooBig, broken}
+	differenceOf = []string{"online", "busy", "status"}
+)
+
+// NewMetrics registers the metrics terasocket_bridge_*.
+func NewMetrics(r prometheus.Registerer) *Metrics {
+	counter := func(name, help string) prometheus.Counter {
+		c := prometheus.NewCounter(prometheus.CounterOpts{Name: "terasocket_bridge_" + name, Help: help})
+		r.MustRegister(c)
+		return c
+	}
+	gauge := func(name, help string) prometheus.Gauge {
+		g := prometheus.NewGauge(prometheus.GaugeOpts{Name: "terasocket_bridge_" + name, Help: help})
+		r.MustRegister(g)
+		return g
+	}
+	vec := func(name, help string, labels ...string) *prometheus.CounterVec {
+		v := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "terasocket_bridge_" + name, Help: help}, labels)
+		r.MustRegister(v)
+		return v
+	}
+	m := &Metrics{
+		up:              gauge("up", "1 while this gateway is subscribed to OpenTera's Redis."),
+		leader:          gauge("leader", "1 on the gateway that holds the bridge; the others only listen."),
+		managerUp:       gauge("user_manager_up", "1 while OpenTera's user manager listens, on the gateway that holds the bridge; 0 on the others."),
+		received:        vec("received_total", "Events from OpenTera's Redis, on the gateway that holds the bridge.", "topic", "type"),
+		sent:            vec("sent_total", "Events that OpenTera's user manager was sent: who comes and goes.", "type"),
+		refused:         vec("refused_total", "Events from Redis that became no rows of the log.", "reason"),
+		outages:         counter("outages_total", "Times that the subscription to Redis was lost: what was published meanwhile is lost, unless another gateway heard it."),
+		outageSeconds:   counter("outage_seconds_total", "How long this gateway was not subscribed, counted when it is again."),
+		reconciliations: counter("reconciliations_total", "Comparisons with what OpenTera's user manager knows."),
+		reconcileErrors: counter("reconciliation_errors_total", "Those that failed, since it did not answer in time or the database did not; they are tried again."),
+		differences:     vec("differences_total", "Differences found: people online, sessions they are in, statuses of devices. They were set right.", "of"),
+	}
+	for _, topic := range topicLabels {
+		for _, name := range typesOn(topic) {
+			m.received.WithLabelValues(topic, name)
+		}
+		m.received.WithLabelValues(topic, otherType)
+	}
+	for _, name := range sentTypes {
+		m.sent.WithLabelValues(name)
+	}
+	for _, reason := range refusals {
+		m.refused.WithLabelValues(reason)
+	}
+	for _, of := range differenceOf {
+		m.differences.WithLabelValues(of)
+	}
+	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "terasocket_bridge_reconciliation_age_seconds",
+		Help: "Since when this gateway has not compared with what OpenTera's user manager knows; 0: it never has.",
+	}, func() float64 {
+		at := m.reconciled.Load()
+		if at == 0 {
+			return 0
+		}
+		return time.Since(time.Unix(0, at)).Seconds()
+	}))
+	return m
+}

@@ -1,0 +1,248 @@
+package bridge
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/redis/go-redis/v9"
+
+	"terasocket/bridge/standin"
+	"terasocket/db/dbtest"
+	"terasocket/migrations"
+)
+
+func migrated() dbtest.Template { return dbtest.OpenTera("bridge", migrations.Up) }
+
+// stage is a real redis-server, a real PostgreSQL, and a stand-in for OpenTera between them.
+type stage struct {
+	*testing.T
+	url     string
+	conn    *pgx.Conn
+	server  *standin.Redis
+	client  *redis.Client // of the test
+	manager *standin.UserManager
+	service standin.Service
+	gateway string // the one that holds the test's sockets
+	seen    int64  // rows of the log that said() has given
+}
+
+// timing of the bridge in tests, beside standin.Fast.
+func quick(c *Config) {
+	c.Lease, c.Look, c.Probe, c.Reconcile, c.Answer = 600*time.Millisecond, 5*time.Millisecond, 20*time.Millisecond, 300*time.Millisecond, time.Second
+}
+
+func setup(t *testing.T, settings ...string) *stage {
+	t.Helper()
+	s := &stage{T: t, url: dbtest.New(t, migrated())}
+	s.conn = dbtest.Conn(t, s.url)
+	s.announce()
+	server, err := standin.StartRedis(t.Context(), settings...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Stop)
+	s.server = server
+	s.client = s.open()
+	s.service = standin.Service{Redis: s.client, Key: "VideoRehabService"}
+	people := dbtest.Pool(t, s.url)
+	if s.manager, err = standin.NewUserManager(server.URL(), standin.PeopleOf(people), standin.Fast, slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.manager.Close)
+	s.gateway = s.one("SELECT terasocket.gateway_register('here :1 (1)', '1 hour')::text")
+	return s
+}
+
+// open makes a pool of connections to Redis.
+func (s *stage) open() *redis.Client {
+	s.Helper()
+	client, err := Open(s.server.URL())
+	if err != nil {
+		s.Fatal(err)
+	}
+	s.Cleanup(func() { _ = client.Close() })
+	return client
+}
+
+// running is a bridge that runs.
+type running struct {
+	*Bridge
+	metrics *Metrics
+	stop    func()
+}
+
+// bridge starts one, and waits until it is subscribed.
+func (s *stage) bridge(change func(*Config)) *running {
+	s.Helper()
+	pool, err := pgxpool.New(s.Context(), s.url)
+	if err != nil {
+		s.Fatal(err)
+	}
+	r := &running{metrics: NewMetrics(prometheus.NewRegistry())}
+	config := Config{Redis: s.open(), Pool: pool, Gateway: fmt.Sprintf("here :%d (1)", time.Now().UnixNano()), Metrics: r.metrics,
+		Log: slog.New(slog.NewTextHandler(s.Output(), nil))}
+	quick(&config)
+	if change != nil {
+		change(&config)
+	}
+	r.Bridge = New(config)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = r.Run(ctx) }()
+	r.stop = func() { cancel(); <-done; pool.Close() }
+	s.Cleanup(r.stop)
+	s.eventually("the bridge is subscribed", func() bool { return r.Err() == nil })
+	return r
+}
+
+// leads waits until it holds the bridge.
+func (s *stage) leads(r *running) {
+	s.Helper()
+	s.eventually("it holds the bridge", func() bool { return testutil.ToFloat64(r.metrics.leader) == 1 })
+}
+
+// opentera starts OpenTera, and waits until its user manager listens.
+func (s *stage) opentera() {
+	s.Helper()
+	s.manager.Start(s.Context())
+	s.eventually("the user manager listens", s.manager.Hears)
+}
+
+func (s *stage) exec(sql string, args ...any) {
+	s.Helper()
+	if _, err := s.conn.Exec(s.Context(), sql, args...); err != nil {
+		s.Fatalf("%s: %v", sql, err)
+	}
+}
+
+// one is the text that a query gives.
+func (s *stage) one(sql string, args ...any) (text string) {
+	s.Helper()
+	if err := s.conn.QueryRow(s.Context(), sql, args...).Scan(&text); err != nil {
+		s.Fatalf("%s: %v", sql, err)
+	}
+	return text
+}
+
+func (s *stage) number(sql string, args ...any) (n int) {
+	s.Helper()
+	if err := s.conn.QueryRow(s.Context(), sql, args...).Scan(&n); err != nil {
+		s.Fatalf("%s: %v", sql, err)
+	}
+	return n
+}
+
+// announce has everything announced that is committed.
+func (s *stage) announce() {
+	s.Helper()
+	for more := true; more; {
+		results, err := s.conn.PgConn().Exec(s.Context(), `BEGIN ISOLATION LEVEL REPEATABLE READ; LOCK TABLE terasocket.announcer IN EXCLUSIVE MODE;
+			SELECT more FROM terasocket.announce(); COMMIT`).ReadAll()
+		if err != nil {
+			s.Fatal(err)
+		}
+		more = string(results[2].Rows[0][0]) == "t"
+	}
+}
+
+// said is what is new in the log: "USER_CONNECTED <id>", "StopSessionEvent", "Kick user 9".
+func (s *stage) said() (all []string) {
+	s.Helper()
+	s.announce()
+	rows, err := s.conn.Query(s.Context(), `SELECT seq, CASE WHEN type = 'terasocket.Kick' THEN concat_ws(' ', 'Kick', object_type, object_id)
+		WHEN body ? 'userUuid' AND body ? 'type' THEN concat_ws(' ', body->>'type', (SELECT id_user FROM t_users WHERE user_uuid = body->>'userUuid'))
+		WHEN body ? 'participantUuid' AND body ? 'type' THEN concat_ws(' ', body->>'type', (SELECT id_participant FROM t_participants WHERE participant_uuid = body->>'participantUuid'))
+		WHEN body ? 'deviceUuid' AND body ? 'type' THEN concat_ws(' ', body->>'type', (SELECT id_device FROM t_devices WHERE device_uuid = body->>'deviceUuid'))
+		ELSE replace(type, 'opentera.protobuf.', '') END
+		FROM terasocket.events WHERE seq > $1 AND type NOT IN ('terasocket.Settled', 'terasocket.Rights', 'terasocket.Alias') ORDER BY seq`, s.seen)
+	if err != nil {
+		s.Fatal(err)
+	}
+	all = []string{}
+	var text string
+	if _, err := pgx.ForEachRow(rows, []any{&s.seen, &text}, func() error { all = append(all, text); return nil }); err != nil {
+		s.Fatal(err)
+	}
+	return all
+}
+
+// hears waits until the log has said just that.
+func (s *stage) hears(want ...string) {
+	s.Helper()
+	var got []string
+	for end := time.Now().Add(20 * time.Second); len(got) < len(want) && time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		got = append(got, s.said()...)
+	}
+	if !slices.Equal(got, want) {
+		s.Errorf("the log says\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// hearsNothing proves that nothing was said: what is published afterwards comes first.
+func (s *stage) hearsNothing() {
+	s.Helper()
+	s.publishStop()
+	s.hears("StopSessionEvent")
+}
+
+// publishStop publishes an event that concerns nobody, directly to user 1.
+func (s *stage) publishStop() {
+	s.Helper()
+	if err := s.service.Direct(s.Context(), "user", s.user(1), stopEvent()); err != nil {
+		s.Fatal(err)
+	}
+}
+
+// eventually waits for what nothing signals.
+func (s *stage) eventually(what string, ok func() bool) {
+	s.Helper()
+	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(end) {
+			s.Fatalf("never: %s", what)
+		}
+	}
+}
+
+func (s *stage) user(id int) string {
+	return s.one("SELECT user_uuid FROM t_users WHERE id_user = $1", id)
+}
+
+func (s *stage) participant(id int) string {
+	return s.one("SELECT participant_uuid FROM t_participants WHERE id_participant = $1", id)
+}
+
+func (s *stage) device(id int) string {
+	return s.one("SELECT device_uuid FROM t_devices WHERE id_device = $1", id)
+}
+
+// connect opens a socket here; it has a number of its own.
+func (s *stage) connect(kind string, id, socket int) {
+	s.Helper()
+	s.exec("SELECT terasocket.connected($1::text::uuid, $2, $3, '', '', $4)", s.gateway, kind, id, socket)
+}
+
+// leave ends one, with a grace.
+func (s *stage) leave(socket int) {
+	s.Helper()
+	s.exec("SELECT terasocket.disconnected_many($1::text::uuid, ARRAY[$2::bigint], '1 hour')", s.gateway, socket)
+}
+
+// isOnline waits until the user manager believes just these users to be online.
+func (s *stage) isOnline(ids ...int) {
+	s.Helper()
+	want := []string{}
+	for _, id := range ids {
+		want = append(want, s.user(id))
+	}
+	slices.Sort(want)
+	s.eventually(fmt.Sprintf("online are the users %v", ids), func() bool { return slices.Equal(s.manager.Online("user"), want) })
+}

@@ -1,0 +1,125 @@
+package bridge
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/redis/go-redis/v9"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	"terasocket/proto/opentera"
+)
+
+var (
+	//go:embed sql/untold.sql
+	untoldSQL string
+	//go:embed sql/record.sql
+	recordSQL string
+)
+
+const (
+	tellBatch = 200
+	tellLimit = 5 * time.Second // for one statement
+)
+
+// untold is somebody of whom the user manager is to be told.
+type untold struct {
+	Kind      string
+	Principal int32
+	Comes     bool
+	Event     string // ProtoJSON with @type
+}
+
+// tell tells the user manager who comes and goes: of those whose sockets moved, or whoever differs from what it was told. An error
+// leaves some untold.
+func (r *reign) tell(ctx context.Context, everybody bool) error {
+	for {
+		list, err := r.untold(ctx, everybody)
+		if err != nil || len(list) == 0 {
+			return err
+		}
+		if err := r.say(ctx, list); err != nil {
+			return err
+		}
+		if err := r.record(ctx, list); err != nil {
+			return err
+		}
+	}
+}
+
+func (r *reign) untold(ctx context.Context, everybody bool) ([]untold, error) {
+	ctx, cancel := context.WithTimeout(ctx, tellLimit)
+	defer cancel()
+	rows, err := r.Pool.Query(ctx, untoldSQL, r.term, everybody, tellBatch)
+	if err != nil {
+		return nil, fmt.Errorf("ask who comes and goes: %w", err)
+	}
+	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[untold])
+	switch {
+	case lost(err):
+		return nil, errLost
+	case err != nil:
+		return nil, fmt.Errorf("ask who comes and goes: %w", err)
+	}
+	return list, nil
+}
+
+// say publishes one event a message. They count as heard when the user manager listened just before and just after.
+func (r *reign) say(ctx context.Context, list []untold) error {
+	if err := r.listens(ctx); err != nil {
+		return err
+	}
+	if !r.isHeld() {
+		return errNotHeld
+	}
+	pipe := r.Redis.Pipeline()
+	for _, who := range list {
+		event := new(anypb.Any)
+		if err := protojson.Unmarshal([]byte(who.Event), event); err != nil {
+			return fmt.Errorf("the event of a %s is not of OpenTera's", who.Kind)
+		}
+		message := &opentera.TeraModuleMessage{
+			Head: &opentera.TeraModuleMessage_Header{Version: 1, Time: seconds(time.Now()), Source: ourSource + r.Gateway, Dest: messagesTopic},
+			Data: []*anypb.Any{event},
+		}
+		if err := queue(ctx, pipe, messagesTopic, message); err != nil {
+			return err
+		}
+	}
+	after := pipe.Publish(ctx, rpcTopic, "")
+	if _, err := pipe.Exec(ctx); err != nil {
+		r.heardOf(false)
+		return fmt.Errorf("tell the user manager: %w", err)
+	}
+	for _, who := range list {
+		r.Metrics.sent.WithLabelValues(strings.ToUpper(who.Kind[:1]) + who.Kind[1:] + "Event").Inc()
+	}
+	return r.wasHeard(after)
+}
+
+func (r *reign) wasHeard(after *redis.IntCmd) error {
+	if r.heardOf(after.Val() > 0); after.Val() == 0 {
+		return errDeaf
+	}
+	return nil
+}
+
+func (r *reign) record(ctx context.Context, list []untold) error {
+	ctx, cancel := context.WithTimeout(ctx, tellLimit)
+	defer cancel()
+	kinds, ids, comes := make([]string, len(list)), make([]int32, len(list)), make([]bool, len(list))
+	for i, who := range list {
+		kinds[i], ids[i], comes[i] = who.Kind, who.Principal, who.Comes
+	}
+	if _, err := r.Pool.Exec(ctx, recordSQL, r.term, kinds, ids, comes); lost(err) {
+		return errLost
+	} else if err != nil {
+		return fmt.Errorf("record who was told of: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,1 @@
+DROP TABLE terasocket.bridge_moves, terasocket.bridge_told, terasocket.bridge;

@@ -1,0 +1,28 @@
+-- The bridge to the Redis of a running OpenTera: which gateway holds it, how far it has read, and whom it has told OpenTera's
+-- user manager to be online (functions/bridge.sql).
+
+CREATE TABLE terasocket.bridge (
+    one          boolean     PRIMARY KEY DEFAULT true CHECK (one),
+    term         bigint      NOT NULL,   -- raised by each gateway that takes it over: what an earlier one still sends is refused
+    holder       text,                   -- name of the gateway
+    lease_until  timestamptz NOT NULL,
+    taken        bigint      NOT NULL,   -- how many times this term has written what came from Redis
+    mark         bytea                   -- SHA-256 of the last message from Redis that was written or refused
+);
+INSERT INTO terasocket.bridge VALUES (true, 1, NULL, '-infinity', 0, NULL);
+COMMENT ON TABLE terasocket.bridge IS 'which gateway is the bridge to OpenTera''s Redis, and how far it has read';
+
+CREATE TABLE terasocket.bridge_told (
+    kind       text        NOT NULL CHECK (kind IN ('user', 'participant', 'device')),
+    principal  integer     NOT NULL,
+    at         timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (kind, principal)
+);
+COMMENT ON TABLE terasocket.bridge_told IS 'whom OpenTera''s user manager believes to be online because we said so';
+
+-- Whose sockets came or went since the bridge last looked. Rows are only there while a gateway holds it.
+CREATE TABLE terasocket.bridge_moves (
+    id         bigint  GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    kind       text    NOT NULL,
+    principal  integer NOT NULL
+);

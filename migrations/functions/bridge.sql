@@ -1,0 +1,133 @@
+-- The bridge: which gateway holds it, and what becomes of the messages that it reads from OpenTera's Redis. What it tells
+-- OpenTera is in bridge_presence.sql.
+
+-- bridge_lead: takes the bridge, or keeps it. term: the caller's, 0 when it does not hold it. One row when it holds it now:
+-- its term, and how far has been read; none while another's lease is good.
+CREATE OR REPLACE FUNCTION terasocket.bridge_lead(holder text, term bigint, lease interval) RETURNS TABLE (now_term bigint, mark bytea)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '1s' AS $$
+BEGIN
+    UPDATE terasocket.gateways g SET lease_until = clock_timestamp() + interval '30 seconds'
+    WHERE  g.id = terasocket.opentera_gateway() AND g.lease_until > '-infinity' AND term > 0;
+    RETURN QUERY
+    UPDATE terasocket.bridge b
+    SET    term = CASE WHEN b.term = bridge_lead.term THEN b.term ELSE b.term + 1 END,
+           taken = CASE WHEN b.term = bridge_lead.term THEN b.taken ELSE 0 END,
+           holder = bridge_lead.holder, lease_until = clock_timestamp() + lease
+    WHERE  b.term = bridge_lead.term OR b.lease_until < clock_timestamp()
+    RETURNING b.term, b.mark;
+END $$;
+
+-- bridge_leave: gives it back.
+CREATE OR REPLACE FUNCTION terasocket.bridge_leave(term bigint) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    UPDATE terasocket.bridge b SET lease_until = '-infinity' WHERE b.term = bridge_leave.term
+$$;
+
+-- bridge_hold: fails unless that is the term (SQLSTATE TB001). Nobody takes the bridge before the caller's transaction ends.
+CREATE OR REPLACE FUNCTION terasocket.bridge_hold(term bigint) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM FROM terasocket.bridge b WHERE b.term = bridge_hold.term FOR SHARE;
+    IF NOT FOUND THEN
+        RAISE SQLSTATE 'TB001' USING MESSAGE = 'another gateway has taken the bridge';
+    END IF;
+END $$;
+
+-- bridge_take: writes what came from Redis, in order, in one transaction. nth: the number of this call in its term; a call
+-- that is repeated, since its answer was lost, writes nothing twice. mark: of the last message. For each item what it is
+-- (bridge_one), where, and what. An item that is refused does not touch the others: the result has its number, from 1,
+-- the SQLSTATE and why. SQLSTATE TB001: another gateway has taken the bridge, nothing was written.
+CREATE OR REPLACE FUNCTION terasocket.bridge_take(term bigint, nth bigint, mark bytea, what text[], place text[], item text[])
+RETURNS TABLE (n integer, state text, problem text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
+DECLARE
+    of_message text;
+BEGIN
+    UPDATE terasocket.bridge b SET mark = bridge_take.mark, taken = nth WHERE b.term = bridge_take.term AND b.taken < nth;
+    IF NOT FOUND THEN
+        PERFORM terasocket.bridge_hold(bridge_take.term);
+        RETURN;
+    END IF;
+    BEGIN   -- mostly all are good
+        FOR i IN 1 .. cardinality(what) LOOP
+            PERFORM terasocket.bridge_one(what[i], place[i], item[i]);
+        END LOOP;
+        RETURN;
+    EXCEPTION
+        WHEN transaction_rollback OR lock_not_available OR insufficient_resources OR operator_intervention OR system_error THEN
+            RAISE;
+        WHEN OTHERS THEN
+            NULL;
+    END;
+    FOR i IN 1 .. cardinality(what) LOOP
+        BEGIN
+            PERFORM terasocket.bridge_one(what[i], place[i], item[i]);
+        EXCEPTION
+            WHEN transaction_rollback OR lock_not_available OR insufficient_resources OR operator_intervention OR system_error THEN
+                RAISE;
+            WHEN OTHERS THEN
+                n := i;
+                state := SQLSTATE;
+                problem := SQLERRM;
+                RETURN NEXT;
+        END;
+    END LOOP;
+END $$;
+
+-- bridge_one: one item.
+--   publish           place: a topic; item: the event as publish() takes it
+--   status            place: the UUID of a device; item: {"status": "<JSON text>", "timestamp": n}
+--   online, offline   place: user, participant or device; item: the UUID of one with a socket on OpenTera's own server
+CREATE OR REPLACE FUNCTION terasocket.bridge_one(what text, place text, item text) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    about integer;
+BEGIN
+    CASE what
+    WHEN 'publish' THEN
+        PERFORM terasocket.publish(place, item::jsonb);
+    WHEN 'status' THEN
+        PERFORM terasocket.bridge_status(place, item::jsonb);
+    ELSE
+        SELECT p.principal INTO about FROM terasocket.principals_of(place, ARRAY[item], what = 'offline') p;
+        IF NOT FOUND THEN
+            PERFORM terasocket.refuse('event', format('is of a %s that does not exist', place));
+        END IF;
+        PERFORM terasocket.bridge_elsewhere(place, about, what = 'online');
+    END CASE;
+END $$;
+
+-- bridge_status: the status of a device, as OpenTera's user manager says it. What we hold already is no news: we gave it there.
+CREATE OR REPLACE FUNCTION terasocket.bridge_status(uuid text, item jsonb) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    about  integer := (SELECT p.principal FROM terasocket.principals_of('device', ARRAY[uuid], false) p);
+    status text    := item ->> 'status';
+    at     numeric := (item ->> 'timestamp')::numeric;
+BEGIN
+    IF status IS NULL OR at IS NULL THEN
+        PERFORM terasocket.refuse('event', 'has no status, or no timestamp, in its deviceStatus');
+    ELSIF EXISTS (SELECT FROM terasocket.online o WHERE o.kind = 'device' AND o.principal = about AND o.status = bridge_status.status AND o.status_at = at) THEN
+        RETURN;
+    ELSIF about IS NULL OR NOT terasocket.device_status(about, status, at) THEN
+        PERFORM terasocket.refuse('event', 'is of a device that is not online');
+    END IF;
+END $$;
+
+-- principals_of: the ids of those with these UUIDs; with_dead: of soft-deleted ones too.
+CREATE OR REPLACE FUNCTION terasocket.principals_of(kind text, uuids text[], with_dead boolean) RETURNS TABLE (principal integer, uuid text)
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    uuids := ARRAY(SELECT lower(u) FROM unnest(uuids) u);
+    CASE kind
+    WHEN 'user' THEN
+        RETURN QUERY SELECT u.id_user, u.user_uuid::text FROM OPENTERA.t_users u
+                     WHERE  u.user_uuid = ANY (uuids) AND (with_dead OR u.deleted_at IS NULL);
+    WHEN 'participant' THEN
+        RETURN QUERY SELECT p.id_participant, p.participant_uuid::text FROM OPENTERA.t_participants p
+                     WHERE  p.participant_uuid = ANY (uuids) AND (with_dead OR p.deleted_at IS NULL);
+    WHEN 'device' THEN
+        RETURN QUERY SELECT d.id_device, d.device_uuid::text FROM OPENTERA.t_devices d
+                     WHERE  d.device_uuid = ANY (uuids) AND (with_dead OR d.deleted_at IS NULL);
+    END CASE;
+END $$;

@@ -1,0 +1,122 @@
+-- The bridge, presence: what OpenTera's user manager is told of those who have a socket here, and what it knows of those who
+-- have one on OpenTera's own server. A socket here is a row of terasocket.connections; grace does not count.
+
+-- opentera_gateway: OpenTera's own server, as a gateway. Its lease is kept by the bridge; its connections are those who were heard
+-- to have a socket there, one for each.
+CREATE OR REPLACE FUNCTION terasocket.opentera_gateway() RETURNS uuid
+LANGUAGE sql IMMUTABLE AS $$ SELECT '00000000-0000-0000-0000-000000000000'::uuid $$;
+
+-- bridge_moved: somebody's socket came or went. Noted while a gateway holds the bridge; whoever takes it looks at everybody.
+CREATE OR REPLACE FUNCTION terasocket.bridge_moved(kind text, principal integer) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO terasocket.bridge_moves (kind, principal)
+    SELECT bridge_moved.kind, bridge_moved.principal
+    WHERE  EXISTS (SELECT FROM terasocket.bridge b WHERE b.lease_until > clock_timestamp());
+END $$;
+
+-- bridge_elsewhere: somebody came to OpenTera's own server, or left it. It is announced where that makes a difference. Who leaves
+-- and has a socket here is marked offline there: that is to be set right.
+CREATE OR REPLACE FUNCTION terasocket.bridge_elsewhere(kind text, principal integer, comes boolean) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    number bigint := array_position('{user,participant,device}', kind) * 4294967296 + principal;
+BEGIN
+    IF comes THEN
+        INSERT INTO terasocket.gateways AS g (id, name, lease_until)
+        VALUES (terasocket.opentera_gateway(), 'OpenTera''s own server', clock_timestamp() + interval '30 seconds')
+        ON     CONFLICT ON CONSTRAINT gateways_pkey DO UPDATE SET lease_until = excluded.lease_until WHERE g.lease_until < clock_timestamp();
+        PERFORM terasocket.connected(terasocket.opentera_gateway(), kind, principal, 'OpenTera', '', number);
+    ELSE
+        PERFORM terasocket.disconnected(c.id, interval '0') FROM terasocket.connections c
+        WHERE   c.gateway = terasocket.opentera_gateway() AND c.socket = number;
+        DELETE  FROM terasocket.bridge_told t WHERE t.kind = bridge_elsewhere.kind AND t.principal = bridge_elsewhere.principal;
+        PERFORM terasocket.bridge_moved(kind, principal);
+    END IF;
+END $$;
+
+-- bridge_nobody_elsewhere: OpenTera's own server has stopped.
+CREATE OR REPLACE FUNCTION terasocket.bridge_nobody_elsewhere(term bigint) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
+DECLARE
+    connection bigint;
+BEGIN
+    PERFORM terasocket.bridge_hold(term);
+    FOR connection IN SELECT c.id FROM terasocket.connections c WHERE c.gateway = terasocket.opentera_gateway() ORDER BY c.kind, c.principal LOOP
+        PERFORM terasocket.disconnected(connection, interval '0');
+    END LOOP;
+END $$;
+
+-- bridge_untold: whom the user manager is to be told of: the event, and whether it comes or goes. Looked at are those whose
+-- sockets moved, or everybody. Nobody who is deleted is ever told of; who goes here and stays there neither.
+CREATE OR REPLACE FUNCTION terasocket.bridge_untold(term bigint, everybody boolean, at_most integer)
+RETURNS TABLE (kind text, principal integer, comes boolean, event text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
+DECLARE
+    kinds      text[];
+    principals integer[];
+BEGIN
+    PERFORM terasocket.bridge_hold(term);
+    WITH moved AS (
+        DELETE FROM terasocket.bridge_moves m
+        WHERE  everybody OR m.id = ANY (ARRAY(SELECT o.id FROM terasocket.bridge_moves o ORDER BY o.id LIMIT at_most)) RETURNING m.kind, m.principal)
+    SELECT array_agg(m.kind), array_agg(m.principal) INTO kinds, principals FROM (SELECT DISTINCT d.kind, d.principal FROM moved d) m;
+    IF everybody THEN
+        SELECT array_agg(e.kind), array_agg(e.principal) INTO kinds, principals
+        FROM  ((SELECT c.kind, c.principal FROM terasocket.connections c WHERE c.gateway <> terasocket.opentera_gateway()
+                EXCEPT SELECT t.kind, t.principal FROM terasocket.bridge_told t)
+               UNION ALL
+               (SELECT t.kind, t.principal FROM terasocket.bridge_told t
+                EXCEPT SELECT c.kind, c.principal FROM terasocket.connections c WHERE c.gateway <> terasocket.opentera_gateway())
+               LIMIT at_most) e;
+    END IF;
+    IF kinds IS NULL THEN
+        RETURN;
+    END IF;
+    -- of whom nothing is to be said any more
+    DELETE FROM terasocket.bridge_told t USING unnest(kinds, principals) w (kind, principal)
+    WHERE  t.kind = w.kind AND t.principal = w.principal AND NOT terasocket.is_here(t.kind, t.principal)
+    AND   (NOT terasocket.is_alive(t.kind, t.principal)
+           OR EXISTS (SELECT FROM terasocket.connections c WHERE c.kind = t.kind AND c.principal = t.principal));
+    RETURN QUERY
+    SELECT w.kind, w.principal, w.is_here, (m.message || jsonb_build_object('@type', 'type.googleapis.com/' || m.name))::text
+    FROM  (SELECT u.kind, u.principal, terasocket.is_here(u.kind, u.principal) AS is_here,
+                  EXISTS (SELECT FROM terasocket.bridge_told t WHERE t.kind = u.kind AND t.principal = u.principal) AS is_told
+           FROM   unnest(kinds, principals) u (kind, principal)) w,
+           LATERAL terasocket.presence_message(w.kind, w.principal, CASE WHEN w.is_here THEN 'CONNECTED' ELSE 'DISCONNECTED' END) m
+    WHERE  w.is_here <> w.is_told AND terasocket.is_alive(w.kind, w.principal);
+END $$;
+
+-- is_here: whether there is a socket on one of our gateways.
+CREATE OR REPLACE FUNCTION terasocket.is_here(kind text, principal integer) RETURNS boolean
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN EXISTS (SELECT FROM terasocket.connections c
+                   WHERE  c.kind = is_here.kind AND c.principal = is_here.principal AND c.gateway <> terasocket.opentera_gateway());
+END $$;
+
+-- is_alive: whether there is such a principal that is not deleted.
+CREATE OR REPLACE FUNCTION terasocket.is_alive(kind text, principal integer) RETURNS boolean
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    CASE is_alive.kind
+    WHEN 'user' THEN
+        RETURN EXISTS (SELECT FROM OPENTERA.t_users u WHERE u.id_user = is_alive.principal AND u.deleted_at IS NULL);
+    WHEN 'participant' THEN
+        RETURN EXISTS (SELECT FROM OPENTERA.t_participants p WHERE p.id_participant = is_alive.principal AND p.deleted_at IS NULL);
+    WHEN 'device' THEN
+        RETURN EXISTS (SELECT FROM OPENTERA.t_devices d WHERE d.id_device = is_alive.principal AND d.deleted_at IS NULL);
+    END CASE;
+END $$;
+
+-- bridge_record: the user manager was told that these came or went.
+CREATE OR REPLACE FUNCTION terasocket.bridge_record(term bigint, kinds text[], principals integer[], comes boolean[]) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
+BEGIN
+    PERFORM terasocket.bridge_hold(term);
+    DELETE FROM terasocket.bridge_told t USING unnest(kinds, principals, comes) w (kind, principal, comes)
+    WHERE  t.kind = w.kind AND t.principal = w.principal AND NOT w.comes;
+    INSERT INTO terasocket.bridge_told (kind, principal)
+    SELECT w.kind, w.principal FROM unnest(kinds, principals, comes) w (kind, principal, comes) WHERE w.comes
+    ON     CONFLICT ON CONSTRAINT bridge_told_pkey DO NOTHING;
+END $$;

@@ -1,0 +1,129 @@
+-- The bridge, reconciliation: what OpenTera's user manager knows against what is known here.
+
+-- bridge_reconcile: online, busy and statuses are what its RPCs gave: {"user": ["<uuid>", ...], ...}, {"user": {"<uuid>":
+-- "<session uuid>", ...}, ...}, {"<device uuid>": {"status": {"status": "<text>", "timestamp": n}}, ...}. touched: UUIDs of people
+-- and sessions of which something was heard since it was asked: they wait for the next time.
+--
+-- Of who is online we are right about our own sockets, and it is right about OpenTera's; of sessions it is right; of statuses
+-- the younger one is. Result: how many differences there were; for whom it needs our status (give: [{"uuid", "status",
+-- "timestamp"}, ...]). Whom it has to be told of, bridge_untold(everybody) says afterwards.
+CREATE OR REPLACE FUNCTION terasocket.bridge_reconcile(term bigint, online jsonb, busy jsonb, statuses jsonb, touched text[],
+    OUT people integer, OUT sessions integer, OUT devices integer, OUT give jsonb)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
+DECLARE
+    k text;
+BEGIN
+    PERFORM terasocket.bridge_hold(term);
+    people := 0;
+    sessions := 0;
+    FOREACH k IN ARRAY '{device,participant,user}'::text[] LOOP   -- in the order of the locks of terasocket.online
+        people := people + terasocket.bridge_reconcile_online(k, ARRAY(SELECT jsonb_array_elements_text(online -> k)), touched);
+    END LOOP;
+    FOREACH k IN ARRAY '{user,participant,device}'::text[] LOOP
+        sessions := sessions + terasocket.bridge_reconcile_busy(k, busy -> k, touched);
+    END LOOP;
+    SELECT s.devices, s.give INTO devices, give FROM terasocket.bridge_reconcile_statuses(statuses, touched) s;
+END $$;
+
+-- bridge_reconcile_online: those of one kind.
+CREATE OR REPLACE FUNCTION terasocket.bridge_reconcile_online(kind text, uuids text[], touched text[]) RETURNS integer
+LANGUAGE plpgsql AS $$
+DECLARE
+    theirs   integer[] := ARRAY(SELECT p.principal FROM terasocket.principals_of(kind, uuids, false) p);
+    waiting  integer[] := ARRAY(SELECT p.principal FROM terasocket.principals_of(kind, touched, true) p);
+    who      record;
+    n        integer;
+    total    integer;
+BEGIN
+    -- it has forgotten what it was told
+    DELETE FROM terasocket.bridge_told t
+    WHERE  t.kind = bridge_reconcile_online.kind AND t.principal IN (
+        SELECT o.principal FROM terasocket.bridge_told o WHERE o.kind = bridge_reconcile_online.kind
+        EXCEPT (SELECT unnest(theirs) UNION SELECT unnest(waiting)));
+    GET DIAGNOSTICS total = ROW_COUNT;
+    -- it was told, and that was not recorded
+    INSERT INTO terasocket.bridge_told (kind, principal)
+    SELECT bridge_reconcile_online.kind, h.principal
+    FROM  (SELECT unnest(theirs) INTERSECT SELECT c.principal FROM terasocket.connections c
+           WHERE  c.kind = bridge_reconcile_online.kind AND c.gateway <> terasocket.opentera_gateway()) h (principal)
+    ON     CONFLICT ON CONSTRAINT bridge_told_pkey DO NOTHING;
+    GET DIAGNOSTICS n = ROW_COUNT;
+    total := total + n;
+    -- who is there and was not told of by us has a socket on OpenTera's own server
+    FOR who IN
+        SELECT t.principal, true AS comes
+        FROM  (SELECT unnest(theirs)
+               EXCEPT (SELECT b.principal FROM terasocket.bridge_told b WHERE b.kind = bridge_reconcile_online.kind
+                       UNION ALL SELECT c.principal FROM terasocket.connections c WHERE c.kind = bridge_reconcile_online.kind
+                       UNION ALL SELECT unnest(waiting))) t (principal)
+        UNION ALL
+        SELECT e.principal, false
+        FROM  (SELECT c.principal FROM terasocket.connections c
+               WHERE  c.kind = bridge_reconcile_online.kind AND c.gateway = terasocket.opentera_gateway()
+               EXCEPT (SELECT unnest(theirs) UNION ALL SELECT unnest(waiting))) e
+        ORDER  BY 1 LOOP
+        PERFORM terasocket.bridge_elsewhere(kind, who.principal, who.comes);
+        total := total + 1;
+    END LOOP;
+    RETURN total;
+END $$;
+
+-- bridge_reconcile_busy: the sessions that people of one kind are in. Who has left is announced; who has joined is not.
+CREATE OR REPLACE FUNCTION terasocket.bridge_reconcile_busy(kind text, theirs jsonb, touched text[]) RETURNS integer
+LANGUAGE plpgsql AS $$
+DECLARE
+    left_session  integer[];
+    n             integer;
+BEGIN
+    WITH theirs AS (
+        SELECT p.principal, lower(j.value) AS session
+        FROM   jsonb_each_text(bridge_reconcile_busy.theirs) j
+        JOIN   terasocket.principals_of(bridge_reconcile_busy.kind, ARRAY(SELECT jsonb_object_keys(bridge_reconcile_busy.theirs)), true) p ON p.uuid = lower(j.key)
+    ), gone AS (
+        DELETE FROM terasocket.busy b
+        WHERE  b.kind = bridge_reconcile_busy.kind AND b.principal IN (
+                   SELECT o.principal FROM terasocket.busy o
+                   WHERE  o.kind = bridge_reconcile_busy.kind AND o.session_uuid <> ALL (touched)
+                   AND    o.principal NOT IN (SELECT p.principal FROM terasocket.principals_of(bridge_reconcile_busy.kind, touched, true) p)
+                   AND    NOT EXISTS (SELECT FROM theirs t WHERE t.principal = o.principal AND t.session = o.session_uuid)
+                   ORDER  BY 1 FOR UPDATE)
+        RETURNING b.principal)
+    SELECT coalesce(array_agg(g.principal ORDER BY g.principal), '{}') INTO left_session FROM gone g;
+    FOR i IN 1 .. cardinality(left_session) LOOP
+        PERFORM terasocket.presence_event(kind, left_session[i], 'LEFT_SESSION');
+    END LOOP;
+    INSERT INTO terasocket.busy (kind, principal, session_uuid)
+    SELECT bridge_reconcile_busy.kind, p.principal, lower(j.value)
+    FROM   jsonb_each_text(theirs) j
+    JOIN   terasocket.principals_of(bridge_reconcile_busy.kind, ARRAY(SELECT jsonb_object_keys(theirs)), false) p ON p.uuid = lower(j.key)
+    WHERE  terasocket.is_uuid(j.value) AND lower(j.value) <> ALL (touched) AND p.uuid <> ALL (touched)
+    ORDER  BY 2
+    ON     CONFLICT ON CONSTRAINT busy_pkey DO NOTHING;
+    GET DIAGNOSTICS n = ROW_COUNT;
+    RETURN n + cardinality(left_session);
+END $$;
+
+-- bridge_reconcile_statuses: what devices have told of themselves. A younger status there was missed here.
+CREATE OR REPLACE FUNCTION terasocket.bridge_reconcile_statuses(statuses jsonb, touched text[], OUT devices integer, OUT give jsonb)
+LANGUAGE plpgsql AS $$
+DECLARE
+    d record;
+BEGIN
+    devices := 0;
+    give := '[]';
+    FOR d IN
+        SELECT o.principal, v.device_uuid AS uuid, o.status, o.status_at, t.status AS theirs, t.timestamp AS theirs_at
+        FROM   terasocket.online o
+        JOIN   OPENTERA.t_devices v ON v.id_device = o.principal AND v.deleted_at IS NULL
+        LEFT   JOIN (SELECT lower(j.key) AS uuid, j.value #>> '{status,status}' AS status, (j.value #>> '{status,timestamp}')::numeric AS timestamp
+                     FROM jsonb_each(statuses) j WHERE jsonb_typeof(j.value #> '{status,timestamp}') = 'number') t ON t.uuid = v.device_uuid
+        WHERE  o.kind = 'device' AND v.device_uuid <> ALL (touched) AND o.status_at IS DISTINCT FROM t.timestamp
+        ORDER  BY o.principal LOOP
+        devices := devices + 1;
+        IF d.theirs IS NULL OR d.theirs_at < d.status_at THEN
+            give := give || jsonb_build_object('uuid', d.uuid, 'status', d.status, 'timestamp', d.status_at);
+        ELSE
+            PERFORM terasocket.device_status(d.principal, d.theirs, d.theirs_at);
+        END IF;
+    END LOOP;
+END $$;
