@@ -65,10 +65,10 @@ func (r *reading) refuse(topic, typeName, reason, problem string) {
 	r.refused = append(r.refused, refusal{topic, typeName, reason, problem})
 }
 
-// read reads one message; it never fails as a whole.
-func read(h heard) (r reading) {
+// decode reads one message; it never fails as a whole.
+func decode(h heard) (r reading) {
 	label := topicLabel(h.topic)
-	source, events, why, problem := open(h.topic, h.payload)
+	source, events, why, problem := unwrap(h.topic, h.payload)
 	if why != "" {
 		r.refuse(label, otherType, why, problem)
 		return r
@@ -82,8 +82,8 @@ func read(h heard) (r reading) {
 	return r
 }
 
-// open opens the envelope: a TeraModuleMessage on topics of messages and commands, else a TeraEvent.
-func open(topic, payload string) (source string, events []*anypb.Any, why, problem string) {
+// unwrap opens the envelope: a TeraModuleMessage on topics of messages and commands, else a TeraEvent.
+func unwrap(topic, payload string) (source string, events []*anypb.Any, why, problem string) {
 	var head interface{ GetVersion() uint32 }
 	if topic == messagesTopic || strings.HasPrefix(topic, commandTopics) {
 		var message opentera.TeraModuleMessage

@@ -22,9 +22,10 @@ var rights = [...][]any{
 	{"GET", "UserTokenAPIKey"}, {"GET", "ParticipantTokenAPIKey"}, {"GET", "ServiceTokenAPIKey"},
 	{"SISMEMBER", "user_disabled_tokens", ""}, {"SISMEMBER", "participant_disabled_tokens", ""},
 	{"SADD", "user_disabled_tokens", ""}, {"SADD", "participant_disabled_tokens", ""},
-	{"PUBLISH", "module.TeraServer.UserManagerModule.messages", ""}, {"PUBLISH", "module.TeraServer.UserManagerModule.rpc", ""},
-	{"SUBSCRIBE", "module.TeraServer.UserManagerModule.messages"},
-	{"PSUBSCRIBE", "websocket.user.*.events"},
+	{"PUBLISH", messagesTopic, ""}, {"PUBLISH", rpcTopic, ""},
+	{"SUBSCRIBE", messagesTopic}, {"SUBSCRIBE", eventsTopic}, {"SUBSCRIBE", archiveTopic}, {"SUBSCRIBE", "RedisRPCClient.x"},
+	{"PSUBSCRIBE", "websocket.user.*.events"}, {"PSUBSCRIBE", "websocket.participant.*.events"}, {"PSUBSCRIBE", "websocket.device.*.events"},
+	{"PSUBSCRIBE", commandTopics + "*"},
 }
 
 // Check says whether Redis answers, to whom the address names, in the database that it names, and with all rights. They are

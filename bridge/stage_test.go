@@ -44,7 +44,7 @@ func setup(t *testing.T, settings ...string) *stage {
 	t.Helper()
 	s := &stage{T: t, url: dbtest.New(t, migrated())}
 	s.conn = dbtest.Conn(t, s.url)
-	s.announce()
+	dbtest.Announce(s, s.conn, 2000)
 	server, err := standin.StartRedis(t.Context(), settings...)
 	if err != nil {
 		t.Fatal(err)
@@ -58,14 +58,14 @@ func setup(t *testing.T, settings ...string) *stage {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.manager.Close)
-	s.gateway = s.one("SELECT terasocket.gateway_register('here :1 (1)', '1 hour')::text")
+	s.gateway = dbtest.One[string](s, s.conn, "SELECT terasocket.gateway_register('here :1 (1)', '1 hour')::text")
 	return s
 }
 
 // open makes a pool of connections to Redis.
 func (s *stage) open() *redis.Client {
 	s.Helper()
-	client, err := Open(s.server.URL())
+	client, err := Open(func() (string, error) { return s.server.URL(), nil })
 	if err != nil {
 		s.Fatal(err)
 	}
@@ -119,45 +119,18 @@ func (s *stage) opentera() {
 
 func (s *stage) exec(sql string, args ...any) {
 	s.Helper()
-	if _, err := s.conn.Exec(s.Context(), sql, args...); err != nil {
-		s.Fatalf("%s: %v", sql, err)
-	}
+	dbtest.Exec(s, s.conn, sql, args...)
 }
 
-// one is the text that a query gives.
-func (s *stage) one(sql string, args ...any) (text string) {
+func (s *stage) number(sql string, args ...any) int {
 	s.Helper()
-	if err := s.conn.QueryRow(s.Context(), sql, args...).Scan(&text); err != nil {
-		s.Fatalf("%s: %v", sql, err)
-	}
-	return text
-}
-
-func (s *stage) number(sql string, args ...any) (n int) {
-	s.Helper()
-	if err := s.conn.QueryRow(s.Context(), sql, args...).Scan(&n); err != nil {
-		s.Fatalf("%s: %v", sql, err)
-	}
-	return n
-}
-
-// announce has everything announced that is committed.
-func (s *stage) announce() {
-	s.Helper()
-	for more := true; more; {
-		results, err := s.conn.PgConn().Exec(s.Context(), `BEGIN ISOLATION LEVEL REPEATABLE READ; LOCK TABLE terasocket.announcer IN EXCLUSIVE MODE;
-			SELECT more FROM terasocket.announce(); COMMIT`).ReadAll()
-		if err != nil {
-			s.Fatal(err)
-		}
-		more = string(results[2].Rows[0][0]) == "t"
-	}
+	return dbtest.One[int](s, s.conn, sql, args...)
 }
 
 // said is what is new in the log: "USER_CONNECTED <id>", "StopSessionEvent", "Kick user 9".
 func (s *stage) said() (all []string) {
 	s.Helper()
-	s.announce()
+	dbtest.Announce(s, s.conn, 2000)
 	rows, err := s.conn.Query(s.Context(), `SELECT seq, CASE WHEN type = 'terasocket.Kick' THEN concat_ws(' ', 'Kick', object_type, object_id)
 		WHEN body ? 'userUuid' AND body ? 'type' THEN concat_ws(' ', body->>'type', (SELECT id_user FROM t_users WHERE user_uuid = body->>'userUuid'))
 		WHEN body ? 'participantUuid' AND body ? 'type' THEN concat_ws(' ', body->>'type', (SELECT id_participant FROM t_participants WHERE participant_uuid = body->>'participantUuid'))
@@ -202,26 +175,29 @@ func (s *stage) publishStop() {
 	}
 }
 
-// eventually waits for what nothing signals.
-func (s *stage) eventually(what string, ok func() bool) {
+func (s *stage) eventually(what string, isSo func() bool) {
 	s.Helper()
-	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(end) {
-			s.Fatalf("never: %s", what)
-		}
+	dbtest.Eventually(s, what, isSo)
+}
+
+// must fails the test on an error.
+func (s *stage) must(err error) {
+	s.Helper()
+	if err != nil {
+		s.Fatal(err)
 	}
 }
 
 func (s *stage) user(id int) string {
-	return s.one("SELECT user_uuid FROM t_users WHERE id_user = $1", id)
+	return dbtest.One[string](s, s.conn, "SELECT user_uuid FROM t_users WHERE id_user = $1", id)
 }
 
 func (s *stage) participant(id int) string {
-	return s.one("SELECT participant_uuid FROM t_participants WHERE id_participant = $1", id)
+	return dbtest.One[string](s, s.conn, "SELECT participant_uuid FROM t_participants WHERE id_participant = $1", id)
 }
 
 func (s *stage) device(id int) string {
-	return s.one("SELECT device_uuid FROM t_devices WHERE id_device = $1", id)
+	return dbtest.One[string](s, s.conn, "SELECT device_uuid FROM t_devices WHERE id_device = $1", id)
 }
 
 // connect opens a socket here; it has a number of its own.

@@ -3,9 +3,17 @@ package bridge
 import (
 	"crypto/rand"
 	"fmt"
+	"log/slog"
+	"strings"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
 	"terasocket/bridge/standin"
+	"terasocket/db/dbtest"
 	"terasocket/proto/opentera"
 )
 
@@ -19,39 +27,199 @@ func stopEvent() *opentera.StopSessionEvent {
 	return &opentera.StopSessionEvent{SessionUuid: newUUID()}
 }
 
-// 1, 1.1, 1.2, 4: what services publish becomes rows of the log, in their order; who is in a session follows from UM.messages.
+// send publishes a message on a topic.
+func (s *stage) send(topic string, message proto.Message) {
+	s.Helper()
+	bytes, err := proto.Marshal(message)
+	s.must(err)
+	s.must(s.client.Publish(s.Context(), topic, bytes).Err())
+}
+
+// refused is how many events were, for that reason.
+func (r *running) refused(reason string) int {
+	return int(testutil.ToFloat64(r.metrics.refused.WithLabelValues(reason)))
+}
+
+// bridge.md 1, 1.1, 1.2, 4: what services publish becomes rows of the log, in order; who is in a session follows from UM.messages.
 func TestSession(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
 	s.opentera()
 	s.leads(s.bridge(nil))
 	session := standin.Session{UUID: newUUID(), Users: []string{s.user(3), s.user(4)}, Participants: []string{s.participant(1)}, Devices: []string{s.device(1)}}
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	must(s.service.Join(t.Context(), session))
+	s.must(s.service.Join(t.Context(), session))
 	joined := []string{"JoinSessionEvent", "JoinSessionEvent", "JoinSessionEvent", "JoinSessionEvent",
 		"USER_JOINED_SESSION 3", "USER_JOINED_SESSION 4", "PARTICIPANT_JOINED_SESSION 1", "DEVICE_JOINED_SESSION 1"}
 	s.hears(joined...)
-	must(s.service.Join(t.Context(), session)) // 1.2
+	for i, owner := range []string{"u:3", "u:4", "t:1", "d:1"} { // each hears its own
+		if got := dbtest.One[string](t, s.conn, `SELECT present->1->>0 FROM terasocket.events WHERE type LIKE '%JoinSessionEvent' ORDER BY seq OFFSET $1 LIMIT 1`, i); got != owner {
+			t.Errorf("Join %d is for %s, want %s", i, got, owner)
+		}
+	}
+	s.must(s.service.Join(t.Context(), session)) // 1.2
 	s.hears(joined...)
 	if n := s.number("SELECT count(*) FROM terasocket.busy WHERE session_uuid = $1", session.UUID); n != 4 {
 		t.Errorf("%d are busy", n)
 	}
-	must(s.service.Reply(t.Context(), standin.Session{UUID: session.UUID, Users: []string{s.user(3)}}, s.user(4), opentera.JoinSessionReplyEvent_REPLY_BUSY))
+	s.must(s.service.Reply(t.Context(), standin.Session{UUID: session.UUID, Users: []string{s.user(3)}}, s.user(4), opentera.JoinSessionReplyEvent_REPLY_BUSY))
 	s.hears("JoinSessionReplyEvent", "USER_LEFT_SESSION 4")
-	must(s.service.Leave(t.Context(), standin.Session{UUID: session.UUID, Users: []string{s.user(3)}}, standin.Session{Devices: []string{s.device(1)}}))
+	s.must(s.service.Leave(t.Context(), standin.Session{UUID: session.UUID, Users: []string{s.user(3)}}, standin.Session{Devices: []string{s.device(1)}}))
 	s.hears("LeaveSessionEvent", "DEVICE_LEFT_SESSION 1")
-	must(s.service.Stop(t.Context(), standin.Session{UUID: session.UUID, Users: []string{s.user(3)}}))
+	s.must(s.service.Stop(t.Context(), standin.Session{UUID: session.UUID, Users: []string{s.user(3)}}))
 	s.hears("StopSessionEvent", "USER_LEFT_SESSION 3", "PARTICIPANT_LEFT_SESSION 1")
-	must(s.service.Archive(t.Context(), &opentera.ArchiveEvent{ArchiveUuid: newUUID(), OwnerUuid: s.user(3)}))
-	must(s.service.Kick(t.Context(), s.user(3)))
+	s.must(s.service.Archive(t.Context(), &opentera.ArchiveEvent{ArchiveUuid: newUUID(), OwnerUuid: s.user(3)}))
+	s.must(s.service.Kick(t.Context(), s.user(3)))
 	s.hears("ArchiveEvent", "Kick user 3")
 	s.hearsNothing() // what the user manager has said of all that is no news
 	if s.manager.Raised() != 0 {
 		t.Error("the user manager raised")
+	}
+}
+
+// bridge.md 1: the status of a device comes on UM.events; the same once more is no news.
+func TestDeviceStatus(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	b := s.bridge(nil)
+	s.leads(b)
+	status := func(id int, text string) {
+		s.send(eventsTopic, standin.TeraEvent(eventsTopic, &opentera.DeviceEvent{DeviceUuid: s.device(id), DeviceName: "x",
+			Type: opentera.DeviceEvent_DEVICE_STATUS_CHANGED, DeviceStatus: text}))
+	}
+	s.connect("device", 1, 1)
+	const text = `{"status": "{\"battery\": 7}", "timestamp": 1732325000.123456}`
+	status(1, text)
+	s.hears("DEVICE_CONNECTED 1", "DEVICE_STATUS_CHANGED 1")
+	got := dbtest.One[string](t, s.conn, `SELECT status || ' ' || status_at FROM terasocket.online WHERE kind = 'device'`)
+	if want := `{"battery": 7} 1732325000.123456`; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	status(1, text)
+	status(2, text) // it is not online
+	for _, bad := range []string{"", "{}", "7", `{"status": 7, "timestamp": 1}`, `{"status": "", "timestamp": "now"}`, `{"status": ""}`, `{"status": "\u0000", "timestamp": 1}`} {
+		status(1, bad)
+	}
+	s.hearsNothing()
+	if b.refused(notAllowed) != 1 || b.refused(malformed) != 7 {
+		t.Errorf("%d refused, %d malformed", b.refused(notAllowed), b.refused(malformed))
+	}
+}
+
+// bridge.md 1: on UM.events all but the status of a device is what UM.messages has said already; our own messages are not for us.
+func TestEchoesAreIgnored(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	b := s.bridge(nil)
+	s.leads(b)
+	user := &opentera.UserEvent{UserUuid: s.user(3), Type: opentera.UserEvent_USER_CONNECTED}
+	s.send(eventsTopic, standin.TeraEvent(eventsTopic, user,
+		&opentera.UserEvent{UserUuid: s.user(3), Type: opentera.UserEvent_USER_JOINED_SESSION},
+		&opentera.ParticipantEvent{ParticipantUuid: s.participant(1), Type: opentera.ParticipantEvent_PARTICIPANT_LEFT_SESSION},
+		&opentera.DeviceEvent{DeviceUuid: s.device(1), Type: opentera.DeviceEvent_DEVICE_DISCONNECTED}))
+	s.send(messagesTopic, standin.ModuleMessage("terasocket.elsewhere :1 (1)", messagesTopic, user))
+	s.hearsNothing()
+	// a service has no sockets
+	s.send(messagesTopic, standin.ModuleMessage("serviceVideoRehabService", messagesTopic, user))
+	s.send(messagesTopic, standin.ModuleMessage("websocket.user."+s.user(3), messagesTopic, &opentera.UserEvent{UserUuid: s.user(3), Type: opentera.UserEvent_USER_ADDED}))
+	s.hearsNothing()
+	if b.refused(unknown) != 2 {
+		t.Errorf("%d refused", b.refused(unknown))
+	}
+}
+
+// bridge.md 1.3: what is refused is counted, logged without content, and stops nothing, not even what is in the same message.
+func TestRefusedTouchesNothing(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	var log dbtest.Log
+	b := s.bridge(func(c *Config) { c.Log = slog.New(slog.NewTextHandler(&log, nil)) })
+	s.leads(b)
+	topic := "websocket.user." + s.user(3) + ".events"
+	stop := func(uuid string) proto.Message { return &opentera.StopSessionEvent{SessionUuid: uuid} }
+	s.send(topic, standin.TeraEvent(topic, stop(newUUID()), stop("secret"), &wrapperspb.StringValue{Value: "secret"}, stop(newUUID())))
+	s.must(s.service.Direct(t.Context(), "user", "secret", stopEvent()))
+	s.must(s.service.Direct(t.Context(), "user", newUUID(), stopEvent())) // of nobody
+	s.must(s.service.Kick(t.Context(), newUUID()))
+	s.must(s.service.Direct(t.Context(), "user", s.user(3), &opentera.JoinSessionEvent{SessionUuid: newUUID(), SessionParameters: strings.Repeat("secret", 50000)}))
+	s.must(s.service.Direct(t.Context(), "user", s.user(3), &opentera.JoinSessionEvent{SessionUuid: newUUID(), SessionParameters: "secret\x00"}))
+	s.must(s.service.Direct(t.Context(), "user", s.user(3), stopEvent()))
+	s.hears("StopSessionEvent", "StopSessionEvent", "StopSessionEvent")
+	for reason, want := range map[string]int{notAllowed: 4, unknown: 1, tooBig: 1, malformed: 1, broken: 0} {
+		if got := b.refused(reason); got != want {
+			t.Errorf("%s: %d refused, want %d", reason, got, want)
+		}
+	}
+	if log.Count("is refused") == 0 || log.Count("secret") > 0 {
+		t.Error(log.String())
+	}
+	if got := testutil.ToFloat64(b.metrics.received.WithLabelValues("direct", "StopSessionEvent")); got != 6 {
+		t.Errorf("%v received", got)
+	}
+}
+
+// bridge.md 1.4: the events of one message are rows of one transaction, in order.
+func TestBatchIsOneTransaction(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	s.leads(s.bridge(nil))
+	topic := "websocket.participant." + s.participant(1) + ".events"
+	var events []proto.Message
+	var want []string
+	for range 5 {
+		stop := stopEvent()
+		events, want = append(events, stop), append(want, stop.GetSessionUuid())
+	}
+	s.send(topic, standin.TeraEvent(topic, events...))
+	s.eventually("five are recorded", func() bool { return s.number("SELECT count(*) FROM terasocket.changes WHERE what = 'message'") == 5 })
+	got := dbtest.One[string](t, s.conn, "SELECT string_agg(body->'message'->>'sessionUuid', ' ' ORDER BY xid, id) FROM terasocket.changes WHERE what = 'message'")
+	if n := s.number("SELECT count(DISTINCT xid) FROM terasocket.changes WHERE what = 'message'"); n != 1 || got != strings.Join(want, " ") {
+		t.Errorf("%d transactions: %s", n, got)
+	}
+}
+
+// bridge.md 11: garbage, truncated protobuf, 1 MB, unknown types and versions on every topic are counted, and the bridge lives.
+func TestGarbage(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	b := s.bridge(nil)
+	s.leads(b)
+	topics := []string{messagesTopic, eventsTopic, archiveTopic, commandTopics + s.user(3), "websocket.user." + s.user(3) + ".events",
+		"websocket.participant.x.events", "websocket.device..events", "websocket.user.\xff.events"}
+	for _, topic := range topics {
+		var good proto.Message = standin.TeraEvent("", stopEvent())
+		isModule := topic == messagesTopic || strings.HasPrefix(topic, commandTopics)
+		if isModule {
+			good = standin.ModuleMessage("serviceX", "", stopEvent())
+		}
+		bytes, err := proto.Marshal(good)
+		s.must(err)
+		unknownType := &anypb.Any{TypeUrl: "type.googleapis.com/opentera.protobuf.Nothing", Value: []byte("x")}
+		truncated := &anypb.Any{TypeUrl: "type.googleapis.com/opentera.protobuf." + typesOn(topicLabel(topic))[0], Value: []byte("\x0a\x7fx")}
+		for _, payload := range []string{"", "x", "\xff\xff\xff", string(bytes[:len(bytes)-3]), strings.Repeat("\xfe", 1<<20), strings.Repeat("\x00", 1<<20), "{}"} {
+			s.must(s.client.Publish(t.Context(), topic, payload).Err())
+		}
+		for _, any := range []*anypb.Any{unknownType, truncated, {}, nil} {
+			var message proto.Message = &opentera.TeraEvent{Header: &opentera.TeraEvent_Header{Version: 1}, Events: []*anypb.Any{any}}
+			newer := proto.Message(&opentera.TeraEvent{Header: &opentera.TeraEvent_Header{Version: 2}, Events: []*anypb.Any{any}})
+			if isModule {
+				message = &opentera.TeraModuleMessage{Data: []*anypb.Any{any}}
+				newer = &opentera.TeraModuleMessage{Head: &opentera.TeraModuleMessage_Header{Version: 9}, Data: []*anypb.Any{any}}
+			}
+			s.send(topic, message)
+			s.send(topic, newer)
+		}
+	}
+	s.hearsNothing()
+	if got := b.refused(version); got != 4*len(topics) {
+		t.Errorf("%d of an unknown version", got)
+	}
+	if got := b.refused(unknown); got != 3*len(topics) {
+		t.Errorf("%d of an unknown type", got)
+	}
+	if got := b.refused(malformed); got != 8*len(topics) {
+		t.Errorf("%d malformed", got)
+	}
+	if b.refused(broken) != 0 || testutil.ToFloat64(b.metrics.outages) != 0 {
+		t.Error("something broke")
 	}
 }

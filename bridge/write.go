@@ -59,7 +59,7 @@ func (r *reign) writeBatch(ctx context.Context, batch []heard) error {
 			r.stream.done(1)
 			continue
 		}
-		reading := read(h)
+		reading := decode(h)
 		r.note(reading)
 		for _, i := range reading.items {
 			if len(items) > 0 && (i.takesTurns() || items[len(items)-1].takesTurns()) {

@@ -102,14 +102,14 @@ CREATE OR REPLACE FUNCTION terasocket.bridge_status(uuid text, item jsonb) RETUR
 LANGUAGE plpgsql AS $$
 DECLARE
     about  integer := (SELECT p.principal FROM terasocket.principals_of('device', ARRAY[uuid], false) p);
-    status text    := item ->> 'status';
+    said   text    := item ->> 'status';
     at     numeric := (item ->> 'timestamp')::numeric;
 BEGIN
-    IF status IS NULL OR at IS NULL THEN
+    IF said IS NULL OR at IS NULL THEN
         PERFORM terasocket.refuse('event', 'has no status, or no timestamp, in its deviceStatus');
-    ELSIF EXISTS (SELECT FROM terasocket.online o WHERE o.kind = 'device' AND o.principal = about AND o.status = bridge_status.status AND o.status_at = at) THEN
+    ELSIF EXISTS (SELECT FROM terasocket.online o WHERE o.kind = 'device' AND o.principal = about AND o.status = said AND o.status_at = at) THEN
         RETURN;
-    ELSIF about IS NULL OR NOT terasocket.device_status(about, status, at) THEN
+    ELSIF about IS NULL OR NOT terasocket.device_status(about, said, at) THEN
         PERFORM terasocket.refuse('event', 'is of a device that is not online');
     END IF;
 END $$;

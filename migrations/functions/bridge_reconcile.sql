@@ -68,7 +68,8 @@ BEGIN
     RETURN total;
 END $$;
 
--- bridge_reconcile_busy: the sessions that people of one kind are in. Who has left is announced; who has joined is not.
+-- bridge_reconcile_busy: the sessions that people of one kind are in. Who has left is announced; who has joined is not. Of a
+-- session that has ended in OpenTera's table nobody is taken for a member, whatever a service has forgotten to say (busy.sql).
 CREATE OR REPLACE FUNCTION terasocket.bridge_reconcile_busy(kind text, theirs jsonb, touched text[]) RETURNS integer
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -97,6 +98,7 @@ BEGIN
     FROM   jsonb_each_text(theirs) j
     JOIN   terasocket.principals_of(bridge_reconcile_busy.kind, ARRAY(SELECT jsonb_object_keys(theirs)), false) p ON p.uuid = lower(j.key)
     WHERE  terasocket.is_uuid(j.value) AND lower(j.value) <> ALL (touched) AND p.uuid <> ALL (touched)
+    AND    NOT EXISTS (SELECT FROM OPENTERA.t_sessions s WHERE s.session_uuid = lower(j.value) AND (s.session_status > 1 OR s.deleted_at IS NOT NULL))
     ORDER  BY 2
     ON     CONFLICT ON CONSTRAINT busy_pkey DO NOTHING;
     GET DIAGNOSTICS n = ROW_COUNT;

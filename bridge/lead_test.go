@@ -1,0 +1,163 @@
+package bridge
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"terasocket/proto/opentera"
+)
+
+// direct publishes numbered events to user 1.
+func (s *stage) direct(numbers ...int) {
+	s.Helper()
+	for _, n := range numbers {
+		s.must(s.service.Direct(s.Context(), "user", s.user(1), &opentera.StopSessionEvent{SessionUuid: fmt.Sprintf("00000000-0000-4000-8000-%012d", n)}))
+	}
+}
+
+// numbers waits until the log has the numbered events from 1 to n, each once and in order.
+func (s *stage) numbers(n int) {
+	s.Helper()
+	s.eventually(fmt.Sprintf("%d are in the log", n), func() bool {
+		s.said()
+		return s.number("SELECT count(*) FROM terasocket.events WHERE type LIKE '%StopSessionEvent'") >= n
+	})
+	if s.number("SELECT count(*) FROM terasocket.events WHERE type LIKE '%StopSessionEvent'") != n ||
+		s.number(`SELECT count(*) FROM (SELECT right(body->>'sessionUuid', 12)::integer AS n, row_number() OVER (ORDER BY seq) AS place
+			FROM terasocket.events WHERE type LIKE '%StopSessionEvent') e WHERE e.n <> e.place`) != 0 {
+		s.Errorf("not the events 1 to %d, each once and in order", n)
+	}
+}
+
+// bridge.md 0, 11 (two bridges): one gateway holds the bridge, and nothing is doubled; when it stops, another goes on behind the last
+// message that was written, so that none is lost.
+func TestTwoBridges(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	s.opentera()
+	first := s.bridge(nil)
+	s.leads(first)
+	second := s.bridge(nil)
+	s.connect("user", 3, 1)
+	s.isOnline(3)
+	s.direct(1, 2, 3)
+	s.numbers(3)
+	first.stop()
+	s.direct(4, 5) // nobody holds it
+	s.leads(second)
+	s.direct(6)
+	s.numbers(6)
+	if n := s.number("SELECT count(*) FROM terasocket.events WHERE body->>'type' = 'USER_CONNECTED'"); n != 1 {
+		t.Errorf("%d announced", n)
+	}
+	if got := testutil.ToFloat64(first.metrics.sent.WithLabelValues("UserEvent")) + testutil.ToFloat64(second.metrics.sent.WithLabelValues("UserEvent")); got != 1 {
+		t.Errorf("the user manager was told %v times", got)
+	}
+}
+
+// bridge.md 0: a gateway that freezes loses the bridge, and what it still sends is refused.
+func TestFrozenBridge(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	s.opentera()
+	frozen := &reign{Bridge: s.bridge(func(c *Config) { c.Redis = s.open() }).Bridge}
+	s.eventually("it has the bridge", func() bool { return s.number("SELECT term FROM terasocket.bridge") == 2 })
+	frozen.term = 2
+	s.exec("UPDATE terasocket.bridge SET lease_until = now() - interval '1 second', term = 3") // another one has taken it
+	if err := frozen.writeItems(t.Context(), []item{{what: isPublished, place: "x", content: "{}"}}); err != errLost {
+		t.Errorf("written: %v", err)
+	}
+	if err := frozen.tell(t.Context(), true); err != errLost {
+		t.Errorf("told: %v", err)
+	}
+	if found := frozen.compare(t.Context(), nil, nil); found.err == nil {
+		t.Error("compared")
+	}
+	if err := frozen.record(t.Context(), nil); err != errLost {
+		t.Errorf("recorded: %v", err)
+	}
+}
+
+// bridge.md 0: the bridge of a gateway that died without a word is taken over within its lease and a third, behind its last message.
+func TestBridgeOfADeadGateway(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	heir := s.bridge(func(c *Config) { c.Lease = 900 * time.Millisecond })
+	s.leads(heir)
+	s.direct(1, 2)
+	s.numbers(2)
+	// it loses the bridge to one that writes the third, and dies
+	s.exec("UPDATE terasocket.bridge SET term = term + 1, lease_until = now() + interval '2 seconds', taken = 0")
+	s.eventually("it has lost it", func() bool { return testutil.ToFloat64(heir.metrics.leader) == 0 })
+	dead := &reign{Bridge: heir.Bridge, term: 3}
+	s.direct(3, 4)
+	var third heard
+	s.eventually("it has heard both", func() bool {
+		list, err := heir.stream.take(t.Context(), 2)
+		if err == nil && len(list) == 2 {
+			third = list[0]
+		}
+		return len(list) == 2
+	})
+	dead.last = &third
+	items := decode(third).items
+	s.must(dead.writeItems(t.Context(), items))
+	// the answer was lost: it is sent once more
+	dead.nth--
+	dead.last = &third
+	s.must(dead.writeItems(t.Context(), items))
+	s.leads(heir)
+	s.direct(5)
+	s.numbers(5)
+}
+
+// A slow consumer holds up whoever puts, and one that does not hold the bridge keeps the newest.
+func TestStreamIsBounded(t *testing.T) {
+	t.Parallel()
+	s := newStream()
+	for i := range streamMessages + 10 {
+		s.must(t, s.put(t.Context(), heard{payload: fmt.Sprint(i)}))
+	}
+	if s.waiting[0].payload != "10" || len(s.waiting) != streamMessages {
+		t.Errorf("the first of %d is %s", len(s.waiting), s.waiting[0].payload)
+	}
+	m := s.waiting[4].mark()
+	s.lead(m[:])
+	if s.waiting[0].payload != "15" {
+		t.Errorf("the first is %s", s.waiting[0].payload)
+	}
+	for i := range 5 {
+		s.must(t, s.put(t.Context(), heard{payload: fmt.Sprint(i)}))
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- s.put(ctx, heard{payload: "last"}) }()
+	for !s.isFull() {
+		time.Sleep(time.Millisecond)
+	}
+	cancel()
+	if err := <-done; err == nil {
+		t.Error("there was room")
+	}
+	go func() { done <- s.put(t.Context(), heard{payload: "last"}) }()
+	s.done(1)
+	s.must(t, <-done)
+	s.follow()
+	s.broken()
+	s.must(t, s.put(t.Context(), heard{at: time.Now()}))
+	s.must(t, s.put(t.Context(), heard{at: time.Now().Add(2 * streamKeeps)}))
+	if len(s.waiting) != 1 || s.bytes != 0 {
+		t.Errorf("%d wait", len(s.waiting))
+	}
+}
+
+func (s *stream) must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
