@@ -77,7 +77,7 @@ func TestFrozenBridge(t *testing.T) {
 	if found := frozen.compare(t.Context(), nil, nil); found.err == nil {
 		t.Error("compared")
 	}
-	if err := frozen.record(t.Context(), nil); err != errLost {
+	if err := frozen.record(t.Context(), []untold{{Kind: "user", Principal: 3}}); err != errLost {
 		t.Errorf("recorded: %v", err)
 	}
 }

@@ -44,6 +44,7 @@ func (r *reign) tell(ctx context.Context, everybody bool) error {
 			return err
 		}
 		if err := r.say(ctx, list); err != nil {
+			r.reconciled = time.Time{} // some may have been heard
 			return err
 		}
 		if err := r.record(ctx, list); err != nil {
@@ -109,14 +110,20 @@ func (r *reign) wasHeard(after *redis.IntCmd) error {
 	return nil
 }
 
+// record notes that those who went are not to be told of again.
 func (r *reign) record(ctx context.Context, list []untold) error {
+	kinds, ids := []string{}, []int32{}
+	for _, who := range list {
+		if !who.Comes {
+			kinds, ids = append(kinds, who.Kind), append(ids, who.Principal)
+		}
+	}
+	if len(kinds) == 0 {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, tellLimit)
 	defer cancel()
-	kinds, ids, comes := make([]string, len(list)), make([]int32, len(list)), make([]bool, len(list))
-	for i, who := range list {
-		kinds[i], ids[i], comes[i] = who.Kind, who.Principal, who.Comes
-	}
-	if _, err := r.Pool.Exec(ctx, recordSQL, r.term, kinds, ids, comes); lost(err) {
+	if _, err := r.Pool.Exec(ctx, recordSQL, r.term, kinds, ids); lost(err) {
 		return errLost
 	} else if err != nil {
 		return fmt.Errorf("record who was told of: %w", err)

@@ -48,7 +48,9 @@ BEGIN
 END $$;
 
 -- bridge_untold: whom the user manager is to be told of: the event, and whether it comes or goes. Looked at are those whose
--- sockets moved, or everybody. Nobody who is deleted is ever told of; who goes here and stays there neither.
+-- sockets moved, or everybody. Nobody who is deleted is ever told of; who goes here and stays there neither. Whoever comes counts as
+-- told from now on: a bridge that dies before it has said so leaves one whom the user manager lacks, which the next one finds;
+-- the other way round it would leave one whom nobody knows to be ours. Whoever goes counts as told when bridge_record says so.
 CREATE OR REPLACE FUNCTION terasocket.bridge_untold(term bigint, everybody boolean, at_most integer)
 RETURNS TABLE (kind text, principal integer, comes boolean, event text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
@@ -59,8 +61,9 @@ BEGIN
     PERFORM terasocket.bridge_hold(term);
     WITH moved AS (
         DELETE FROM terasocket.bridge_moves m
-        WHERE  everybody OR m.id = ANY (ARRAY(SELECT o.id FROM terasocket.bridge_moves o ORDER BY o.id LIMIT at_most)) RETURNING m.kind, m.principal)
-    SELECT array_agg(m.kind), array_agg(m.principal) INTO kinds, principals FROM (SELECT DISTINCT d.kind, d.principal FROM moved d) m;
+        WHERE  everybody OR m.id = ANY (ARRAY(SELECT o.id FROM terasocket.bridge_moves o ORDER BY o.id LIMIT at_most)) RETURNING m.id, m.kind, m.principal)
+    SELECT array_agg(m.kind ORDER BY m.first), array_agg(m.principal ORDER BY m.first) INTO kinds, principals
+    FROM  (SELECT d.kind, d.principal, min(d.id) AS first FROM moved d GROUP BY 1, 2) m;
     IF everybody THEN
         SELECT array_agg(e.kind), array_agg(e.principal) INTO kinds, principals
         FROM  ((SELECT c.kind, c.principal FROM terasocket.connections c WHERE c.gateway <> terasocket.opentera_gateway()
@@ -79,12 +82,19 @@ BEGIN
     AND   (NOT terasocket.is_alive(t.kind, t.principal)
            OR EXISTS (SELECT FROM terasocket.connections c WHERE c.kind = t.kind AND c.principal = t.principal));
     RETURN QUERY
-    SELECT w.kind, w.principal, w.is_here, (m.message || jsonb_build_object('@type', 'type.googleapis.com/' || m.name))::text
-    FROM  (SELECT u.kind, u.principal, terasocket.is_here(u.kind, u.principal) AS is_here,
-                  EXISTS (SELECT FROM terasocket.bridge_told t WHERE t.kind = u.kind AND t.principal = u.principal) AS is_told
-           FROM   unnest(kinds, principals) u (kind, principal)) w,
-           LATERAL terasocket.presence_message(w.kind, w.principal, CASE WHEN w.is_here THEN 'CONNECTED' ELSE 'DISCONNECTED' END) m
-    WHERE  w.is_here <> w.is_told AND terasocket.is_alive(w.kind, w.principal);
+    WITH differing AS (
+        SELECT w.*
+        FROM  (SELECT u.*, terasocket.is_here(u.kind, u.principal) AS is_here,
+                      EXISTS (SELECT FROM terasocket.bridge_told t WHERE t.kind = u.kind AND t.principal = u.principal) AS is_told
+               FROM   unnest(kinds, principals) WITH ORDINALITY u (kind, principal, n)) w
+        WHERE  w.is_here <> w.is_told AND terasocket.is_alive(w.kind, w.principal)
+    ), told AS (
+        INSERT INTO terasocket.bridge_told (kind, principal) SELECT d.kind, d.principal FROM differing d WHERE d.is_here
+        ON CONFLICT ON CONSTRAINT bridge_told_pkey DO NOTHING
+    )
+    SELECT d.kind, d.principal, d.is_here, (m.message || jsonb_build_object('@type', 'type.googleapis.com/' || m.name))::text
+    FROM   differing d, LATERAL terasocket.presence_message(d.kind, d.principal, CASE WHEN d.is_here THEN 'CONNECTED' ELSE 'DISCONNECTED' END) m
+    ORDER  BY d.n;
 END $$;
 
 -- is_here: whether there is a socket on one of our gateways.
@@ -109,14 +119,11 @@ BEGIN
     END CASE;
 END $$;
 
--- bridge_record: the user manager was told that these came or went.
-CREATE OR REPLACE FUNCTION terasocket.bridge_record(term bigint, kinds text[], principals integer[], comes boolean[]) RETURNS void
+-- bridge_record: the user manager was told that these went.
+CREATE OR REPLACE FUNCTION terasocket.bridge_record(term bigint, kinds text[], principals integer[]) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
 BEGIN
     PERFORM terasocket.bridge_hold(term);
-    DELETE FROM terasocket.bridge_told t USING unnest(kinds, principals, comes) w (kind, principal, comes)
-    WHERE  t.kind = w.kind AND t.principal = w.principal AND NOT w.comes;
-    INSERT INTO terasocket.bridge_told (kind, principal)
-    SELECT w.kind, w.principal FROM unnest(kinds, principals, comes) w (kind, principal, comes) WHERE w.comes
-    ON     CONFLICT ON CONSTRAINT bridge_told_pkey DO NOTHING;
+    DELETE FROM terasocket.bridge_told t USING unnest(kinds, principals) w (kind, principal)
+    WHERE  t.kind = w.kind AND t.principal = w.principal;
 END $$;

@@ -1,0 +1,112 @@
+package bridge
+
+import (
+	"slices"
+	"testing"
+
+	"terasocket/bridge/standin"
+	"terasocket/proto/opentera"
+)
+
+// theirs is the socket of a user on OpenTera's own server, which comes or goes.
+func (s *stage) theirs(id int, comes bool) {
+	s.Helper()
+	event := &opentera.UserEvent{UserUuid: s.user(id), Type: opentera.UserEvent_USER_DISCONNECTED}
+	if comes {
+		event.Type = opentera.UserEvent_USER_CONNECTED
+	}
+	s.send(messagesTopic, standin.ModuleMessage("websocket.user."+s.user(id), messagesTopic, event))
+}
+
+// bridge.md 7: a user on OpenTera's server, a device here: both hear each other come and go, once each.
+func TestMixed(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	s.opentera()
+	said := s.overhear()
+	s.leads(s.bridge(nil))
+	there := s.client.Subscribe(t.Context(), eventsTopic) // what OpenTera's own sockets hear
+	defer there.Close()
+	if _, err := there.Receive(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.theirs(3, true)
+	s.hears("USER_CONNECTED 3")
+	s.connect("device", 1, 1)
+	s.hears("DEVICE_CONNECTED 1")
+	s.isOnline(3)
+	if n := s.number("SELECT jsonb_array_length(terasocket.online_seen(1, 'user'))"); n != 1 {
+		t.Errorf("%d are shown online", n)
+	}
+	s.leave(1)
+	s.eventually("the device is gone", func() bool { return len(s.manager.Online("device")) == 0 })
+	s.theirs(3, false)
+	s.hears("USER_DISCONNECTED 3")
+	s.isOnline()
+	for range 4 { // two of each
+		if _, err := there.ReceiveMessage(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := said.ours(); !slices.Equal(got, []string{"DEVICE_CONNECTED", "DEVICE_DISCONNECTED"}) {
+		t.Errorf("told: %v", got)
+	}
+}
+
+// bridge.md 7: somebody with a socket on both: no news, and when the one there closes, the user manager is told that it is still
+// online; when the one here closes first, nothing is said.
+func TestSocketsOnBothServers(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	s.opentera()
+	said := s.overhear()
+	s.leads(s.bridge(nil))
+	s.connect("user", 3, 1)
+	s.isOnline(3)
+	s.theirs(3, true)
+	s.theirs(3, false)
+	s.eventually("it is told again", func() bool { return said.count("USER_CONNECTED") == 2 })
+	s.isOnline(3)
+	s.hears("USER_CONNECTED 3")
+	s.hearsNothing()
+
+	s.theirs(3, true)
+	s.eventually("it is known", func() bool {
+		return s.number("SELECT count(*) FROM terasocket.connections WHERE gateway = terasocket.opentera_gateway()") == 1
+	})
+	s.leave(1)
+	s.eventually("the bridge has looked", func() bool {
+		return s.number("SELECT count(*) FROM terasocket.bridge_told") == 0 && s.number("SELECT count(*) FROM terasocket.bridge_moves") == 0
+	})
+	if said.count("USER_DISCONNECTED") != 0 {
+		t.Error("it was told to go")
+	}
+	s.hearsNothing()
+	s.theirs(3, false)
+	s.hears("USER_DISCONNECTED 3")
+	s.isOnline()
+}
+
+// bridge.md 7, 8.2: who was on OpenTera's server when it stopped is offline; who is there when the bridge comes is found.
+func TestOpenTeraStopsWithItsSockets(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	s.opentera()
+	s.theirs(3, true)
+	s.isOnline(3)
+	b := s.bridge(nil)
+	s.leads(b)
+	s.hears("USER_CONNECTED 3")
+	s.theirs(4, true)
+	s.hears("USER_CONNECTED 4")
+	s.must(s.manager.Stop(t.Context()))
+	s.hears("USER_DISCONNECTED 3", "USER_DISCONNECTED 4")
+	s.opentera()
+	s.theirs(4, true)
+	s.hears("USER_CONNECTED 4")
+	// no bridge: OpenTera's lease runs out
+	b.stop()
+	s.exec("UPDATE terasocket.gateways SET lease_until = now() - interval '1 second' WHERE id = terasocket.opentera_gateway()")
+	s.exec("SELECT terasocket.presence_sweep()")
+	s.hears("USER_DISCONNECTED 4")
+}

@@ -1,0 +1,319 @@
+package bridge
+
+import (
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	"terasocket/bridge/standin"
+	"terasocket/db/dbtest"
+	"terasocket/proto/opentera"
+)
+
+// overheard is what was published on UM.messages.
+type overheard struct {
+	mu   sync.Mutex
+	list []*opentera.TeraModuleMessage
+}
+
+// overhear listens to UM.messages.
+func (s *stage) overhear() *overheard {
+	s.Helper()
+	sub := s.client.Subscribe(s.Context(), messagesTopic)
+	if _, err := sub.Receive(s.Context()); err != nil {
+		s.Fatal(err)
+	}
+	o, done := &overheard{}, make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			message, err := sub.ReceiveMessage(s.Context())
+			if err != nil {
+				return
+			}
+			var m opentera.TeraModuleMessage
+			if proto.Unmarshal([]byte(message.Payload), &m) == nil {
+				o.mu.Lock()
+				o.list = append(o.list, &m)
+				o.mu.Unlock()
+			}
+		}
+	}()
+	s.Cleanup(func() { _ = sub.Close(); <-done })
+	return o
+}
+
+// ours are the types of those that the bridge sent.
+func (o *overheard) ours() (types []string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, m := range o.list {
+		if !strings.HasPrefix(m.GetHead().GetSource(), ourSource) {
+			continue
+		}
+		event, _ := m.GetData()[0].UnmarshalNew()
+		switch e := event.(type) {
+		case *opentera.UserEvent:
+			types = append(types, e.GetType().String())
+		case *opentera.ParticipantEvent:
+			types = append(types, e.GetType().String())
+		case *opentera.DeviceEvent:
+			types = append(types, e.GetType().String())
+		}
+	}
+	return types
+}
+
+func (o *overheard) count(name string) (n int) {
+	for _, t := range o.ours() {
+		if t == name {
+			n++
+		}
+	}
+	return n
+}
+
+// bridge.md 3.1: the first socket of a principal in the cluster is told of, and the end of the last; the grace does not count. 3.5: each
+// is said once more by the user manager, which is no news here.
+func TestWhoComesAndGoes(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	s.opentera()
+	said := s.overhear()
+	s.leads(s.bridge(nil))
+	s.connect("user", 3, 1)
+	s.connect("user", 3, 2)
+	s.isOnline(3)
+	s.leave(1)
+	s.connect("participant", 1, 3)
+	s.connect("device", 1, 4)
+	s.eventually("the device is online", func() bool { return len(s.manager.Online("device")) == 1 })
+	s.isOnline(3)
+	s.leave(2)
+	s.isOnline()
+	if n := s.number("SELECT count(*) FROM terasocket.online WHERE kind = 'user'"); n != 1 {
+		t.Error("the grace is over")
+	}
+	s.connect("user", 3, 5)
+	s.isOnline(3)
+	s.leave(3)
+	s.leave(4)
+	s.eventually("the others are offline", func() bool { return len(s.manager.Online("participant"))+len(s.manager.Online("device")) == 0 })
+	want := []string{"USER_CONNECTED", "PARTICIPANT_CONNECTED", "DEVICE_CONNECTED", "USER_DISCONNECTED", "USER_CONNECTED", "PARTICIPANT_DISCONNECTED", "DEVICE_DISCONNECTED"}
+	s.eventually("all were overheard", func() bool { return len(said.ours()) >= len(want) })
+	if got := said.ours(); !slices.Equal(got[:3], want[:3]) || len(got) != len(want) {
+		t.Errorf("told: %v, want %v", got, want)
+	}
+	s.hears("USER_CONNECTED 3", "PARTICIPANT_CONNECTED 1", "DEVICE_CONNECTED 1")
+	s.hearsNothing()
+}
+
+// bridge.md 1 (out), 3.1, 3.2: one event a message, with OpenTera's fields and its envelope.
+func TestWhatIsTold(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	s.opentera()
+	said := s.overhear()
+	b := s.bridge(nil)
+	s.leads(b)
+	for i, kind := range []string{"user", "participant", "device"} {
+		s.connect(kind, 1, i)
+		s.eventually(kind+" was overheard", func() bool { return len(said.ours()) == i+1 })
+	}
+	names := dbtest.One[string](t, s.conn, `SELECT concat_ws('|', u.user_firstname || ' ' || u.user_lastname, p.participant_name, o.project_name, s.site_name, d.device_name)
+		FROM t_users u, t_participants p JOIN t_projects o USING (id_project) JOIN t_sites s USING (id_site), t_devices d
+		WHERE u.id_user = 1 AND p.id_participant = 1 AND d.id_device = 1`)
+	name := strings.Split(names, "|")
+	want := []proto.Message{
+		&opentera.UserEvent{UserUuid: s.user(1), Type: opentera.UserEvent_USER_CONNECTED, UserFullname: name[0]},
+		&opentera.ParticipantEvent{ParticipantUuid: s.participant(1), Type: opentera.ParticipantEvent_PARTICIPANT_CONNECTED, ParticipantName: name[1],
+			ParticipantProjectName: name[2], ParticipantSiteName: name[3]},
+		&opentera.DeviceEvent{DeviceUuid: s.device(1), Type: opentera.DeviceEvent_DEVICE_CONNECTED, DeviceName: name[4]},
+	}
+	said.mu.Lock()
+	defer said.mu.Unlock()
+	for i, m := range said.list {
+		event, err := m.GetData()[0].UnmarshalNew()
+		s.must(err)
+		if !proto.Equal(event, want[i]) {
+			t.Errorf("told: %s, want %s", protojson.Format(event), protojson.Format(want[i]))
+		}
+		head := m.GetHead()
+		if len(m.GetData()) != 1 || head.GetVersion() != 1 || head.GetDest() != messagesTopic || head.GetSource() != "terasocket."+b.Gateway || time.Since(time.UnixMicro(int64(head.GetTime()*1e6))) > time.Hour {
+			t.Errorf("head: %v", head)
+		}
+	}
+}
+
+// bridge.md 3.2: nobody who is deleted is told of, neither that it comes nor that it goes: the user manager would be deaf.
+func TestNeverOfTheDeleted(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	s.opentera()
+	s.leads(s.bridge(nil))
+	s.connect("user", 3, 1)
+	s.connect("user", 4, 2)
+	s.connect("device", 1, 3)
+	s.isOnline(3, 4)
+	s.exec("UPDATE t_users SET deleted_at = now() WHERE id_user IN (3, 5)")
+	s.leave(1)
+	s.connect("user", 5, 4)
+	s.leave(2)
+	s.eventually("user 4 is offline", func() bool { return !slices.Contains(s.manager.Online("user"), s.user(4)) })
+	s.eventually("user 3 is forgotten", func() bool { return s.number("SELECT count(*) FROM terasocket.bridge_told WHERE kind = 'user'") == 0 })
+	s.leave(4)
+	s.leave(3)
+	s.eventually("the device is offline", func() bool { return len(s.manager.Online("device")) == 0 })
+	if got := s.manager.Online("user"); len(got) != 1 || got[0] != s.user(3) || s.manager.Raised() != 0 {
+		t.Errorf("online: %v; raised: %d", got, s.manager.Raised())
+	}
+}
+
+// bridge.md 3.3: OpenTera's login refuses whoever it believes to be online: who has left may come back at once.
+func TestLoginAfterLeaving(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	s.opentera()
+	s.leads(s.bridge(nil))
+	for i := range 3 {
+		s.connect("user", 3, i)
+		s.isOnline(3)
+		s.leave(i)
+		s.isOnline()
+	}
+}
+
+// bridge.md 3.6: a service answers the coming of a member of a running session with a new Join, and the going of its creator with
+// Stop.
+func TestServiceAnswers(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	s.opentera()
+	s.leads(s.bridge(nil))
+	session := standin.Session{UUID: newUUID(), Users: []string{s.user(3), s.user(4)}}
+	echoes := s.client.Subscribe(t.Context(), eventsTopic)
+	if _, err := echoes.Receive(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer echoes.Close()
+	echo := func() {
+		t.Helper()
+		if _, err := echoes.ReceiveMessage(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.connect("user", 3, 1)
+	echo()
+	s.must(s.service.Direct(t.Context(), "user", s.user(3), &opentera.JoinSessionEvent{SessionUuid: session.UUID, SessionUsers: session.Users}))
+	s.send(messagesTopic, standin.ModuleMessage("serviceVideoRehabService", messagesTopic, &opentera.JoinSessionEvent{SessionUuid: session.UUID, SessionUsers: session.Users}))
+	s.hears("USER_CONNECTED 3", "JoinSessionEvent", "USER_JOINED_SESSION 3", "USER_JOINED_SESSION 4")
+	echo()
+	echo()
+	s.leave(1)
+	echo()
+	s.must(s.service.Stop(t.Context(), session))
+	s.hears("StopSessionEvent", "StopSessionEvent", "USER_LEFT_SESSION 3", "USER_LEFT_SESSION 4")
+}
+
+// bridge.md 6.2, 11: while the user manager is deaf ten come and go; who is there when it listens again is what it believes.
+func TestDeafUserManager(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	slow := standin.Fast
+	slow.Deaf = []time.Duration{time.Second}
+	s.newManager(slow)
+	s.opentera()
+	b := s.bridge(nil)
+	s.leads(b)
+	s.connect("user", 1, 1)
+	s.connect("user", 2, 2)
+	s.isOnline(1, 2)
+	s.must(s.client.Publish(t.Context(), messagesTopic, "\xff\xff\xff").Err())
+	s.eventually("it is deaf", func() bool { return !s.manager.Hears() })
+	for i := range 10 { // odd ones stay
+		s.connect("user", 3+i, 10+i)
+		if i%2 == 0 {
+			s.leave(10 + i)
+		}
+	}
+	s.leave(1)
+	s.eventually("the bridge has noticed", func() bool { return testutil.ToFloat64(b.metrics.managerUp) == 0 }) // 6.3
+	s.isOnline(2, 4, 6, 8, 10, 12)
+	s.eventually("the bridge has noticed that it listens", func() bool { return testutil.ToFloat64(b.metrics.managerUp) == 1 })
+	if s.manager.Raised() != 1 {
+		t.Errorf("raised %d times", s.manager.Raised())
+	}
+}
+
+// bridge.md 11: a bridge that dies between its PUBLISH and its record: one duplicate at most, and no ghost.
+func TestKilledBetweenPublishAndRecord(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	s.opentera()
+	said := s.overhear()
+	s.connect("user", 3, 1)
+	s.connect("user", 4, 2)
+	config := Config{Redis: s.open(), Pool: dbtest.Pool(t, s.url), Gateway: "dead", Metrics: NewMetrics(prometheus.NewRegistry()), Log: slog.New(slog.DiscardHandler)}
+	quick(&config)
+	dead, _, err := New(config).takeOver(t.Context())
+	s.must(err)
+	list, err := dead.untold(t.Context(), true)
+	s.must(err)
+	s.must(dead.say(t.Context(), list))
+	s.isOnline(3, 4)
+	s.leave(2) // a ghost, unless the next one asks
+	s.leads(s.bridge(nil))
+	s.isOnline(3)
+	s.connect("user", 5, 3)
+	s.isOnline(3, 5)
+	if got := said.count("USER_CONNECTED"); got > 4 {
+		t.Errorf("%d were told to come", got)
+	}
+}
+
+// bridge.md 6, 6.1: an empty RPC tells how many listen and does no harm; a new key and a user manager that listens again start a
+// reconciliation, which 6.3 shows.
+func TestProbe(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	b := s.bridge(func(c *Config) { c.Reconcile = time.Hour })
+	s.leads(b)
+	reconciled := func(n float64) {
+		t.Helper()
+		s.eventually("it has reconciled", func() bool { return testutil.ToFloat64(b.metrics.reconciliations) >= n })
+	}
+	if testutil.ToFloat64(b.metrics.managerUp) != 0 {
+		t.Error("who listens?")
+	}
+	s.opentera()
+	reconciled(1)
+	if testutil.ToFloat64(b.metrics.managerUp) != 1 || b.metrics.reconciled.Load() == 0 {
+		t.Error("it does not listen")
+	}
+	n := testutil.ToFloat64(b.metrics.reconciliations)
+	s.must(s.client.Set(t.Context(), signingKey, "another", 0).Err())
+	reconciled(n + 1)
+	s.manager.Deafen()
+	reconciled(n + 2)
+	if s.manager.Raised() != 0 {
+		t.Error("the probe does harm")
+	}
+}
+
+// newManager puts another stand-in in the place of the stage's.
+func (s *stage) newManager(timing standin.Timing) {
+	s.Helper()
+	s.manager.Close()
+	var err error
+	s.manager, err = standin.NewUserManager(s.server.URL(), standin.PeopleOf(dbtest.Pool(s, s.url)), timing, slog.New(slog.DiscardHandler))
+	s.must(err)
+	s.Cleanup(s.manager.Close)
+}
