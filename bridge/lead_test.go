@@ -8,6 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"terasocket/bridge/standin"
 	"terasocket/proto/opentera"
 )
 
@@ -160,4 +161,12 @@ func (s *stream) must(t *testing.T, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// userOne is user 1 of the demo data.
+const userOne = "606db7bf-089a-5dd8-b6e9-2e4082d37e28"
+
+// numbered is the event number n.
+func numbered(topic string, n int) *opentera.TeraEvent {
+	return standin.TeraEvent(topic, &opentera.StopSessionEvent{SessionUuid: fmt.Sprintf("00000000-0000-4000-8000-%012d", n)})
 }

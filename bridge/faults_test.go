@@ -1,0 +1,146 @@
+package bridge
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"terasocket/cmd/terasocket/gatewaytest"
+)
+
+// bridge.md 9, 11: Redis is stopped, or hangs, and comes back empty: sockets stay, the outage is counted, and everybody is online
+// there afterwards.
+func TestRedisAway(t *testing.T) {
+	t.Parallel()
+	for name, fault := range map[string]struct{ begin, end func(*stage) }{
+		"stopped": {func(s *stage) { s.server.Kill() }, func(s *stage) { s.must(s.server.Start(s.Context())) }},
+		"frozen":  {func(s *stage) { s.must(s.server.Freeze()) }, func(s *stage) { s.must(s.server.Thaw()) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := setup(t)
+			s.opentera()
+			b := s.bridge(func(c *Config) { c.Silence = 200 * time.Millisecond })
+			s.leads(b)
+			s.connect("user", 3, 1)
+			s.connect("user", 4, 2)
+			s.isOnline(3, 4)
+			fault.begin(s)
+			s.eventually("it is noticed", func() bool { return b.Err() != nil })
+			s.leave(2)
+			s.connect("user", 5, 3)
+			time.Sleep(3 * time.Second) // longer than others wait for a gateway without Redis
+			fault.end(s)
+			s.eventually("it is subscribed again", func() bool { return b.Err() == nil })
+			if name == "stopped" { // it has lost its keys; OpenTera is to be started again
+				s.must(s.manager.Stop(t.Context()))
+				s.opentera()
+			}
+			s.isOnline(3, 5)
+			s.hears("USER_CONNECTED 3", "USER_CONNECTED 4", "USER_CONNECTED 5")
+			s.hearsNothing()
+			if testutil.ToFloat64(b.metrics.outages) < 1 || testutil.ToFloat64(b.metrics.outageSeconds) < 2 || testutil.ToFloat64(b.metrics.up) != 1 {
+				t.Errorf("outages: %v of %v s", testutil.ToFloat64(b.metrics.outages), testutil.ToFloat64(b.metrics.outageSeconds))
+			}
+		})
+	}
+}
+
+// bridge.md 9: who does not read fast enough is cut off by Redis: an outage, counted, and no silent loss.
+func TestCutOff(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	b := s.bridge(nil)
+	s.leads(b)
+	s.direct(1)
+	s.numbers(1)
+	s.must(s.client.Do(t.Context(), "CLIENT", "KILL", "TYPE", "pubsub").Err())
+	s.eventually("it is counted", func() bool { return testutil.ToFloat64(b.metrics.outages) == 1 })
+	s.eventually("it is subscribed again", func() bool { return b.Err() == nil })
+	s.direct(2)
+	s.numbers(2)
+}
+
+// bridge.md 11: PostgreSQL is away: what is published meanwhile waits and is written, each once; nothing is told that was not
+// committed; nobody is taken for gone.
+func TestPostgreSQLAway(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"stopped", "hangs"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := setup(t)
+			s.opentera()
+			said := s.overhear()
+			proxy := gatewaytest.NewProxy(t, s.url)
+			direct := s.url
+			s.url = proxy.URL
+			b := s.bridge(nil)
+			s.url = direct
+			s.leads(b)
+			s.connect("user", 3, 1)
+			s.isOnline(3)
+			s.direct(1)
+			s.numbers(1)
+			if name == "stopped" {
+				proxy.Cut()
+			} else {
+				proxy.Stall()
+			}
+			for n := 2; n <= 300; n++ {
+				s.direct(n)
+			}
+			s.connect("user", 4, 2)
+			s.must(s.service.Kick(t.Context(), strings.Repeat("x", 36)))
+			time.Sleep(2 * time.Second) // longer than the lease
+			if got := said.ours(); len(got) != 1 {
+				t.Errorf("told: %v", got)
+			}
+			proxy.Restore()
+			s.numbers(300)
+			s.isOnline(3, 4)
+			if got := said.count("USER_DISCONNECTED"); got != 0 {
+				t.Errorf("%d were told to go", got)
+			}
+			if testutil.ToFloat64(b.metrics.outages) != 0 {
+				t.Error("Redis was lost too")
+			}
+		})
+	}
+}
+
+// A broken connection in the middle of a write: whether it was committed or not, it is written once.
+func TestAnswersThatAreLost(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	b := s.bridge(nil)
+	s.leads(b)
+	const total = 2000
+	sent := make(chan error, 1)
+	go func() {
+		pipe := s.client.Pipeline()
+		for n := 1; n <= total; n++ {
+			topic := "websocket.user." + userOne + ".events"
+			_ = queue(t.Context(), pipe, topic, numbered(topic, n))
+			if n%100 == 0 {
+				if _, err := pipe.Exec(t.Context()); err != nil {
+					sent <- err
+					return
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
+		}
+		sent <- nil
+	}()
+	for range 20 {
+		s.exec(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%bridge_take%' AND pid <> pg_backend_pid()`)
+		time.Sleep(20 * time.Millisecond)
+	}
+	s.must(<-sent)
+	s.numbers(total)
+	if user := s.user(1); user != userOne {
+		t.Fatal(fmt.Sprintf("user 1 is %s", user))
+	}
+}

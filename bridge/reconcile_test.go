@@ -1,0 +1,208 @@
+package bridge
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"terasocket/bridge/standin"
+	"terasocket/db/dbtest"
+	"terasocket/proto/opentera"
+)
+
+// quiet waits until a reconciliation has found no difference.
+func (s *stage) quiet(b *running) {
+	s.Helper()
+	differences := func() (n float64) {
+		for _, of := range differenceOf {
+			n += testutil.ToFloat64(b.metrics.differences.WithLabelValues(of))
+		}
+		return n
+	}
+	for range 3 {
+		n, found := testutil.ToFloat64(b.metrics.reconciliations), differences()
+		s.eventually("it reconciles", func() bool { return testutil.ToFloat64(b.metrics.reconciliations) > n+1 })
+		if differences() == found {
+			return
+		}
+	}
+	s.Error("there are differences again and again")
+}
+
+// bridge.md 8, 8.1, 8.2: ours that the user manager lacks are told of again; those of ours that it keeps without a connection too;
+// those that it has and that we never told it of are left alone.
+func TestReconcileOnline(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	s.opentera()
+	said := s.overhear()
+	b := s.bridge(nil)
+	s.leads(b)
+	s.connect("user", 3, 1)
+	s.isOnline(3)
+	s.theirs(4, true)
+	s.isOnline(3, 4)
+	// 8.1: somebody else's word
+	s.send(messagesTopic, standin.ModuleMessage("serviceX", messagesTopic, &opentera.UserEvent{UserUuid: s.user(3), Type: opentera.UserEvent_USER_DISCONNECTED}))
+	s.eventually("it is told again", func() bool { return said.count("USER_CONNECTED") == 2 })
+	s.isOnline(3, 4)
+	// 8.2: told by an earlier bridge, gone since
+	s.exec("INSERT INTO terasocket.bridge_told (kind, principal) VALUES ('user', 5)")
+	s.send(messagesTopic, standin.ModuleMessage(ourSource+"dead", messagesTopic, &opentera.UserEvent{UserUuid: s.user(5), Type: opentera.UserEvent_USER_CONNECTED}))
+	s.eventually("it is told to go", func() bool { return said.count("USER_DISCONNECTED") >= 1 })
+	s.isOnline(3, 4)
+	s.quiet(b)
+	if got := said.count("USER_CONNECTED"); got != 3 { // the dead one's among them
+		t.Errorf("%d were told to come", got)
+	}
+}
+
+// bridge.md 8.3: of sessions the user manager is right: who is in none there leaves, who is in one joins without a word. Of a
+// session that has ended in OpenTera's table nobody is taken for a member.
+func TestReconcileBusy(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	one, two, ended := newUUID(), newUUID(), dbtest.One[string](t, s.conn, "SELECT session_uuid FROM t_sessions WHERE session_status = 2 LIMIT 1")
+	s.opentera()
+	// before the bridge: it has heard none of it
+	s.must(s.service.Join(t.Context(), standin.Session{UUID: one, Users: []string{s.user(3)}, Participants: []string{s.participant(1)}}))
+	s.must(s.service.Join(t.Context(), standin.Session{UUID: ended, Users: []string{s.user(6)}}))
+	s.exec("INSERT INTO terasocket.busy (kind, principal, session_uuid) VALUES ('user', 3, $1), ('user', 4, $1), ('device', 1, $1)", two)
+	s.eventually("all are busy there", func() bool { return len(s.manager.Busy("user")) == 2 && len(s.manager.Busy("participant")) == 1 })
+	b := s.bridge(nil)
+	s.leads(b)
+	s.hears("USER_LEFT_SESSION 3", "USER_LEFT_SESSION 4", "DEVICE_LEFT_SESSION 1")
+	s.quiet(b)
+	got := dbtest.One[string](t, s.conn, "SELECT string_agg(concat_ws(' ', kind, principal, session_uuid), ', ' ORDER BY kind DESC) FROM terasocket.busy")
+	if want := fmt.Sprintf("user 3 %s, participant 1 %s", one, one); got != want {
+		t.Errorf("busy: %s, want %s", got, want)
+	}
+	s.hearsNothing()
+}
+
+// bridge.md 8.4: what a device has told is given to an OpenTera that was started again, without a second frame; what it missed
+// here is heard here.
+func TestReconcileStatus(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	s.opentera()
+	b := s.bridge(nil)
+	s.leads(b)
+	s.connect("device", 1, 1)
+	s.hears("DEVICE_CONNECTED 1")
+	s.exec("SELECT terasocket.device_status(1, '{}', 1732325000.123456)")
+	s.hears("DEVICE_STATUS_CHANGED 1")
+	is := func(want string, at float64) {
+		t.Helper()
+		s.eventually("the user manager has the status "+want, func() bool {
+			text, timestamp, ok := s.manager.Status(s.device(1))
+			return ok && text == want && timestamp == at
+		})
+	}
+	is("{}", 1732325000.123456)
+	s.must(s.manager.Stop(t.Context()))
+	s.opentera()
+	is("{}", 1732325000.123456)
+	s.quiet(b)
+	s.hearsNothing()
+	// a younger one that nobody here has heard
+	s.exec("UPDATE terasocket.online SET status = 'old', status_at = 1 WHERE kind = 'device'")
+	s.hears("DEVICE_STATUS_CHANGED 1")
+	s.quiet(b)
+	if got := dbtest.One[string](t, s.conn, "SELECT status FROM terasocket.online WHERE kind = 'device'"); got != "{}" {
+		t.Errorf("status %s", got)
+	}
+}
+
+// bridge.md 8: what was heard since the user manager was asked is not compared with its answer.
+func TestReconcileLeavesWhatMoves(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	b := s.bridge(func(c *Config) { c.Lease = 5 * 1e9 })
+	s.leads(b)
+	r := &reign{Bridge: b.Bridge, term: 2}
+	session := newUUID()
+	s.exec("INSERT INTO terasocket.busy (kind, principal, session_uuid) VALUES ('user', 3, $1), ('user', 4, $2)", session, newUUID())
+	s.theirs(5, true)
+	s.hears("USER_CONNECTED 5")
+	answers := map[string]json.RawMessage{"status_devices": json.RawMessage("{}")}
+	for _, kind := range []string{"users", "participants", "devices"} {
+		answers["online_"+kind], answers["busy_"+kind] = json.RawMessage("[]"), json.RawMessage("{}")
+	}
+	answers["online_users"] = json.RawMessage(`["` + s.user(6) + `"]`)
+	found := r.compare(t.Context(), answers, []string{session, s.user(4), s.user(5), s.user(6)})
+	if found.err != nil || found.people != 0 || found.sessions != 0 {
+		t.Errorf("%+v", found)
+	}
+	found = r.compare(t.Context(), answers, nil)
+	if found.err != nil || found.people != 2 || found.sessions != 2 {
+		t.Errorf("%+v", found)
+	}
+	s.hears("USER_DISCONNECTED 5", "USER_CONNECTED 6", "USER_LEFT_SESSION 3", "USER_LEFT_SESSION 4")
+	for _, bad := range []string{"null", "7", `{"a": 7}`, `["x", 7]`, ""} {
+		answers["online_users"] = json.RawMessage(bad)
+		if found := r.compare(t.Context(), answers, nil); bad != "null" && found.err == nil {
+			t.Errorf("%q is an answer", bad)
+		}
+	}
+}
+
+// bridge.md 6, 8: answers that are no answers.
+func TestAnswers(t *testing.T) {
+	t.Parallel()
+	var a asking
+	_, done, end := a.begin("x")
+	for _, payload := range []string{"", "7", "{}", `{"id": 99, "status": "OK"}`, "\xff"} {
+		if _, _, _, isLast, _ := a.take(payload); isLast {
+			t.Errorf("%q is the last", payload)
+		}
+	}
+	_, _, _, isLast, err := a.take(`{"id": 1, "status": "Error", "return_value": null}`)
+	if !isLast || err == nil {
+		t.Error("an error is none")
+	}
+	if _, _, _, isLast, _ := a.take(`{"id": 2, "status": "OK"}`); isLast {
+		t.Error("nobody asks any more")
+	}
+	end()
+	select {
+	case <-done:
+		t.Error("done")
+	default:
+	}
+}
+
+// bridge.md 8.5, 11: OpenTera is started again under 200 sockets: all stay, hear events throughout, and are online there afterwards.
+func TestOpenTeraStartsAgainUnder200Sockets(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	s.newManager(standin.Timing{}) // as slow as the real one
+	s.opentera()
+	b := s.bridge(nil)
+	s.leads(b)
+	s.exec(`SELECT terasocket.connected($1::text::uuid, 'participant', id_participant, '', '', id_participant)
+		FROM (SELECT id_participant FROM t_participants WHERE deleted_at IS NULL ORDER BY 1 LIMIT 200) p`, s.gateway)
+	s.exec(`SELECT terasocket.connected($1::text::uuid, 'user', id_user, '', '', 100000 + id_user) FROM t_users WHERE deleted_at IS NULL`, s.gateway)
+	same := func() bool {
+		users := dbtest.One[[]string](t, s.conn, "SELECT array_agg(user_uuid::text) FROM t_users JOIN terasocket.connections c ON c.kind = 'user' AND c.principal = id_user")
+		participants := dbtest.One[[]string](t, s.conn, "SELECT array_agg(participant_uuid::text) FROM t_participants JOIN terasocket.connections c ON c.kind = 'participant' AND c.principal = id_participant")
+		slices.Sort(users)
+		slices.Sort(participants)
+		return slices.Equal(users, s.manager.Online("user")) && slices.Equal(participants, s.manager.Online("participant"))
+	}
+	s.eventually("all are online", same)
+	s.said()
+	n := s.number("SELECT count(*) FROM terasocket.connections")
+	s.must(s.manager.Stop(t.Context()))
+	s.publishStop()
+	s.hears("StopSessionEvent")
+	s.opentera()
+	s.eventually("all are online again", same)
+	s.hearsNothing()
+	if got := s.number("SELECT count(*) FROM terasocket.connections"); got != n || s.manager.Raised() != 0 {
+		t.Errorf("%d sockets of %d are left, it raised %d times", got, n, s.manager.Raised())
+	}
+}
