@@ -47,16 +47,15 @@ type reign struct {
 // elect takes the bridge whenever nobody holds it, until ctx ends.
 func (b *Bridge) elect(ctx context.Context) {
 	for {
-		if b.sub.downFor() == 0 {
-			r, mark, err := b.takeOver(ctx)
-			switch {
-			case err == nil:
-				b.reign(ctx, r, mark)
-			case !errors.Is(err, errLost) && ctx.Err() == nil:
-				b.Log.Debug("the bridge cannot be taken, trying again", "op", "bridge", "err", err)
-			}
+		wait := b.Lease / 3
+		if b.sub.downFor() > 0 {
+			wait = b.Look
+		} else if r, mark, err := b.takeOver(ctx); err == nil {
+			b.reign(ctx, r, mark)
+		} else if !errors.Is(err, errLost) && ctx.Err() == nil {
+			b.Log.Debug("the bridge cannot be taken, trying again", "op", "bridge", "err", err)
 		}
-		if !sleep(ctx, b.Lease/3) {
+		if !sleep(ctx, wait) {
 			return
 		}
 	}

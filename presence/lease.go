@@ -46,6 +46,20 @@ func (r *Registry) Register(ctx context.Context) error {
 	return nil
 }
 
+// Succeed takes the clients of whoever had this gateway's host and address before it offline, at once: it is dead, since the
+// address is ours. Call it once, after Register.
+func (r *Registry) Succeed(ctx context.Context) error {
+	for n := 1; n > 0; {
+		limit, cancel := context.WithTimeout(ctx, statementWait)
+		err := r.Pool.QueryRow(limit, "SELECT terasocket.gateway_succeed($1::text::uuid)", r.registered()).Scan(&n)
+		cancel()
+		if err != nil {
+			return fmt.Errorf("end the lease of the gateway that was here before: %w", err)
+		}
+	}
+	return nil
+}
+
 // beat renews the lease, or takes a new one.
 func (r *Registry) beat(ctx context.Context) {
 	r.beating.Lock()

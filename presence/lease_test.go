@@ -78,3 +78,30 @@ func TestNobodyIsCalledDeadAfterAnOutage(t *testing.T) {
 		t.Error("after the outage: too early, or never")
 	}
 }
+
+// bridge.md 3.4: a gateway that was killed and starts again on its address ends its predecessor's lease at once; others stay.
+func TestSucceed(t *testing.T) {
+	t.Parallel()
+	c := setup(t)
+	named := func(name string) *Registry { return c.gateway(func(g *Config) { g.Name = name }) }
+	dead, other, elsewhere, nameless := named("host :4050 (7)"), named("host :4051 (8)"), named("host2 :4050 (7)"), named("host :4052")
+	for i, r := range []*Registry{dead, other, elsewhere, nameless} {
+		r.Connected(user(9+int32(i)), "", "")
+		if _, err := r.flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	heir := named("host :4050 (7)")
+	if err := heir.Succeed(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := c.sockets(); n != 3 || c.events("USER_DISCONNECTED") != 1 {
+		t.Errorf("%d sockets are left", n)
+	}
+	if err := named("host :4052").Succeed(t.Context()); err != nil { // no process in it: nobody knows whether it is the same
+		t.Error(err)
+	}
+	if n := c.count("SELECT count(*) FROM terasocket.gateways"); n != 5 {
+		t.Errorf("%d gateways are left", n)
+	}
+}

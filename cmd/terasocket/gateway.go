@@ -130,7 +130,6 @@ func openGateway(ctx context.Context, cfg *serveCmd, log *slog.Logger) (_ *gatew
 
 	g.presence = presence.New(presence.Config{
 		Pool:  g.pool,
-		Name:  gatewayName(cfg.Listen),
 		Lease: cfg.PresenceLease,
 		Grace: cfg.PresenceGrace,
 		Log:   log,
@@ -186,10 +185,18 @@ func openGateway(ctx context.Context, cfg *serveCmd, log *slog.Logger) (_ *gatew
 	if err := g.bind(); err != nil {
 		return nil, err
 	}
-	return g, g.presence.Register(ctx)
+	g.presence.Name = gatewayName(g.sockets.Addr().String())
+	if g.openTera != nil {
+		g.openTera.connect(g.pool, g.presence.Name, log, registry)
+	}
+	if err := g.presence.Register(ctx); err != nil {
+		return nil, err
+	}
+	return g, g.presence.Succeed(ctx)
 }
 
-// gatewayName is what operators see of a gateway in terasocket.gateways.
+// gatewayName is what operators see of a gateway in terasocket.gateways. Without the process, it is the same when it is started
+// again (terasocket.gateway_succeed).
 func gatewayName(listen string) string {
 	host, err := os.Hostname()
 	if err != nil {

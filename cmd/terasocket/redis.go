@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 	"golang.org/x/sync/errgroup"
 
@@ -21,6 +23,7 @@ type redisFlags struct {
 type besideOpenTera struct {
 	redis  *redis.Client
 	health *bridge.Health
+	bridge *bridge.Bridge // nil until connect
 }
 
 // openRedis makes the pool of connections to OpenTera's Redis. What is wrong with the setting is an error; a Redis that
@@ -35,7 +38,7 @@ func openRedis(ctx context.Context, source func() (string, error), log *slog.Log
 		_ = client.Close()
 		return nil, fmt.Errorf("--redis-url: %w", err)
 	}
-	return &besideOpenTera{client, health}, nil
+	return &besideOpenTera{redis: client, health: health}, nil
 }
 
 // redisAddress gives the URL of Redis.
@@ -54,11 +57,16 @@ func (g *gateway) redeemer() ws.TokenRedeemer {
 	return &bridge.Tickets{Redis: g.openTera.redis, Tokens: g.tokens}
 }
 
+// connect makes the bridge between that Redis and the database, for a gateway of that name.
+func (o *besideOpenTera) connect(pool *pgxpool.Pool, name string, log *slog.Logger, registry prometheus.Registerer) {
+	o.bridge = bridge.New(bridge.Config{Redis: o.redis, Pool: pool, Gateway: name, Log: log, Metrics: bridge.NewMetrics(registry)})
+}
+
 // run does what goes on between OpenTera and this gateway, until ctx ends.
 func (o *besideOpenTera) run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return o.health.Run(ctx) })
-	// bridge.Run goes here: one gateway of the cluster holds the bridge
+	group.Go(func() error { return o.bridge.Run(ctx) })
 	return group.Wait()
 }
 
@@ -71,6 +79,9 @@ func (o *besideOpenTera) degraded() string {
 	}
 	if err := o.health.Err(); err != nil {
 		return "OpenTera's Redis: " + oneLine(err)
+	}
+	if err := o.bridge.Err(); err != nil {
+		return "what OpenTera publishes is not heard: " + oneLine(err)
 	}
 	return ""
 }
