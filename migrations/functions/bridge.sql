@@ -85,7 +85,7 @@ DECLARE
 BEGIN
     CASE what
     WHEN 'publish' THEN
-        PERFORM terasocket.publish(place, item::jsonb);
+        PERFORM terasocket.publish_one(place, item::jsonb);
     WHEN 'status' THEN
         PERFORM terasocket.bridge_status(place, item::jsonb);
     ELSE

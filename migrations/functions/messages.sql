@@ -25,6 +25,9 @@ BEGIN
                 || terasocket.owner_tags(event ->> 'deviceUuid', '{device}');
         END IF;
         SELECT s.id_session INTO about FROM OPENTERA.t_sessions s WHERE s.session_uuid = session AND s.deleted_at IS NULL;
+        IF NOT FOUND THEN
+            RETURN '{}';
+        END IF;
         RETURN ARRAY(
             SELECT t.tag
             FROM  (SELECT 'u:' || l.id_user FROM OPENTERA.t_sessions_users l WHERE l.id_session = about AND l.deleted_at IS NULL

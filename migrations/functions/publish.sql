@@ -99,13 +99,24 @@ BEGIN
     RETURN message;
 END $$;
 
--- owner_tags: the tag of the user, participant or device with this UUID.
+-- owner_tags: the tag of the user, participant or device with this UUID. (plpgsql keeps its plans; a function in SQL plans each time.)
 CREATE OR REPLACE FUNCTION terasocket.owner_tags(uuid text, kinds text[] DEFAULT '{user,participant,device}') RETURNS text[]
-LANGUAGE sql STABLE AS $$
-    SELECT ARRAY(SELECT 'u:' || u.id_user FROM OPENTERA.t_users u WHERE u.user_uuid = lower(uuid) AND u.deleted_at IS NULL AND 'user' = ANY (kinds))
-        || ARRAY(SELECT 't:' || p.id_participant FROM OPENTERA.t_participants p WHERE p.participant_uuid = lower(uuid) AND p.deleted_at IS NULL AND 'participant' = ANY (kinds))
-        || ARRAY(SELECT 'd:' || d.id_device FROM OPENTERA.t_devices d WHERE d.device_uuid = lower(uuid) AND d.deleted_at IS NULL AND 'device' = ANY (kinds))
-$$;
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    own   text := lower(uuid);
+    tags  text[] := '{}';
+BEGIN
+    IF 'user' = ANY (kinds) THEN
+        tags := tags || ARRAY(SELECT 'u:' || u.id_user FROM OPENTERA.t_users u WHERE u.user_uuid = own AND u.deleted_at IS NULL);
+    END IF;
+    IF 'participant' = ANY (kinds) THEN
+        tags := tags || ARRAY(SELECT 't:' || p.id_participant FROM OPENTERA.t_participants p WHERE p.participant_uuid = own AND p.deleted_at IS NULL);
+    END IF;
+    IF 'device' = ANY (kinds) THEN
+        tags := tags || ARRAY(SELECT 'd:' || d.id_device FROM OPENTERA.t_devices d WHERE d.device_uuid = own AND d.deleted_at IS NULL);
+    END IF;
+    RETURN tags;
+END $$;
 
 -- record_message: captures a checked message. owner: the only one to hear it (null: everybody that the rules say). members: the
 -- tags of those that it is for, as they are now: whoever is taken out of a session later was a member when it was published.
@@ -121,6 +132,13 @@ END $$;
 -- kicks too.
 CREATE OR REPLACE FUNCTION terasocket.publish(topic text, event jsonb) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
+BEGIN
+    PERFORM terasocket.publish_one(topic, event);
+END $$;
+
+-- publish_one: the same within a function of ours, whose settings hold.
+CREATE OR REPLACE FUNCTION terasocket.publish_one(topic text, event jsonb) RETURNS void
+LANGUAGE plpgsql AS $$
 DECLARE
     message_type text := substring(event ->> '@type' FROM '^type[.]googleapis[.]com/(.*)$');
 BEGIN
