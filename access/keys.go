@@ -19,7 +19,18 @@ var KeyNames = [...]string{"user", "participant", "service"}
 // Keys are those that dynamic tokens and the tokens of services are signed with (terasocket.signing_keys). One of each
 // name signs; those before it verify until they retire. A key is made when it is needed for the first time.
 type Keys struct {
-	Pool *pgxpool.Pool
+	Pool   *pgxpool.Pool
+	Shared SharedKeys // nil: ours alone
+}
+
+// SharedKeys are those of a server beside us that takes the same tokens: then only they sign and verify, and a token that is
+// disabled at either server is good at neither. name is one of KeyNames.
+type SharedKeys interface {
+	// Look gives the key that signs and verifies, and whether this token ("": none) is disabled.
+	// Errors: nobody can say now; the token is then neither good nor bad.
+	Look(ctx context.Context, name, token string) (key string, isDisabled bool, err error)
+	// Disable ends a token of a user or participant before its time; isFirst is false when that was done before.
+	Disable(ctx context.Context, name, token string) (isFirst bool, err error)
 }
 
 // Key is what may be told of a signing key: not the key.

@@ -159,6 +159,9 @@ func (p *Participants) Token(ctx context.Context, id int32, lifetime time.Durati
 		return "", fmt.Errorf("make participant token: %w", err)
 	}
 	claims.ID, claims.RegisteredClaims = id, validity(p.Now, jti, lifetime)
+	if key, err = p.Keys.signing(ctx, "participant", key); err != nil {
+		return "", err
+	}
 	return sign(key, &claims)
 }
 

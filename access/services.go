@@ -22,9 +22,11 @@ type Service struct {
 func (s Service) String() string { return fmt.Sprintf("service:%d", s.ID) }
 
 // Services checks the tokens that services sign for themselves: HS256 with the key that terasocket.service_token_key()
-// gives, or one before it that has not retired; claim service_uuid, exp honoured where it is given (OpenTera's sheet services, section 3).
+// gives, or one before it that has not retired, or with the shared one alone; claim service_uuid, exp honoured where it is given
+// (OpenTera's sheet services, section 3).
 type Services struct {
-	Pool *pgxpool.Pool
+	Pool   *pgxpool.Pool
+	Shared SharedKeys // nil: ours alone
 }
 
 //go:embed sql/service.sql
@@ -39,7 +41,7 @@ type claims struct {
 // Service says whose token it is. Key and service are asked for anew each time: a key that was replaced and a service
 // that was disabled count at once.
 // Errors: ErrUnauthorized for a token that is none, of another key or algorithm, expired, or of a service that does not
-// exist, is disabled or deleted: the caller cannot tell which. Else the database's.
+// exist, is disabled or deleted: the caller cannot tell which. Else the database's or of Shared.
 func (s *Services) Service(ctx context.Context, token string) (Service, error) {
 	if token == "" || len(token) > maxToken {
 		return Service{}, ErrUnauthorized
@@ -73,6 +75,13 @@ func (s *Services) lookUp(ctx context.Context, uuid string) (keys jwt.Verificati
 	var serviceKey *string
 	if err = s.Pool.QueryRow(ctx, serviceSQL, uuid).Scan(&texts, &id, &serviceKey); err != nil {
 		return keys, Service{}, false, err
+	}
+	if s.Shared != nil {
+		key, _, err := s.Shared.Look(ctx, "service", "")
+		if err != nil {
+			return keys, Service{}, false, err
+		}
+		texts = []string{key}
 	}
 	for _, key := range texts {
 		if len(key) < 32 { // whoever has tampered with the table: an empty key would let anybody in

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+	"github.com/jackc/pgx/v5"
 )
 
 // Dynamic tokens: HS256 JWTs that we sign with a key of ours, good until they expire or are disabled (OpenTera's sheet
@@ -67,10 +68,9 @@ func (k *Keys) check(ctx context.Context, name, token string, claims jwt.Claims,
 	if !isToken(token) {
 		return &Refusal{Status: invalidToken}
 	}
-	var isDisabled bool
-	var keys []string
-	if err := k.Pool.QueryRow(ctx, tokenCheckSQL, name, tokenHash(token)).Scan(&isDisabled, &keys); err != nil {
-		return fmt.Errorf("check token: %w", err)
+	keys, isDisabled, err := k.verifying(ctx, name, token)
+	if err != nil {
+		return err
 	}
 	if isDisabled {
 		return &Refusal{Status: invalidToken}
@@ -94,10 +94,9 @@ func (k *Keys) ending(ctx context.Context, name, token string) (hash []byte, exp
 	if !isToken(token) {
 		return nil, nil, nil
 	}
-	var isDisabled bool
-	var keys []string
-	if err := k.Pool.QueryRow(ctx, tokenCheckSQL, name, tokenHash(token)).Scan(&isDisabled, &keys); err != nil {
-		return nil, nil, fmt.Errorf("check token: %w", err)
+	keys, _, err := k.verifying(ctx, name, token)
+	if err != nil {
+		return nil, nil, err
 	}
 	var claims jwt.RegisteredClaims
 	if parse(token, &claims, keys, jwt.WithoutClaimsValidation()) != nil || claims.ExpiresAt == nil {
@@ -106,17 +105,47 @@ func (k *Keys) ending(ctx context.Context, name, token string) (hash []byte, exp
 	return tokenHash(token), &claims.ExpiresAt.Time, nil
 }
 
-// disable ends a token before its time. Errors: *Refusal when it was disabled before, or the database's.
+// verifying gives the keys that a token may be signed with, and whether it is disabled. Errors: the database's or of Shared.
+func (k *Keys) verifying(ctx context.Context, name, token string) (keys []string, isDisabled bool, err error) {
+	if err := k.Pool.QueryRow(ctx, tokenCheckSQL, name, tokenHash(token)).Scan(&isDisabled, &keys); err != nil {
+		return nil, false, fmt.Errorf("check token: %w", err)
+	}
+	if k.Shared == nil {
+		return keys, isDisabled, nil
+	}
+	key, isDisabledThere, err := k.Shared.Look(ctx, name, token)
+	return []string{key}, isDisabled || isDisabledThere, err
+}
+
+// signing gives the key that signs: ours is the one in the database.
+func (k *Keys) signing(ctx context.Context, name, ours string) (string, error) {
+	if k.Shared == nil {
+		return ours, nil
+	}
+	key, _, err := k.Shared.Look(ctx, name, "")
+	return key, err
+}
+
+// disable ends a token before its time. Errors: *Refusal when it was disabled before; the database's or of Shared.
 func (k *Keys) disable(ctx context.Context, name, token string) error {
 	hash, expires, err := k.ending(ctx, name, token)
 	if err != nil || hash == nil {
 		return err
 	}
-	var isFirst bool
-	if err := k.Pool.QueryRow(ctx, "SELECT terasocket.disable_token($1, $2)", hash, expires).Scan(&isFirst); err != nil {
+	isFirst, isFirstThere := false, true
+	err = pgx.BeginFunc(ctx, k.Pool, func(tx pgx.Tx) (err error) { // at both servers or at none
+		if err := tx.QueryRow(ctx, "SELECT terasocket.disable_token($1, $2)", hash, expires).Scan(&isFirst); err != nil {
+			return err
+		}
+		if k.Shared != nil {
+			isFirstThere, err = k.Shared.Disable(ctx, name, token)
+		}
+		return err
+	})
+	switch {
+	case err != nil:
 		return fmt.Errorf("disable token: %w", err)
-	}
-	if !isFirst {
+	case !isFirst || !isFirstThere:
 		return &Refusal{Status: invalidToken}
 	}
 	return nil
@@ -129,7 +158,16 @@ func (k *Keys) logout(ctx context.Context, id Identity, token string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := k.Pool.Exec(ctx, "SELECT terasocket.logout($1, $2, $3, $4, $5)", id.Kind.String(), id.ID, id.UUID, hash, expires); err != nil {
+	err = pgx.BeginFunc(ctx, k.Pool, func(tx pgx.Tx) (err error) {
+		if _, err := tx.Exec(ctx, "SELECT terasocket.logout($1, $2, $3, $4, $5)", id.Kind.String(), id.ID, id.UUID, hash, expires); err != nil {
+			return err
+		}
+		if k.Shared != nil && hash != nil {
+			_, err = k.Shared.Disable(ctx, id.Kind.String(), token)
+		}
+		return err
+	})
+	if err != nil {
 		return fmt.Errorf("log out: %w", err)
 	}
 	return nil

@@ -123,6 +123,9 @@ func (u *Users) Token(ctx context.Context, id int32, lifetime time.Duration) (st
 		return "", fmt.Errorf("make user token: %w", err)
 	}
 	claims.ID, claims.RegisteredClaims = id, validity(u.Now, jti, lifetime)
+	if key, err = u.Keys.signing(ctx, "user", key); err != nil {
+		return "", err
+	}
 	return sign(key, &claims)
 }
 

@@ -45,6 +45,7 @@ func Open(source func() (string, error)) (*redis.Client, error) {
 	}
 	options.DialTimeout, options.ReadTimeout, options.WriteTimeout = dialTimeout, commandTimeout, commandTimeout
 	options.MaxRetries, options.DialerRetries = 1, 1 // who waits is told soon
+	options.PipelinePoolSize = -1                    // one pool, which knows whether Redis is there
 	options.ContextTimeoutEnabled = true
 	options.DisableIdentity = true // Redis 6 does not know CLIENT SETINFO
 	options.Protocol = 2           // nor is RESP3 needed

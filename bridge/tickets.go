@@ -10,11 +10,11 @@ import (
 	"terasocket/access"
 )
 
-// Lifetimes of OpenTera's tickets: the one that its login gives them, and what counts as the age of one of which Redis does
-// not say when it was made. That is as far back as kicks are remembered.
+// Ages of OpenTera's tickets.
 const (
-	ticketLifetime = 60 * time.Second
-	unknownAge     = 5 * time.Minute
+	ticketLifetime = 60 * time.Second      // what its login gives them
+	unknownAge     = 5 * time.Minute       // of one of which Redis does not say when it was made: as far back as kicks are remembered
+	roundedAge     = 10 * time.Millisecond // what Redis may be wrong by: it counts in milliseconds
 )
 
 // Tickets redeems what websocket URLs carry: the tickets of OpenTera's login, which are in its Redis, and our own connect
@@ -77,7 +77,7 @@ func age(left time.Duration) time.Duration {
 	if left < 0 || left > ticketLifetime {
 		return unknownAge
 	}
-	return ticketLifetime - left
+	return ticketLifetime - left + roundedAge
 }
 
 // take deletes a ticket. Errors: access.ErrRefused when somebody else has it.

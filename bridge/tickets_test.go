@@ -222,7 +222,10 @@ func TestTicketsWhileRedisIsAway(t *testing.T) {
 	d.server.Kill()
 	cannotSay("stopped")
 	d.must(d.server.Start(t.Context()))
-	d.refuses(access.User, ticket)
+	dbtest.Eventually(t, "Redis is back, empty", func() bool {
+		_, err := d.Redeem(t.Context(), access.User, ticket)
+		return errors.Is(err, access.ErrRefused)
+	})
 	d.must(d.redis.ConfigSet(t.Context(), "requirepass", "x").Err())
 	d.must(d.redis.Do(t.Context(), "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "no").Err())
 	cannotSay("locked")
@@ -250,13 +253,13 @@ func TestTicketsAndKicks(t *testing.T) {
 	d.refuses(access.User, ticket)
 
 	// and after it
-	time.Sleep(5 * time.Millisecond)
+	time.Sleep(20 * time.Millisecond)
 	if id := d.opens(access.User, d.login("Firefox", uuid)); id.Token <= last {
 		t.Errorf("a kick up to %d closes the socket of a later login, counter %d", last, id.Token)
 	}
 
 	// a kick that has not committed when the ticket is redeemed closes the socket later
-	time.Sleep(5 * time.Millisecond)
+	time.Sleep(20 * time.Millisecond)
 	ticket = d.login("Firefox", uuid)
 	tx, err := d.pool.Begin(t.Context())
 	d.must(err)
@@ -275,13 +278,13 @@ func TestTicketsAndKicks(t *testing.T) {
 	var newest int64
 	d.must(d.pool.QueryRow(t.Context(), "SELECT nextval('terasocket.connect_tokens_counter')").Scan(&newest))
 	d.exec("SELECT terasocket.replace_sockets('user', $1, $2)", opentera.DemoProjectUserID, newest)
-	time.Sleep(5 * time.Millisecond)
+	time.Sleep(20 * time.Millisecond)
 	if id := d.opens(access.User, d.login("Firefox", uuid)); id.Token < newest {
 		t.Errorf("a kick up to %d closes the socket of a later login, counter %d", newest-1, id.Token)
 	}
 
 	// of a ticket without an end is not known when it was made
-	time.Sleep(5 * time.Millisecond)
+	time.Sleep(20 * time.Millisecond)
 	ticket = d.login("Firefox", uuid)
 	d.must(d.redis.Persist(t.Context(), ticket).Err())
 	d.refuses(access.User, ticket)

@@ -152,7 +152,7 @@ func openGateway(ctx context.Context, cfg *serveCmd, log *slog.Logger) (_ *gatew
 		Ready:           g.listener.Connected, // no events without it, and soon no database either: say so at once
 		ClientAddr:      proxies.ClientAddr,
 	}.Routes(router)
-	keys, passwords := &access.Keys{Pool: g.pool}, access.NewPasswords(access.PasswordCost)
+	keys, passwords := &access.Keys{Pool: g.pool, Shared: g.sharedKeys()}, access.NewPasswords(access.PasswordCost)
 	users := &access.Users{Pool: g.pool, Passwords: passwords, Keys: keys}
 	devices, online := &access.Devices{Pool: g.pool}, &access.Online{Pool: g.pool}
 	(&api.API{
@@ -166,7 +166,7 @@ func openGateway(ctx context.Context, cfg *serveCmd, log *slog.Logger) (_ *gatew
 		},
 		Users:        users,
 		Devices:      devices,
-		Services:     &access.Services{Pool: g.pool},
+		Services:     &access.Services{Pool: g.pool, Shared: g.sharedKeys()},
 		Addresses:    &access.Addresses{Pool: g.pool},
 		Audit:        &access.Audit{Pool: g.pool},
 		Publisher:    &access.Publisher{Pool: g.pool},

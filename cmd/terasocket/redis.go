@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"golang.org/x/sync/errgroup"
 
+	"terasocket/access"
 	"terasocket/bridge"
 	"terasocket/ws"
 )
@@ -60,6 +61,14 @@ func (g *gateway) redeemer() ws.TokenRedeemer {
 // connect makes the bridge between that Redis and the database, for a gateway of that name.
 func (o *besideOpenTera) connect(pool *pgxpool.Pool, name string, log *slog.Logger, registry prometheus.Registerer) {
 	o.bridge = bridge.New(bridge.Config{Redis: o.redis, Pool: pool, Gateway: name, Log: log, Metrics: bridge.NewMetrics(registry)})
+}
+
+// sharedKeys are OpenTera's, where its Redis is known.
+func (g *gateway) sharedKeys() access.SharedKeys {
+	if g.openTera == nil {
+		return nil
+	}
+	return &bridge.Keys{Redis: g.openTera.redis}
 }
 
 // run does what goes on between OpenTera and this gateway, until ctx ends.
