@@ -37,25 +37,22 @@ func (k *Keys) Look(ctx context.Context, name, token string) (key string, isDisa
 	}
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
-	pipe := k.Redis.Pipeline()
-	value := pipe.Get(ctx, names.key)
-	member := redis.NewBoolResult(false, nil)
+	// the set first: a stop of OpenTera empties it, together with the key
 	if token != "" && names.disabled != "" {
-		member = pipe.SIsMember(ctx, names.disabled, token)
+		if isDisabled, err = k.Redis.SIsMember(ctx, names.disabled, token).Result(); err != nil {
+			return "", false, inWords(k.Redis, "SISMEMBER "+names.disabled, err)
+		}
 	}
-	_, _ = pipe.Exec(ctx) // each command has its error
-	key, err = value.Result()
+	key, err = k.Redis.Get(ctx, names.key).Result()
 	switch {
 	case errors.Is(err, redis.Nil):
 		return "", false, ErrNoKeys
 	case err != nil:
 		return "", false, inWords(k.Redis, "GET "+names.key, err)
-	case member.Err() != nil:
-		return "", false, inWords(k.Redis, "SISMEMBER "+names.disabled, member.Err())
 	case len(key) < minKey:
 		return "", false, fmt.Errorf("%s in Redis is shorter than %d characters", names.key, minKey)
 	}
-	return key, member.Val(), nil
+	return key, isDisabled, nil
 }
 
 // Disable puts a token of a user or participant into OpenTera's set of disabled ones; isFirst is false when it was there.

@@ -44,8 +44,8 @@ func Open(source func() (string, error)) (*redis.Client, error) {
 		return now.Username, now.Password, nil
 	}
 	options.DialTimeout, options.ReadTimeout, options.WriteTimeout = dialTimeout, commandTimeout, commandTimeout
-	options.MaxRetries, options.DialerRetries = 1, 1 // who waits is told soon
-	options.PipelinePoolSize = -1                    // one pool, which knows whether Redis is there
+	options.DialerRetries = 1     // of a dial; a command is tried again on other connections
+	options.PipelinePoolSize = -1 // one pool, which knows whether Redis is there, for everything
 	options.ContextTimeoutEnabled = true
 	options.DisableIdentity = true // Redis 6 does not know CLIENT SETINFO
 	options.Protocol = 2           // nor is RESP3 needed

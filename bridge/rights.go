@@ -2,13 +2,13 @@ package bridge
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"regexp"
 	"strings"
+	"syscall"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -37,7 +37,7 @@ func Check(ctx context.Context, client *redis.Client) error {
 	conn := apart.Conn()
 	defer conn.Close()
 	if err := conn.Ping(ctx).Err(); err != nil {
-		return inWords(client, "PING", err)
+		return mindTLS(client, err, inWords(client, "PING", err))
 	}
 	if err := conn.Do(ctx, "MULTI").Err(); err != nil {
 		return inWords(client, "MULTI", err)
@@ -88,7 +88,6 @@ func inWords(client *redis.Client, command string, err error) error {
 	var unknown x509.UnknownAuthorityError
 	var wrongName x509.HostnameError
 	var invalid x509.CertificateInvalidError
-	var noTLS tls.RecordHeaderError
 	switch text := err.Error(); {
 	case strings.Contains(text, "WRONGPASS"):
 		return &SettingError{fmt.Sprintf("the user %s or its password is wrong", user)}
@@ -102,12 +101,23 @@ func inWords(client *redis.Client, command string, err error) error {
 		return &SettingError{fmt.Sprintf("there is no database %d: see databases in redis.conf, and db in OpenTera's settings", client.Options().DB)}
 	case errors.As(err, &unknown), errors.As(err, &wrongName), errors.As(err, &invalid):
 		return &SettingError{fmt.Sprintf("its certificate cannot be trusted (%v): name its authority with ?ca=FILE", err)}
-	case errors.As(err, &noTLS), client.Options().TLSConfig != nil && errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("ask Redis: does it speak TLS at this address? %w", err)
-	case client.Options().TLSConfig == nil && errors.Is(err, io.EOF):
-		return fmt.Errorf("ask Redis: does it speak TLS at this address? then write rediss://: %w", err)
 	}
 	return fmt.Errorf("ask Redis: %w", err)
+}
+
+// mindTLS says of a new connection that got no answer what it may be. Neither side says so.
+func mindTLS(client *redis.Client, err, inWords error) error {
+	if isSetting(inWords) || errors.Is(err, syscall.ECONNREFUSED) {
+		return inWords
+	}
+	isTLS := client.Options().TLSConfig != nil
+	switch text := err.Error(); {
+	case isTLS && (errors.Is(err, context.DeadlineExceeded) || strings.Contains(text, "timeout") || strings.Contains(text, "tls: first record")):
+		return fmt.Errorf("does it speak TLS at this address? %w", inWords)
+	case !isTLS && (errors.Is(err, io.EOF) || strings.Contains(text, "connection reset")):
+		return fmt.Errorf("does it speak TLS at this address? then write rediss://: %w", inWords)
+	}
+	return inWords
 }
 
 // grant says which right is missing, by what Redis says.

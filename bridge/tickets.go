@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"context"
+	"errors"
 	"regexp"
 	"time"
 
@@ -57,19 +58,18 @@ func (t *Tickets) Redeem(ctx context.Context, kind access.Kind, token string) (a
 func (t *Tickets) look(ctx context.Context, ticket string) (uuid string, left time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
-	pipe := t.Redis.Pipeline()
-	rest, value := pipe.PTTL(ctx, ticket), pipe.Get(ctx, ticket) // in this order no newer ticket lends its life to an older one
-	_, _ = pipe.Exec(ctx)                                        // each command has its error
-	uuid, err = value.Result()
+	// in this order no newer ticket of the same id lends its life to an older one
+	if left, err = t.Redis.PTTL(ctx, ticket).Result(); err != nil {
+		return "", 0, inWords(t.Redis, "PTTL "+noTicket, err)
+	}
+	uuid, err = t.Redis.Get(ctx, ticket).Result()
 	switch {
-	case err == redis.Nil, redis.HasErrorPrefix(err, "WRONGTYPE"), err == nil && !uuidForm.MatchString(uuid): //nolint:errorlint // as go-redis returns it
+	case errors.Is(err, redis.Nil), err != nil && redis.HasErrorPrefix(err, "WRONGTYPE"), err == nil && !uuidForm.MatchString(uuid):
 		return "", 0, access.ErrRefused
 	case err != nil:
 		return "", 0, inWords(t.Redis, "GET "+noTicket, err)
-	case rest.Err() != nil:
-		return "", 0, inWords(t.Redis, "PTTL "+noTicket, rest.Err())
 	}
-	return uuid, rest.Val(), nil
+	return uuid, left, nil
 }
 
 // age says how old a ticket may be that lives for so long.
