@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // Config says what to examine. What is empty is not examined.
@@ -13,6 +15,7 @@ type Config struct {
 	DatabaseURL          string // what serve works with
 	ListenDatabaseURL    string // its LISTEN connection; "" = the same
 	MigrationDatabaseURL string // of the owner of OpenTera's tables; "" = the same as DatabaseURL
+	RedisURL             string // of a running OpenTera
 	PublicURL            string // wss://host:port, through the proxy
 	TLS                  *tls.Config
 	CertFile, KeyFile    string
@@ -30,10 +33,15 @@ type doctor struct {
 	serving   *patient         // DatabaseURL
 	listening *patient         // ListenDatabaseURL, or the same URL
 	owning    *patient         // MigrationDatabaseURL, or the same URL
+	redis     *redis.Client    // RedisURL; nil before its first check
 	now       func() time.Time // this machine's clock
 	limit     time.Duration    // of a check: what does not answer gives a line, not a hang
 	hold      time.Duration    // how long a socket must survive
 	long      time.Duration    // from when on a transaction is a long one
+
+	websocketURL string // what OpenTera's login has given, with a ticket in it
+	hasSocket    bool   // it has opened a socket, of a client at
+	address      string // "" = a gateway does not know where
 }
 
 func newDoctor(cfg Config) *doctor {
@@ -80,7 +88,7 @@ type check struct {
 func (d *doctor) checks() []check {
 	var all []check
 	for _, some := range [][]check{d.serverChecks(), d.schemaChecks(), d.rightsChecks(), d.triggerChecks(), d.announcementChecks(), d.poolerChecks(),
-		d.logChecks(), d.fleetChecks(), d.certificateChecks(), d.publicChecks()} {
+		d.logChecks(), d.fleetChecks(), d.certificateChecks(), d.publicChecks(), d.redisChecks(), d.socketChecks()} {
 		all = append(all, some...)
 	}
 	return all
@@ -90,12 +98,17 @@ func (d *doctor) checks() []check {
 // among the findings.
 func Examine(ctx context.Context, cfg Config) ([]Finding, error) {
 	d := newDoctor(cfg)
-	defer func() {
-		for _, p := range d.patients() {
-			p.close()
-		}
-	}()
+	defer d.close()
 	return d.examine(ctx, d.checks())
+}
+
+func (d *doctor) close() {
+	for _, p := range d.patients() {
+		p.close()
+	}
+	if d.redis != nil {
+		_ = d.redis.Close()
+	}
 }
 
 func (d *doctor) examine(ctx context.Context, checks []check) ([]Finding, error) {

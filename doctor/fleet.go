@@ -69,7 +69,7 @@ func keysAreThere(ctx context.Context, tx pgx.Tx) (Finding, error) {
 
 func gatewaysLive(ctx context.Context, tx pgx.Tx) (Finding, error) {
 	rows, err := tx.Query(ctx, `SELECT g.name, g.lease_until > clock_timestamp(), count(c.id) FROM terasocket.gateways g
-		LEFT JOIN terasocket.connections c ON c.gateway = g.id GROUP BY g.id ORDER BY g.name`)
+		LEFT JOIN terasocket.connections c ON c.gateway = g.id WHERE g.id <> $1 GROUP BY g.id ORDER BY g.name`, elsewhere)
 	if err != nil {
 		return Finding{}, err
 	}

@@ -22,7 +22,14 @@ func (d *doctor) publicChecks() []check {
 	return []check{
 		{name: "public-url", ask: d.routed},
 		{name: "password-routes", needs: []string{"public-url"}, ask: d.passwordRoutes},
+	}
+}
+
+// socketChecks hold a socket, and look at those that are open.
+func (d *doctor) socketChecks() []check {
+	return []check{
 		{name: "ping", needs: []string{"public-url"}, limit: d.hold + 10*time.Second, ask: d.survives},
+		{name: "client-addresses", needs: []string{"migrations"}, ask: d.owning.asks(d.clientsAreKnown)},
 	}
 }
 
@@ -102,7 +109,8 @@ func judgeRefusal(code int, body string) Finding {
 	case code == http.StatusTooManyRequests:
 		return warn(found+": too many bad tokens from this address", "wait a minute; if it stays, name the proxy in --trusted-proxies: all clients count as one")
 	case code == http.StatusBadGateway, code == http.StatusGatewayTimeout:
-		return fail(found+": the proxy does not reach the gateway", "see that serve runs, and that the proxy's address and protocol (proxy_pass https:// or http:// with --plain-http) are its")
+		return fail(found+": the proxy does not reach the gateway", "see that serve runs, and that the proxy's address and protocol (proxy_pass https:// or http:// with --plain-http) are its. "+
+			"Where nginx is a container, 127.0.0.1 is nginx itself: name the gateway's service, with a resolver (deploy/opentera/compose)")
 	case code == http.StatusServiceUnavailable:
 		return fail(found, "the gateway has no database or is stopping, or the proxy has no gateway: see its /readyz")
 	case code == http.StatusForbidden:

@@ -13,6 +13,7 @@ import (
 
 type doctorCmd struct {
 	databaseFlags
+	redisFlags
 	trustFlags
 	ListenDatabaseURL    string        `name:"listen-database-url" placeholder:"URL" help:"As serve has it."`
 	MigrationDatabaseURL string        `name:"migration-database-url" placeholder:"URL" help:"As migrate has it: what only the owner may read is read with it."`
@@ -22,7 +23,7 @@ type doctorCmd struct {
 	TrustedProxies       []string      `name:"trusted-proxies" placeholder:"ADDR" help:"As serve has it."`
 	LogRetention         time.Duration `name:"log-retention" default:"24h" help:"As serve has it."`
 	LogMaxRows           int64         `name:"log-max-rows" default:"1000000" help:"As serve has it."`
-	As                   string        `name:"as" placeholder:"KIND:UUID" help:"Hold a socket open for 35 s as this user, participant or device, who is seen to be online meanwhile."`
+	As                   string        `name:"as" placeholder:"KIND:UUID" help:"Hold a socket open for 35 s as this user, participant or device, who is seen to be online meanwhile; with --redis-url, also log in at OpenTera."`
 	Quick                bool          `name:"quick" help:"Leave out what takes 35 s."`
 	JSON                 bool          `name:"json" help:"Print one JSON object."`
 }
@@ -54,6 +55,7 @@ func (c *doctorCmd) Run(ctx context.Context, con *console) error {
 		DatabaseURL:          c.DatabaseURL,
 		ListenDatabaseURL:    c.ListenDatabaseURL,
 		MigrationDatabaseURL: c.MigrationDatabaseURL,
+		RedisURL:             c.RedisURL,
 		PublicURL:            c.PublicURL,
 		TLS:                  tlsConfig,
 		CertFile:             c.TLSCert,
