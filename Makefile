@@ -16,7 +16,7 @@ TEST     = CGO_ENABLED=1 $(GO) test -race -timeout 15m -skip '^TestChaos$$'
 CHAOS    = CGO_ENABLED=1 $(GO) test -race -count 1 -v -timeout 60m -run '^TestChaos$$' ./cmd/terasocket/chaos
 
 .DEFAULT_GOAL := help
-.PHONY: help postgres postgres-majors pgbouncer curl compiler redis nginx build install test test-matrix flaky check demo bench fuzz chaos chaos-short interleave clean
+.PHONY: help postgres postgres-majors pgbouncer curl compiler redis nginx build install test test-matrix flaky check demo demo-opentera bench fuzz chaos chaos-short interleave clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -143,6 +143,9 @@ check: ## formatting, vet, staticcheck, go.mod, generated code
 
 demo: postgres build ## run a made-up installation on a throw-away PostgreSQL
 	bin/terasocket demo
+
+demo-opentera: postgres redis build ## show the job beside a running OpenTera: a stand-in of it, and a real Redis
+	bin/terasocket demo-opentera
 
 bench: postgres build ## measure commit to receipt beside the bare loop, then run all benchmarks
 	bin/terasocket bench --reference

@@ -36,7 +36,7 @@ type Login struct {
 //
 //	GET /api/user/login?with_websocket=true      Basic
 //	GET /api/user/refresh_token?with_websocket=true, /api/user/logout      Authorization: OpenTera <token>
-//	GET /api/participant/login                   Authorization: OpenTera <dynamic token>
+//	GET /api/participant/login                   Authorization: OpenTera <token>, static or dynamic
 //	GET /api/device/login                        Authorization: OpenTera <device token>
 func (l *Login) Handler() http.Handler {
 	mux := http.NewServeMux()
@@ -136,12 +136,17 @@ func (l *Login) userLogout(r *http.Request) (any, error) {
 }
 
 func (l *Login) participantLogin(r *http.Request) (any, error) {
-	uuid, _, err := l.bearer(r, "ParticipantTokenAPIKey", "participant_disabled_tokens", "participant_uuid")
-	if err != nil {
-		return nil, err
+	var uuid, name string
+	token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "OpenTera ")
+	const enabled = "SELECT participant_uuid, participant_name FROM t_participants WHERE participant_enabled AND deleted_at IS NULL AND "
+	err := l.Pool.QueryRow(r.Context(), enabled+"participant_token_enabled AND participant_token = $1", token).Scan(&uuid, &name)
+	if errors.Is(err, pgx.ErrNoRows) { // no static one
+		if uuid, _, err = l.bearer(r, "ParticipantTokenAPIKey", "participant_disabled_tokens", "participant_uuid"); err != nil {
+			return nil, err
+		}
+		err = allowed(l.Pool.QueryRow(r.Context(), enabled+"participant_uuid = $1", uuid).Scan(&uuid, &name))
 	}
-	var name string
-	if err := allowed(l.Pool.QueryRow(r.Context(), "SELECT participant_name FROM t_participants WHERE participant_uuid = $1 AND participant_enabled AND deleted_at IS NULL", uuid).Scan(&name)); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	url, err := l.websocketURL(r, "participant", uuid)

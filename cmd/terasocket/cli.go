@@ -33,6 +33,7 @@ type cli struct {
 	Bench   benchCmd   `cmd:"" help:"Measure how fast clients hear, on a throw-away PostgreSQL."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 
+	DemoOpenTera   demoOpenTeraCmd   `cmd:"" name:"demo-opentera" help:"Show the job beside a stand-in of a running OpenTera, on a throw-away PostgreSQL and Redis, and end."`
 	BenchReference benchReferenceCmd `cmd:"" hidden:"" help:"The bare loop that bench compares with."`
 
 	PrintVersion versionFlag `name:"version" help:"Print the version."`

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"net"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+// The demo beside OpenTera says itself whether all went as it must.
+func TestDemoOpenTera(t *testing.T) {
+	t.Parallel()
+	got := command(t.Context(), nil, "demo-opentera")
+	for line := range strings.Lines(got.stdout) {
+		line = strings.TrimSuffix(line, "\n")
+		if n := utf8.RuneCountInString(line); n > 100 || strings.HasSuffix(line, " ") {
+			t.Errorf("%d wide: %q", n, line)
+		}
+	}
+	for _, want := range []string{"JoinSessionEvent", "JoinSessionReplyEvent REPLY_BUSY", "her socket: websocket: close 4000: CMD_CLIENT_DISCONNECT",
+		"the same ticket again: 403 Forbidden", "DB_UPDATE participant", "knows of both sockets again", "All went as it must.\n"} {
+		if !strings.Contains(got.stdout, want) {
+			t.Errorf("it does not show %q", want)
+		}
+	}
+	if got.code != 0 || strings.Contains(got.stdout, "WRONG") || t.Failed() {
+		t.Errorf("%d: %s%s", got.code, got.stdout, got.stderr)
+	}
+}
+
+func TestDemoOpenTeraWhereItsPortIsTaken(t *testing.T) {
+	t.Parallel()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = taken.Close() }()
+	got := command(t.Context(), nil, "demo-opentera", "--listen", taken.Addr().String())
+	if got.code != 1 || !strings.Contains(got.stderr, "is taken") || got.stdout != "" {
+		t.Errorf("%+v", got)
+	}
+}
+
+// What is heard too often, too little, or instead, is wrong, and the demo ends with it.
+func TestDemoOpenTeraComplains(t *testing.T) {
+	t.Parallel()
+	wanted := []string{"USER_LEFT_SESSION Ursula", "JoinSessionReplyEvent"}
+	for _, test := range []struct {
+		heard string
+		want  bool
+	}{
+		{"JoinSessionReplyEvent REPLY_BUSY,USER_LEFT_SESSION Ursula", true},
+		{"USER_LEFT_SESSION Ursula,JoinSessionReplyEvent REPLY_BUSY,JoinSessionReplyEvent REPLY_BUSY", false},
+		{"USER_LEFT_SESSION Ursula", false},
+		{"USER_LEFT_SESSION Ursula,JoinSessionEvent", false},
+	} {
+		if fits(strings.Split(test.heard, ","), wanted) != test.want {
+			t.Errorf("%s: not %t", test.heard, test.want)
+		}
+	}
+	if !fits(nil, nil) || fits([]string{"x"}, nil) {
+		t.Error("nothing")
+	}
+	var out strings.Builder
+	s := &demoStage{w: &out}
+	s.note("her socket", "stays", false)
+	if err := s.outcome(); err == nil || err.Error() != "her socket: stays" || out.String() != "  her socket: stays  <- WRONG\n" {
+		t.Errorf("%v, %s", err, &out)
+	}
+}
