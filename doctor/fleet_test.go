@@ -70,3 +70,20 @@ func TestBusyForEver(t *testing.T) {
 		"UPDATE terasocket.busy SET since = now() - interval '14 hours' WHERE kind = 'user'")
 	i.find("busy").must(t, Warn, "in session feedbeef, which OpenTera does not know, participant ", "terasocket busy end session UUID")
 }
+
+// Behind a second proxy, what the first one says of the server is not what clients reach.
+func TestLoginURL(t *testing.T) {
+	t.Parallel()
+	i := newInstallation(t)
+	i.find("login-url").must(t, Skip)
+	i.exec("SELECT terasocket.gateway_register('older', '1 hour')")
+	i.find("login-url").must(t, Skip)
+	i.exec("SELECT terasocket.gateway_register('plain', '1 hour', '')")
+	i.find("login-url").must(t, Warn, "serves without --public-url: plain.", "inner")
+	i.exec("DELETE FROM terasocket.gateways; SELECT terasocket.gateway_register('right', '1 hour', 'wss://tera.example/')")
+	i.find("login-url").must(t, OK)
+	i.PublicURL = "wss://TERA.example"
+	ask(t, newDoctor(i.Config), "login-url").must(t, OK)
+	i.PublicURL = "wss://tera.example:8443"
+	ask(t, newDoctor(i.Config), "login-url").must(t, Warn, "right gives wss://tera.example/")
+}

@@ -16,7 +16,7 @@ import (
 func TestHealthyDatabase(t *testing.T) {
 	t.Parallel()
 	i := newInstallation(t)
-	i.exec("INSERT INTO terasocket.gateways (name, lease_until) VALUES ('here :4050 (7)', now() + interval '1 minute')")
+	i.exec("INSERT INTO terasocket.gateways (name, lease_until, public_url) VALUES ('here :4050 (7)', now() + interval '1 minute', 'wss://tera.example')")
 	i.exec("UPDATE t_sites SET site_name = 'x' WHERE id_site = 1; SELECT terasocket.service_token_key()")
 	var told []string
 	i.Tell = func(f Finding) error {

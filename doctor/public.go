@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+	"github.com/jackc/pgx/v5"
 
 	"terasocket/access"
 	"terasocket/api"
@@ -21,6 +22,7 @@ import (
 func (d *doctor) publicChecks() []check {
 	return []check{
 		{name: "public-url", ask: d.routed},
+		{name: "login-url", needs: []string{"migrations"}, ask: d.owning.asks(d.loginsGiveIt)},
 		{name: "password-routes", needs: []string{"public-url"}, ask: d.passwordRoutes},
 	}
 }
@@ -79,6 +81,39 @@ func (d *doctor) routed(ctx context.Context) Finding {
 		}
 	}
 	return fine("a gateway answers on /wss/user, /wss/participant and /wss/device")
+}
+
+// loginsGiveIt asks what the gateways put before /wss/... when somebody logs in.
+func (d *doctor) loginsGiveIt(ctx context.Context, tx pgx.Tx) (Finding, error) {
+	rows, err := tx.Query(ctx, "SELECT name, public_url FROM terasocket.gateways WHERE lease_until > clock_timestamp() AND public_url IS NOT NULL ORDER BY name")
+	if err != nil {
+		return Finding{}, err
+	}
+	n := 0
+	var without, other []string
+	var name, url string
+	_, err = pgx.ForEachRow(rows, []any{&name, &url}, func() error {
+		n++
+		switch {
+		case url == "":
+			without = append(without, name)
+		case d.PublicURL != "" && !strings.EqualFold(strings.TrimSuffix(url, "/"), strings.TrimSuffix(d.PublicURL, "/")):
+			other = append(other, fmt.Sprintf("%s gives %s", name, url))
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+		return Finding{}, err
+	case n == 0:
+		return skip("no gateway runs", ""), nil
+	case len(other) > 0:
+		return warn("logins give another address than --public-url: "+few(other), "give serve the --public-url that clients use"), nil
+	case len(without) > 0:
+		return warn("serves without --public-url: "+few(without)+". Logins then give the Host of the request, or what the last proxy says (X-ExternalServer, X-ExternalPort): "+
+			"behind two proxies that is the inner one's address, or its port", "give serve --public-url wss://host:port, as clients use it"), nil
+	}
+	return fine("logins give the address that clients use"), nil
 }
 
 func (d *doctor) refused(ctx context.Context, kind access.Kind) Finding {

@@ -33,7 +33,7 @@ func (r *Registry) Register(ctx context.Context) error {
 	defer cancel()
 	now := time.Now()
 	var gateway string
-	if err := r.Pool.QueryRow(ctx, "SELECT terasocket.gateway_register($1, $2)::text", r.Name, r.promise()).Scan(&gateway); err != nil {
+	if err := r.Pool.QueryRow(ctx, "SELECT terasocket.gateway_register($1, $2, $3)::text", r.Name, r.promise(), r.PublicURL).Scan(&gateway); err != nil {
 		return fmt.Errorf("register the gateway: %w", err)
 	}
 	r.mu.Lock()

@@ -14,8 +14,11 @@ import (
 
 // Config says how a gateway keeps presence.
 type Config struct {
-	Pool  *pgxpool.Pool
-	Name  string        // of the gateway: "host address (process)"; the table terasocket.gateways shows it
+	Pool *pgxpool.Pool
+	Name string // of the gateway: "host address (process)"; the table terasocket.gateways shows it
+
+	PublicURL string // what its logins put before /wss/..., for operators; "" = what the request says
+
 	Lease time.Duration // the clients of a gateway that dies are announced offline within this time; 10 s
 	Grace time.Duration // how long a client may be away before it is announced offline; 0 = not at all
 	Sweep time.Duration // how often to look for who is to be taken offline; 1 s, or a tenth of Lease when that is less

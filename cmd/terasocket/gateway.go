@@ -129,7 +129,10 @@ func openGateway(ctx context.Context, cfg *serveCmd, log *slog.Logger) (_ *gatew
 	g.tokens = &access.Tokens{Pool: g.pool}
 
 	g.presence = presence.New(presence.Config{
-		Pool:  g.pool,
+		Pool: g.pool,
+
+		PublicURL: cfg.PublicURL,
+
 		Lease: cfg.PresenceLease,
 		Grace: cfg.PresenceGrace,
 		Log:   log,

@@ -94,9 +94,9 @@ $$;
 -- gateway_register, gateway_beat, gateway_leave: the lease of a gateway. beat is false when others have given it up for
 -- dead: it must register again, and all its sockets with it. leave is false while it still has sockets here; the lease
 -- sees to those.
-CREATE OR REPLACE FUNCTION terasocket.gateway_register(name text, lease interval) RETURNS uuid
+CREATE OR REPLACE FUNCTION terasocket.gateway_register(name text, lease interval, public_url text DEFAULT NULL) RETURNS uuid
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    INSERT INTO terasocket.gateways (name, lease_until) VALUES (name, clock_timestamp() + lease) RETURNING id
+    INSERT INTO terasocket.gateways (name, lease_until, public_url) VALUES (name, clock_timestamp() + lease, public_url) RETURNING id
 $$;
 CREATE OR REPLACE FUNCTION terasocket.gateway_beat(gateway uuid, lease interval) RETURNS boolean
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

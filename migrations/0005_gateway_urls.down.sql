@@ -1,0 +1,1 @@
+ALTER TABLE terasocket.gateways DROP COLUMN public_url;
