@@ -154,6 +154,14 @@ func TestTimestampFormat(t *testing.T) {
 	f.expect("UPDATE t_assets SET asset_datetime = 'infinity' WHERE id_asset = 1", "U asset 1")
 }
 
+// What a login says of a device is in UTC, too, whatever the zone of the session.
+func TestTimesOfALoginAreInUTC(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.exec("SET timezone = 'Asia/Kolkata'; UPDATE t_devices SET device_lastonline = '2026-01-02 03:04:05.5+00' WHERE id_device = 1")
+	mustEqual(t, "device_lastonline", one[string](f, "SELECT terasocket.device_login(1) #>> '{device_info,device_lastonline}'"), "2026-01-02T03:04:05.500000+00:00")
+}
+
 func TestUserName(t *testing.T) {
 	t.Parallel()
 	f := setup(t)

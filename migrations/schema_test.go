@@ -42,6 +42,14 @@ func withSearchPath(url string) string {
 // captured says what is recorded and not announced yet.
 const captured = "SELECT string_agg(concat_ws(' ', what, op, ids), ', ' ORDER BY xid, id) FROM terasocket.changes"
 
+// With a publication FOR ALL TABLES, PostgreSQL refuses an UPDATE or DELETE of a table without a primary key.
+func TestEveryTableHasAPrimaryKey(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	mustEqual(t, "without one", one[string](f, `SELECT coalesce(string_agg(c.relname, ' '), '') FROM pg_class c
+		WHERE c.relnamespace = 'terasocket'::regnamespace AND c.relkind IN ('r', 'p') AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary)`), "")
+}
+
 // OpenTera may live in another schema than public, and be written to by a session with any search path.
 func TestOtherSchema(t *testing.T) {
 	t.Parallel()

@@ -52,7 +52,7 @@ END $$;
 
 -- device_login: what a device is told when it logs in, as OpenTera's three objects. null: gone or disabled.
 CREATE OR REPLACE FUNCTION terasocket.device_login(id_device integer) RETURNS jsonb
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
 BEGIN
     RETURN (
         SELECT jsonb_build_object(
