@@ -57,9 +57,11 @@ func (t *Tokens) Redeem(ctx context.Context, kind Kind, token string) (Identity,
 }
 
 // Replace closes the sockets that a principal has opened with tokens from before its own, on whichever gateway, with 4000; its
-// unused URLs of before are void, too. Errors: the database's.
+// unused URLs of before are void, too. Functions of an older binary cannot: then nothing happens. Errors: the database's.
 func (t *Tokens) Replace(ctx context.Context, id Identity) error {
-	if _, err := t.Pool.Exec(ctx, "SELECT terasocket.replace_sockets($1, $2, $3)", id.Kind.String(), id.ID, id.Token); err != nil {
+	_, err := t.Pool.Exec(ctx, "SELECT terasocket.replace_sockets($1, $2, $3)", id.Kind.String(), id.ID, id.Token)
+	var refused *pgconn.PgError
+	if err != nil && !(errors.As(err, &refused) && refused.Code == "42883") { // undefined_function
 		return fmt.Errorf("replace other sockets: %w", err)
 	}
 	return nil

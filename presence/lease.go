@@ -33,8 +33,11 @@ func (r *Registry) Register(ctx context.Context) error {
 	defer cancel()
 	now := time.Now()
 	var gateway string
-	if err := r.Pool.QueryRow(ctx, "SELECT terasocket.gateway_register($1, $2, $3)::text", r.Name, r.promise(), r.PublicURL).Scan(&gateway); err != nil {
+	if err := r.Pool.QueryRow(ctx, "SELECT terasocket.gateway_register($1, $2)::text", r.Name, r.promise()).Scan(&gateway); err != nil {
 		return fmt.Errorf("register the gateway: %w", err)
+	}
+	if _, err := r.Pool.Exec(ctx, "SELECT terasocket.gateway_serves($1::text::uuid, $2)", gateway, r.PublicURL); err != nil { // older functions have none
+		r.Log.Debug("terasocket doctor will not know what address logins give", "op", "lease", "err", err)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
