@@ -102,6 +102,19 @@ func TestSweepDoor(t *testing.T) {
 	}
 }
 
+// What could not be recorded does not pile up for ever once it is announced; what is not announced stays.
+func TestCaptureErrorsAreBounded(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.isBroken = true
+	f.exec(`INSERT INTO terasocket.capture_errors (table_name, op, sqlstate, message, announced_at)
+		SELECT 't_sites', 'UPDATE', '55P03', 'x', CASE WHEN n <> 2 THEN clock_timestamp() - CASE WHEN n = 2500 THEN interval '31 days' ELSE '0' END END FROM generate_series(1, 3000) n`)
+	mustEqual(t, "swept", one[int](f, "SELECT terasocket.sweep_door()"), 2000)
+	mustEqual(t, "left", one[string](f, "SELECT count(*) || ' from ' || min(id) || ', ' || count(*) FILTER (WHERE announced_at IS NULL) || ' not announced' FROM terasocket.capture_errors"),
+		"1000 from 2, 1 not announced")
+	mustEqual(t, "again", one[int](f, "SELECT terasocket.sweep_door()"), 0)
+}
+
 // What is done by one gateway at a time cannot be held up by a role that has no rights here: every role may take advisory locks.
 func TestStrangersHoldNothingUp(t *testing.T) {
 	t.Parallel()

@@ -60,7 +60,8 @@ BEGIN
     RETURN (SELECT s.server_settings_value FROM OPENTERA.t_server_settings s WHERE s.server_settings_name = server_setting.name);
 END $$;
 
--- sweep_door: deletes what has expired; returns how much that was.
+-- sweep_door: deletes what has expired; returns how much that was. Of what triggers could not record and was announced since, the last
+-- thousand stay, for 30 days.
 CREATE OR REPLACE FUNCTION terasocket.sweep_door() RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -90,6 +91,10 @@ BEGIN
     GET DIAGNOSTICS n = ROW_COUNT;
     total := total + n;
     DELETE FROM terasocket.signing_keys k WHERE k.retires_at <= clock_timestamp();
+    GET DIAGNOSTICS n = ROW_COUNT;
+    total := total + n;
+    DELETE FROM terasocket.capture_errors e
+    WHERE  e.announced_at < clock_timestamp() - interval '30 days' OR e.announced_at IS NOT NULL AND e.id <= (SELECT max(m.id) FROM terasocket.capture_errors m) - 1000;
     GET DIAGNOSTICS n = ROW_COUNT;
     RETURN total + n;
 END $$;
