@@ -154,6 +154,18 @@ func TestTimestampFormat(t *testing.T) {
 	f.expect("UPDATE t_assets SET asset_datetime = 'infinity' WHERE id_asset = 1", "U asset 1")
 }
 
+// A service is known to its clients by its key as well: with another one, it is another.
+func TestServiceKeyChange(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	old := one[string](f, "SELECT service_key FROM t_services WHERE id_service = 5")
+	events := f.expect("UPDATE t_services SET service_key = 'Other' WHERE id_service = 5", "D service 5", "C service 5")
+	mustEqual(t, "gone", events[0].Gone["service_key"], any(old))
+	mustEqual(t, "created", events[1].Body["service_key"], any("Other"))
+	e := f.expectOne("UPDATE t_services SET service_name = 'x' WHERE id_service = 5", "U service 5")
+	mustEqual(t, "gone, now", e.Gone["service_key"], any("Other"))
+}
+
 // What a login says of a device is in UTC, too, whatever the zone of the session.
 func TestTimesOfALoginAreInUTC(t *testing.T) {
 	t.Parallel()

@@ -156,12 +156,20 @@ func (m *Migrator) alone(ctx context.Context, do func(*pgx.Conn) error) error {
 		case isAlone:
 			return do(conn)
 		case time.Now().After(deadline):
-			return fmt.Errorf("no lock within %s: another migration is running; nothing has changed, try again", m.LockTimeout)
+			return fmt.Errorf("no lock within %s: another migration is running%s; nothing has changed, try again", m.LockTimeout, holder(ctx, conn))
 		}
 		if err := sleep(ctx, 50*time.Millisecond); err != nil {
 			return err
 		}
 	}
+}
+
+// holder names who has the lock of migrations: any role may take it.
+func holder(ctx context.Context, conn *pgx.Conn) (text string) {
+	_ = conn.QueryRow(ctx, `SELECT format(' (process %s of role %s)', l.pid, coalesce(a.usename, '?')) FROM pg_locks l LEFT JOIN pg_stat_activity a USING (pid)
+		WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND (l.classid::bigint << 32 | l.objid::bigint) = hashtextextended('terasocket migrate', 0)
+		AND   l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()) LIMIT 1`).Scan(&text) // "": not known
+	return text
 }
 
 func (m *Migrator) say(format string, args ...any) {

@@ -308,7 +308,7 @@ func TestAnotherMigration(t *testing.T) {
 	execOn(t, conn, "SELECT pg_advisory_lock(hashtextextended('terasocket migrate', 0))")
 	m.LockTimeout = 50 * time.Millisecond
 	for _, err := range []error{second(m.Up(t.Context())), second(m.Down(t.Context(), 1)), m.Force(t.Context(), 1)} {
-		if err == nil || !strings.Contains(err.Error(), "another migration is running; nothing has changed") {
+		if want := fmt.Sprintf("another migration is running (process %d of role ", conn.PgConn().PID()); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v", err)
 		}
 	}
