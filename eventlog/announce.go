@@ -27,6 +27,7 @@ type announcement struct {
 const (
 	lockNotAvailable = "55P03"
 	queryCanceled    = "57014"
+	outOfMemory      = "53200"
 )
 
 // answerLimit is how long the server's answer may take beyond the statement's own limit.

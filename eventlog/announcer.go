@@ -209,6 +209,8 @@ func (a *Announcer) failed(ctx context.Context, began time.Time, err error) {
 		a.setAside(ctx)
 	case state == queryCanceled:
 		a.atMost, a.isCareful = max(1, a.atMost/8), true // each attempt takes long
+	case state == outOfMemory && a.atMost > 1:
+		a.atMost /= 2 // of large objects fewer may fit; none is set aside for it
 	case isLast || !isOfObject(state):
 		longest = longestFailure
 	default:

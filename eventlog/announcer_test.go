@@ -109,6 +109,14 @@ func TestAFailureMakesAnnouncementsSmaller(t *testing.T) {
 	dbtest.Eventually(t, "they grow again, and fail", func() bool { return g.log.Count("objects=500 careful=true") > 1 })
 }
 
+// What does not fit into the server's memory is announced in smaller parts, none of which is set aside.
+func TestAnnouncementsThatDoNotFit(t *testing.T) {
+	g := setup(t, options{})
+	fake(g, `IF at_most > 300 THEN RAISE 'out of memory' USING ERRCODE = '53200'; ELSIF careful THEN RAISE 'careful'; END IF;`)
+	g.publish(g.pool, "x")
+	dbtest.Eventually(t, "it works", func() bool { return g.log.Count("objects=500 careful=false") > 0 && g.progress.Lag() == 0 })
+}
+
 // fake replaces announce() by one that announces nothing.
 func fake(g *gateway, body string) {
 	g.t.Helper()
