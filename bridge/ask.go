@@ -5,16 +5,10 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 	"google.golang.org/protobuf/proto"
-
-	"terasocket/proto/opentera"
 )
-
-// rpcTopic is where OpenTera's user manager is asked.
-const rpcTopic = "module.TeraServer.UserManagerModule.rpc"
 
 // Listeners is how many user managers listen, by a message that does nothing: 0 when OpenTera's server does not run or its user
 // manager is deaf, 1 when all is well.
@@ -29,27 +23,24 @@ func Listeners(ctx context.Context, client *redis.Client) (int64, error) {
 // Ask calls a method of OpenTera's user manager that takes no arguments, and returns its value, JSON. There is no answer to an
 // unknown method, nor of a user manager that is deaf: ctx bounds the waiting.
 func Ask(ctx context.Context, client *redis.Client, method string) (json.RawMessage, error) {
-	reply := "RedisRPCClient." + rand.Text()
-	sub := client.Subscribe(ctx, reply)
+	replyTo := repliesTopic + rand.Text()
+	sub := client.Subscribe(ctx, replyTo)
 	defer sub.Close()
 	if _, err := sub.Receive(ctx); err != nil { // until Redis has it: the answer may come at once
-		return nil, inWords(client, "SUBSCRIBE "+reply, err)
+		return nil, inWords(client, "SUBSCRIBE "+replyTo, err)
 	}
-	call, err := proto.Marshal(&opentera.RPCMessage{Method: method, Timestamp: float64(time.Now().UnixMicro()) / 1e6, ReplyTo: reply})
+	request, err := proto.Marshal(call(method, 0, replyTo))
 	if err != nil {
 		return nil, fmt.Errorf("ask for %s: %w", method, err)
 	}
-	if err := client.Publish(ctx, rpcTopic, call).Err(); err != nil {
+	if err := client.Publish(ctx, rpcTopic, request).Err(); err != nil {
 		return nil, inWords(client, "PUBLISH "+rpcTopic, err)
 	}
 	message, err := sub.ReceiveMessage(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("ask for %s: %w", method, err)
 	}
-	var answer struct {
-		Status string          `json:"status"`
-		Value  json.RawMessage `json:"return_value"`
-	}
+	var answer reply
 	if err := json.Unmarshal([]byte(message.Payload), &answer); err != nil {
 		return nil, fmt.Errorf("ask for %s: the answer is no JSON", method)
 	}

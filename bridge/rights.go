@@ -23,7 +23,7 @@ var rights = [...][]any{
 	{"SISMEMBER", "user_disabled_tokens", ""}, {"SISMEMBER", "participant_disabled_tokens", ""},
 	{"SADD", "user_disabled_tokens", ""}, {"SADD", "participant_disabled_tokens", ""},
 	{"PUBLISH", messagesTopic, ""}, {"PUBLISH", rpcTopic, ""},
-	{"SUBSCRIBE", messagesTopic}, {"SUBSCRIBE", eventsTopic}, {"SUBSCRIBE", archiveTopic}, {"SUBSCRIBE", "RedisRPCClient.x"},
+	{"SUBSCRIBE", messagesTopic}, {"SUBSCRIBE", eventsTopic}, {"SUBSCRIBE", archiveTopic}, {"SUBSCRIBE", repliesTopic + "x"},
 	{"PSUBSCRIBE", "websocket.user.*.events"}, {"PSUBSCRIBE", "websocket.participant.*.events"}, {"PSUBSCRIBE", "websocket.device.*.events"},
 	{"PSUBSCRIBE", commandTopics + "*"},
 }

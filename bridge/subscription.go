@@ -35,7 +35,7 @@ type subscription struct {
 }
 
 func newSubscription(c Config, s *stream) *subscription {
-	return &subscription{Config: c, stream: s, replies: "RedisRPCClient." + rand.Text(), broken: make(chan struct{}, 1),
+	return &subscription{Config: c, stream: s, replies: repliesTopic + rand.Text(), broken: make(chan struct{}, 1),
 		down: time.Now(), why: errors.New("not subscribed to Redis yet"), passed: make(map[string]chan struct{})}
 }
 

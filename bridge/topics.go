@@ -7,6 +7,7 @@ const (
 	messagesTopic = "module.TeraServer.UserManagerModule.messages"
 	eventsTopic   = "module.TeraServer.UserManagerModule.events"
 	rpcTopic      = "module.TeraServer.UserManagerModule.rpc"
+	repliesTopic  = "RedisRPCClient." // and who asks
 	archiveTopic  = "service.FileTransferService.events"
 	commandTopics = "module.TeraServer.TwistedModule.events."
 	directTopics  = "websocket."
