@@ -35,7 +35,7 @@ const answerLimit = 10 * time.Second
 
 // announce asks for one announcement.
 func announce(ctx context.Context, pool *pgxpool.Pool, atMost int, isCareful bool, lastSeen uint64, limit time.Duration) (announcement, error) {
-	values, err := locked(ctx, pool, fmt.Sprintf("a.*, terasocket.is_filled() FROM terasocket.announce(%d, %t, %d) a", atMost, isCareful, lastSeen), limit)
+	values, err := locked(ctx, pool, fmt.Sprintf("* FROM terasocket.announce(%d, %t, %d)", atMost, isCareful, lastSeen), limit)
 	if err != nil {
 		return announcement{}, err
 	}
@@ -43,15 +43,15 @@ func announce(ctx context.Context, pool *pgxpool.Pool, atMost int, isCareful boo
 }
 
 func parseAnnouncement(values []string) (a announcement, err error) {
-	if len(values) != 5 {
-		return a, fmt.Errorf("announce() gave %d columns, want 5", len(values))
+	if len(values) != 4 {
+		return a, fmt.Errorf("announce() gave %d columns, want 4", len(values))
 	}
 	if a.epoch, err = strconv.ParseUint(values[0], 10, 63); err == nil {
 		if a.lastSeq, err = strconv.ParseUint(values[1], 10, 63); err == nil {
 			a.announced, err = strconv.Atoi(values[2])
 		}
 	}
-	a.isMore, a.isFilled = values[3] == "t", values[4] == "t"
+	a.isMore, a.isFilled = values[3] == "t", values[3] != ""
 	return a, err
 }
 

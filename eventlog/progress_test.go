@@ -126,11 +126,16 @@ func TestMetricNames(t *testing.T) {
 
 func TestWhatAnnounceGives(t *testing.T) {
 	t.Parallel()
-	a, err := parseAnnouncement([]string{"7", "9", "2", "t", "f"})
-	if want := (announcement{epoch: 7, lastSeq: 9, announced: 2, isMore: true}); err != nil || a != want {
-		t.Errorf("%+v, %v", a, err)
+	for more, want := range map[string]announcement{
+		"t": {epoch: 7, lastSeq: 9, announced: 2, isMore: true, isFilled: true},
+		"f": {epoch: 7, lastSeq: 9, announced: 2, isFilled: true},
+		"":  {epoch: 7, lastSeq: 9, announced: 2}, // null
+	} {
+		if a, err := parseAnnouncement([]string{"7", "9", "2", more}); err != nil || a != want {
+			t.Errorf("%q: %+v, %v", more, a, err)
+		}
 	}
-	for _, values := range [][]string{nil, {"1", "1", "1", "t"}, {"x", "1", "1", "t", "t"}, {"1", "x", "1", "t", "t"}, {"1", "1", "x", "t", "t"}} {
+	for _, values := range [][]string{nil, {"1", "1", "1"}, {"x", "1", "1", "t"}, {"1", "x", "1", "t"}, {"1", "1", "x", "t"}} {
 		if _, err := parseAnnouncement(values); err == nil {
 			t.Errorf("%q was read", values)
 		}

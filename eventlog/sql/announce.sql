@@ -1,7 +1,7 @@
 -- One announcement, as one message to the server: the snapshot is taken after the lock, and nobody else announces meanwhile.
 -- {limit}: how long the statement may take, in milliseconds; {call}: what to select: of announce(), fill() or set_aside_next()
--- Result: of announce() epoch, last seq, how many rows it announced, whether it must be called again at once, and whether
--- its memory is filled: if not, fill() is to be called until it returns 0.
+-- Result: of announce() epoch, last seq, how many rows it announced, and whether it must be called again at once; null: its
+-- memory is to be filled, by fill(), until that returns 0.
 -- SQLSTATE 55P03: another gateway announces, or somebody holds a table that is needed. After any error: ROLLBACK.
 -- Index: those of the function
 BEGIN ISOLATION LEVEL REPEATABLE READ;

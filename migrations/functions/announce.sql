@@ -7,7 +7,7 @@
 -- anything that keys are computed from is a change of every object whose keys it enters (dependents(), file dependents.sql).
 
 -- announce: at_most bounds the objects that are announced (rights are announced all, of the whole snapshot); more: call again
--- at once. careful: an object that fails is set aside. last_seen: the highest seq that the caller knows of.
+-- at once; null: nothing is announced before the memory is filled, see fill(). careful: an object that fails is set aside. last_seen: the highest seq that the caller knows of.
 CREATE OR REPLACE FUNCTION terasocket.announce(at_most integer DEFAULT 2000, careful boolean DEFAULT false, last_seen bigint DEFAULT 0,
     OUT epoch bigint, OUT last_seq bigint, OUT announced integer, OUT more boolean)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET jit = off SET lock_timeout = '100ms'
@@ -17,6 +17,8 @@ DECLARE
     picked  terasocket.changes[];   -- in the order of their ids
     late    terasocket.changes[];   -- those of which only the rights are announced now
     rows    terasocket.events[] := '{}';
+    types   text[];                 -- of what was picked
+    is_wide boolean;                -- some of it is all of a type, or what a trigger could not record
     is_late boolean;                -- rights of an earlier announcement are not settled
 BEGIN
     IF current_setting('transaction_isolation') NOT IN ('repeatable read', 'serializable') THEN
@@ -26,20 +28,22 @@ BEGIN
     SELECT * INTO a FROM terasocket.announcer;
     last_seq := a.last_seq;
     announced := 0;
-    more := false;
     IF a.fill_type IS NOT NULL THEN
-        RETURN;   -- see fill()
+        RETURN;
     END IF;
 
     SELECT p.picked, p.more INTO picked, more FROM terasocket.pick(a.snapshot, at_most) p;
     IF picked = '{}' AND a.is_settled THEN
         RETURN;   -- nothing new
-    ELSIF EXISTS (SELECT FROM unnest(picked) c WHERE c.what = 'everything')
-          OR more AND terasocket.changes_overflow() AND EXISTS (SELECT FROM terasocket.changes c WHERE c.what = 'everything') THEN
-        more := false;   -- whatever waits in front of it
+    END IF;
+    SELECT coalesce(array_agg(DISTINCT c.what), '{}'), bool_or(c.xid = '0' OR c.ids IS NULL AND c.what NOT IN ('message', 'presence', 'kick'))
+    INTO   types, is_wide FROM unnest(picked) c;
+    IF 'everything' = ANY (types)
+       OR more AND terasocket.changes_overflow() AND EXISTS (SELECT FROM terasocket.changes c WHERE c.what = 'everything') THEN
+        more := NULL;   -- whatever waits in front of it
         UPDATE terasocket.filling SET fill_type = 'start', fill_id = 0;
         RETURN;
-    ELSIF terasocket.spread(picked, at_most) THEN
+    ELSIF is_wide AND terasocket.spread(picked, at_most) THEN
         more := true;
         RETURN;
     END IF;
@@ -49,7 +53,10 @@ BEGIN
     rows := terasocket.announced_rights(picked || late);
     is_late := NOT a.is_settled;
     a.is_settled := a.is_settled AND rows = '{}';
-    rows := rows || terasocket.announced_objects(picked, careful, more) || terasocket.announced_messages(picked, careful);
+    rows := rows || terasocket.announced_objects(picked, types, careful, more);
+    IF types && '{message,presence,kick}' THEN
+        rows := rows || terasocket.announced_messages(picked, careful);
+    END IF;
     IF NOT a.is_settled AND NOT more THEN
         rows := rows || ROW(0, 2, clock_timestamp(), '', 'terasocket.Settled', NULL, NULL, NULL, '{}', NULL, NULL, NULL)::terasocket.events;
         a.is_settled := true;
@@ -85,7 +92,7 @@ BEGIN
             SELECT n.* FROM terasocket.changes n
             WHERE  n.xid = ANY (ARRAY(SELECT pg_snapshot_xip(since))) AND n.xid < pg_snapshot_xmax(since)) c ORDER BY c.id LIMIT at_most + 1);
     END IF;
-    more := (SELECT sum(coalesce(cardinality(c.ids), 1)) FROM unnest(picked) c) > at_most IS TRUE;
+    more := picked <> '{}' AND (SELECT sum(coalesce(cardinality(c.ids), 1)) FROM unnest(picked) c) > at_most;
     IF more THEN
         picked := ARRAY(
             SELECT ROW(c.xid, c.id, c.at, c.what, c.op, c.rights, c.ids[1:at_most - c.before::integer], c.body)::terasocket.changes
@@ -149,7 +156,7 @@ BEGIN
     ELSE
         DELETE FROM terasocket.changes c USING unnest(picked) p WHERE c.xid = p.xid AND c.id = p.id;
     END IF;
-    IF EXISTS (SELECT FROM unnest(picked) p WHERE p.xid = '0') THEN
+    IF (picked[cardinality(picked)]).xid = '0' THEN   -- they come last
         UPDATE terasocket.capture_errors e SET announced_at = clock_timestamp() FROM unnest(picked) p
         WHERE  p.xid = '0' AND e.id = -p.id AND e.announced_at IS NULL;
     END IF;

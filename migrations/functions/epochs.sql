@@ -10,27 +10,27 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     FROM   pg_control_system() s, pg_database d WHERE d.datname = current_database()
 $$;
 
--- current_epoch: the newest row's begin; 0: there is none yet.
-CREATE OR REPLACE FUNCTION terasocket.current_epoch() RETURNS bigint
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$ BEGIN
-    RETURN coalesce((SELECT max(e.begin) FROM terasocket.epochs e), 0);
-END $$;
-
 -- is_written_here: whether no restore and no logical replication has put rows into these tables.
 CREATE OR REPLACE FUNCTION terasocket.is_written_here() RETURNS boolean
 LANGUAGE plpgsql STABLE AS $$ BEGIN
     RETURN (SELECT count(*) = 1 AND bool_and(w.xmin = w.xid::xid) FROM terasocket.written_here w)
-       AND (SELECT v.seq FROM terasocket.events v ORDER BY v.seq DESC LIMIT 1) > (SELECT a.last_seq FROM terasocket.announcer a) IS NOT TRUE;
+       AND (SELECT max(v.seq) FROM terasocket.events v) > (SELECT a.last_seq FROM terasocket.announcements a ORDER BY a.announcement DESC LIMIT 1) IS NOT TRUE;
 END $$;
 
--- is_current: whether the epoch was begun here: by this run of this server, in this database. No two servers were started in
--- the same microsecond, and a promoted standby does not find its own start time. A gateway asks it too.
+-- epoch_of_this_run: the current epoch if it was begun here, by this run of this server, in this database; else null. No two
+-- servers were started in the same microsecond, and a promoted standby does not find its own start time.
+CREATE OR REPLACE FUNCTION terasocket.epoch_of_this_run() RETURNS bigint
+LANGUAGE plpgsql STABLE AS $$ BEGIN
+    RETURN (SELECT e.begin FROM (SELECT * FROM terasocket.epochs o ORDER BY o.begin DESC LIMIT 1) e
+            WHERE  e.started_at = pg_postmaster_start_time() AND e.log = 'terasocket.events'::regclass
+              AND  e.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+              AND  terasocket.is_written_here());
+END $$;
+
+-- is_current: the same as a yes or no, for gateways.
 CREATE OR REPLACE FUNCTION terasocket.is_current() RETURNS boolean
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$ BEGIN
-    RETURN terasocket.is_written_here() AND coalesce(
-        (SELECT e.started_at = pg_postmaster_start_time() AND e.log = 'terasocket.events'::regclass
-                AND e.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
-         FROM   terasocket.epochs e ORDER BY e.begin DESC LIMIT 1), false);
+    RETURN terasocket.epoch_of_this_run() IS NOT NULL;
 END $$;
 
 -- begin_epoch: the caller holds the announcer's lock, and is in no subtransaction. last_seen: the highest seq that the caller
@@ -64,10 +64,10 @@ DECLARE
     is_here    boolean;
     is_gap     boolean;
     reason     text;
-    begins     bigint;
+    begins     bigint := terasocket.epoch_of_this_run();
 BEGIN
-    IF terasocket.is_current() THEN
-        RETURN terasocket.current_epoch();
+    IF begins IS NOT NULL THEN
+        RETURN begins;
     END IF;
     PERFORM terasocket.check_it_is_whole();
     SELECT * INTO e FROM terasocket.epochs o ORDER BY o.begin DESC LIMIT 1;

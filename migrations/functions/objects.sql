@@ -4,13 +4,11 @@
 -- seen through them. In the order of object_types.place, so that each type is looked at once.
 --   all: of a snapshot of which a part is announced only, what follows from it is announced too: its own change may be in
 --   the rest, and who saw it before must not be forgotten
-CREATE OR REPLACE FUNCTION terasocket.announced_objects(picked terasocket.changes[], careful boolean, "all" boolean) RETURNS terasocket.events[]
+CREATE OR REPLACE FUNCTION terasocket.announced_objects(picked terasocket.changes[], types text[], careful boolean, "all" boolean) RETURNS terasocket.events[]
 LANGUAGE plpgsql AS $$
 DECLARE
     own      jsonb := '{}';   -- type -> ids of what follows from others
-    types    text[] := ARRAY(SELECT DISTINCT c.what FROM unnest(picked) c);
     rows     terasocket.events[] := '{}';
-    name     text;
     ot       terasocket.object_types;
     touched  terasocket.touch[];
     state    record;
@@ -20,19 +18,18 @@ BEGIN
         own := terasocket.followers(own, 'role', ARRAY(
             SELECT unnest(coalesce(c.ids, terasocket.all_ids('role'))) FROM unnest(picked) c WHERE c.what = 'role'));
     END IF;
-    FOR name IN SELECT o.object_type FROM terasocket.object_types o ORDER BY o.place LOOP
-        CONTINUE WHEN name <> ALL (types) AND NOT own ? name;
-        SELECT * INTO ot FROM terasocket.object_types o WHERE o.object_type = name;
+    FOR ot IN SELECT * FROM terasocket.object_types o ORDER BY o.place LOOP
+        CONTINUE WHEN ot.object_type <> ALL (types) AND NOT own ? ot.object_type;
         touched := ARRAY(
             SELECT ROW(t.id, coalesce(min(t.at), clock_timestamp()), min(t.first), max(t.last), coalesce(string_agg(t.op, ''), ''),
                        bool_or(t.op <> 'l') OR "all", coalesce(bool_or(t.rights), false))::terasocket.touch
             FROM  (SELECT i.id, c.at, c.id AS first, c.id AS last, c.op, c.rights IS DISTINCT FROM false AS rights
-                   FROM   unnest(picked) c, unnest(CASE WHEN c.ids IS NULL THEN terasocket.all_ids(c.what) ELSE c.ids END) i (id) WHERE c.what = name
+                   FROM   unnest(picked) c, unnest(CASE WHEN c.ids IS NULL THEN terasocket.all_ids(c.what) ELSE c.ids END) i (id) WHERE c.what = ot.object_type
                    UNION ALL
-                   SELECT f.id::bigint, NULL, NULL, NULL, 'l', false FROM jsonb_array_elements_text(own -> name) f (id)) t
+                   SELECT f.id::bigint, NULL, NULL, NULL, 'l', false FROM jsonb_array_elements_text(own -> ot.object_type) f (id)) t
             GROUP  BY t.id);
         IF has_aside THEN   -- each has another chance
-            DELETE FROM terasocket.set_aside s USING unnest(touched) t WHERE s.object_type = name AND s.id = t.id;
+            DELETE FROM terasocket.set_aside s USING unnest(touched) t WHERE s.object_type = ot.object_type AND s.id = t.id;
         END IF;
         IF careful THEN
             state := terasocket.announced_carefully(ot, touched);
@@ -78,9 +75,7 @@ BEGIN
         SELECT t.*, o.r, o.r IS NOT NULL AND o.r ->> 'deleted_at' IS NULL AS lives,
                CASE WHEN o.r IS NOT NULL THEN terasocket.keys(ot.object_type, o.r) END AS keys,
                CASE WHEN o.r IS NOT NULL THEN terasocket.deleted_body(ot, o.r) END AS gone,
-               w.keys AS was, w.gone AS was_gone,
-               -- (id_service is in the DB_DELETE of a session type, and no part of what it is)
-               coalesce(w.gone - 'id_service' <> terasocket.deleted_body(ot, o.r) - 'id_service', false) AS is_other
+               w.keys AS was, w.gone AS was_gone
         FROM   unnest(touched) t
         LEFT   JOIN terasocket.rows(ot.object_type, ids) o ON o.id = t.id
         LEFT   JOIN terasocket.told w ON w.object_type = ot.object_type AND w.id = t.id
@@ -92,16 +87,19 @@ BEGIN
     ), dead AS (
         DELETE FROM terasocket.told t USING state s
         WHERE  t.object_type = ot.object_type AND t.id = s.id AND NOT s.lives AND s.was IS NOT NULL
+    ), alive AS (
+        -- (id_service is in the DB_DELETE of a session type, and no part of what it is)
+        SELECT s.*, coalesce(s.was_gone - 'id_service' <> s.gone - 'id_service', false) AS is_other FROM state s WHERE s.lives
     ), said AS (
         -- (seq is the place in the announcement: creates and updates at the first change, deletes at the last)
         SELECT s.id, s.at, s.first AS place, CASE WHEN s.was IS NULL AND s.ops LIKE '%C%' OR s.is_other THEN 'C' ELSE 'U' END AS op,
                terasocket.visible_body(ot, s.r, s.was IS NULL AND s.ops LIKE '%C%') AS body,
                CASE WHEN s.is_other THEN s.gone ELSE coalesce(s.was_gone, s.gone) END AS gone, s.keys AS present, CASE WHEN NOT s.is_other THEN s.was END AS former
-        FROM   state s WHERE s.lives AND s.is_announced
+        FROM   alive s WHERE s.is_announced
         UNION  ALL
         -- the same id, but another object to its clients: the old one goes first
         SELECT s.id, s.at, s.first, 'D', NULL, s.was_gone, NULL, s.was
-        FROM   state s WHERE s.lives AND s.is_other
+        FROM   alive s WHERE s.is_other
         UNION  ALL
         -- a soft delete and nothing else (its links may go with it) shows the object once more; moved or changed as well, it does not
         SELECT s.id, s.at, s.last, CASE WHEN s.is_soft THEN 'G' ELSE 'D' END, CASE WHEN s.is_soft THEN terasocket.visible_body(ot, s.r, false) END,
