@@ -132,11 +132,11 @@ func TestRightLoginsAtOnce(t *testing.T) {
 func TestAGuessWhoseClientLeavesIsCounted(t *testing.T) {
 	t.Parallel()
 	d := newDoor(t)
-	d.users.Passwords = access.NewPasswords(access.PasswordCost)
+	d.users.Passwords = access.NewPasswords(someCost)
 	for i := range 2 {
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
-		go func() { // a name that nobody has takes 12 rounds
+		go func() { // a name that nobody has takes a comparison, too
 			_, err := d.users.ByPassword(ctx, "nobody.there", "wrong")
 			ended <- err
 		}()
