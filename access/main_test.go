@@ -167,23 +167,18 @@ var deleteKeys = map[string][]string{
 // announce has everything announced that is committed, and gives the number of rows.
 func announce(t testing.TB, pool *pgxpool.Pool) (announced int) {
 	t.Helper()
-	return announceBy(t, pool, 2000)
-}
-
-// announceBy does it in steps of so many objects.
-func announceBy(t testing.TB, pool *pgxpool.Pool, atMost int) (announced int) {
-	t.Helper()
-	conn, err := pool.Acquire(context.WithoutCancel(t.Context())) // it may be called when the test ends
+	conn, err := pool.Acquire(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Release()
-	return dbtest.Announce(t, conn.Conn(), atMost)
+	return dbtest.Announce(t, conn.Conn(), 2000)
 }
 
+// announce announces on the connection that writes: there, the functions' statements are planned already.
 func (f *fixture) announce() {
 	f.Helper()
-	announceBy(f, f.pool, f.atMost)
+	dbtest.Announce(f, f.conn, f.atMost)
 }
 
 // skip forgets what has been recorded so far: everybody connects anew.
