@@ -151,12 +151,8 @@ bench: postgres build ## measure commit to receipt beside the bare loop, then ru
 	bin/terasocket bench --reference
 	$(GO) test -run '^$$' -bench . -benchmem -timeout 30m ./...
 
-fuzz: ## run every fuzz test for FUZZTIME (30s)
-	@set -e; for pkg in $$($(GO) list ./...); do \
-		for f in $$($(GO) test -list '^Fuzz' "$$pkg" | grep '^Fuzz' || true); do \
-			echo "$$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x "$$pkg"; \
-		done; \
-	done
+fuzz: postgres ## run every fuzz target for FUZZTIME (30s)
+	GO='$(GO)' script/fuzz $(FUZZTIME)
 
 chaos: postgres pgbouncer compiler ## the long fault suite: CHAOS_TIME (2m) of faults, CHAOS_SEED to repeat
 	CHAOS_TIME=$(CHAOS_TIME) CHAOS_SEED=$(CHAOS_SEED) $(CHAOS)

@@ -62,25 +62,18 @@ func FuzzClientVersion(f *testing.F) {
 	})
 }
 
-// What is recorded of a client's text is short, UTF-8 and of one line.
-func FuzzPrintable(f *testing.F) {
-	for _, seed := range []string{"", "a", "\x00\n\xff", strings.Repeat("é", 300), strings.Repeat("a", 199) + "é", strings.Repeat("\xff", 500)} {
+// What is recorded of a client's text is short, UTF-8 and of one line; what is counted of its address is a network.
+func FuzzRecorded(f *testing.F) {
+	for _, seed := range []string{"", "a", "\x00\n\xff", strings.Repeat("é", 300), strings.Repeat("a", 199) + "é", strings.Repeat("\xff", 500),
+		"192.0.2.1", "::ffff:192.0.2.1", "2001:db8::1%eth0", "1.2.3.4:5"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		if got := printable(text); len(got) > 204 || !utf8.ValidString(got) || strings.ContainsAny(got, "\x00\n\r\x7f") {
 			t.Errorf("%q becomes %q", text, got)
 		}
-	})
-}
-
-func FuzzNetwork(f *testing.F) {
-	for _, seed := range []string{"", "192.0.2.1", "::ffff:192.0.2.1", "2001:db8::1%eth0", "x", "1.2.3.4:5"} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, addr string) {
-		if got, ok := network(addr); !isText(got) != !ok || strings.Contains(got, "%") {
-			t.Errorf("%q becomes %q, %t", addr, got, ok)
+		if got, ok := network(text); !isText(got) != !ok || strings.Contains(got, "%") {
+			t.Errorf("%q becomes the network %q, %t", text, got, ok)
 		}
 	})
 }

@@ -317,23 +317,25 @@ func TestTranslated(t *testing.T) {
 	}
 }
 
-func FuzzAcceptLanguage(f *testing.F) {
-	f.Add("fr-CA,fr;q=0.9,en;q=0.8")
-	f.Add("*;q=0.x")
-	f.Fuzz(func(t *testing.T, accept string) { prefersFrench(accept) })
-}
-
-func FuzzParseSubject(f *testing.F) {
-	f.Add("UID=d4745145-f361-593f-bafd-a4f7fd28214e,CN=Device,O=A\\, B")
-	f.Add(`CN=Device\2CUID=x+UID=\`)
-	f.Fuzz(func(t *testing.T, dn string) {
-		subject, ok := parseSubject(dn)
+// FuzzHeader reads a text as Accept-Language, as Authorization and as the subject of a certificate.
+func FuzzHeader(f *testing.F) {
+	for _, seed := range []string{"fr-CA,fr;q=0.9,en;q=0.8", "*;q=0.x", "OpenTera abc", " \tBasic",
+		"UID=d4745145-f361-593f-bafd-a4f7fd28214e,CN=Device,O=A\\, B", `CN=Device\2CUID=x+UID=\`} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		prefersFrench(text)
+		scheme, token, hasBlank := authorization(&http.Request{Header: http.Header{"Authorization": {text}}})
+		if strings.Contains(scheme, " ") || !hasBlank && token != "" {
+			t.Errorf("%q: %q %q %t", text, scheme, token, hasBlank)
+		}
+		subject, ok := parseSubject(text)
 		uuid, isDevice := deviceOf(subject)
 		if !ok && subject != nil || isDevice && (len(uuid) != 36 || !ok) {
-			t.Errorf("%q: %v %q", dn, subject, uuid)
+			t.Errorf("%q: %v %q", text, subject, uuid)
 		}
-		if isDevice && strings.Count(strings.ToUpper(dn), "UID") == 0 {
-			t.Errorf("%q has no UID", dn)
+		if isDevice && strings.Count(strings.ToUpper(text), "UID") == 0 {
+			t.Errorf("%q has no UID", text)
 		}
 	})
 }
@@ -346,18 +348,6 @@ func FuzzArguments(f *testing.F) {
 		given, ok := parseArguments(contentType, body)
 		if !ok && given != nil {
 			t.Errorf("%q: %v", body, given)
-		}
-	})
-}
-
-func FuzzAuthorization(f *testing.F) {
-	f.Add("OpenTera abc")
-	f.Add(" \tBasic")
-	f.Fuzz(func(t *testing.T, text string) {
-		r := &http.Request{Header: http.Header{"Authorization": {text}}}
-		scheme, token, hasBlank := authorization(r)
-		if strings.Contains(scheme, " ") || !hasBlank && token != "" {
-			t.Errorf("%q: %q %q %t", text, scheme, token, hasBlank)
 		}
 	})
 }
