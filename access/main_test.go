@@ -44,7 +44,8 @@ func bare(name string, then ...func(context.Context, *pgx.Conn) error) dbtest.Te
 				return err
 			}
 		}
-		return nil
+		_, err = dbtest.AnnounceAll(ctx, conn, 2000)
+		return err
 	}}
 }
 

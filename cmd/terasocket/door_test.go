@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"math/big"
 	"net/http"
@@ -23,6 +24,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"golang.org/x/sync/errgroup"
 
 	"terasocket/access"
 	"terasocket/cmd/terasocket/gatewaytest"
@@ -286,16 +288,17 @@ func TestConcurrentLoginsAndHandshakes(t *testing.T) {
 			}
 		}
 	}
-	var all sync.WaitGroup
+	var all errgroup.Group
+	all.SetLimit(40) // each has a socket of its own, and a handshake has its time
 	var mu sync.Mutex
 	sockets := map[guest][]*socket{}
 	for i := range 200 {
 		g, gateway := guests[i%20], gateways[i%2]
-		all.Go(func() {
+		all.Go(func() error {
 			_, answer, _ := gateway.visit(gatewaytest.Insecure, "/api/"+g.kind+"/login", bearer(g.token))
 			address, _ := answer["websocket_url"].(string)
 			if address == "" {
-				return // it is online already
+				return nil // it is online already
 			}
 			for _, kind := range access.Kinds {
 				if kind.String() != g.kind {
@@ -304,16 +307,18 @@ func TestConcurrentLoginsAndHandshakes(t *testing.T) {
 			}
 			connection, _, err := gatewaytest.Dial(t.Context(), address)
 			if err != nil {
-				t.Errorf("%s: %v", g.kind, err)
-				return
+				return fmt.Errorf("%s: %w", g.kind, err)
 			}
 			refused(address)
 			mu.Lock()
 			defer mu.Unlock()
 			sockets[g] = append(sockets[g], &socket{t: t, conn: connection})
+			return nil
 		})
 	}
-	all.Wait()
+	if err := all.Wait(); err != nil {
+		t.Error(err)
+	}
 	for _, g := range guests {
 		message, err := json.Marshal(map[string]string{"@type": "type.googleapis.com/opentera.protobuf.ArchiveEvent",
 			"archiveUuid": g.uuid, "ownerUuid": g.uuid, "status": "STATUS_COMPLETED"})

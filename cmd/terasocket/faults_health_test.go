@@ -114,7 +114,7 @@ func TestNotReadyWithAnotherSchema(t *testing.T) {
 func TestNotReadyWhileDraining(t *testing.T) {
 	t.Parallel()
 	url := dbtest.New(t, migrated())
-	gateway := serve(t, url, "--drain-time", "3s")
+	gateway := serve(t, url, "--drain-time", "10s")
 	gateway.login(opentera.DemoProjectAdmin, "") // who never answers the close frame: it takes until CloseWait
 	gateway.login(opentera.DemoSuperadmin, "")
 	token := gateway.token(url)

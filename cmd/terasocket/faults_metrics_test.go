@@ -306,11 +306,12 @@ func TestWhatWaitsForSlowClientsIsSeen(t *testing.T) {
 	pool := dbtest.Pool(t, url)
 	gateway := serve(t, url, "--max-backlog", "100000000")
 	admin := gateway.login(opentera.DemoSuperadmin, "")
+	_ = gatewaytest.Raw(admin.conn).SetReadBuffer(64 << 10)
 	for i := 0; gateway.value("terasocket_backlog_bytes") == "0"; i++ {
 		if i == 200 {
 			t.Fatal("nothing waits")
 		}
-		dbtest.Exec(t, pool, "UPDATE t_participants SET participant_name = repeat('x', 10000) || $1", strconv.Itoa(i))
+		dbtest.Exec(t, pool, "UPDATE t_participants SET participant_name = repeat('x', 10000) || $1 WHERE id_participant <= 100", strconv.Itoa(i))
 	}
 	rename(t, pool, 1, "the end")
 	for {

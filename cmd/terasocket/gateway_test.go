@@ -25,15 +25,7 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
-	os.Exit(dbtest.Main(m))
-}
-
-// program runs the program in a process of its own.
-func program(t *testing.T, args ...string) *exec.Cmd {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), must(os.Executable()), args...)
-	cmd.Env = append(os.Environ(), asProgram+"=1")
-	return cmd
+	os.Exit(gatewaytest.Main(m))
 }
 
 // served is a gateway of a test, in a process of its own.

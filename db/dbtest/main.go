@@ -3,7 +3,6 @@ package dbtest
 import (
 	"fmt"
 	"os"
-	"syscall"
 	"testing"
 )
 
@@ -28,12 +27,7 @@ func (s suite) Run() int {
 		return 1
 	}
 	code := s.m.Run()
-	var self, kids syscall.Rusage
-	stopErr := shared.stop()
-	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &self)
-	_ = syscall.Getrusage(syscall.RUSAGE_CHILDREN, &kids)
-	f, _ := os.OpenFile("/tmp/tmp-ten/rusage", os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644); fmt.Fprintf(f, "RUSAGE clones %d self user %.1f sys %.1f children user %.1f sys %.1f\n", shared.count.Load(), float64(self.Utime.Nano())/1e9, float64(self.Stime.Nano())/1e9, float64(kids.Utime.Nano())/1e9, float64(kids.Stime.Nano())/1e9)
-	if err := stopErr; err != nil {
+	if err := shared.stop(); err != nil {
 		fmt.Fprintln(os.Stderr, "dbtest:", err)
 		return max(code, 1)
 	}

@@ -36,21 +36,30 @@ func One[T any](t testing.TB, db interface {
 // and gives the number of rows. It may be called when the test ends.
 func Announce(t testing.TB, conn *pgx.Conn, atMost int) (announced int) {
 	t.Helper()
+	announced, err := AnnounceAll(context.WithoutCancel(t.Context()), conn, atMost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return announced
+}
+
+// AnnounceAll is Announce for a template, so that what it holds is not announced in every clone.
+func AnnounceAll(ctx context.Context, conn *pgx.Conn, atMost int) (announced int, err error) {
 	for more := true; more; {
-		results, err := conn.PgConn().Exec(context.WithoutCancel(t.Context()), fmt.Sprintf(`BEGIN ISOLATION LEVEL REPEATABLE READ;
+		results, err := conn.PgConn().Exec(ctx, fmt.Sprintf(`BEGIN ISOLATION LEVEL REPEATABLE READ;
 			LOCK TABLE terasocket.announcer IN EXCLUSIVE MODE; SELECT announced, more FROM terasocket.announce(at_most => %d); COMMIT`, atMost)).ReadAll()
 		if err != nil {
-			t.Fatal(err)
+			return announced, fmt.Errorf("announce: %w", err)
 		}
 		row := results[2].Rows[0]
 		n, err := strconv.Atoi(string(row[0]))
 		if err != nil {
-			t.Fatal(err)
+			return announced, fmt.Errorf("announce: %w", err)
 		}
 		announced += n
 		more = string(row[1]) == "t"
 	}
-	return announced
+	return announced, nil
 }
 
 // Eventually asks until it is so, for what nothing signals. The limit is for what never comes, on a busy machine too.
