@@ -1,7 +1,6 @@
 package bridge
 
 import (
-	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -141,6 +140,6 @@ func TestAnswersThatAreLost(t *testing.T) {
 	s.must(<-sent)
 	s.numbers(total)
 	if user := s.user(1); user != userOne {
-		t.Fatal(fmt.Sprintf("user 1 is %s", user))
+		t.Fatalf("user 1 is %s", user)
 	}
 }

@@ -2,6 +2,8 @@ package main
 
 import (
 	"encoding/json"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 )
@@ -9,9 +11,9 @@ import (
 // bench measures with the program that operators run: every client has every event, and the bare loop is measured beside it.
 func TestBenchCommand(t *testing.T) {
 	t.Parallel()
-	cmd := program(t, "bench", "--clients", "30", "--users", "10", "--people", "5", "--rate", "20", "--duration", "500ms", "--reference", "--json")
+	cmd := exec.CommandContext(t.Context(), must(os.Executable()), "bench", "--clients", "30", "--users", "10", "--people", "5", "--rate", "20", "--duration", "500ms", "--reference", "--json")
 	var stderr strings.Builder
-	cmd.Stderr = &stderr
+	cmd.Env, cmd.Stderr = append(os.Environ(), asProgram+"=1"), &stderr
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatalf("%v: %s", err, &stderr)

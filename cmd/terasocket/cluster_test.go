@@ -305,7 +305,7 @@ func must[T any](v T, err error) T {
 // Who comes back by another gateway takes the place of what a vanished network left open, and stays online.
 func TestReplaceAcrossGateways(t *testing.T) {
 	t.Parallel()
-	pool, gateways := serveCluster(t, 10*time.Second, "")
+	pool, gateways := serveCluster(t, 10*time.Second, longGrace, "")
 	first, second := gateways[0].connect(pool, 7), gateways[1].connect(pool, 7)
 	var token string
 	if err := pool.QueryRow(t.Context(), "SELECT terasocket.create_connect_token('participant', participant_uuid) FROM t_participants WHERE id_participant = 7").Scan(&token); err != nil {
