@@ -136,7 +136,7 @@ func TestMetrics(t *testing.T) {
 	allowed := map[string][]string{
 		"kind":     words("user participant device"),
 		"encoding": words("protobuf json json_seq"),
-		"reason":   words("draining encoding gone malformed not_ready not_upgrade origin redeem since snapshot standing token too_many upgrade version"),
+		"reason":   words("draining encoding gone malformed not_ready not_upgrade origin redeem replace since snapshot sockets standing token too_many upgrade version"),
 		"code":     words("1000 1001 1002 1005 1006 1008 1009 1011 1012 1013 4000 other"),
 		"source":   words("database user_manager direct archive log gateway other"),
 		"type":     types,
