@@ -14,6 +14,7 @@ import (
 	"github.com/alecthomas/kong"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+	kongcompletion "github.com/jotaen/kong-completion"
 
 	"terasocket/db"
 	"terasocket/doctor"
@@ -31,7 +32,10 @@ type cli struct {
 	Busy    busyCmd    `cmd:"" help:"List who is in a session, or take somebody out of it."`
 	Doctor  doctorCmd  `cmd:"" help:"Examine an installation: what is right, and what to do about what is not."`
 	Bench   benchCmd   `cmd:"" help:"Measure how fast clients hear, on a throw-away PostgreSQL."`
-	Version versionCmd `cmd:"" help:"Print the version."`
+
+	Healthcheck healthcheckCmd            `cmd:"" help:"Ask the gateway of this machine whether it takes clients: for containers."`
+	Completion  kongcompletion.Completion `cmd:"" help:"Print what makes bash, zsh or fish complete this program's commands and flags."`
+	Version     versionCmd                `cmd:"" help:"Print the version."`
 
 	DemoOpenTera   demoOpenTeraCmd   `cmd:"" name:"demo-opentera" help:"Show the job beside a stand-in of a running OpenTera, on a throw-away PostgreSQL and Redis, and end."`
 	BenchReference benchReferenceCmd `cmd:"" hidden:"" help:"The bare loop that bench compares with."`
@@ -44,6 +48,7 @@ type console struct {
 	stdout, stderr io.Writer
 	getenv         func(string) string
 	files          map[string]string // flag: the file that its value was read from
+	origins        map[string]string // flag: where in the environment its value comes from
 }
 
 const description = `The websockets of OpenTera, driven by PostgreSQL.
@@ -55,7 +60,7 @@ DATABASE_URL.`
 // run is the program: it returns the exit code. 0 done, 1 failed, 2 wrong usage.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
 	exited := -1
-	con := &console{stdout, stderr, getenv, map[string]string{}}
+	con := &console{stdout, stderr, getenv, map[string]string{}, map[string]string{}}
 	parser, err := kong.New(&cli{},
 		kong.Name("terasocket"),
 		kong.Description(description),
@@ -69,6 +74,11 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if err != nil {
 		_, _ = fmt.Fprintln(stderr, "terasocket:", err)
 		return 2
+	}
+	if getenv("COMP_LINE") != "" { // a shell that completes
+		if kongcompletion.Register(parser); exited >= 0 {
+			return exited
+		}
 	}
 	command, err := parser.Parse(args)
 	if exited >= 0 {
@@ -132,6 +142,7 @@ func environment(con *console) kong.Resolver {
 		}
 		for _, name := range names {
 			if value := con.getenv(name); value != "" {
+				con.origins[flag.Name] = "environment " + name
 				return value, nil
 			}
 			if path := con.getenv(name + "_FILE"); path != "" {
@@ -140,6 +151,7 @@ func environment(con *console) kong.Resolver {
 					return nil, fmt.Errorf("read %s_FILE: %w", name, err)
 				}
 				con.files[flag.Name] = path
+				con.origins[flag.Name] = "file " + path + " (" + name + "_FILE)"
 				return value, nil
 			}
 		}
@@ -222,6 +234,9 @@ func (l *logLevel) UnmarshalText(text []byte) error {
 	}
 	return nil
 }
+
+// String is what UnmarshalText reads.
+func (l logLevel) String() string { return strings.ToLower(slog.Level(l).String()) }
 
 // logFlags say how to log, to standard error.
 type logFlags struct {

@@ -8,8 +8,12 @@ import (
 	"syscall"
 )
 
-// version is set by the linker (-ldflags "-X main.version=...").
-var version = "dev"
+// What was built, set by the linker (-ldflags "-X main.version=..."): version and commit of git, and when that was made.
+var (
+	version = "dev"
+	commit  = ""
+	date    = "" // RFC 3339, UTC
+)
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

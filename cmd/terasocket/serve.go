@@ -19,6 +19,7 @@ type serveCmd struct {
 	databaseFlags
 	redisFlags
 	logFlags
+	settingsFlags
 	ListenDatabaseURL string        `name:"listen-database-url" placeholder:"URL" help:"A direct connection for LISTEN, where --database-url goes through PgBouncer."`
 	Listen            string        `name:"listen" default:":4050" help:"Address of sockets and REST."`
 	AdminListen       string        `name:"admin-listen" default:"127.0.0.1:4051" help:"Address of health and metrics; empty for none."`
@@ -74,7 +75,10 @@ func (c *serveCmd) Run(ctx context.Context, con *console) error {
 		return err
 	}
 	defer g.close()
+	systemd := newManager(log, func() { g.hub.Len() })
+	defer systemd.watch(ctx)()
 	return g.run(ctx, func() {
+		systemd.ready()
 		if _, err := fmt.Fprintf(con.stdout, "terasocket %s ready: %s, %s\n", version, g.url(), g.adminAddress()); err != nil {
 			log.Warn("ready, but nobody reads that", "err", err)
 		}

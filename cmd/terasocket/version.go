@@ -1,9 +1,12 @@
 package main
 
 import (
+	"crypto/fips140"
 	"encoding/json"
 	"fmt"
 	"runtime"
+	"runtime/debug"
+	"strings"
 
 	"github.com/alecthomas/kong"
 
@@ -26,12 +29,51 @@ type versionCmd struct {
 	JSON bool `name:"json" help:"Print one JSON object."`
 }
 
-// Run prints the version, the Go version and the schema version that it needs.
+// build says what this binary is.
+type build struct {
+	Version string `json:"version"`
+	Commit  string `json:"commit,omitempty"`
+	Date    string `json:"date,omitempty"` // of the commit
+	Go      string `json:"go"`
+	FIPS140 bool   `json:"fips140"` // Go's validated cryptographic module is in use
+	Schema  uint   `json:"schema"`  // that it needs in the database
+}
+
+// thisBuild knows from the linker, or else from what `go build` notes of git.
+func thisBuild() build {
+	b := build{version, commit, date, runtime.Version(), fips140.Enabled(), migrations.Latest()}
+	info, ok := debug.ReadBuildInfo()
+	if !ok || b.Commit != "" {
+		return b
+	}
+	for _, s := range info.Settings {
+		switch s.Key {
+		case "vcs.revision":
+			b.Commit = s.Value
+		case "vcs.time":
+			b.Date = s.Value
+		}
+	}
+	return b
+}
+
+func (b build) String() string {
+	var about []string
+	if b.Commit != "" {
+		about = append(about, fmt.Sprintf("commit %.12s of %s", b.Commit, b.Date))
+	}
+	about = append(about, b.Go)
+	if b.FIPS140 {
+		about = append(about, "FIPS 140-3")
+	}
+	return fmt.Sprintf("terasocket %s (%s, schema %d)", b.Version, strings.Join(about, ", "), b.Schema)
+}
+
+// Run prints the version, the commit, the Go version and the schema version that it needs.
 func (c *versionCmd) Run(con *console) error {
 	if c.JSON {
-		return json.NewEncoder(con.stdout).Encode(map[string]any{
-			"version": version, "go": runtime.Version(), "schema": migrations.Latest()})
+		return json.NewEncoder(con.stdout).Encode(thisBuild())
 	}
-	_, err := fmt.Fprintf(con.stdout, "terasocket %s (%s, schema %d)\n", version, runtime.Version(), migrations.Latest())
+	_, err := fmt.Fprintln(con.stdout, thisBuild())
 	return err
 }

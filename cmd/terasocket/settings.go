@@ -1,0 +1,139 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/url"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/alecthomas/kong"
+)
+
+// settingsFlags print the settings of a command instead of running it.
+type settingsFlags struct {
+	PrintConfig bool `name:"print-config" help:"Print every setting, its value without secrets, and where it comes from; serve nothing."`
+	JSON        bool `name:"json" help:"With --print-config: one JSON array."`
+}
+
+// configured commands know what is wrong with their settings before they do anything.
+type configured interface {
+	url() (string, error)
+	check() error
+}
+
+// setting is one flag as it counts. From is "flag", "environment NAME", "file PATH (NAME)" or "default".
+type setting struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+	From  string `json:"from"`
+}
+
+// AfterApply is kong's: it comes when flags, environment and defaults are known. What is wrong with the settings makes the
+// exit code 1, as it would for the command itself.
+func (f *settingsFlags) AfterApply(parsed *kong.Context, con *console) error {
+	if !f.PrintConfig {
+		return nil
+	}
+	if err := printSettings(con.stdout, settings(parsed, con), f.JSON); err != nil {
+		return err
+	}
+	code := 0
+	if command, ok := parsed.Selected().Target.Addr().Interface().(configured); ok {
+		_, noURL := command.url()
+		for _, err := range []error{noURL, command.check()} {
+			if err != nil {
+				complain(con.stderr, "terasocket: "+oneLine(err))
+				code = 1
+			}
+		}
+	}
+	parsed.Exit(code)
+	return nil
+}
+
+// settings are the flags of the command that was given, in the order of its help.
+func settings(parsed *kong.Context, con *console) []setting {
+	given := map[string]bool{}
+	for _, path := range parsed.Path {
+		if path.Flag != nil && !path.Resolved {
+			given[path.Flag.Name] = true
+		}
+	}
+	var all []setting
+	for _, flag := range parsed.Selected().Flags {
+		if flag.Name == "print-config" || flag.Name == "json" {
+			continue
+		}
+		from := "default"
+		switch {
+		case given[flag.Name]:
+			from = "flag"
+		case con.origins[flag.Name] != "":
+			from = con.origins[flag.Name]
+		}
+		all = append(all, setting{flag.Name, withoutSecret(flag.Name, text(flag.Target.Interface())), from})
+	}
+	return all
+}
+
+// text is a value as it is written on the command line.
+func text(value any) string {
+	if list, ok := value.([]string); ok {
+		return strings.Join(list, ",")
+	}
+	return fmt.Sprint(value)
+}
+
+func printSettings(w io.Writer, all []setting, asJSON bool) error {
+	if asJSON {
+		return json.NewEncoder(w).Encode(all)
+	}
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, s := range all {
+		value := s.Value
+		if value == "" {
+			value = "-"
+		}
+		_, _ = fmt.Fprintf(table, "--%s\t%s\t%s\n", s.Name, value, s.From)
+	}
+	return table.Flush()
+}
+
+// withoutSecret is what may be shown of a value: nothing of passwords and keys, a URL without its password.
+func withoutSecret(name, value string) string {
+	switch {
+	case value == "":
+		return ""
+	case strings.HasSuffix(name, "-url"):
+		return withoutPassword(value)
+	case strings.HasSuffix(name, "-file"):
+		return value
+	case slices.ContainsFunc([]string{"password", "secret", "token"}, func(word string) bool { return strings.Contains(name, word) }):
+		return hidden
+	}
+	return value
+}
+
+const hidden = "(hidden)"
+
+// withoutPassword hides what is no URL altogether: PostgreSQL's "host=... password=..." and what cannot be read.
+func withoutPassword(text string) string {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme == "" || u.Host == "" && u.Path == "" || u.Opaque != "" {
+		return hidden
+	}
+	query, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return hidden
+	}
+	for key := range query {
+		if strings.Contains(strings.ToLower(key), "password") || strings.Contains(strings.ToLower(key), "secret") {
+			query.Set(key, "xxxxx")
+		}
+	}
+	u.RawQuery = query.Encode()
+	return u.Redacted()
+}

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestPrintConfigSaysWhereEachSettingComesFrom(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "url")
+	if err := os.WriteFile(file, []byte("postgres://u:geheim@h/x?sslpassword=geheim\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	env := map[string]string{"DATABASE_URL_FILE": file, "TERASOCKET_LOG_LEVEL": "warn", "TERASOCKET_ENCODING": "json",
+		"TERASOCKET_LISTEN_DATABASE_URL": "host=h password=geheim"}
+	got := command(t.Context(), env, "serve", "--print-config", "--json", "--plain-http", "--encoding", "protobuf", "--trusted-proxies", "127.0.0.1,10.0.0.0/8")
+	var all []setting
+	if err := json.Unmarshal([]byte(got.stdout), &all); got.code != 0 || err != nil {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	known := map[string]setting{}
+	for _, s := range all {
+		known[s.Name] = s
+	}
+	for _, want := range []setting{
+		{"database-url", "postgres://u:xxxxx@h/x?sslpassword=xxxxx", "file " + file + " (DATABASE_URL_FILE)"},
+		{"listen-database-url", hidden, "environment TERASOCKET_LISTEN_DATABASE_URL"},
+		{"log-level", "warn", "environment TERASOCKET_LOG_LEVEL"},
+		{"encoding", "protobuf", "flag"}, // before the environment
+		{"plain-http", "true", "flag"},
+		{"trusted-proxies", "127.0.0.1,10.0.0.0/8", "flag"},
+		{"listen", ":4050", "default"},
+		{"drain-time", "4s", "default"},
+		{"public-url", "", "default"},
+	} {
+		if known[want.Name] != want {
+			t.Errorf("%+v, want %+v", known[want.Name], want)
+		}
+	}
+	if strings.Contains(got.stdout, "geheim") {
+		t.Errorf("a secret is shown:\n%s", got.stdout)
+	}
+	// for people: every flag of the help, one a line
+	table, help := command(t.Context(), env, "serve", "--print-config", "--plain-http"), command(t.Context(), nil, "serve", "--help")
+	lines := strings.Split(strings.TrimSpace(table.stdout), "\n")
+	if table.code != 0 || len(lines) != len(all) || strings.Contains(table.stdout, "geheim") {
+		t.Errorf("%d lines of %d settings: %+v", len(lines), len(all), table)
+	}
+	for _, line := range lines {
+		if name := strings.Fields(line)[0]; !strings.Contains(help.stdout, name) {
+			t.Errorf("%s is no flag", name)
+		}
+	}
+}
+
+func TestPrintConfigSaysWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	got := command(t.Context(), nil, "serve", "--print-config")
+	if got.code != 1 || !strings.Contains(got.stdout, "--listen") {
+		t.Errorf("%+v", got)
+	}
+	for _, want := range []string{"no database given", "TLS needs --tls-cert"} {
+		if !strings.Contains(got.stderr, want) {
+			t.Errorf("%q does not say %q", got.stderr, want)
+		}
+	}
+}
+
+func TestNothingSecretIsShown(t *testing.T) {
+	t.Parallel()
+	for name, values := range map[string][]string{
+		"database-url": {"postgres://u:geheim@h/x", "postgres://h/x?password=geheim", "host=h password=geheim", "host=h password='gehe im'",
+			"postgres://u:geheim@%zz", "postgres:geheim", "u:geheim@h", "//u:geheim@h", "postgres://h/x?password=geheim;y", "geheim"},
+		"redis-url":        {"redis://:geheim@h:6379/0", "rediss://u:geheim@h"},
+		"console-password": {"geheim"},
+		"service-token":    {"geheim"},
+	} {
+		for _, value := range values {
+			if shown := withoutSecret(name, value); shown == "" || strings.Contains(shown, "gehe") {
+				t.Errorf("--%s %s: %s", name, value, shown)
+			}
+		}
+	}
+	for name, value := range map[string]string{"listen": ":4050", "public-url": "wss://tera.example:443", "console-password-file": "/etc/x"} {
+		if shown := withoutSecret(name, value); shown != value {
+			t.Errorf("--%s %s: %s", name, value, shown)
+		}
+	}
+}
