@@ -128,6 +128,7 @@ func TestPublishEvents(t *testing.T) {
 			}
 			calls := 0
 			router := chi.NewRouter()
+			router.Use(described(t))
 			(&API{Addresses: &doorstep{}, Audit: &doorstep{},
 				Services: serviceDoor(func(token string) (access.Service, error) {
 					switch token {

@@ -77,6 +77,7 @@ func opened(t testing.TB) *house {
 // reroute makes the routes anew, after a setting was changed.
 func (h *house) reroute() {
 	router := chi.NewRouter()
+	router.Use(described(h))
 	h.api.Routes(router)
 	h.router = router
 }

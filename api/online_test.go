@@ -113,6 +113,7 @@ func ask(t *testing.T, a *API, method, path, auth, body string) *httptest.Respon
 		a.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
 	}
 	router := chi.NewRouter()
+	router.Use(described(t))
 	a.Routes(router)
 	r := httptest.NewRequest(method, "http://h:1"+path, strings.NewReader(body))
 	if password, isBasic := strings.CutPrefix(auth, "basic:"); isBasic {
