@@ -1,6 +1,7 @@
 package ws
 
 import (
+	"encoding/hex"
 	"fmt"
 	"net/http"
 	"os"
@@ -11,9 +12,11 @@ import (
 	"testing"
 
 	"go.yaml.in/yaml/v3"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoregistry"
 
-	_ "terasocket/proto/opentera"
+	"terasocket/proto/opentera"
 	_ "terasocket/proto/terasocket"
 )
 
@@ -163,5 +166,42 @@ func TestOpenAPIHasEveryStatusOfAHandshake(t *testing.T) {
 	}
 	if used < 5 {
 		t.Errorf("only %d statuses found", used)
+	}
+}
+
+// TestTheManualShowsRealFrames reads the two frames of docs/clients.md: one event, in both encodings.
+func TestTheManualShowsRealFrames(t *testing.T) {
+	t.Parallel()
+	manual, err := os.ReadFile("../docs/clients.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := func(language string) string {
+		_, after, _ := strings.Cut(string(manual), "```"+language+"\n")
+		text, _, ok := strings.Cut(after, "```")
+		if !ok {
+			t.Fatalf("docs/clients.md has no block of %s", language)
+		}
+		return text
+	}
+	inText := strings.Replace(block("json"), ", ...}", "}", 1)
+	frame, err := hex.DecodeString(strings.ReplaceAll(block("hex"), "\n", ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var inJSON, inProtobuf opentera.TeraMessage
+	if err := protojson.Unmarshal([]byte(inText), &inJSON); err != nil {
+		t.Errorf("JSON: %v", err)
+	}
+	if err := proto.Unmarshal(frame, &inProtobuf); err != nil {
+		t.Errorf("protobuf: %v", err)
+	}
+	var event opentera.TeraEvent
+	if err := inProtobuf.GetMessage().UnmarshalTo(&event); err != nil || event.Header.GetSeq() == 0 {
+		t.Fatalf("%v, %v", &event, err)
+	}
+	event.Header.Seq = nil // which JSON has only where since was given
+	if err := inProtobuf.Message.MarshalFrom(&event); err != nil || !proto.Equal(&inJSON, &inProtobuf) {
+		t.Errorf("%v is not %v (%v)", &inJSON, &inProtobuf, err)
 	}
 }

@@ -31,6 +31,7 @@ var allowed = map[string][]string{
 	"terasocket/bridge":                    {"terasocket/access", "terasocket/proto/event", "terasocket/proto/opentera"},
 	"terasocket/bridge/standin":            {"terasocket/db/embedded", "terasocket/proto/opentera"},
 	"terasocket/doctor":                    {"terasocket/bridge", "terasocket/access", "terasocket/api", "terasocket/db", "terasocket/eventlog", "terasocket/migrations", "terasocket/presence"},
+	"terasocket/examples/go":               {"terasocket/proto/opentera", "terasocket/proto/terasocket"},
 	"terasocket/cmd/terasocket/load":       {},
 	"terasocket/cmd/terasocket/interleave": {}, // tests alone: it runs the program
 	"terasocket/cmd/terasocket/chaos":      {}, // the same

@@ -1,0 +1,222 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"terasocket/db/dbtest"
+	"terasocket/db/opentera"
+)
+
+// examples are the clients of examples/, each as a command line before server, username and password; nil where its
+// language is not here. TERASOCKET_TEST_EXAMPLES=all makes that a failure.
+func examples(t *testing.T) map[string]func(t *testing.T) []string {
+	root, err := filepath.Abs("../../examples")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return map[string]func(t *testing.T) []string{
+		"go": func(t *testing.T) []string {
+			path := filepath.Join(t.TempDir(), "client")
+			mustRun(t, "", "go", "build", "-o", path, filepath.Join(root, "go"))
+			return []string{path}
+		},
+		"python": func(t *testing.T) []string {
+			for _, python := range []string{"python3", "/usr/bin/python3"} {
+				if exec.CommandContext(t.Context(), python, "-c", "import websockets").Run() == nil {
+					return []string{python, filepath.Join(root, "python/client.py")}
+				}
+			}
+			return missing(t, "python3 with websockets (Debian: python3-websockets)")
+		},
+		"node": func(t *testing.T) []string {
+			folder := installed(t, filepath.Join(root, "node"))
+			if folder == "" {
+				return nil
+			}
+			return []string{"node", filepath.Join(folder, "client.js")}
+		},
+		"browser": func(t *testing.T) []string {
+			folder := installed(t, filepath.Join(root, "browser"))
+			if folder == "" {
+				return nil
+			}
+			mustRun(t, folder, "npx", "--no-install", "tsc")
+			main := filepath.Join(folder, "main.mjs")
+			if err := os.WriteFile(main, []byte(browserMain), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			return []string{"node", "--experimental-websocket", main} // fetch and WebSocket as browsers have them
+		},
+		"qt": func(t *testing.T) []string {
+			if exec.CommandContext(t.Context(), "pkg-config", "--exists", "Qt6WebSockets").Run() != nil {
+				return missing(t, "Qt6WebSockets (Debian: qt6-websockets-dev)")
+			}
+			folder := t.TempDir()
+			mustRun(t, folder, "cmake", filepath.Join(root, "qt"), "-DCMAKE_BUILD_TYPE=Debug")
+			mustRun(t, folder, "cmake", "--build", ".")
+			return []string{filepath.Join(folder, "client")}
+		},
+	}
+}
+
+const browserMain = `import {follow} from "./dist/terasocket.js";
+await follow(...process.argv.slice(2, 5), {
+  event: (event, seq) => console.log(seq, JSON.stringify(event)),
+  incomplete: () => console.log("incomplete"),
+  state: (text) => console.log(text),
+});
+`
+
+func mustRun(t *testing.T, folder, name string, args ...string) {
+	t.Helper()
+	run := exec.CommandContext(t.Context(), name, args...)
+	run.Dir = folder
+	if out, err := run.CombinedOutput(); err != nil {
+		t.Fatalf("%s %q: %v\n%s", name, args, err, out)
+	}
+}
+
+func missing(t *testing.T, what string) []string {
+	t.Helper()
+	if os.Getenv("TERASOCKET_TEST_EXAMPLES") == "all" {
+		t.Fatal("not here: " + what)
+	}
+	t.Skip("not here: " + what)
+	return nil
+}
+
+// installed is a copy of the folder with what its package.json names.
+func installed(t *testing.T, from string) string {
+	t.Helper()
+	if _, err := exec.LookPath("npm"); err != nil {
+		missing(t, "npm")
+		return ""
+	}
+	folder := filepath.Join(t.TempDir(), "example")
+	if err := os.CopyFS(folder, os.DirFS(from)); err != nil {
+		t.Fatal(err)
+	}
+	install := exec.CommandContext(t.Context(), "npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--no-package-lock")
+	install.Dir = folder
+	if out, err := install.CombinedOutput(); err != nil {
+		missing(t, fmt.Sprintf("npm install: %v\n%s", err, out))
+		return ""
+	}
+	return folder
+}
+
+// TestExamples drives each client of examples/ through what a client must bear: an event, a restart with an event
+// meanwhile, a log that does not reach back, and a kick.
+func TestExamples(t *testing.T) {
+	t.Parallel()
+	for name, build := range examples(t) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			client := build(t)
+			url := dbtest.New(t, migrated())
+			pool := dbtest.Pool(t, url)
+			gateway := serve(t, url)
+			cert, key, listen := gateway.cert, gateway.key, strings.TrimPrefix(gateway.URL, "wss://")
+			lines := talk(t, gateway, client)
+
+			lines.mustSay(`^connected`)
+			renameAlone(t, pool, 1, "first")
+			lines.mustSay(`^[0-9]+ .*participant.*first`)
+
+			again := func(meanwhile func()) {
+				gateway.mustStop()
+				lines.mustSay(`^coming back.*1012`)
+				meanwhile()
+				gateway = serve(t, url, "--listen", listen, "--tls-cert", cert, "--tls-key", key)
+				lines.mustSay(`^connected`)
+			}
+			again(func() { renameAlone(t, pool, 1, "missed") })
+			lines.mustSay(`^[0-9]+ .*participant.*missed`)
+
+			again(func() {
+				for i := range 3 {
+					renameAlone(t, pool, 1, fmt.Sprint("trimmed ", i))
+				}
+				last := dbtest.One[int64](t, pool, "SELECT max(seq) FROM terasocket.events")
+				psql(t, url, fmt.Sprintf("BEGIN; DELETE FROM terasocket.events WHERE seq <= %[1]d; UPDATE terasocket.trimmed SET seq = %[1]d; COMMIT", last))
+			})
+			lines.mustSay(`^incomplete`)
+			renameAlone(t, pool, 1, "live")
+			lines.mustSay(`^[0-9]+ .*participant.*live`)
+
+			psql(t, url, fmt.Sprintf("SELECT terasocket.kick('%s')", opentera.DemoProjectAdminUUID))
+			lines.mustSay(`^staying away.*4000`)
+			if err := lines.process.Wait(); err != nil {
+				t.Errorf("it ends with %v", err)
+			}
+		})
+	}
+}
+
+// said is what a client prints.
+type said struct {
+	t       *testing.T
+	process *exec.Cmd
+	lines   chan string
+	all     []string
+}
+
+func talk(t *testing.T, gateway *served, client []string) *said {
+	t.Helper()
+	s := &said{t: t, lines: make(chan string, 1000)}
+	args := append(client[1:len(client):len(client)], gateway.HTTP(), opentera.DemoProjectAdmin, opentera.DemoPassword)
+	if strings.HasSuffix(client[len(client)-1], "client.js") {
+		args = append(args, must(filepath.Abs("../../proto")))
+	}
+	s.process = exec.Command(client[0], args...)
+	s.process.Env = append(os.Environ(), "SSL_CERT_FILE="+gateway.cert, "NODE_EXTRA_CA_CERTS="+gateway.cert)
+	stdout, err := s.process.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stderr dbtest.Log
+	s.process.Stderr = &stderr
+	if err := s.process.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = s.process.Process.Kill()
+		if t.Failed() {
+			t.Logf("it said:\n%s\n%s", strings.Join(s.all, "\n"), stderr.String())
+		}
+	})
+	go func() {
+		defer close(s.lines)
+		for scanner := bufio.NewScanner(stdout); scanner.Scan(); {
+			s.lines <- scanner.Text()
+		}
+	}()
+	return s
+}
+
+// mustSay reads on until a line is as wanted.
+func (s *said) mustSay(want string) {
+	s.t.Helper()
+	pattern, limit := regexp.MustCompile(want), time.After(time.Minute)
+	for {
+		select {
+		case line, more := <-s.lines:
+			s.all = append(s.all, line)
+			if !more {
+				s.t.Fatalf("it ended before it said %q", want)
+			} else if pattern.MatchString(line) {
+				return
+			}
+		case <-limit:
+			s.t.Fatalf("it never said %q", want)
+		}
+	}
+}
