@@ -57,20 +57,25 @@ A flag that is not given is taken from the environment: TERASOCKET_ and the flag
 TERASOCKET_PUBLIC_URL; with _FILE appended, from the file of that name (for secrets). --database-url also from
 DATABASE_URL.`
 
-// run is the program: it returns the exit code. 0 done, 1 failed, 2 wrong usage.
-func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
-	exited := -1
-	con := &console{stdout, stderr, getenv, map[string]string{}, map[string]string{}}
-	parser, err := kong.New(&cli{},
+// newParser reads command lines. exit is called after --help, and what else is answered in place of a command.
+func newParser(ctx context.Context, con *console, exit func(code int)) (*kong.Kong, error) {
+	return kong.New(&cli{},
 		kong.Name("terasocket"),
 		kong.Description(description),
-		kong.Writers(stdout, stderr),
-		kong.Exit(func(code int) { exited = code }), // after --help
+		kong.Writers(con.stdout, con.stderr),
+		kong.Exit(exit),
 		kong.Resolvers(environment(con)),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(con),
 	)
+}
+
+// run is the program: it returns the exit code. 0 done, 1 failed, 2 wrong usage.
+func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
+	exited := -1
+	con := &console{stdout, stderr, getenv, map[string]string{}, map[string]string{}}
+	parser, err := newParser(ctx, con, func(code int) { exited = code })
 	if err != nil {
 		_, _ = fmt.Fprintln(stderr, "terasocket:", err)
 		return 2
