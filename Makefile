@@ -2,6 +2,9 @@
 
 GO       ?= go
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+COMMIT   ?= $(shell git rev-parse HEAD 2>/dev/null)
+DATE     ?= $(shell TZ=UTC git log -1 --format=%cd --date=format-local:%Y-%m-%dT%H:%M:%SZ 2>/dev/null)
+LDFLAGS  = -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.date=$(DATE)
 FUZZTIME ?= 30s
 MAJORS   ?= 13 14 15 16 17 18 19
 CHAOS_TIME ?= 2m
@@ -16,7 +19,7 @@ TEST     = CGO_ENABLED=1 $(GO) test -race -parallel 4 -timeout 15m -skip '^TestC
 CHAOS    = CGO_ENABLED=1 $(GO) test -race -count 1 -v -timeout 60m -run '^TestChaos$$' ./cmd/terasocket/chaos
 
 .DEFAULT_GOAL := help
-.PHONY: help postgres postgres-majors pgbouncer curl compiler redis nginx build install test test-matrix flaky check demo demo-opentera bench fuzz chaos chaos-short interleave clean
+.PHONY: help postgres postgres-majors pgbouncer curl compiler redis nginx build install dist reproducible test-package container man check-deploy test test-matrix flaky check demo demo-opentera bench fuzz chaos chaos-short interleave clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -115,11 +118,30 @@ compiler: # go test -race links with cgo
 
 build: ## build bin/terasocket
 	@mkdir -p bin
-	$(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/terasocket ./cmd/terasocket
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/terasocket ./cmd/terasocket
 
 install: build ## install it into PREFIX/bin (/usr/local/bin), below DESTDIR
 	install -d '$(DESTDIR)$(PREFIX)/bin'
 	install -m 755 bin/terasocket '$(DESTDIR)$(PREFIX)/bin/terasocket'
+
+dist: ## what is published, into dist/: static binaries, Debian packages, SBOMs, checksums
+	GO='$(GO)' VERSION='$(VERSION)' script/dist
+
+reproducible: ## build what is published twice, and compare the bytes
+	GO='$(GO)' script/reproducible
+
+test-package: postgres ## build, install, serve, upgrade, remove and purge the Debian package (needs root)
+	GO='$(GO)' ARCHS="$$(dpkg --print-architecture)" script/dist bin/package
+	script/test-package bin/package
+
+container: ## bin/linux-ARCH/terasocket, and an image of it with podman, docker or buildah
+	@script/container '$(LDFLAGS)'
+
+man: ## write packaging/terasocket.8 from the flags
+	TERASOCKET_WRITE_MAN=1 $(GO) test -count 1 -run '^TestManPageIsCurrent$$' ./cmd/terasocket
+
+check-deploy: ## the Kubernetes manifests, by Kubernetes' own types
+	cd deploy/kubernetes && $(GO) vet ./... && $(GO) test ./...
 
 test: postgres pgbouncer curl redis nginx compiler ## run all tests but the fault suite, with the race detector
 	$(TEST) $(PACKAGES)
@@ -164,4 +186,4 @@ interleave: postgres pgbouncer compiler ## random interleaved transactions again
 	INTERLEAVE_TIME=$(INTERLEAVE_TIME) INTERLEAVE_SEED=$(INTERLEAVE_SEED) $(GO) test -count 1 -v -timeout 60m -run '^TestInterleave$$' ./cmd/terasocket/interleave
 
 clean: ## remove what the targets above built
-	rm -rf bin .demo *.test *.prof
+	rm -rf bin dist .demo *.test *.prof
