@@ -16,7 +16,7 @@ var settingNamed = regexp.MustCompile(`\bTERASOCKET_[A-Z][A-Z0-9_]*`)
 func TestSettingsThatAreNamedExist(t *testing.T) {
 	t.Parallel()
 	known := map[string]bool{
-		"TERASOCKET_PORT":  true,                                                                 // what Kubernetes would set
+		"TERASOCKET_PORT":  true,                                                                                                   // what Kubernetes would set
 		"TERASOCKET_TEST_": true, "TERASOCKET_TEST_POSTGRES": true, "TERASOCKET_TEST_EXAMPLES": true, "TERASOCKET_WRITE_MAN": true, // of our tests
 	}
 	parser, err := newParser(t.Context(), &console{stdout: io.Discard, stderr: io.Discard}, func(int) {})

@@ -63,7 +63,7 @@ private:
         // It broke, our fault, restart, too slow. Qt does not know 1012 and 1013 (6.4): it makes 1002 of them.
         if (code != 1006 && code != 1011 && code != 1012 && code != 1013 && code != 1002)
             return stayAway("closed with " + QString::number(code)); // 4000: kicked; 1008, 1009: mend the client
-        print("coming back: " + QString::number(code) + " " + socket.closeReason());
+        print("coming back: " + QString::number(code));
         QTimer::singleShot(pause / 2 + QRandomGenerator::global()->bounded(pause / 2), this, &Client::login);
         pause = qMin(2 * pause, 60000);
     }

@@ -1,0 +1,45 @@
+package main
+
+import (
+	"encoding/json"
+	"io"
+	"os"
+	"regexp"
+	"testing"
+)
+
+// TestContainerfile reads what no builder checks: that the commands exist, and that nobody runs them as root.
+func TestContainerfile(t *testing.T) {
+	t.Parallel()
+	content, err := os.ReadFile("../../Containerfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := func(pattern string) string {
+		t.Helper()
+		found := regexp.MustCompile(`(?m)^` + pattern + `$`).FindStringSubmatch(string(content))
+		if found == nil {
+			t.Fatalf("Containerfile has no line %s", pattern)
+		}
+		return found[1]
+	}
+	line(`USER ([1-9]\d*:[1-9]\d*)`) // by number: there is no passwd, and Kubernetes asks for it
+	if from := line(`FROM (\S+)`); from != "scratch" {
+		t.Errorf("FROM %s", from)
+	}
+	var check, start []string
+	for text, words := range map[string]*[]string{line(`HEALTHCHECK .*CMD (\[.*\])`): &check, line(`CMD (\[.*\])`): &start} {
+		if err := json.Unmarshal([]byte(text), words); err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+	for _, args := range [][]string{check[1:], start} {
+		parser, err := newParser(t.Context(), &console{stdout: io.Discard, stderr: io.Discard, getenv: func(string) string { return "" }}, func(int) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := parser.Parse(args); err != nil {
+			t.Errorf("%q: %v", args, err)
+		}
+	}
+}
