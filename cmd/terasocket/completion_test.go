@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 )
@@ -14,8 +16,8 @@ func TestShellsComplete(t *testing.T) {
 		"terasocket serve --encoding ":  "protobuf",
 		"terasocket token --public-url": "--public-url",
 	} {
-		complete := program(t)
-		complete.Env = append(complete.Env, "COMP_LINE="+line)
+		complete := exec.CommandContext(t.Context(), must(os.Executable()))
+		complete.Env = append(os.Environ(), asProgram+"=1", "COMP_LINE="+line)
 		out, err := complete.Output()
 		if err != nil || !strings.Contains(string(out), want+"\n") {
 			t.Errorf("%q: %q, %v; want %q", line, out, err, want)
