@@ -19,7 +19,7 @@ TEST     = CGO_ENABLED=1 $(GO) test -race -parallel 4 -timeout 15m -skip '^TestC
 CHAOS    = CGO_ENABLED=1 $(GO) test -race -count 1 -v -timeout 60m -run '^TestChaos$$' ./cmd/terasocket/chaos
 
 .DEFAULT_GOAL := help
-.PHONY: help postgres postgres-majors pgbouncer curl compiler redis nginx build install dist reproducible test-package container man check-deploy test test-matrix flaky check demo demo-opentera bench fuzz chaos chaos-short interleave clean
+.PHONY: help postgres postgres-majors pgbouncer curl compiler redis nginx build install dist reproducible test-package container man check-deploy check-proto test test-matrix flaky check demo demo-opentera bench fuzz chaos chaos-short interleave clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -142,6 +142,9 @@ man: ## write packaging/terasocket.8 from the flags
 
 check-deploy: ## the Kubernetes manifests, by Kubernetes' own types
 	cd deploy/kubernetes && $(GO) vet ./... && $(GO) test ./...
+
+check-proto: ## buf lint of the .proto files that are ours
+	$(GO) run github.com/bufbuild/buf/cmd/buf@v1.75.0 lint
 
 test: postgres pgbouncer curl redis nginx compiler ## run all tests but the fault suite, with the race detector
 	$(TEST) $(PACKAGES)
