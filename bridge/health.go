@@ -81,7 +81,7 @@ func (h *Health) is(err error, at time.Time) {
 	}
 	h.mu.Unlock()
 	switch {
-	case was == nil && err != nil:
+	case err != nil && (was == nil || isSetting(err) && !isSetting(was)):
 		h.log.Warn("OpenTera's Redis cannot be worked with: sockets stay and hear the database, websocket URLs of OpenTera's login are refused", "op", "redis", "err", err)
 	case was != nil && err == nil:
 		h.log.Info("OpenTera's Redis can be worked with again", "op", "redis", "seconds", int(at.Sub(since).Seconds()))

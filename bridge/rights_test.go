@@ -28,6 +28,8 @@ func TestMissingRights(t *testing.T) {
 		"no SELECT":    {"-select", "ACL SETUSER gateway +select"},
 		"no tickets":   {"resetkeys ~*_disabled_tokens ~*APIKey", "ACL SETUSER gateway ~*"},
 		"no keys":      {"resetkeys ~0*", "ACL SETUSER gateway ~UserTokenAPIKey"},
+		"no answers":   {"resetchannels &module.* &service.*", "ACL SETUSER gateway &RedisRPCClient."},
+		"no patterns":  {"resetchannels &module.* &service.* &RedisRPCClient.* &websocket.user.*.events", "ACL SETUSER gateway &websocket.participant.*.events"},
 		"no topics":    {"resetchannels &websocket.*", "ACL SETUSER gateway &module.TeraServer.UserManagerModule.messages"},
 		"password":     {"resetpass >other", "the user gateway or its password is wrong"},
 		"off":          {"off", "the user gateway or its password is wrong"},

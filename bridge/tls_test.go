@@ -119,7 +119,8 @@ func TestRedisOverTLS(t *testing.T) {
 }
 
 // bridge.md 0: tickets and keys are read from the database that the address names, as the user that it names, over TLS; a
-// password that was changed in its file counts at the next connection.
+// password that was changed in its file counts at the next connection. The user may do what docs/operators.md says, and no
+// more: each of these commands is in Redis 6.0.
 func TestAnotherUserDatabaseAndPassword(t *testing.T) {
 	t.Parallel()
 	certFile, keyFile := certificate(t, "127.0.0.1")
@@ -173,6 +174,16 @@ func TestAnotherUserDatabaseAndPassword(t *testing.T) {
 	}
 	if err := redeem(login("three")); err != nil {
 		t.Error(err)
+	}
+	keys := &bridge.Keys{Redis: client}
+	if err := inThree.Set(t.Context(), "UserTokenAPIKey", strings.Repeat("k", 32), 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if key, isDisabled, err := keys.Look(t.Context(), "user", "a.b.c"); key == "" || isDisabled || err != nil {
+		t.Errorf("%q, %t, %v", key, isDisabled, err)
+	}
+	if isFirst, err := keys.Disable(t.Context(), "user", "a.b.c"); !isFirst || err != nil {
+		t.Errorf("%t, %v", isFirst, err)
 	}
 	do("ACL SETUSER gateway resetpass >second")
 	do("CLIENT KILL TYPE normal USER gateway")

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"sync"
 	"syscall"
@@ -24,29 +25,41 @@ type Redis struct {
 	dir  string
 
 	mu      sync.Mutex
-	process *exec.Cmd // nil: not running
+	process *exec.Cmd     // nil: not running
+	ended   chan struct{} // closed when it is not
 }
 
 // StartRedis starts a redis-server that keeps nothing on disk, and returns when it answers. Settings are those of redis.conf,
 // as arguments: "--requirepass", "secret". ctx bounds the start. The caller stops it.
 func StartRedis(ctx context.Context, settings ...string) (*Redis, error) {
-	port, err := embedded.FreePort()
-	if err != nil {
-		return nil, fmt.Errorf("start Redis: %w", err)
-	}
 	dir, err := os.MkdirTemp("", "terasocket-redis-")
 	if err != nil {
 		return nil, fmt.Errorf("start Redis: %w", err)
 	}
-	r := &Redis{port: port, dir: dir, args: append([]string{
-		"--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", dir, "--daemonize", "no", "--loglevel", "warning",
-	}, settings...)}
-	if err := r.Start(ctx); err != nil {
-		r.Stop()
-		return nil, err
+	for tries := 5; ; tries-- {
+		port, err := embedded.FreePort()
+		if err != nil {
+			_ = os.RemoveAll(dir)
+			return nil, fmt.Errorf("start Redis: %w", err)
+		}
+		r := &Redis{port: port, dir: dir, args: append([]string{
+			"--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", dir, "--daemonize", "no", "--loglevel", "warning",
+			"--unixsocket", filepath.Join(dir, socket),
+		}, settings...)}
+		if err = r.Start(ctx); err == nil {
+			return r, nil
+		}
+		if !errors.Is(err, errEnded) || tries == 1 { // else somebody else has taken the port
+			r.Stop()
+			return nil, err
+		}
 	}
-	return r, nil
 }
+
+// socket is made when all ports are taken.
+const socket = "redis.sock"
+
+var errEnded = errors.New("it has ended at once")
 
 // Address is the host and port.
 func (r *Redis) Address() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(r.port)) }
@@ -67,13 +80,22 @@ func (r *Redis) Start(ctx context.Context) error {
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start Redis: %w", err)
 	}
-	r.process = cmd
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = cmd.Wait() // its error says that it was killed
+	}()
 	for {
-		if conn, err := net.DialTimeout("tcp", r.Address(), time.Second); err == nil {
-			return conn.Close()
+		if _, err := os.Stat(filepath.Join(r.dir, socket)); err == nil {
+			r.process, r.ended = cmd, ended
+			return nil
 		}
 		select {
+		case <-ended:
+			return fmt.Errorf("start Redis: %w", errEnded)
 		case <-ctx.Done():
+			_ = cmd.Process.Kill()
+			<-ended
 			return fmt.Errorf("start Redis: %w", ctx.Err())
 		case <-time.After(5 * time.Millisecond):
 		}
@@ -88,7 +110,8 @@ func (r *Redis) Kill() {
 		return
 	}
 	_ = r.process.Process.Kill()
-	_ = r.process.Wait() // its error says that it was killed
+	<-r.ended
+	_ = os.Remove(filepath.Join(r.dir, socket))
 	r.process = nil
 }
 
