@@ -23,12 +23,12 @@ func (d durations) median() time.Duration {
 
 const many = 20_000
 
-// rounds is how often something is measured at most, whatever -benchtime says, and warm how often it is done before, for plans.
-func rounds(rows int) (most, warm int) {
+// rounds is how often something is measured, whatever -benchtime says, and warm how often it is done before, for plans.
+func rounds(rows int) (n, warm int) {
 	if rows < 1000 {
-		return 500, 6
+		return 300, 6
 	}
-	return 5, 1
+	return 3, 1
 }
 
 // BenchmarkCapture compares OpenTera's writes with and without the triggers, in turn.
@@ -64,14 +64,14 @@ func BenchmarkCapture(b *testing.B) {
 				execOn(b, conn, sql)
 				return time.Since(start)
 			}
-			most, warm := rounds(bm.rows)
+			n, warm := rounds(bm.rows)
 			for range warm {
 				run(plain)
 				run(captured)
 			}
 			var with, without durations
 			for b.Loop() {
-				if len(with) < most {
+				for len(with) < n {
 					without = append(without, run(plain))
 					with = append(with, run(captured))
 				}
@@ -129,12 +129,12 @@ func BenchmarkSixteenWriters(b *testing.B) {
 	write(captured)
 	with, without, taken := 0, 0, 0
 	for b.Loop() {
-		if taken++; taken <= turns {
+		for ; taken < turns; taken++ {
 			without += write(plain)
 			with += write(captured)
 		}
 	}
-	n := float64(min(taken, turns)) * turn.Seconds()
+	n := float64(taken) * turn.Seconds()
 	b.ReportMetric(float64(without)/n, "plain/s")
 	b.ReportMetric(float64(with)/n, "captured/s")
 	b.ReportMetric(float64(with)/float64(without), "with/without")
@@ -172,14 +172,14 @@ func BenchmarkAnnounce(b *testing.B) {
 				f.announce()
 				return time.Since(start)
 			}
-			most, warm := rounds(bm.objects)
+			n, warm := rounds(bm.objects)
 			for range warm {
 				round()
 			}
 			var took durations
 			began := dbtest.CPU(b, f.teller.PgConn().PID())
 			for b.Loop() {
-				if len(took) < most {
+				for len(took) < n {
 					took = append(took, round())
 				}
 			}
