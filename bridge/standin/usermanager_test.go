@@ -7,11 +7,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 	"google.golang.org/protobuf/proto"
 
+	"terasocket/db/dbtest"
 	"terasocket/proto/opentera"
 )
 
@@ -46,17 +46,8 @@ func setup(t *testing.T) (*UserManager, *redis.Client, *redis.PubSub) {
 		}
 	}
 	m.Start(t.Context())
-	eventually(t, m.Hears)
+	dbtest.Eventually(t, "it hears", m.Hears)
 	return m, client, said
-}
-
-func eventually(t *testing.T, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("never")
-		}
-	}
 }
 
 func connected(uuid string) *opentera.TeraModuleMessage {
@@ -147,11 +138,11 @@ func TestUserManagerRaises(t *testing.T) {
 		if err := bad(); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, func() bool { return m.Raised() == i+1 && !m.Hears() })
+		dbtest.Eventually(t, "it has stopped hearing", func() bool { return m.Raised() == i+1 && !m.Hears() })
 		if n, err := client.Publish(t.Context(), rpcTopic, "").Result(); err != nil || n > 1 {
 			t.Error(n, err)
 		}
-		eventually(t, m.Hears)
+		dbtest.Eventually(t, "it hears", m.Hears)
 	}
 	// what it knew it knows
 	if err := publish(t.Context(), client, messagesTopic, connected(anna)); err != nil {
@@ -159,8 +150,8 @@ func TestUserManagerRaises(t *testing.T) {
 	}
 	ask(t, client, said, "online_users")
 	m.Deafen()
-	eventually(t, func() bool { return !m.Hears() })
-	eventually(t, m.Hears)
+	dbtest.Eventually(t, "it has stopped hearing", func() bool { return !m.Hears() })
+	dbtest.Eventually(t, "it hears", m.Hears)
 	if got := m.Online("user"); !slices.Equal(got, []string{anna}) {
 		t.Error(got)
 	}
@@ -181,7 +172,7 @@ func TestOpenTeraStartsAgain(t *testing.T) {
 		t.Errorf("%d keys are left; the key had %d characters", n, len(old))
 	}
 	m.Start(t.Context())
-	eventually(t, m.Hears)
+	dbtest.Eventually(t, "it hears", m.Hears)
 	if key := client.Get(t.Context(), "UserTokenAPIKey").Val(); len(key) != 32 || key == old {
 		t.Error("no new key")
 	}

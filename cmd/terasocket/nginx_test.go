@@ -109,16 +109,14 @@ http {
 		t.Fatal(err)
 	}
 	t.Cleanup(kill)
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	dbtest.Eventually(t, "nginx answers", func() bool {
 		conn, err := net.Dial("tcp", f.host())
 		if err == nil {
 			_ = conn.Close()
-			return f
 		}
-		if time.Now().After(end) {
-			t.Fatal("nginx does not answer: see above")
-		}
-	}
+		return err == nil
+	})
+	return f
 }
 
 func (f *frontend) path(name string) string { return filepath.Join(f.dir, name) }
