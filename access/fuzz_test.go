@@ -38,7 +38,7 @@ func FuzzToken(f *testing.F) {
 	})
 }
 
-// No code fits a secret that is none, and no text of a client's makes a comparison panic.
+// No code fits an invalid secret, and no text of a client's makes a comparison panic.
 func FuzzOTP(f *testing.F) {
 	for _, seed := range [][2]string{{"JBSWY3DPEHPK3PXP", "123456"}, {"", ""}, {"JBSWY3DPEHPK3PXP", "१२३४५६"}, {"jbswy3dpehpk3pxp", "000000"}, {"\x00", "\xff"}, {"=", "+12345"}} {
 		f.Add(seed[0], seed[1])
@@ -86,7 +86,7 @@ func FuzzPasswords(f *testing.F) {
 	f.Fuzz(func(t *testing.T, password string) {
 		_ = PasswordWeaknesses(password)
 		if p.compare("", password) || p.compare(password, password) {
-			t.Errorf("%q matches a hash that is none", password)
+			t.Errorf("%q matches what is not a hash", password)
 		}
 	})
 }

@@ -122,7 +122,7 @@ func TestOTP(t *testing.T) {
 	}
 	d.do("UPDATE t_users SET user_2fa_otp_secret = 'not base 32!' WHERE id_user = 15")
 	if err := check("123456"); !errors.Is(err, access.ErrWrongCode) {
-		t.Errorf("a secret that is none: %v", err)
+		t.Errorf("an invalid secret: %v", err)
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -107,7 +107,7 @@ func TestPasswordLogins(t *testing.T) {
 			WHERE id_participant = $3`, opentera.DemoPasswordQuickHash, opentera.DemoParticipant, opentera.DemoParticipantID)
 		d.do("DELETE FROM terasocket.login_attempts")
 	}
-	// of two with one name the first counts, and a deleted one is none
+	// of two with one name the first counts, and a deleted one does not count
 	d.do("UPDATE t_participants SET participant_username = $1 WHERE id_participant IN (5, 6, 7)", "twin")
 	d.do("UPDATE t_participants SET participant_login_enabled = true, participant_password = $1, participant_enabled = true WHERE id_participant IN (6, 7)", opentera.DemoPasswordQuickHash)
 	d.do("UPDATE t_participants SET deleted_at = now() WHERE id_participant = 5")

@@ -53,7 +53,7 @@ func TestPasswords(t *testing.T) {
 	}
 }
 
-// A hash that is none matches nothing, and the time does not tell.
+// An invalid hash matches nothing, and the time does not tell.
 func TestPasswordsWithoutAHash(t *testing.T) {
 	t.Parallel()
 	p := access.NewPasswords(someCost)

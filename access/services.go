@@ -40,7 +40,7 @@ type claims struct {
 
 // Service says whose token it is. Key and service are asked for anew each time: a key that was replaced and a service
 // that was disabled count at once.
-// Errors: ErrUnauthorized for a token that is none, of another key or algorithm, expired, or of a service that does not
+// Errors: ErrUnauthorized for a token that is malformed, of another key or algorithm, expired, or of a service that does not
 // exist, is disabled or deleted: the caller cannot tell which. Else the database's or of Shared.
 func (s *Services) Service(ctx context.Context, token string) (Service, error) {
 	if token == "" || len(token) > maxToken {

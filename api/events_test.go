@@ -97,7 +97,7 @@ func TestPublishEvents(t *testing.T) {
 		"an event too big":    {"OpenTera good", "", pb, binary, &access.PublishError{Problem: "event is of", IsTooBig: true}, 413, `{"message": "event is of", "index": 0}`},
 		"no type":             {"OpenTera good", "", "", binary, nil, 415, `{"message": "Content-Type must be application/x-protobuf or application/json"}`},
 		"form":                {"OpenTera good", "", "application/x-www-form-urlencoded", binary, nil, 415, `{"message": "Content-Type must be application/x-protobuf or application/json"}`},
-		"type that is none":   {"OpenTera good", "", "/;", binary, nil, 415, `{"message": "Content-Type must be application/x-protobuf or application/json"}`},
+		"malformed type":      {"OpenTera good", "", "/;", binary, nil, 415, `{"message": "Content-Type must be application/x-protobuf or application/json"}`},
 		"body too big":        {"OpenTera good", "", pb, strings.Repeat("x", 16<<20+1), nil, 413, `{"message": "the body is over 16 MiB"}`},
 		"empty":               {"OpenTera good", "", pb, "", nil, 400, `{"message": "header has no topic"}`},
 		"cut":                 {"OpenTera good", "", pb, binary[:len(binary)-3], nil, 400, `{"message": "the body is no serialized TeraEvent"}`},

@@ -155,7 +155,7 @@ func FuzzClientAddr(f *testing.F) {
 	})
 }
 
-// A request without a host, or with one that is none, gets no URL: "ws:///wss" would send the token to a host named wss.
+// A request without a host, or with one that is not valid, gets no URL: "ws:///wss" would send the token to a host named wss.
 func TestNoHostNoURL(t *testing.T) {
 	t.Parallel()
 	h := opened(t)

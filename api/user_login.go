@@ -63,7 +63,7 @@ const (
 	changeURL  = "/login_change_password"
 )
 
-// clientMayGoOn refuses a client program that is too old, and puts what is said of its version into answer.
+// clientMayGoOn refuses a client program that is too old, and adds what OpenTera answers about its version.
 func (a *API) clientMayGoOn(w http.ResponseWriter, r *http.Request, v visit, account access.Account, answer map[string]any) bool {
 	if !a.clientVersion(r, answer) {
 		return true

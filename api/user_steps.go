@@ -127,7 +127,7 @@ func (a *API) userOfferOTP(w http.ResponseWriter, r *http.Request) {
 const qrSize = 300
 
 // userSetUpOTP answers POST /api/user/login/setup_2fa: otp_secret, otp_code, with_email_enabled. 200 message and
-// redirect_url, where the login goes on; 400 a parameter is missing, or the secret is none; 401 "Invalid OTP code"; else
+// redirect_url, where the login goes on; 400 a parameter is missing, or the secret is not base32; 401 "Invalid OTP code"; else
 // as userOfferOTP.
 func (a *API) userSetUpOTP(w http.ResponseWriter, r *http.Request) {
 	v := visit{"user sets 2FA up", byPassword}

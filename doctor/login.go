@@ -117,7 +117,7 @@ func judgeLogin(code int, body string) Finding {
 func judgeServerName(public, given string) Finding {
 	u, err := url.Parse(given)
 	if err != nil || u.Host == "" {
-		return fail("the websocket URL that OpenTera's login gives is none", "see server_name in OpenTera's nginx.conf")
+		return fail("the websocket URL that OpenTera's login gives is not valid", "see server_name in OpenTera's nginx.conf")
 	}
 	wanted, _ := url.Parse(public)
 	const todo = "set server_name in OpenTera's nginx.conf to the name that clients use, and reload nginx: OpenTera makes websocket URLs of it"

@@ -121,7 +121,7 @@ func (d *doctor) refused(ctx context.Context, kind access.Kind) Finding {
 	switch {
 	case err == nil:
 		_ = conn.Close()
-		return fail("a socket opens for a token that is none", "this is no gateway of terasocket: see where the proxy sends /wss")
+		return fail("a socket opens for a made-up token", "this is no gateway of terasocket: see where the proxy sends /wss")
 	case response == nil:
 		return fail("not reached: "+cause(err), "see that the name resolves, the port is open, and the certificate is right")
 	}

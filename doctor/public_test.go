@@ -159,7 +159,7 @@ func TestPublicURL(t *testing.T) {
 		}
 	}))
 	t.Cleanup(open.Close)
-	ask(t, newDoctor(Config{PublicURL: wsURL(open)}), "public-url").must(t, Fail, "opens for a token that is none")
+	ask(t, newDoctor(Config{PublicURL: wsURL(open)}), "public-url").must(t, Fail, "opens for a made-up token")
 	judgeRefusal(http.StatusOK, "<html>").must(t, Fail, "no gateway")
 }
 

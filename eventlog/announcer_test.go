@@ -53,7 +53,7 @@ func TestAnnouncersWaitForEachOther(t *testing.T) {
 		return before == g.value("terasocket_announcements_total")+other.value("terasocket_announcements_total")
 	})
 	if busy := g.value("terasocket_announce_errors_total"); busy != 0 {
-		t.Errorf("%v errors: another announcer is none", busy)
+		t.Errorf("%v errors, though another announcer is not one", busy)
 	}
 }
 

@@ -217,7 +217,7 @@ func (p *Progress) Err(limit time.Duration) error {
 	return fmt.Errorf("a change of %s ago is not delivered", lag.Round(time.Second))
 }
 
-// earliest is the earlier of two times, of which either may be zero: none.
+// earliest is the earlier of two times. A zero one does not count.
 func earliest(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b

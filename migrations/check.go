@@ -124,7 +124,7 @@ func compare(ctx context.Context, q querier, s State) (State, error) {
 
 func isRefused(err error) bool { return sqlState(err) == "42501" } // insufficient_privilege
 
-// sqlState is the code of PostgreSQL's error, "" when it is none.
+// sqlState is the code of PostgreSQL's error, "" for another error.
 func sqlState(err error) string {
 	var refused *pgconn.PgError
 	if errors.As(err, &refused) {

@@ -164,7 +164,7 @@ func TestPublishRefuses(t *testing.T) {
 	state, message = refusal(t, f.conn, "SELECT terasocket.publish($1, NULL::jsonb)", user)
 	mustEqual(t, "null event", state+" "+message, "22023 publish: event is null")
 	if state, _ := refusal(t, f.conn, "SELECT terasocket.publish($1, '{\"@type\": ')", user); state != "22P02" {
-		t.Errorf("JSON that is none is refused with %s", state)
+		t.Errorf("invalid JSON is refused with %s", state)
 	}
 	if changes := f.changes(); len(changes) != 0 {
 		t.Errorf("refused events are captured: %v", changes)

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// FailureLimit bounds how often one address may come with a token that is none. Only failures count, so that a clinic
+// FailureLimit bounds how often one address may come with an invalid token. Only failures count, so that a clinic
 // behind one address can come back all at once. The zero value is no limit.
 type FailureLimit struct {
 	PerMinute float64 // how fast attempts come back; 0 = no limit
