@@ -110,7 +110,9 @@ func TestBrokenIndexesBesideOpenTera(t *testing.T) {
 	session := mainSession(t, url)
 	dump := dbtest.Conn(t, url)
 	execOn(t, dump, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM t_sites")
-	if _, err := m.Up(t.Context()); err == nil || !strings.Contains(err.Error(), "stop OpenTera's server, and run `terasocket migrate up`") {
+	// as soon as there are too many, or when its time is over: that depends on the machine
+	if _, err := m.Up(t.Context()); err == nil || !strings.Contains(err.Error(), "stop OpenTera's server, and run `terasocket migrate up`") &&
+		!strings.Contains(err.Error(), "no lock within 5s") {
 		t.Errorf("%v", err)
 	}
 	if n := oneOn[int](t, conn, "SELECT count(*) FROM pg_index WHERE NOT indisvalid"); n > 6 {

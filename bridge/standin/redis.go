@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
-	"syscall"
 	"time"
 
 	"terasocket/db/embedded"
@@ -76,7 +75,7 @@ func (r *Redis) Start(ctx context.Context) error {
 	}
 	cmd := exec.Command("redis-server", r.args...)
 	cmd.Stderr = os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	endWithParent(cmd)
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start Redis: %w", err)
 	}
@@ -113,21 +112,6 @@ func (r *Redis) Kill() {
 	<-r.ended
 	_ = os.Remove(filepath.Join(r.dir, socket))
 	r.process = nil
-}
-
-// Freeze makes it hang: connections stay open and nothing is answered, until Thaw.
-func (r *Redis) Freeze() error { return r.signal(syscall.SIGSTOP) }
-
-// Thaw ends Freeze.
-func (r *Redis) Thaw() error { return r.signal(syscall.SIGCONT) }
-
-func (r *Redis) signal(s syscall.Signal) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.process == nil {
-		return errors.New("Redis is not running")
-	}
-	return r.process.Process.Signal(s)
 }
 
 // Stop ends it and removes its directory.

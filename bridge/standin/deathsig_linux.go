@@ -1,0 +1,9 @@
+package standin
+
+import (
+	"os/exec"
+	"syscall"
+)
+
+// endWithParent makes the kernel end the program when this one dies.
+func endWithParent(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }
