@@ -27,6 +27,7 @@ func (d *doctor) redisChecks() []check {
 		{name: "redis-keys", needs: []string{"redis"}, ask: d.keysAreInRedis},
 		{name: "user-manager", needs: []string{"redis"}, ask: d.managerListens},
 		{name: "user-manager-rpc", needs: []string{"user-manager"}, limit: managerLimit, ask: d.managerAnswers},
+		{name: "bridge", needs: []string{"migrations"}, ask: d.owning.asks(bridgeIsHeld)},
 		{name: "online", needs: []string{"user-manager-rpc", "migrations"}, ask: d.onlineAgrees},
 		{name: "login", needs: []string{"public-url", "redis-keys", "opentera"}, limit: 15 * time.Second, ask: d.logsIn},
 		{name: "ticket", needs: []string{"login"}, ask: d.ticketOpens},
@@ -113,6 +114,17 @@ func (d *doctor) managerAnswers(ctx context.Context) Finding {
 		return fail("OpenTera's user manager listens, but: "+err.Error(), "OpenTera's server is overloaded or hangs: its logins with a websocket end in 500 after 10 s; see its log")
 	}
 	return fine("OpenTera's user manager answers within %s", (time.Since(began) + time.Millisecond).Truncate(time.Millisecond))
+}
+
+// bridgeIsHeld looks which gateway speaks with OpenTera.
+func bridgeIsHeld(ctx context.Context, tx pgx.Tx) (Finding, error) {
+	var holder string
+	var isHeld bool
+	err := tx.QueryRow(ctx, "SELECT coalesce(holder, ''), holder IS NOT NULL AND lease_until > clock_timestamp() FROM terasocket.bridge").Scan(&holder, &isHeld)
+	if err == nil && !isHeld {
+		return fail("no gateway is the bridge to OpenTera's Redis: nothing that its services publish gets here", "start `terasocket serve` with this --redis-url, and see its log for \"bridge\""), nil
+	}
+	return fine("%s is the bridge", holder), err
 }
 
 // elsewhere is OpenTera's own server, as a gateway.

@@ -389,3 +389,14 @@ func TestJudgeAddresses(t *testing.T) {
 	judgeAddresses(1, 0, []string{"127.0.0.1"}).must(t, OK)
 	judgeAddresses(3, 0, []string{"192.0.2.1"}).must(t, OK) // one clinic
 }
+
+func TestBridge(t *testing.T) {
+	t.Parallel()
+	i := newInstallation(t)
+	i.RedisURL = "redis://127.0.0.1:1"
+	ask(t, newDoctor(i.Config), "bridge").must(t, Fail, "no gateway is the bridge", "--redis-url")
+	i.exec("UPDATE terasocket.bridge SET holder = 'here :4050 (7)', lease_until = now() + interval '1 hour'")
+	ask(t, newDoctor(i.Config), "bridge").must(t, OK, "here :4050 (7)")
+	i.exec("UPDATE terasocket.bridge SET lease_until = now() - interval '1 second'")
+	ask(t, newDoctor(i.Config), "bridge").must(t, Fail)
+}

@@ -115,7 +115,8 @@ func (s *demoStage) redeem() error {
 		if err := g.enter(s.ctx, url); err != nil {
 			return fmt.Errorf("the socket of %s: %w", g.name, err)
 		}
-		if err := s.until("OpenTera to know of "+g.name, patience, func() bool { return s.isOnline(g) }); err != nil {
+		// who comes next hears nothing of those before
+		if err := s.until("OpenTera and "+g.name+" to know of it", patience, func() bool { return s.isOnline(g) && g.count() > 0 }); err != nil {
 			return err
 		}
 		last = url
