@@ -28,14 +28,6 @@ func TestMain(m *testing.M) {
 	os.Exit(gatewaytest.Main(m))
 }
 
-// program runs the program in a process of its own.
-func program(t *testing.T, args ...string) *exec.Cmd {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), must(os.Executable()), args...)
-	cmd.Env = append(os.Environ(), asProgram+"=1")
-	return cmd
-}
-
 // served is a gateway of a test, in a process of its own.
 type served struct {
 	*gatewaytest.Gateway
