@@ -167,7 +167,7 @@ func TestWriterWithoutRights(t *testing.T) {
 	for _, sql := range []string{
 		"SELECT * FROM terasocket.events", "SELECT * FROM terasocket.changes", "SELECT * FROM terasocket.connect_tokens", "SELECT terasocket.attach_table('t_sites')",
 		"INSERT INTO terasocket.changes (what, op) VALUES ('site', 'U')", "SELECT * FROM terasocket.audience(ARRAY['[[\"x\"]]'])", "SELECT * FROM terasocket.announce()",
-		"SELECT terasocket.record('site', 'U', true, NULL)", "SELECT terasocket.record_everything()",
+		"SELECT terasocket.record('site', 'U', true, NULL)",
 		"CREATE TRIGGER mine AFTER UPDATE ON t_sites EXECUTE FUNCTION terasocket.capture_t_sites()",
 	} {
 		if _, err := f.conn.Exec(t.Context(), sql); err == nil || !strings.Contains(err.Error(), "permission denied") {

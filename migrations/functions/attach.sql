@@ -115,7 +115,8 @@ BEGIN
     -- terasocket.changes_overflow(), in its place: a call costs as much as all of this
     IF pg_relation_size('terasocket.changes') > (CASE WHEN current_setting('terasocket.max_changes_bytes', true) ~ '^[0-9]{1,15}$'
         THEN current_setting('terasocket.max_changes_bytes')::bigint ELSE 1073741824 END) THEN
-        PERFORM terasocket.record_everything();
+        -- no gateway has run for long: the next one begins anew
+        INSERT INTO terasocket.changes (what, op) VALUES ('everything', 'U');
     ELSIF TG_OP = 'INSERT' THEN%s
     ELSIF TG_OP = 'UPDATE' THEN%s
     ELSIF TG_OP = 'DELETE' THEN%s

@@ -42,13 +42,6 @@ BEGIN
     PERFORM terasocket.hint(record_many.what, record_many.ops[1], NULL);
 END $$;
 
--- record_everything: what a trigger does in place of all else when changes holds more than its bound: no gateway has run for
--- long. The next one begins anew.
-CREATE OR REPLACE FUNCTION terasocket.record_everything() RETURNS void
-LANGUAGE sql AS $$
-    INSERT INTO terasocket.changes (what, op) VALUES ('everything', 'U')
-$$;
-
 -- changes_overflow: whether changes is over its bound: the setting terasocket.max_changes_bytes (ALTER DATABASE ... SET),
 -- 1 GiB unless set.
 CREATE OR REPLACE FUNCTION terasocket.changes_overflow() RETURNS boolean
