@@ -11,8 +11,10 @@ CREATE TABLE terasocket.gateways (
     id           uuid        PRIMARY KEY DEFAULT gen_random_uuid(),
     name         text        NOT NULL,
     started_at   timestamptz NOT NULL DEFAULT now(),
-    lease_until  timestamptz NOT NULL   -- -infinity: given up for dead, its clients are being taken offline
+    lease_until  timestamptz NOT NULL,  -- -infinity: given up for dead, its clients are being taken offline
+    public_url   text
 );
+COMMENT ON COLUMN terasocket.gateways.public_url IS 'its --public-url; empty: it has none, and goes by the request; null: an older gateway';
 
 CREATE TABLE terasocket.connections (
     id           bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -41,14 +43,18 @@ CREATE TABLE terasocket.online (
 CREATE INDEX online_leaving ON terasocket.online (offline_at) WHERE offline_at IS NOT NULL;
 COMMENT ON TABLE terasocket.online IS 'a row for everyone that is online';
 
--- Kicks of the last minute: whoever was kicked since the newest socket has no grace. Rows are only added and swept, so that
--- a service that kicks waits for nobody.
+-- Kicks of the last minutes: whoever was kicked since the newest socket has no grace. Tickets of OpenTera's login have no
+-- counter: which kicks were before one is asked here. Rows are only added and swept, so that a service that kicks waits for nobody.
 CREATE TABLE terasocket.kicked (
-    id         bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    kind       text        NOT NULL,
-    principal  bigint      NOT NULL,
-    at         timestamptz NOT NULL DEFAULT clock_timestamp()
+    id           bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    kind         text        NOT NULL,
+    principal    bigint      NOT NULL,
+    at           timestamptz NOT NULL DEFAULT clock_timestamp(),
+    counter      bigint      NOT NULL DEFAULT 0,
+    is_replaced  boolean     NOT NULL DEFAULT false
 );
+COMMENT ON COLUMN terasocket.kicked.counter IS 'the kick closes the sockets of connect tokens up to it';
+COMMENT ON COLUMN terasocket.kicked.is_replaced IS 'a newer socket took the place of older ones: the principal stays online';
 CREATE INDEX kicked_principal ON terasocket.kicked (kind, principal);
 CREATE INDEX kicked_at ON terasocket.kicked (at);
 
@@ -56,7 +62,10 @@ CREATE TABLE terasocket.busy (
     kind          text    NOT NULL CHECK (kind IN ('user', 'participant', 'device')),
     principal     integer NOT NULL,
     session_uuid  text    NOT NULL,
+    since         timestamptz NOT NULL DEFAULT clock_timestamp(),
+    is_known      boolean     NOT NULL DEFAULT false,
     PRIMARY KEY (kind, principal)
 );
+COMMENT ON COLUMN terasocket.busy.is_known IS 'the session is, or was, in OpenTera''s table: whoever is in it leaves when it is not there any more';
 CREATE INDEX busy_session ON terasocket.busy (session_uuid);
 COMMENT ON TABLE terasocket.busy IS 'who is in which session; it outlives being offline, as in OpenTera';

@@ -1,5 +1,5 @@
 // Package presence tells the database which sockets this gateway holds. The database decides from that who is online, for
-// the whole cluster, and announces it through the event log (migration 0006).
+// the whole cluster, and announces it through the event log (migration 0003).
 //
 // # What the Registry does
 //

@@ -1,1 +1,0 @@
-ALTER TABLE terasocket.busy DROP COLUMN since, DROP COLUMN is_known;

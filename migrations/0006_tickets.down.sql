@@ -1,1 +1,0 @@
-ALTER TABLE terasocket.kicked DROP COLUMN counter, DROP COLUMN is_replaced;

@@ -1,1 +1,0 @@
-ALTER TABLE terasocket.gateways DROP COLUMN public_url;
