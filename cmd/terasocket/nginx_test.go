@@ -73,7 +73,7 @@ func startNginx(t *testing.T, serverName, locations, terasocketConf string) *fro
 		"opentera.conf":   locations,
 		"terasocket.conf": terasocketConf,
 		"nginx.conf": fmt.Sprintf(`daemon off;
-worker_processes 1;
+master_process off;
 pid %[1]s/pid;
 error_log stderr;
 events { worker_connections 1024; }
