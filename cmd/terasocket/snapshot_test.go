@@ -56,7 +56,7 @@ func TestSnapshotOnConnect(t *testing.T) {
 	dbtest.Exec(t, pool, "SELECT terasocket.device_status(1, '{\"battery\": 7}', 12.5)")
 	if _, err := pool.Exec(t.Context(), `SELECT terasocket.publish('module.TeraServer.UserManagerModule.messages', jsonb_build_object(
 		'@type', 'type.googleapis.com/opentera.protobuf.JoinSessionEvent', 'sessionUuid', session_uuid, 'sessionParticipants', jsonb_build_array($1::text)))
-		FROM t_sessions WHERE id_session = 1`, opentera.DemoParticipantUUID); err != nil {
+		FROM t_sessions WHERE session_status = 1 AND deleted_at IS NULL LIMIT 1`, opentera.DemoParticipantUUID); err != nil {
 		t.Fatal(err)
 	}
 

@@ -104,6 +104,8 @@ func (c *cluster) clone(ctx context.Context, t Template) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	ctx, cancel := context.WithTimeout(ctx, adminLimit) // not the filling of the template, which has its own
+	defer cancel()
 	name := fmt.Sprintf("%s_%d", c.prefix, c.count.Add(1))
 	return name, c.exec(ctx, fmt.Sprintf("CREATE DATABASE %s TEMPLATE %s %s", name, template, c.copies))
 }

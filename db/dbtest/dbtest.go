@@ -16,9 +16,7 @@ func New(t testing.TB, template Template) (url string) {
 	if err := shared.start(); err != nil {
 		t.Fatalf("no database to test with: %v", err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), adminLimit)
-	defer cancel()
-	name, err := shared.clone(ctx, template)
+	name, err := shared.clone(t.Context(), template)
 	if name != "" {
 		t.Cleanup(func() {
 			if err := shared.drop(name); err != nil {

@@ -20,9 +20,13 @@ var worldSQL string
 
 func TestMain(m *testing.M) { os.Exit(gatewaytest.Main(m)) }
 
-// world is a database with the small OpenTera and our migrations.
+// world is a database with the small OpenTera and our migrations. To build the program takes a while, which is not the template's.
 func world() dbtest.Template {
+	path, err := gatewaytest.Program()
 	return dbtest.Template{Name: "world", Fill: func(ctx context.Context, url string) error {
+		if err != nil {
+			return err
+		}
 		conn, err := pgx.Connect(ctx, url)
 		if err != nil {
 			return fmt.Errorf("connect: %w", err)
@@ -30,10 +34,6 @@ func world() dbtest.Template {
 		defer conn.Close(context.WithoutCancel(ctx))
 		if _, err := conn.PgConn().Exec(ctx, opentera.Schema()+worldSQL).ReadAll(); err != nil {
 			return fmt.Errorf("load the world: %w", err)
-		}
-		path, err := gatewaytest.Program()
-		if err != nil {
-			return err
 		}
 		migrate := exec.CommandContext(ctx, path, "migrate", "up")
 		migrate.Env = append(os.Environ(), "DATABASE_URL="+url)

@@ -52,9 +52,10 @@ type joined struct {
 // run runs a program on a new database and gives what is wrong. An error says that it could not be run.
 func run(t *testing.T, p program) (problems []problem, counts map[string]int, err error) {
 	t.Helper()
+	url := dbtest.New(t, world())
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	r := &runner{t: t, url: dbtest.New(t, world()), sessions: map[int]*session{}, prepared: map[string]bool{}, live: map[int]*client{},
+	r := &runner{t: t, url: url, sessions: map[int]*session{}, prepared: map[string]bool{}, live: map[int]*client{},
 		deaf: map[string]*client{}, wasDown: map[int]bool{}, cursors: map[int]uint64{}, counts: map[string]int{}}
 	defer r.end()
 	if r.control, err = r.connect(ctx); err != nil {
