@@ -13,18 +13,18 @@ import (
 //go:embed sql/ticket_holder.sql
 var ticketHolderSQL string
 
-// TicketHolder says whom a ticket of OpenTera's login names, by kind and UUID, and how long ago it was made, at most. The
-// identity's counter is above that of every kick before the ticket, so that those do not close its socket, and not above
-// that of any since.
-// Errors: ErrRefused when there is no such one, it is disabled or deleted, or was kicked since; or the database's.
-func (t *Tokens) TicketHolder(ctx context.Context, kind Kind, uuid string, age time.Duration) (Identity, error) {
-	id := Identity{Principal: Principal{Kind: kind}, UUID: uuid}
-	err := t.Pool.QueryRow(ctx, ticketHolderSQL, kind.String(), uuid, age).Scan(&id.ID, &id.Name, &id.Token)
+// TicketHolder says whom a ticket of OpenTera's login names, by kind and UUID, and how long ago it was kicked last; nil: not of
+// late. The identity's counter is above that of every kick so far, so that those do not close its socket, and not above that of
+// any to come.
+// Errors: ErrRefused when there is no such one, or it is disabled or deleted; or the database's.
+func (t *Tokens) TicketHolder(ctx context.Context, kind Kind, uuid string) (id Identity, kicked *time.Duration, err error) {
+	id = Identity{Principal: Principal{Kind: kind}, UUID: uuid}
+	err = t.Pool.QueryRow(ctx, ticketHolderSQL, kind.String(), uuid).Scan(&id.ID, &id.Name, &id.Token, &kicked)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return Identity{}, ErrRefused
+		return Identity{}, nil, ErrRefused
 	}
 	if err != nil {
-		return Identity{}, fmt.Errorf("look up whom a ticket names: %w", err)
+		return Identity{}, nil, fmt.Errorf("look up whom a ticket names: %w", err)
 	}
-	return id, nil
+	return id, kicked, nil
 }

@@ -44,9 +44,12 @@ func (t *Tickets) Redeem(ctx context.Context, kind access.Kind, token string) (a
 	if err != nil {
 		return access.Identity{}, err
 	}
-	id, err := t.Tokens.TicketHolder(ctx, kind, uuid, age(left)+time.Since(began))
-	if err != nil {
+	id, kicked, err := t.Tokens.TicketHolder(ctx, kind, uuid)
+	switch {
+	case err != nil:
 		return access.Identity{}, err
+	case kicked != nil && *kicked <= age(left)+time.Since(began): // since it was made; however long the database took
+		return access.Identity{}, access.ErrRefused
 	}
 	if err := t.take(ctx, token); err != nil {
 		return access.Identity{}, err

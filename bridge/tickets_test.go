@@ -307,6 +307,23 @@ func TestTicketsAndKicks(t *testing.T) {
 	d.opens(access.User, ticket)
 }
 
+// However long the database takes to say whom a ticket names, a kick after the login counts.
+func TestAKickWhileTheDatabaseIsSlow(t *testing.T) {
+	t.Parallel()
+	d := newDoor(t)
+	uuid := opentera.DemoProjectUserUUID
+	ticket := d.login("Firefox", uuid)
+	time.Sleep(20 * time.Millisecond)
+	d.exec("SELECT terasocket.kick($1)", uuid)
+	tx, err := d.pool.Begin(t.Context())
+	d.must(err)
+	defer func() { _ = tx.Rollback(context.WithoutCancel(t.Context())) }()
+	_, err = tx.Exec(t.Context(), "LOCK TABLE terasocket.kicked")
+	d.must(err)
+	time.AfterFunc(500*time.Millisecond, func() { _ = tx.Commit(context.WithoutCancel(t.Context())) })
+	d.refuses(access.User, ticket)
+}
+
 func FuzzTicket(f *testing.F) {
 	d := newDoor(f)
 	f.Add("UserTokenAPIKey")

@@ -49,7 +49,7 @@ func (h *Hub) register(c *Conn, generation int) (r *room, isFirst bool, err erro
 		return nil, false, ErrDraining
 	case !h.isBegun || h.generation != generation: // it may have missed a kick
 		return nil, false, ErrNotReady
-	case h.kicks.covers(p, c.Identity.Token):
+	case h.kicks.covers(p, c.Identity.Token, time.Now()):
 		return nil, false, ErrKicked
 	}
 	r = h.rooms[p]
