@@ -117,7 +117,7 @@ func (a *admission) replace(r *http.Request, c *Conn) bool {
 			return false
 		}
 	}
-	a.Hub.closeOthers(c)
+	a.Hub.closeOlder(c)
 	return true
 }
 

@@ -1,13 +1,13 @@
 package ws
 
-// closeOthers closes the other sockets of c's principal on this gateway with CloseKicked: c takes their place. Those whose
-// clients are gone end without an answer, after CloseWait.
-func (h *Hub) closeOthers(c *Conn) {
+// closeOlder closes the older sockets of c's principal on this gateway with CloseKicked: c takes their place. Those whose
+// clients are gone end without an answer, after CloseWait. Of two that replace at once, the younger stays.
+func (h *Hub) closeOlder(c *Conn) {
 	h.mu.Lock()
-	others := c.room.conns
+	all := c.room.conns
 	h.mu.Unlock()
-	for _, other := range others {
-		if other != c {
+	for _, other := range all {
+		if other.id < c.id {
 			other.Close(CloseKicked)
 		}
 	}

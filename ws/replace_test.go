@@ -58,3 +58,28 @@ func TestASocketThatCannotReplace(t *testing.T) {
 		t.Errorf("asked for %v", asked)
 	}
 }
+
+// Of two sockets that replace at once, the one that came later stays: a client whose network vanished comes back while its
+// first handshake still waits for the other gateways.
+func TestTwoSocketsThatReplace(t *testing.T) {
+	t.Parallel()
+	entered, goOn := make(chan struct{}), make(chan struct{})
+	asked := 0
+	g := newGateway(t, func(h *Handler) {
+		h.Replacer = replacer(func(access.Identity) error {
+			if asked++; asked == 1 {
+				close(entered)
+				<-goOn
+			}
+			return nil
+		})
+	}, nil)
+	first := make(chan *client)
+	go func() { first <- g.connect(t, "user?id=user_7_a&replace=true") }()
+	<-entered
+	second := g.connect(t, "user?id=user_7_b&replace=true")
+	close(goOn)
+	(<-first).wantClose(CloseKicked)
+	g.deliver("who is left", user(7))
+	second.want("who is left")
+}
