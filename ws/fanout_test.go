@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gorilla/websocket"
 
@@ -121,6 +122,29 @@ func TestABatchForAClosingSocket(t *testing.T) {
 	}
 	if _, _, err := c.ReadMessage(); !websocket.IsCloseError(err, int(CloseRestart)) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// The library writes a close frame by itself: nothing follows that either.
+func TestNothingFollowsACloseFrameOfTheLibrary(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t, nil, nil)
+	c := g.connect(t, "user?id=user_7_a")
+	g.deliver("open", user(7))
+	c.want("open")
+	conn := g.rooms[user(7)].conns[0]
+	if err := conn.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(int(CloseProtocolError), ""), time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	if n := g.deliver("late", user(7)); n != 0 {
+		t.Errorf("%d frames taken behind a close frame", n)
+	}
+	if _, _, err := c.ReadMessage(); !websocket.IsCloseError(err, int(CloseProtocolError)) {
+		t.Errorf("got %v", err)
+	}
+	_ = c.NetConn().SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+	if n, _ := c.NetConn().Read(make([]byte, 1)); n != 0 {
+		t.Error("something follows the close frame")
 	}
 }
 

@@ -79,5 +79,5 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		h.out = NewOutbox(c, 0)
 		c = h.out
 	}
-	return &fragments{Conn: c, seen: h.conn.countFragment}, buffered, nil
+	return &fragments{Conn: &closing{Conn: c}, seen: h.conn.countFragment}, buffered, nil
 }

@@ -1,0 +1,28 @@
+package ws
+
+import (
+	"net"
+	"sync"
+
+	"github.com/gorilla/websocket"
+)
+
+// closing lets nothing out behind a close frame (RFC 6455, section 5.5.1): the library writes one by itself, when a client
+// breaks the rules. Each Write holds whole frames, or the answer to the handshake.
+type closing struct {
+	net.Conn
+	mu     sync.Mutex
+	isSent bool
+}
+
+// Write is net.Conn's. Errors: websocket.ErrCloseSent.
+func (c *closing) Write(p []byte) (int, error) {
+	const closeFrame = 0x80 | websocket.CloseMessage
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.isSent {
+		return 0, websocket.ErrCloseSent
+	}
+	c.isSent = len(p) > 0 && p[0] == closeFrame
+	return c.Conn.Write(p)
+}
