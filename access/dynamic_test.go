@@ -142,9 +142,7 @@ func TestDynamicTokensAreRefused(t *testing.T) {
 			}
 			// nor can such a one be disabled, which would fill the table
 			if c.status == invalidToken && name != "no UUID" && !strings.HasPrefix(name, "UUID") {
-				if err := d.disable(kind, c.token); err != nil {
-					t.Errorf("%s %s: disable: %v", kind, name, err)
-				}
+				mustRefuse(t, kind.String()+" "+name+", disabled", d.disable(kind, c.token), invalidToken, "")
 			}
 		}
 		if n := asked[int](d, "SELECT count(*) FROM terasocket.disabled_tokens"); n != 0 {

@@ -80,6 +80,13 @@ func TestRotation(t *testing.T) {
 		check("without overlap", name, old, false)
 		check("without overlap", name, newest, false)
 		check("the newest", name, make(), true)
+		if name != "service" { // nor does another token follow from one whose key has gone in the meantime
+			kind, _ := access.ParseKind(name)
+			var refusal *access.Refusal
+			if err := d.disable(kind, newest); !errors.As(err, &refusal) {
+				t.Errorf("%s: a token without a key was disabled: %v", name, err)
+			}
+		}
 	}
 	keys, err := other.users.Keys.List(t.Context())
 	if err != nil || len(keys) != 3 {

@@ -171,7 +171,7 @@ func (p *Participants) Logout(ctx context.Context, id Identity, token string) er
 	return p.Keys.logout(ctx, id, token)
 }
 
-// Disable ends a dynamic token before its time; a static one stays. Errors: as Users.Disable.
+// Disable ends a dynamic token before its time. Errors: as Users.Disable.
 func (p *Participants) Disable(ctx context.Context, token string) error {
 	return p.Keys.disable(ctx, "participant", token)
 }

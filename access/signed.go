@@ -126,10 +126,14 @@ func (k *Keys) signing(ctx context.Context, name, ours string) (string, error) {
 	return key, err
 }
 
-// disable ends a token before its time. Errors: *Refusal when it was disabled before; the database's or of Shared.
+// disable ends a token before its time. Errors: *Refusal when it was disabled before, or when its key is none that verifies any
+// more: another token must not follow from it; the database's or of Shared.
 func (k *Keys) disable(ctx context.Context, name, token string) error {
 	hash, expires, err := k.ending(ctx, name, token)
-	if err != nil || hash == nil {
+	if err == nil && hash == nil {
+		err = &Refusal{Status: invalidToken}
+	}
+	if err != nil {
 		return err
 	}
 	isFirst, isFirstThere := false, true

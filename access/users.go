@@ -136,7 +136,7 @@ func (u *Users) Logout(ctx context.Context, id Identity, token string) error {
 }
 
 // Disable ends a token before its time. Of several calls with one token the first succeeds.
-// Errors: *Refusal when it is disabled already, or the database's.
+// Errors: *Refusal when it is disabled already or its key does not verify any more, or the database's.
 func (u *Users) Disable(ctx context.Context, token string) error {
 	return u.Keys.disable(ctx, "user", token)
 }
