@@ -74,7 +74,12 @@ func isRedisError(err error) bool {
 	return errors.As(err, &refused)
 }
 
-func isRefused(err error) bool { return err != nil && strings.Contains(err.Error(), "NOPERM ") }
+func isRefused(err error) bool {
+	return err != nil && (strings.Contains(err.Error(), "NOPERM ") || isUnknown(err))
+}
+
+// isUnknown says whether Redis lacks the command: the answer repeats what it was given, and must not get into a log.
+func isUnknown(err error) bool { return strings.Contains(err.Error(), "unknown command") }
 
 // refusedCommand finds the command in a refusal of Redis, where it is the command that is refused.
 var refusedCommand = regexp.MustCompile(`to run the '([a-z|]+)' command`)
@@ -95,6 +100,9 @@ func inWords(client *redis.Client, command string, err error) error {
 		return &SettingError{"Redis wants a password: write redis://user:password@host:port/db (user is default with requirepass)"}
 	case strings.Contains(text, "without any password configured"):
 		return &SettingError{"Redis has no password for this user: leave it out"}
+	case isUnknown(err):
+		name, _, _ := strings.Cut(command, " ")
+		return &SettingError{fmt.Sprintf("this Redis has no command %s: was it renamed in redis.conf?", name)}
 	case isRefused(err):
 		return &SettingError{fmt.Sprintf("the user %s lacks a right: %s", user, grant(user, command, text))}
 	case strings.Contains(text, "DB index is out of range"):

@@ -5,10 +5,30 @@ import (
 	"testing"
 
 	"terasocket/bridge"
+	"terasocket/bridge/standin"
 )
 
 // everyRight is the line of docs/operators.md.
 const everyRight = "allkeys allchannels +ping +select +multi +discard +get +pttl +del +sismember +sadd +publish +subscribe +unsubscribe +psubscribe +punsubscribe"
+
+// A Redis in which a command was renamed would repeat the ticket in its answer.
+func TestARedisThatLacksACommand(t *testing.T) {
+	t.Parallel()
+	server, err := standin.StartRedis(t.Context(), "--rename-command", "DEL", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Stop)
+	client, err := open(server.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	err = bridge.Check(t.Context(), client)
+	if _, isSetting := err.(*bridge.SettingError); !isSetting || !strings.Contains(err.Error(), "no command DEL") || strings.Contains(err.Error(), "00000000") {
+		t.Errorf("%v", err)
+	}
+}
 
 // bridge.md 0: the only writes are DEL, PUBLISH and SADD. What a user of Redis must be allowed is found out without any.
 func TestMissingRights(t *testing.T) {

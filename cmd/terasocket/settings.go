@@ -119,10 +119,11 @@ func withoutSecret(name, value string) string {
 
 const hidden = "(hidden)"
 
-// withoutPassword hides what is no URL altogether: PostgreSQL's "host=... password=..." and what cannot be read.
+// withoutPassword hides what is no URL altogether: PostgreSQL's "host=... password=..." and what cannot be read, or has an @
+// elsewhere than behind user and password: a part of a password that is not written as %XX may be anywhere then.
 func withoutPassword(text string) string {
 	u, err := url.Parse(text)
-	if err != nil || u.Scheme == "" || u.Host == "" && u.Path == "" || u.Opaque != "" {
+	if err != nil || u.Scheme == "" || u.Host == "" && u.Path == "" || u.Opaque != "" || u.Fragment != "" || strings.Count(text, "@") > 1 || strings.Contains(text, "@") && u.User == nil {
 		return hidden
 	}
 	query, err := url.ParseQuery(u.RawQuery)

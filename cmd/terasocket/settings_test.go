@@ -73,7 +73,8 @@ func TestNothingSecretIsShown(t *testing.T) {
 	t.Parallel()
 	for name, values := range map[string][]string{
 		"database-url": {"postgres://u:geheim@h/x", "postgres://h/x?password=geheim", "host=h password=geheim", "host=h password='gehe im'",
-			"postgres://u:geheim@%zz", "postgres:geheim", "u:geheim@h", "//u:geheim@h", "postgres://h/x?password=geheim;y", "geheim"},
+			"postgres://u:geheim@%zz", "postgres:geheim", "u:geheim@h", "//u:geheim@h", "postgres://h/x?password=geheim;y", "geheim",
+			"postgres://u:/geheim@h/x", "postgres://u:12/geheim@h/x", "postgres://u:12#geheim@h/x", "postgres://u:?geheim@h/x", "postgres://u:12#geheim", "postgres://u:x@y/geheim@h/x"},
 		"redis-url":        {"redis://:geheim@h:6379/0", "rediss://u:geheim@h"},
 		"console-password": {"geheim"},
 		"service-token":    {"geheim"},
