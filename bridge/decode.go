@@ -55,11 +55,24 @@ type reading struct {
 	items   []item
 	seen    []item // all events in it, those too that are of no interest
 	refused []refusal
-	touched []string // UUIDs of people and sessions that it is about
+	touched []string // UUIDs of people and sessions that it is about, in lower case
 }
+
+// notUUID is the problem of an event about somebody who can be nobody's. PostgreSQL takes no zero byte in a text, and refuses the
+// whole batch for it.
+const notUUID = "is of somebody whose UUID is none"
 
 // refusal is why an event does not become rows. It never quotes the event.
 type refusal struct{ topic, typeName, reason, problem string }
+
+// touch notes whom and what it is about. What is no UUID is nobody's.
+func (r *reading) touch(uuids ...string) {
+	for _, uuid := range uuids {
+		if uuidForm.MatchString(uuid) {
+			r.touched = append(r.touched, strings.ToLower(uuid))
+		}
+	}
+}
 
 func (r *reading) refuse(topic, typeName, reason, problem string) {
 	r.refused = append(r.refused, refusal{topic, typeName, reason, problem})
@@ -134,7 +147,7 @@ func (r *reading) event(topic, label, source string, event *anypb.Any) {
 			r.ofTheirs(this, source, kind, uuid, comes)
 			return
 		}
-		r.touched = append(r.touched, involved(message)...)
+		r.touch(involved(message)...)
 	case "user_manager_events":
 		device, ok := message.(*opentera.DeviceEvent)
 		if !ok || device.GetType() != opentera.DeviceEvent_DEVICE_STATUS_CHANGED {
@@ -145,7 +158,11 @@ func (r *reading) event(topic, label, source string, event *anypb.Any) {
 			return
 		}
 		this.what, this.place = isStatus, device.GetDeviceUuid()
-		r.touched = append(r.touched, strings.ToLower(this.place))
+		if !uuidForm.MatchString(this.place) {
+			r.refuse(label, name, malformed, notUUID)
+			return
+		}
+		r.touch(this.place)
 	}
 	r.items = append(r.items, this)
 }
@@ -156,13 +173,16 @@ func (r *reading) ofTheirs(this item, source, kind, uuid string, comes *bool) {
 	case !strings.HasPrefix(source, theirSource) || comes == nil:
 		r.refuse(this.topic, this.typeName, unknown, "is not for the user manager: only sockets say who comes and goes")
 		return
+	case !uuidForm.MatchString(uuid):
+		r.refuse(this.topic, this.typeName, malformed, notUUID)
+		return
 	case *comes:
 		this.what = isOnline
 	default:
 		this.what = isOffline
 	}
 	this.place, this.content = kind, uuid
-	r.touched = append(r.touched, strings.ToLower(uuid))
+	r.touch(uuid)
 	r.items = append(r.items, this)
 }
 
@@ -190,22 +210,19 @@ func cameOrWent(message proto.Message) (kind, uuid string, comes *bool, isPresen
 	return "", "", nil, false
 }
 
-// involved are the session and the people of a session event, in lower case.
-func involved(message proto.Message) (uuids []string) {
+// involved are the session and the people of a session event.
+func involved(message proto.Message) []string {
 	switch e := message.(type) {
 	case *opentera.JoinSessionEvent:
-		uuids = slices.Concat([]string{e.GetSessionUuid()}, e.GetSessionUsers(), e.GetSessionParticipants(), e.GetSessionDevices())
+		return slices.Concat([]string{e.GetSessionUuid()}, e.GetSessionUsers(), e.GetSessionParticipants(), e.GetSessionDevices())
 	case *opentera.LeaveSessionEvent:
-		uuids = slices.Concat([]string{e.GetSessionUuid()}, e.GetLeavingUsers(), e.GetLeavingParticipants(), e.GetLeavingDevices())
+		return slices.Concat([]string{e.GetSessionUuid()}, e.GetLeavingUsers(), e.GetLeavingParticipants(), e.GetLeavingDevices())
 	case *opentera.JoinSessionReplyEvent:
-		uuids = []string{e.GetSessionUuid(), e.GetUserUuid(), e.GetParticipantUuid(), e.GetDeviceUuid()}
+		return []string{e.GetSessionUuid(), e.GetUserUuid(), e.GetParticipantUuid(), e.GetDeviceUuid()}
 	case *opentera.StopSessionEvent:
-		uuids = []string{e.GetSessionUuid()}
+		return []string{e.GetSessionUuid()}
 	}
-	for i, uuid := range uuids {
-		uuids[i] = strings.ToLower(uuid)
-	}
-	return uuids
+	return nil
 }
 
 // statusOf is what a device tells of itself: JSON text that holds a status, itself JSON text, and a timestamp.

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 
@@ -154,6 +155,33 @@ func TestRefusedTouchesNothing(t *testing.T) {
 	}
 	if got := testutil.ToFloat64(b.metrics.received.WithLabelValues("direct", "StopSessionEvent")); got != 6 {
 		t.Errorf("%v received", got)
+	}
+}
+
+// What stands where a UUID belongs, and is none, is refused before PostgreSQL sees it: a zero byte is text to protobuf, not to
+// PostgreSQL, which refuses all that comes in the same call.
+func TestNoUUID(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	s.opentera()
+	b := s.bridge(nil)
+	s.leads(b)
+	for i, bad := range []string{"\x00", "a\x00", "", "nobody", s.user(3) + "\x00"} {
+		s.send(eventsTopic, standin.TeraEvent(eventsTopic, &opentera.DeviceEvent{DeviceUuid: bad, DeviceName: "x",
+			Type: opentera.DeviceEvent_DEVICE_STATUS_CHANGED, DeviceStatus: `{"status": "{}", "timestamp": 1}`}))
+		for _, event := range []proto.Message{
+			&opentera.UserEvent{UserUuid: bad, Type: opentera.UserEvent_USER_CONNECTED},
+			&opentera.ParticipantEvent{ParticipantUuid: bad, Type: opentera.ParticipantEvent_PARTICIPANT_DISCONNECTED},
+		} {
+			s.send(messagesTopic, standin.ModuleMessage("websocket.x", messagesTopic, event))
+		}
+		s.eventually("three are refused", func() bool { return b.refused(malformed) == 3*(i+1) })
+		s.hearsNothing()
+	}
+	var r reading
+	r.touch("", "\x00", s.user(3)+"\x00", strings.ToUpper(s.user(3)))
+	if want := []string{s.user(3)}; !slices.Equal(r.touched, want) {
+		t.Errorf("it is about %q, want %q", r.touched, want)
 	}
 }
 
