@@ -234,6 +234,9 @@ func statusOf(device *opentera.DeviceEvent) (content string, ok bool) {
 	if json.Unmarshal([]byte(device.GetDeviceStatus()), &status) != nil || status.Status == nil || status.Timestamp == nil || *status.Timestamp == "" {
 		return "", false
 	}
+	if _, err := status.Timestamp.Float64(); err != nil { // 1e400: the user manager counts in float64
+		return "", false
+	}
 	text, err := json.Marshal(status)
 	return string(text), err == nil
 }

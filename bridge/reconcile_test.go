@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -150,21 +151,76 @@ func TestReconcileLeavesWhatMoves(t *testing.T) {
 	}
 }
 
+// A status of a device that is none is passed over, counted, and keeps nothing else from being compared.
+func TestOddStatuses(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	b := s.bridge(func(c *Config) { c.Lease = 5 * 1e9 })
+	s.leads(b)
+	r := &reign{Bridge: b.Bridge, term: 2}
+	s.connect("device", 1, 1)
+	s.connect("device", 2, 2)
+	s.hears("DEVICE_CONNECTED 1", "DEVICE_CONNECTED 2")
+	good := `"` + s.device(1) + `": {"status": {"status": "{}", "timestamp": 7.5}}, "` + s.device(3) + `": {"online": true, "status": null}`
+	answers := map[string]json.RawMessage{}
+	for _, kind := range []string{"users", "participants", "devices"} {
+		answers["online_"+kind], answers["busy_"+kind] = json.RawMessage(`["\u0000"]`), json.RawMessage(`{"\u0000": "x"}`)
+	}
+	for i, bad := range []string{`7`, `{"status": "x"}`, `{"status": {"status": 7, "timestamp": 1}}`, `{"status": {"status": "x", "timestamp": "1"}}`,
+		`{"status": {"status": "x", "timestamp": 1e400}}`, `{"status": {"status": "x"}}`, `{"status": {"timestamp": 1}}`,
+		`{"status": {"status": "\u0000", "timestamp": 1}}`, `{"status": {"status": "x", "timestamp": null}}`} {
+		s.exec("INSERT INTO terasocket.busy (kind, principal, session_uuid) VALUES ('user', 3, $1)", newUUID())
+		answers["status_devices"] = json.RawMessage(`{"` + s.device(2) + `": ` + bad + `, ` + good + `}`)
+		found := r.compare(t.Context(), answers, nil)
+		if found.err != nil || found.sessions != 1 || b.refused(malformed) != i+1 {
+			t.Errorf("%s: %+v, %d refused", bad, found, b.refused(malformed))
+		}
+		want := []string{"USER_LEFT_SESSION 3"}
+		if i == 0 {
+			want = append(want, "DEVICE_STATUS_CHANGED 1")
+		}
+		s.hears(want...)
+	}
+	answers["status_devices"] = json.RawMessage(`{"\u0000": ` + good[strings.Index(good, "{"):] + `}`)
+	if found := r.compare(t.Context(), answers, nil); found.err != nil || b.refused(malformed) != 10 {
+		t.Errorf("a zero byte: %+v, %d refused", found, b.refused(malformed))
+	}
+	s.exec("INSERT INTO terasocket.busy (kind, principal, session_uuid) VALUES ('user', 3, $1)", newUUID())
+	answers["status_devices"] = json.RawMessage(`[]`)
+	if found := r.compare(t.Context(), answers, nil); found.err == nil || found.give != nil {
+		t.Errorf("[]: %+v", found)
+	}
+	s.hears("USER_LEFT_SESSION 3")
+}
+
 // bridge.md 6, 8: answers that are no answers.
 func TestAnswers(t *testing.T) {
 	t.Parallel()
 	var a asking
-	_, done, end := a.begin("x")
-	for _, payload := range []string{"", "7", "{}", `{"id": 99, "status": "OK"}`, "\xff"} {
-		if _, _, _, isLast, _ := a.take(payload); isLast {
-			t.Errorf("%q is the last", payload)
+	for _, payload := range []string{"", "7", "\xff", `{"id": 1, "status": "OK", "return_value": infinity}`} {
+		a.begin("x")
+		if _, _, done, isLast, err := a.take(payload); !isLast || err == nil || done == nil {
+			t.Errorf("%q does not fail the question", payload)
+		}
+		if _, _, _, isLast, err := a.take(payload); isLast || err != nil {
+			t.Errorf("%q: nobody asks any more", payload)
 		}
 	}
-	_, _, _, isLast, err := a.take(`{"id": 1, "status": "Error", "return_value": null}`)
+	_, done, end := a.begin("x")
+	first := a.lastID - uint64(len(methods)) + 1
+	for _, payload := range []string{"{}", `{"id": 99, "status": "OK"}`, fmt.Sprintf(`{"id": %d, "status": "OK", "return_value": [NaN, -Infinity, "\" Infinity", Infinity]}`, first)} {
+		if _, _, _, isLast, err := a.take(payload); isLast || err != nil {
+			t.Errorf("%q: %t, %v", payload, isLast, err)
+		}
+	}
+	if got := string(a.answers[methods[0]]); got != `[null, null, "\" Infinity", null]` {
+		t.Errorf("answer %s", got)
+	}
+	_, _, _, isLast, err := a.take(fmt.Sprintf(`{"id": %d, "status": "Error", "return_value": null}`, first+1))
 	if !isLast || err == nil {
 		t.Error("an error is none")
 	}
-	if _, _, _, isLast, _ := a.take(`{"id": 2, "status": "OK"}`); isLast {
+	if _, _, _, isLast, _ := a.take(fmt.Sprintf(`{"id": %d, "status": "OK"}`, first+2)); isLast {
 		t.Error("nobody asks any more")
 	}
 	end()

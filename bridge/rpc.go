@@ -6,6 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -85,17 +89,34 @@ func call(method string, id uint64, replyTo string, args ...*opentera.Value) *op
 
 func seconds(t time.Time) float64 { return float64(t.UnixMicro()) / 1e6 }
 
-// take takes one answer; isLast: now all are there.
+// notJSON finds what Python writes for numbers that JSON does not have, and strings, in which they are text.
+var notJSON = regexp.MustCompile(`"(?:[^"\\]|\\.)*"|-?Infinity|NaN`)
+
+// withoutInfinity is an answer in which numbers that JSON does not have are null.
+func withoutInfinity(payload string) string {
+	return notJSON.ReplaceAllStringFunc(payload, func(s string) string {
+		if s[0] == '"' {
+			return s
+		}
+		return "null"
+	})
+}
+
+// take takes one answer; isLast: now all are there, or the question has failed.
 func (a *asking) take(payload string) (answers map[string]json.RawMessage, touched []string, done chan<- reconciled, isLast bool, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.waiting == nil {
+		return nil, nil, nil, false, nil // too late, or of an update of a status
+	}
 	var r reply
-	if err := json.Unmarshal([]byte(payload), &r); err != nil {
-		return nil, nil, nil, false, errors.New("a reply that is not JSON")
+	if json.Unmarshal([]byte(withoutInfinity(payload)), &r) != nil {
+		a.waiting = nil // nobody knows of which call
+		return nil, nil, a.done, true, errors.New("an answer of the user manager is not JSON")
 	}
 	method, isAsked := a.waiting[r.ID]
 	if !isAsked {
-		return nil, nil, nil, false, nil // too late, or of an update of a status
+		return nil, nil, nil, false, nil
 	}
 	delete(a.waiting, r.ID)
 	a.answers[method] = r.Value
@@ -125,23 +146,33 @@ func (r *reign) answered(ctx context.Context, payload string) {
 func (r *reign) compare(ctx context.Context, answers map[string]json.RawMessage, touched []string) (found reconciled) {
 	ctx, cancel := context.WithTimeout(ctx, writeLimit)
 	defer cancel()
-	byKind := func(what string) string {
+	byKind := func(what string) []byte {
 		text, _ := json.Marshal(map[string]json.RawMessage{"user": answers[what+"_users"], "participant": answers[what+"_participants"], "device": answers[what+"_devices"]})
-		return string(text)
+		return text
 	}
-	online, busy := make(map[string][]string), make(map[string]map[string]string)
-	var statuses map[string]struct{ Status *deviceStatus }
-	for text, into := range map[string]any{byKind("online"): &online, byKind("busy"): &busy, string(answers["status_devices"]): &statuses} {
-		if err := json.Unmarshal([]byte(text), into); err != nil {
-			found.err = errors.New("an answer of the user manager is not of the form that is known")
-			return found
-		}
+	var online map[string][]string
+	var busy map[string]map[string]string
+	if json.Unmarshal(byKind("online"), &online) != nil || json.Unmarshal(byKind("busy"), &busy) != nil {
+		found.err = errors.New("an answer of the user manager is not of the form that is known")
+		return found
+	}
+	noUUID := func(s string) bool { return !uuidForm.MatchString(s) } // nobody's, and maybe no text to PostgreSQL
+	for kind := range online {
+		online[kind] = slices.DeleteFunc(online[kind], noUUID)
+	}
+	for kind := range busy {
+		maps.DeleteFunc(busy[kind], func(who, session string) bool { return noUUID(who) || noUUID(session) })
+	}
+	statuses, odd, badForm := statusesOf(answers["status_devices"])
+	if odd > 0 {
+		r.Metrics.refused.WithLabelValues(malformed).Add(float64(odd))
+		r.Log.Warn("the user manager has statuses of devices that are not {\"status\": \"...\", \"timestamp\": n}: they are passed over", "op", "reconcile", "statuses", odd)
 	}
 	if touched == nil {
 		touched = []string{}
 	}
 	var give []byte
-	err := r.Pool.QueryRow(ctx, reconcileSQL, r.term, byKind("online"), byKind("busy"), string(answers["status_devices"]), touched).
+	err := r.Pool.QueryRow(ctx, reconcileSQL, r.term, online, busy, statuses, touched).
 		Scan(&found.people, &found.sessions, &found.status, &give)
 	if err == nil {
 		err = json.Unmarshal(give, &found.give)
@@ -150,8 +181,36 @@ func (r *reign) compare(ctx context.Context, answers map[string]json.RawMessage,
 		found.err = errLost
 	} else if err != nil {
 		found.err = fmt.Errorf("compare with the user manager: %w", err)
+	} else if badForm != nil { // who is online and busy is set right all the same
+		return reconciled{err: badForm}
 	}
 	return found
+}
+
+// statusesOf reads what the user manager has of devices: {"<uuid>": {"status": {"status": "<text>", "timestamp": n} or null}}. One
+// that is not of this form is left out; odd is how many are not. The error is that the whole is not.
+func statusesOf(answer json.RawMessage) (statuses map[string]any, odd int, err error) {
+	statuses = make(map[string]any)
+	var devices map[string]json.RawMessage
+	if json.Unmarshal(answer, &devices) != nil {
+		return statuses, 0, errors.New("status_devices of the user manager is not of the form that is known")
+	}
+	for uuid, text := range devices {
+		var device struct {
+			Status *struct {
+				Status    *string  `json:"status"`
+				Timestamp *float64 `json:"timestamp"`
+			} `json:"status"`
+		}
+		isOdd := json.Unmarshal(text, &device) != nil || !uuidForm.MatchString(uuid)
+		switch s := device.Status; {
+		case isOdd, s != nil && (s.Status == nil || s.Timestamp == nil || strings.Contains(*s.Status, "\x00")):
+			odd++
+		case s != nil:
+			statuses[uuid] = device
+		}
+	}
+	return statuses, odd, nil
 }
 
 // queue adds the publication of a message to a pipeline.

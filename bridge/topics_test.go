@@ -97,11 +97,11 @@ func TestDeviceStatus(t *testing.T) {
 	}
 	status(1, text)
 	status(2, text) // it is not online
-	for _, bad := range []string{"", "{}", "7", `{"status": 7, "timestamp": 1}`, `{"status": "", "timestamp": "now"}`, `{"status": ""}`, `{"status": "\u0000", "timestamp": 1}`} {
+	for _, bad := range []string{"", "{}", "7", `{"status": 7, "timestamp": 1}`, `{"status": "", "timestamp": "now"}`, `{"status": ""}`, `{"status": "\u0000", "timestamp": 1}`, `{"status": "", "timestamp": 1e400}`} {
 		status(1, bad)
 	}
 	s.hearsNothing()
-	if b.refused(notAllowed) != 1 || b.refused(malformed) != 7 {
+	if b.refused(notAllowed) != 1 || b.refused(malformed) != 8 {
 		t.Errorf("%d refused, %d malformed", b.refused(notAllowed), b.refused(malformed))
 	}
 }
