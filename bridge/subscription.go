@@ -75,6 +75,7 @@ func (s *subscription) listen(ctx context.Context) error {
 	s.said()
 	go func() { defer close(watch); s.watch(ctx, sub, cancel) }()
 	defer func() { cancel(); <-watch }()
+	topics := len(patterns) + len(subscribed) + 1
 	for confirmed := 0; ; {
 		received, err := sub.Receive(ctx)
 		if err != nil {
@@ -83,8 +84,11 @@ func (s *subscription) listen(ctx context.Context) error {
 		s.said()
 		switch r := received.(type) {
 		case *redis.Subscription:
-			if confirmed++; confirmed == len(patterns)+len(subscribed)+1 {
+			switch confirmed++; {
+			case confirmed == topics:
 				s.began(sub)
+			case confirmed > topics:
+				return errors.New("receive: the connection is another, which was subscribed anew")
 			}
 		case *redis.Pong:
 			s.pass(r.Payload)
@@ -103,11 +107,10 @@ func (s *subscription) watch(ctx context.Context, sub *redis.PubSub, end func())
 		s.mu.Lock()
 		silent := time.Since(s.heard)
 		s.mu.Unlock()
-		if silent > s.Silence && !s.stream.isFull() {
+		if silent > s.Silence && !s.stream.isFull() || sub.Ping(ctx) != nil { // after an error go-redis subscribes anew, and the receiver need not hear of it
 			end()
 			return
 		}
-		_ = sub.Ping(ctx) // the receiver hears of what is wrong
 	}
 }
 
@@ -174,6 +177,7 @@ func (s *subscription) catchUp(ctx context.Context) error {
 		return errors.New("not subscribed to Redis")
 	}
 	if err := sub.Ping(ctx, nonce); err != nil {
+		_ = sub.Close() // as in watch
 		return fmt.Errorf("ask Redis: %w", err)
 	}
 	select {
