@@ -40,14 +40,16 @@ type untold struct {
 func (r *reign) tell(ctx context.Context, everybody bool) error {
 	for {
 		list, err := r.untold(ctx, everybody)
+		if err == nil && len(list) > 0 {
+			err = r.say(ctx, list)
+		}
+		if err == nil {
+			err = r.record(ctx, list)
+		}
+		if err != nil {
+			r.reconciled = time.Time{} // some may count as told who were not heard, or the other way round
+		}
 		if err != nil || len(list) == 0 {
-			return err
-		}
-		if err := r.say(ctx, list); err != nil {
-			r.reconciled = time.Time{} // some may have been heard
-			return err
-		}
-		if err := r.record(ctx, list); err != nil {
 			return err
 		}
 	}

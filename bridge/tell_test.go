@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"context"
 	"log/slog"
 	"slices"
 	"strings"
@@ -276,6 +277,43 @@ func TestKilledBetweenPublishAndRecord(t *testing.T) {
 	s.isOnline(3, 5)
 	if got := said.count("USER_CONNECTED"); got > 4 {
 		t.Errorf("%d were told to come", got)
+	}
+}
+
+// Who comes back while it cannot be recorded that it went is told of: the user manager believes it to be gone.
+func TestRecordFails(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	s.opentera()
+	said := s.overhear()
+	s.leads(s.bridge(func(c *Config) { c.Reconcile = time.Hour }))
+	s.connect("user", 3, 1)
+	s.isOnline(3)
+	s.exec(`CREATE FUNCTION terasocket.fails() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$;
+		CREATE TRIGGER fails BEFORE DELETE ON terasocket.bridge_told FOR EACH ROW EXECUTE FUNCTION terasocket.fails()`)
+	s.leave(1)
+	s.isOnline()
+	s.connect("user", 3, 2)
+	s.exec("DROP FUNCTION terasocket.fails CASCADE")
+	s.isOnline(3)
+	if said.count("USER_DISCONNECTED") == 0 {
+		t.Error("it was not told to go")
+	}
+}
+
+// Whether an answer of the database that is lost has made some count as told, only the user manager knows.
+func TestAnswerOfUntoldIsLost(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	config := Config{Redis: s.open(), Pool: dbtest.Pool(t, s.url), Gateway: "here", Metrics: NewMetrics(prometheus.NewRegistry()), Log: slog.New(slog.DiscardHandler)}
+	quick(&config)
+	r, _, err := New(config).takeOver(t.Context())
+	s.must(err)
+	r.reconciled = time.Now()
+	ended, end := context.WithCancel(t.Context())
+	end()
+	if err := r.tell(ended, true); err == nil || !r.reconciled.IsZero() {
+		t.Errorf("told: %v; reconciled %v", err, r.reconciled)
 	}
 }
 
