@@ -2,13 +2,17 @@ package bridge
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"terasocket/bridge/standin"
+	"terasocket/db/dbtest"
 	"terasocket/proto/opentera"
 )
 
@@ -80,6 +84,40 @@ func TestFrozenBridge(t *testing.T) {
 	}
 	if err := frozen.record(t.Context(), []untold{{Kind: "user", Principal: 3}}); err != errLost {
 		t.Errorf("recorded: %v", err)
+	}
+}
+
+// idle is a bridge that does not run.
+func (s *stage) idle(gateway string) *Bridge {
+	s.Helper()
+	config := Config{Redis: s.open(), Pool: dbtest.Pool(s, s.url), Gateway: gateway, Metrics: NewMetrics(prometheus.NewRegistry()), Log: slog.New(slog.DiscardHandler)}
+	quick(&config)
+	return New(config)
+}
+
+// A gateway that was frozen finds out that another has had the bridge since, whether or not that one is still there.
+func TestRenewTakesNothing(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	lapse := func() { s.exec("UPDATE terasocket.bridge SET lease_until = clock_timestamp() - interval '1 second'") }
+	frozen, other := s.idle("frozen"), s.idle("other")
+	first, _, err := frozen.lead(t.Context(), 0)
+	s.must(err)
+	lapse()
+	if term, _, err := frozen.lead(t.Context(), first); err != nil || term != first {
+		t.Errorf("nobody took it: term %d, not %d: %v", term, first, err)
+	}
+	lapse()
+	second, _, err := other.lead(t.Context(), 0)
+	s.must(err)
+	for _, stand := range []string{"there", "gone"} {
+		if term, _, err := frozen.lead(t.Context(), first); !errors.Is(err, errLost) {
+			t.Errorf("the other is %s: term %d, %v", stand, term, err)
+		}
+		if term, _, err := frozen.lead(t.Context(), second); !errors.Is(err, errLost) {
+			t.Errorf("the other is %s, and its term is taken for ours: term %d, %v", stand, term, err)
+		}
+		lapse()
 	}
 }
 

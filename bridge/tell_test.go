@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
@@ -262,9 +261,7 @@ func TestKilledBetweenPublishAndRecord(t *testing.T) {
 	said := s.overhear()
 	s.connect("user", 3, 1)
 	s.connect("user", 4, 2)
-	config := Config{Redis: s.open(), Pool: dbtest.Pool(t, s.url), Gateway: "dead", Metrics: NewMetrics(prometheus.NewRegistry()), Log: slog.New(slog.DiscardHandler)}
-	quick(&config)
-	dead, _, err := New(config).takeOver(t.Context())
+	dead, _, err := s.idle("dead").takeOver(t.Context())
 	s.must(err)
 	list, err := dead.untold(t.Context(), true)
 	s.must(err)
@@ -305,9 +302,7 @@ func TestRecordFails(t *testing.T) {
 func TestAnswerOfUntoldIsLost(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
-	config := Config{Redis: s.open(), Pool: dbtest.Pool(t, s.url), Gateway: "here", Metrics: NewMetrics(prometheus.NewRegistry()), Log: slog.New(slog.DiscardHandler)}
-	quick(&config)
-	r, _, err := New(config).takeOver(t.Context())
+	r, _, err := s.idle("here").takeOver(t.Context())
 	s.must(err)
 	r.reconciled = time.Now()
 	ended, end := context.WithCancel(t.Context())

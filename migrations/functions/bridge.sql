@@ -1,8 +1,8 @@
 -- The bridge: which gateway holds it, and what becomes of the messages that it reads from OpenTera's Redis. What it tells
 -- OpenTera is in bridge_presence.sql.
 
--- bridge_lead: takes the bridge, or keeps it. term: the caller's, 0 when it does not hold it. One row when it holds it now:
--- its term, and how far has been read; none while another's lease is good.
+-- bridge_lead: takes the bridge (term 0), or keeps it in the term in which the caller has taken it. One row when it holds it now: its
+-- term, and how far has been read; none while another's lease is good, and when another has taken it since.
 CREATE OR REPLACE FUNCTION terasocket.bridge_lead(holder text, term bigint, lease interval) RETURNS TABLE (now_term bigint, mark bytea)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '1s' AS $$
 BEGIN
@@ -10,10 +10,11 @@ BEGIN
     WHERE  g.id = terasocket.opentera_gateway() AND g.lease_until > '-infinity' AND term > 0;
     RETURN QUERY
     UPDATE terasocket.bridge b
-    SET    term = CASE WHEN b.term = bridge_lead.term THEN b.term ELSE b.term + 1 END,
-           taken = CASE WHEN b.term = bridge_lead.term THEN b.taken ELSE 0 END,
+    SET    term = CASE WHEN bridge_lead.term > 0 THEN b.term ELSE b.term + 1 END,
+           taken = CASE WHEN bridge_lead.term > 0 THEN b.taken ELSE 0 END,
            holder = bridge_lead.holder, lease_until = clock_timestamp() + lease
-    WHERE  b.term = bridge_lead.term OR b.lease_until < clock_timestamp()
+    WHERE  CASE WHEN bridge_lead.term > 0 THEN b.term = bridge_lead.term AND b.holder = bridge_lead.holder
+                ELSE b.lease_until < clock_timestamp() END
     RETURNING b.term, b.mark;
 END $$;
 
