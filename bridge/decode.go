@@ -17,6 +17,8 @@ type item struct {
 	what, place, content string
 	typeName             string // of the event: "JoinSessionEvent"
 	topic                string // label
+	ends                 *heard // the message, of its last item
+	refused              string // why, of one that is withdrawn
 }
 
 // What an item is.
@@ -29,6 +31,12 @@ const (
 
 // takesTurns says whether it locks a row of terasocket.online: no two of those in one transaction, whose order would be ours.
 func (i item) takesTurns() bool { return i.what != isPublished }
+
+// withdrawn is in its place what the database refuses at once: the number of items stays right, whatever is still under way.
+func (i item) withdrawn(reason string) item {
+	i.what, i.place, i.content, i.refused = isPublished, "", "", reason
+	return i
+}
 
 // otherType is the label of a type that is not OpenTera's; noType, where nobody can say.
 const otherType = "other"
@@ -81,6 +89,10 @@ func (r *reading) refuse(topic, typeName, reason, problem string) {
 // decode reads one message; it never fails as a whole.
 func decode(h heard) (r reading) {
 	label := topicLabel(h.topic)
+	if h.isTooBig {
+		r.refuse(label, otherType, tooBig, "is of more than 1 MiB, or its topic of more than 256 bytes")
+		return r
+	}
 	source, events, why, problem := unwrap(h.topic, h.payload)
 	if why != "" {
 		r.refuse(label, otherType, why, problem)
@@ -91,6 +103,9 @@ func decode(h heard) (r reading) {
 	}
 	for _, event := range events {
 		r.event(h.topic, label, source, event)
+	}
+	if n := len(r.items); n > 0 {
+		r.items[n-1].ends = &h
 	}
 	return r
 }

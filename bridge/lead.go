@@ -35,9 +35,8 @@ type reign struct {
 	asking
 
 	// of write
-	nth        int64     // transactions
-	mark       []byte    // of the last message that is in one
-	last       *heard    // a later one that is complete; nil: none
+	nth        int64     // items that are written
+	mark       []byte    // of the last message whose items are
 	complained time.Time // when a refusal was logged
 
 	// of keep

@@ -142,12 +142,10 @@ func TestBridgeOfADeadGateway(t *testing.T) {
 		}
 		return len(list) == 2
 	})
-	dead.last = &third
 	items := decode(third).items
 	s.must(dead.writeItems(t.Context(), items))
 	// the answer was lost: it is sent once more
 	dead.nth--
-	dead.last = &third
 	s.must(dead.writeItems(t.Context(), items))
 	s.leads(heir)
 	s.direct(5)

@@ -3,6 +3,7 @@ package bridge
 import (
 	"context"
 	"crypto/sha256"
+	"strings"
 	"sync"
 	"time"
 )
@@ -12,12 +13,25 @@ const (
 	streamMessages = 1 << 14
 	streamBytes    = 16 << 20
 	streamKeeps    = time.Minute // of a gateway that does not hold the bridge
+	payloadBytes   = 1 << 20     // of one message
+	topicBytes     = 256
 )
 
 // heard is one message from Redis.
 type heard struct {
 	topic, payload string
 	at             time.Time
+	isTooBig       bool // it is cut
+}
+
+func (h heard) size() int { return len(h.topic) + len(h.payload) }
+
+// bounded is a message as it is kept: one that is too big only to be counted. What answers us may be long.
+func (h heard) bounded() heard {
+	if strings.HasPrefix(h.topic, repliesTopic) || len(h.payload) <= payloadBytes && len(h.topic) <= topicBytes {
+		return h
+	}
+	return heard{topic: strings.Clone(h.topic[:min(len(h.topic), topicBytes)]), at: h.at, isTooBig: true}
 }
 
 // mark is by what a message is known again: SHA-256 of topic and payload.
@@ -49,6 +63,7 @@ func signal(c chan struct{}) {
 
 // put appends. It waits while there is too much, as long as this gateway holds the bridge; the error is ctx's.
 func (s *stream) put(ctx context.Context, h heard) error {
+	h = h.bounded()
 	for !s.tryPut(h) {
 		select {
 		case <-ctx.Done():
@@ -70,7 +85,7 @@ func (s *stream) tryPut(h heard) bool {
 		s.drop(1)
 	}
 	s.waiting = append(s.waiting, h)
-	s.bytes += len(h.payload)
+	s.bytes += h.size()
 	return true
 }
 
@@ -87,7 +102,7 @@ func (s *stream) isFull() bool {
 // drop takes the first n away. The caller holds s.mu.
 func (s *stream) drop(n int) {
 	for i := range n {
-		s.bytes -= len(s.waiting[i].payload)
+		s.bytes -= s.waiting[i].size()
 		s.waiting[i] = heard{}
 	}
 	if s.waiting = s.waiting[n:]; len(s.waiting) == 0 {

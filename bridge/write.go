@@ -5,6 +5,8 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -16,12 +18,17 @@ var takeSQL string
 
 const (
 	batchSize     = 128              // messages in one transaction
+	itemsSize     = 256              // items
 	writeLimit    = 30 * time.Second // for one
+	strikes       = 3                // so often an item is tried alone before it is refused
+	writtenState  = "00000"          // by an earlier call, whose answer was lost
 	lostState     = "TB001"          // the bridge is another's
 	refusedState  = "22023"          // publish() says no
 	tooBigState   = "54000"
 	zeroByteState = "22P05"
 	notJSONState  = "22P02"
+	lockedState   = "55P03"
+	memoryState   = "53200"
 )
 
 // write writes what is heard, in order, until ctx ends or the bridge is lost. What the database does not take at the moment is
@@ -61,71 +68,131 @@ func (r *reign) writeBatch(ctx context.Context, batch []heard) error {
 		}
 		reading := decode(h)
 		r.note(reading)
+		if len(items)+len(reading.items) > itemsSize { // the items of a message share a transaction if they can
+			if err := flush(); err != nil {
+				return err
+			}
+		}
 		for _, i := range reading.items {
-			if len(items) > 0 && (i.takesTurns() || items[len(items)-1].takesTurns()) {
+			if len(items) == itemsSize || len(items) > 0 && (i.takesTurns() || items[len(items)-1].takesTurns()) {
 				if err := flush(); err != nil {
 					return err
 				}
 			}
 			items = append(items, i)
 		}
-		r.last = &h
 		n++
 	}
 	return flush()
 }
 
-// writeItems writes items in one transaction.
+// writeItems writes items: in one transaction, if the database takes that. If it may be too much, or one of them is at fault or has
+// to wait for a lock, half of them is tried, down to one alone: what comes before it is written. One that the database does not
+// take alone, while it takes other things, is refused; one that waits for a lock waits, and what comes after it too.
 func (r *reign) writeItems(ctx context.Context, items []item) error {
-	if len(items) == 0 {
-		return nil
-	}
-	if r.last != nil {
-		mark := r.last.mark()
-		r.mark, r.last = mark[:], nil
-	}
-	r.nth++
-	for pause := firstPause; ; pause = min(2*pause, longestPause) {
-		err := r.tryItems(ctx, items)
-		if err == nil || errors.Is(err, errLost) {
+	n, failed, pause := len(items), 0, firstPause
+	for len(items) > 0 {
+		n = min(n, len(items))
+		written, err := r.tryItems(ctx, items, n)
+		if err == nil {
+			items, n, failed, pause = items[written:], 2*n, 0, firstPause
+			continue
+		}
+		if errors.Is(err, errLost) {
 			return err
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		r.Log.Warn("what OpenTera published is not written, trying again", "op", "bridge", "events", len(items), "err", err)
+		r.Log.Warn("what OpenTera published is not written, trying again", "op", "bridge", "events", n, "err", err)
+		reason, isTooMuch := blame(err)
+		switch {
+		case !isTooMuch || !r.takesOther(ctx):
+		case n > 1:
+			n /= 2
+		case reason != "":
+			if failed++; failed >= strikes {
+				items[0] = items[0].withdrawn(reason)
+			}
+		}
 		if !sleep(ctx, pause) {
 			return ctx.Err()
 		}
+		pause = min(2*pause, longestPause)
 	}
+	return nil
 }
 
-func (r *reign) tryItems(ctx context.Context, items []item) error {
+// blame says whether fewer items may do where some have failed, and why one is refused that was alone; "": it is not at fault.
+func blame(err error) (reason string, isTooMuch bool) {
+	var no *pgconn.PgError
+	switch {
+	case errors.As(err, &no) && (no.Code == lockedState || no.Code == memoryState):
+		return "", true
+	case errors.As(err, &no) && strings.HasPrefix(no.Code, "22"): // data: before it was an item
+		return malformed, true
+	case errors.As(err, &no) && strings.HasPrefix(no.Code, "54"), errors.Is(err, context.DeadlineExceeded):
+		return tooBig, true
+	}
+	return "", false
+}
+
+// takesOther says whether the database commits something else of us now.
+func (r *reign) takesOther(ctx context.Context) bool {
+	_, _, err := r.lead(ctx, r.term)
+	return err == nil
+}
+
+// tryItems writes the first n items in one transaction. written are how many are: n, or as many as an earlier call has written
+// whose answer was lost.
+func (r *reign) tryItems(ctx context.Context, items []item, n int) (written int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, writeLimit)
 	defer cancel()
-	what, places, contents := make([]string, len(items)), make([]string, len(items)), make([]string, len(items))
-	for i, item := range items {
+	what, places, contents := make([]string, n), make([]string, n), make([]string, n)
+	for i, item := range items[:n] {
 		what[i], places[i], contents[i] = item.what, item.place, item.content
 	}
 	type refused struct {
-		N              int
-		State, Problem string
+		N       int
+		State   string
+		Problem *string
 	}
-	rows, err := r.Pool.Query(ctx, takeSQL, r.term, r.nth, r.mark, what, places, contents)
+	rows, err := r.Pool.Query(ctx, takeSQL, r.term, r.nth, r.markAfter(items[:n]), what, places, contents)
 	if err != nil {
-		return fmt.Errorf("write: %w", err)
+		return 0, fmt.Errorf("write: %w", err)
 	}
 	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[refused])
 	if lost(err) {
-		return errLost
+		return 0, errLost
 	} else if err != nil {
-		return fmt.Errorf("write: %w", err)
+		return 0, fmt.Errorf("write: %w", err)
 	}
+	written = n
 	for _, no := range list {
-		item := items[no.N-1]
-		r.refuse(refusal{item.topic, item.typeName, reasonOf(no.State), ""}, no.State)
+		if no.State == writtenState {
+			written = no.N
+			break
+		}
+		item, reason := items[no.N-1], reasonOf(no.State)
+		if item.refused != "" {
+			reason = item.refused
+		}
+		r.refuse(refusal{item.topic, item.typeName, reason, ""}, no.State)
 	}
-	return nil
+	r.mark = r.markAfter(items[:written])
+	r.nth += int64(written)
+	return written, nil
+}
+
+// markAfter is that of the last message whose items are written when these are.
+func (r *reign) markAfter(items []item) []byte {
+	for _, item := range slices.Backward(items) {
+		if item.ends != nil {
+			mark := item.ends.mark()
+			return mark[:]
+		}
+	}
+	return r.mark
 }
 
 // lost says whether an error is that another gateway has taken the bridge.

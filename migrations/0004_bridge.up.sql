@@ -6,7 +6,7 @@ CREATE TABLE terasocket.bridge (
     term         bigint      NOT NULL,   -- raised by each gateway that takes it over: what an earlier one still sends is refused
     holder       text,                   -- name of the gateway
     lease_until  timestamptz NOT NULL,
-    taken        bigint      NOT NULL,   -- how many times this term has written what came from Redis
+    taken        bigint      NOT NULL,   -- how many items from Redis this term has written
     mark         bytea                   -- SHA-256 of the last message from Redis that was written or refused
 );
 INSERT INTO terasocket.bridge VALUES (true, 1, NULL, '-infinity', 0, NULL);

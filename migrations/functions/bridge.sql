@@ -34,19 +34,21 @@ BEGIN
     END IF;
 END $$;
 
--- bridge_take: writes what came from Redis, in order, in one transaction. nth: the number of this call in its term; a call
--- that is repeated, since its answer was lost, writes nothing twice. mark: of the last message. For each item what it is
--- (bridge_one), where, and what. An item that is refused does not touch the others: the result has its number, from 1,
--- the SQLSTATE and why. SQLSTATE TB001: another gateway has taken the bridge, nothing was written.
+-- bridge_take: writes what came from Redis, in order, in one transaction. nth: how many items this term has written before; a
+-- call that is repeated, with as many items or fewer, since its answer was lost, writes nothing twice: the result is how many of
+-- them were written, with SQLSTATE 00000. mark: of the last message. For each item what it is (bridge_one), where, and what. An
+-- item that is refused does not touch the others: the result has its number, from 1, the SQLSTATE and why. SQLSTATE TB001: another
+-- gateway has taken the bridge, nothing was written.
 CREATE OR REPLACE FUNCTION terasocket.bridge_take(term bigint, nth bigint, mark bytea, what text[], place text[], item text[])
 RETURNS TABLE (n integer, state text, problem text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
 DECLARE
     of_message text;
 BEGIN
-    UPDATE terasocket.bridge b SET mark = bridge_take.mark, taken = nth WHERE b.term = bridge_take.term AND b.taken < nth;
+    UPDATE terasocket.bridge b SET mark = bridge_take.mark, taken = nth + cardinality(what) WHERE b.term = bridge_take.term AND b.taken = nth;
     IF NOT FOUND THEN
         PERFORM terasocket.bridge_hold(bridge_take.term);
+        RETURN QUERY SELECT (b.taken - nth)::integer, '00000'::text, NULL::text FROM terasocket.bridge b;
         RETURN;
     END IF;
     BEGIN   -- mostly all are good

@@ -1,0 +1,182 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"google.golang.org/protobuf/proto"
+
+	"terasocket/bridge/standin"
+	"terasocket/db/dbtest"
+	"terasocket/proto/opentera"
+)
+
+// writer is a reign whose writes the test makes itself: no other gateway takes the bridge from it.
+func (s *stage) writer() (*reign, *running) {
+	s.Helper()
+	b := s.bridge(func(c *Config) { c.Lease = time.Minute })
+	s.leads(b)
+	return &reign{Bridge: b.Bridge, term: 2}, b
+}
+
+// stops are the items of the numbered events from first to last, each a message of its own.
+func (s *stage) stops(first, last int) (items []item) {
+	s.Helper()
+	topic := "websocket.user." + s.user(1) + ".events"
+	for n := first; n <= last; n++ {
+		bytes, err := proto.Marshal(numbered(topic, n))
+		s.must(err)
+		items = append(items, decode(heard{topic: topic, payload: string(bytes)}).items...)
+	}
+	return items
+}
+
+// What PostgreSQL does not take at all, not even as a parameter, is refused alone; all that comes with it is written, in order.
+func TestItemThatIsNotTaken(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	r, b := s.writer()
+	items := append(s.stops(1, 5), item{what: isStatus, place: "\x00", content: "{}", topic: "user_manager_events"})
+	s.must(r.writeItems(t.Context(), append(items, s.stops(6, 9)...)))
+	s.numbers(9)
+	if b.refused(malformed) != 1 || r.nth != 10 {
+		t.Errorf("%d refused, %d taken", b.refused(malformed), r.nth)
+	}
+}
+
+// A call whose answer was lost is repeated with fewer items: it says how many are written.
+func TestFewerItemsAfterALostAnswer(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	r, _ := s.writer()
+	items := s.stops(1, 8)
+	s.must(r.writeItems(t.Context(), items))
+	mark := string(r.mark)
+	r.nth, r.mark = 0, nil
+	for n := 8; n > 0; n /= 2 {
+		if written, err := r.tryItems(t.Context(), items, n); written != 8 || err != nil || string(r.mark) != mark {
+			t.Errorf("%d are tried: %d, %v", n, written, err)
+		}
+		r.nth, r.mark = 0, nil
+	}
+	// and the other way round: the whole comes late
+	r.nth = 8
+	more := s.stops(9, 12)
+	s.must(r.writeItems(t.Context(), more[:2]))
+	r.nth = 8
+	if written, err := r.tryItems(t.Context(), more, 4); written != 2 || err != nil {
+		t.Errorf("%d, %v", written, err)
+	}
+	s.must(r.writeItems(t.Context(), more[2:]))
+	s.numbers(12)
+}
+
+// An event that waits for a transaction of somebody else does not hold up what came before it.
+func TestItemThatIsBlocked(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	r, b := s.writer()
+	other := dbtest.Conn(t, s.url)
+	session := newUUID()
+	dbtest.Exec(t, other, "BEGIN")
+	dbtest.Exec(t, other, "INSERT INTO terasocket.busy (kind, principal, session_uuid) VALUES ('user', 3, $1)", session)
+	bytes, err := proto.Marshal(standin.ModuleMessage("serviceX", messagesTopic, &opentera.JoinSessionEvent{SessionUuid: session, SessionUsers: []string{s.user(3)}}))
+	s.must(err)
+	join := decode(heard{topic: messagesTopic, payload: string(bytes)}).items
+	if len(join) != 1 {
+		t.Fatalf("%d items", len(join))
+	}
+	items := append(append(s.stops(1, 3), join...), s.stops(4, 5)...)
+	done := make(chan error, 1)
+	go func() { done <- r.writeItems(t.Context(), items) }()
+	s.numbers(3)
+	select {
+	case err := <-done:
+		t.Errorf("it does not wait: %v", err)
+	default:
+	}
+	dbtest.Exec(t, other, "ROLLBACK")
+	s.must(<-done)
+	s.numbers(5)
+	if b.refused(malformed)+b.refused(tooBig)+b.refused(broken) != 0 {
+		t.Error("something is refused")
+	}
+}
+
+// What is not the fault of an item stops nothing for good, and drops nothing.
+func TestBlame(t *testing.T) {
+	t.Parallel()
+	state := func(code string) error { return fmt.Errorf("write: %w", &pgconn.PgError{Code: code}) }
+	for _, c := range []struct {
+		err       error
+		reason    string
+		isTooMuch bool
+	}{
+		{state("22021"), malformed, true}, {state("54000"), tooBig, true}, {context.DeadlineExceeded, tooBig, true},
+		{state("55P03"), "", true}, {state("53200"), "", true},
+		{state("40P01"), "", false}, {state("53300"), "", false}, {state("57P01"), "", false}, {state("25006"), "", false},
+		{state("42501"), "", false}, {errors.New("connection reset"), "", false},
+	} {
+		if reason, isTooMuch := blame(c.err); reason != c.reason || isTooMuch != c.isTooMuch {
+			t.Errorf("%v: %q, %t", c.err, reason, isTooMuch)
+		}
+	}
+}
+
+// A message that is too big, or its topic, is not kept; it is counted where it would have been written, and stops nothing.
+func TestTooBigMessages(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	var log dbtest.Log
+	b := s.bridge(func(c *Config) { c.Log = slog.New(slog.NewTextHandler(&log, nil)) })
+	s.leads(b)
+	big := strings.Repeat("secret", payloadBytes/6+1)
+	for _, topic := range []string{messagesTopic, eventsTopic, archiveTopic, commandTopics + s.user(3), "websocket.user." + s.user(3) + ".events"} {
+		s.must(s.client.Publish(t.Context(), topic, big).Err())
+	}
+	s.must(s.client.Publish(t.Context(), "websocket.user."+strings.Repeat("secret", 50)+".events", "x").Err())
+	s.hearsNothing()
+	if b.refused(tooBig) != 6 || log.Count("secret") > 0 {
+		t.Errorf("%d refused\n%s", b.refused(tooBig), log.String())
+	}
+	st := newStream()
+	s.must(st.put(t.Context(), heard{topic: "abc", payload: "de"}))
+	s.must(st.put(t.Context(), heard{topic: messagesTopic, payload: big}))
+	if want := 5 + len(messagesTopic); st.bytes != want {
+		t.Errorf("%d bytes are kept, want %d", st.bytes, want)
+	}
+	s.must(st.put(t.Context(), heard{topic: repliesTopic + "x", payload: big})) // what is asked for may be long
+	if st.waiting[2].payload != big {
+		t.Error("an answer is cut")
+	}
+	st.done(3)
+	if st.bytes != 0 {
+		t.Errorf("%d bytes are left", st.bytes)
+	}
+}
+
+// A message of very many events is written in parts, in order.
+func TestVeryManyItems(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	s.leads(s.bridge(nil))
+	topic := "websocket.user." + s.user(1) + ".events"
+	var events []proto.Message
+	for n := 1; n <= 2*itemsSize+10; n++ {
+		events = append(events, &opentera.StopSessionEvent{SessionUuid: fmt.Sprintf("00000000-0000-4000-8000-%012d", n)})
+	}
+	s.send(topic, standin.TeraEvent(topic, events...))
+	s.eventually("all are recorded", func() bool {
+		return s.number("SELECT count(*) FROM terasocket.changes WHERE what = 'message'") == len(events)
+	})
+	if n := s.number("SELECT count(DISTINCT xid) FROM terasocket.changes WHERE what = 'message'"); n != 3 {
+		t.Errorf("%d transactions", n)
+	}
+	s.numbers(len(events))
+}
