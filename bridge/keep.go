@@ -73,7 +73,7 @@ func (r *reign) turn(ctx context.Context) error {
 	if time.Since(r.reconciled) >= r.Reconcile {
 		return r.reconcile(ctx)
 	}
-	everybody := r.everybody
+	everybody := r.gap.Swap(false) || r.everybody
 	r.everybody = false
 	return r.tell(ctx, everybody)
 }

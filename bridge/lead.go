@@ -32,6 +32,7 @@ type reign struct {
 	*Bridge
 	term int64
 	held atomic.Int64 // until when, UnixNano by our own clock
+	gap  atomic.Bool  // it was not held for a while: look at everybody
 	asking
 
 	// of write
@@ -136,6 +137,9 @@ func (r *reign) renew(ctx context.Context) error {
 		case errors.Is(err, errLost):
 			return err
 		case err == nil:
+			if !r.isHeld() { // whose sockets came or went may not have been noted
+				r.gap.Store(true)
+			}
 			r.held.Store(now.Add(r.Lease).UnixNano())
 		case ctx.Err() == nil:
 			r.Log.Warn("the lease of the bridge is not renewed, trying again", "op", "bridge", "err", err)

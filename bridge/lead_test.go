@@ -121,6 +121,51 @@ func TestRenewTakesNothing(t *testing.T) {
 	}
 }
 
+// Whose sockets come and go is noted from when the bridge is taken until a minute after it was last held, so that nothing falls between
+// two gateways.
+func TestMovesAreNoted(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	r, _, err := s.idle("here").takeOver(t.Context())
+	s.must(err)
+	for i, step := range []struct {
+		name, sql string
+		isNoted   bool
+	}{
+		{"held", "SELECT 1", true},
+		{"lapsed", "UPDATE terasocket.bridge SET lease_until = clock_timestamp() - interval '50 seconds'", true},
+		{"given back", fmt.Sprintf("SELECT terasocket.bridge_leave(%d)", r.term), true},
+		{"nobody's for long", "UPDATE terasocket.bridge SET lease_until = clock_timestamp() - interval '2 minutes'", false},
+	} {
+		s.exec(step.sql)
+		s.exec("DELETE FROM terasocket.bridge_moves")
+		s.connect("user", 3+i, i)
+		if got := s.number("SELECT count(*) FROM terasocket.bridge_moves") == 1; got != step.isNoted {
+			t.Errorf("%s: noted %v, want %v", step.name, got, step.isNoted)
+		}
+	}
+	if _, _, err := s.idle("next").takeOver(t.Context()); err != nil {
+		t.Errorf("it was given back: %v", err)
+	}
+}
+
+// A gateway that could not renew its lease for longer looks at everybody when it can again.
+func TestLeaseNotRenewedForLong(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	s.opentera()
+	s.leads(s.bridge(func(c *Config) { c.Reconcile = time.Hour }))
+	s.connect("user", 3, 1)
+	s.isOnline(3)
+	s.exec(`CREATE FUNCTION terasocket.fails() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$;
+		UPDATE terasocket.bridge SET lease_until = clock_timestamp() - interval '2 minutes';
+		CREATE TRIGGER fails BEFORE UPDATE OF lease_until ON terasocket.bridge FOR EACH ROW EXECUTE FUNCTION terasocket.fails()`)
+	s.connect("user", 4, 2)
+	time.Sleep(time.Second) // longer than the lease
+	s.exec("DROP FUNCTION terasocket.fails CASCADE")
+	s.isOnline(3, 4)
+}
+
 // bridge.md 0: the bridge of a gateway that died without a word is taken over within its lease and a third, behind its last message.
 func TestBridgeOfADeadGateway(t *testing.T) {
 	t.Parallel()

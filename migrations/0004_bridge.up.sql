@@ -20,7 +20,7 @@ CREATE TABLE terasocket.bridge_told (
 );
 COMMENT ON TABLE terasocket.bridge_told IS 'whom OpenTera''s user manager believes to be online because we said so';
 
--- Whose sockets came or went since the bridge last looked. Rows are only there while a gateway holds it.
+-- Whose sockets came or went since the bridge last looked. Rows are added while a gateway holds it and for a minute after.
 CREATE TABLE terasocket.bridge_moves (
     id         bigint  GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     kind       text    NOT NULL,

@@ -18,10 +18,10 @@ BEGIN
     RETURNING b.term, b.mark;
 END $$;
 
--- bridge_leave: gives it back.
+-- bridge_leave: gives it back. Whose sockets come and go is noted for a minute more, for whoever takes it.
 CREATE OR REPLACE FUNCTION terasocket.bridge_leave(term bigint) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    UPDATE terasocket.bridge b SET lease_until = '-infinity' WHERE b.term = bridge_leave.term
+    UPDATE terasocket.bridge b SET lease_until = clock_timestamp() WHERE b.term = bridge_leave.term
 $$;
 
 -- bridge_hold: fails unless that is the term (SQLSTATE TB001). Nobody takes the bridge before the caller's transaction ends.

@@ -6,13 +6,14 @@
 CREATE OR REPLACE FUNCTION terasocket.opentera_gateway() RETURNS uuid
 LANGUAGE sql IMMUTABLE AS $$ SELECT '00000000-0000-0000-0000-000000000000'::uuid $$;
 
--- bridge_moved: somebody's socket came or went. Noted while a gateway holds the bridge; whoever takes it looks at everybody.
+-- bridge_moved: somebody's socket came or went. Noted while a gateway holds the bridge and for a minute after: whoever takes it
+-- looks at everybody, but not at what commits later.
 CREATE OR REPLACE FUNCTION terasocket.bridge_moved(kind text, principal integer) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO terasocket.bridge_moves (kind, principal)
     SELECT bridge_moved.kind, bridge_moved.principal
-    WHERE  EXISTS (SELECT FROM terasocket.bridge b WHERE b.lease_until > clock_timestamp());
+    WHERE  EXISTS (SELECT FROM terasocket.bridge b WHERE b.lease_until > clock_timestamp() - interval '1 minute');
 END $$;
 
 -- bridge_elsewhere: somebody came to OpenTera's own server, or left it. It is announced where that makes a difference. Who leaves
