@@ -75,7 +75,7 @@ func TestReconcileBusy(t *testing.T) {
 	s.eventually("all are busy there", func() bool { return len(s.manager.Busy("user")) == 2 && len(s.manager.Busy("participant")) == 1 })
 	b := s.bridge(nil)
 	s.leads(b)
-	s.hears("USER_LEFT_SESSION 3", "USER_LEFT_SESSION 4", "DEVICE_LEFT_SESSION 1")
+	s.hears("DEVICE_LEFT_SESSION 1", "USER_LEFT_SESSION 3", "USER_LEFT_SESSION 4")
 	s.quiet(b)
 	got := dbtest.One[string](t, s.conn, "SELECT string_agg(concat_ws(' ', kind, principal, session_uuid), ', ' ORDER BY kind DESC) FROM terasocket.busy")
 	if want := fmt.Sprintf("user 3 %s, participant 1 %s", one, one); got != want {

@@ -1,13 +1,12 @@
 -- The bridge: which gateway holds it, and what becomes of the messages that it reads from OpenTera's Redis. What it tells
--- OpenTera is in bridge_presence.sql.
+-- OpenTera is in bridge_presence.sql. Locks are taken in this order: the row of the bridge, then those of presence (the head of
+-- 0003_presence.up.sql), then rows of busy by (kind, principal).
 
 -- bridge_lead: takes the bridge (term 0), or keeps it in the term in which the caller has taken it. One row when it holds it now: its
 -- term, and how far has been read; none while another's lease is good, and when another has taken it since.
 CREATE OR REPLACE FUNCTION terasocket.bridge_lead(holder text, term bigint, lease interval) RETURNS TABLE (now_term bigint, mark bytea)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '1s' AS $$
 BEGIN
-    UPDATE terasocket.gateways g SET lease_until = clock_timestamp() + interval '30 seconds'
-    WHERE  g.id = terasocket.opentera_gateway() AND g.lease_until > '-infinity' AND term > 0;
     RETURN QUERY
     UPDATE terasocket.bridge b
     SET    term = CASE WHEN bridge_lead.term > 0 THEN b.term ELSE b.term + 1 END,
@@ -16,6 +15,10 @@ BEGIN
     WHERE  CASE WHEN bridge_lead.term > 0 THEN b.term = bridge_lead.term AND b.holder = bridge_lead.holder
                 ELSE b.lease_until < clock_timestamp() END
     RETURNING b.term, b.mark;
+    IF FOUND AND term > 0 THEN
+        UPDATE terasocket.gateways g SET lease_until = clock_timestamp() + interval '30 seconds'
+        WHERE  g.id = terasocket.opentera_gateway() AND g.lease_until > '-infinity';
+    END IF;
 END $$;
 
 -- bridge_leave: gives it back. Whose sockets come and go is noted for a minute more, for whoever takes it.

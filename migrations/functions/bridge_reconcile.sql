@@ -16,13 +16,15 @@ BEGIN
     PERFORM terasocket.bridge_hold(term);
     people := 0;
     sessions := 0;
-    FOREACH k IN ARRAY '{device,participant,user}'::text[] LOOP   -- in the order of the locks of terasocket.online
+    FOREACH k IN ARRAY '{device,participant,user}'::text[] LOOP   -- in the order of the locks
         people := people + terasocket.bridge_reconcile_online(k, ARRAY(SELECT jsonb_array_elements_text(online -> k)), touched);
+        IF k = 'device' THEN
+            SELECT s.devices, s.give INTO devices, give FROM terasocket.bridge_reconcile_statuses(statuses, touched) s;
+        END IF;
     END LOOP;
-    FOREACH k IN ARRAY '{user,participant,device}'::text[] LOOP
+    FOREACH k IN ARRAY '{device,participant,user}'::text[] LOOP
         sessions := sessions + terasocket.bridge_reconcile_busy(k, busy -> k, touched);
     END LOOP;
-    SELECT s.devices, s.give INTO devices, give FROM terasocket.bridge_reconcile_statuses(statuses, touched) s;
 END $$;
 
 -- bridge_reconcile_online: those of one kind.
@@ -73,36 +75,36 @@ END $$;
 CREATE OR REPLACE FUNCTION terasocket.bridge_reconcile_busy(kind text, theirs jsonb, touched text[]) RETURNS integer
 LANGUAGE plpgsql AS $$
 DECLARE
-    left_session  integer[];
-    n             integer;
+    waiting  integer[] := ARRAY(SELECT p.principal FROM terasocket.principals_of(kind, touched, true) p);
+    who      record;
+    total    integer := 0;
 BEGIN
-    WITH theirs AS (
-        SELECT p.principal, lower(j.value) AS session
-        FROM   jsonb_each_text(bridge_reconcile_busy.theirs) j
-        JOIN   terasocket.principals_of(bridge_reconcile_busy.kind, ARRAY(SELECT jsonb_object_keys(bridge_reconcile_busy.theirs)), true) p ON p.uuid = lower(j.key)
-    ), gone AS (
+    FOR who IN
+        SELECT principal, o.session_uuid AS ours, t.session_uuid AS theirs
+        FROM  (SELECT b.principal, b.session_uuid FROM terasocket.busy b WHERE b.kind = bridge_reconcile_busy.kind) o
+        FULL  JOIN (SELECT p.principal, lower(j.value) AS session_uuid
+                    FROM   jsonb_each_text(bridge_reconcile_busy.theirs) j
+                    JOIN   terasocket.principals_of(bridge_reconcile_busy.kind, ARRAY(SELECT jsonb_object_keys(bridge_reconcile_busy.theirs)), true) p
+                    ON     p.uuid = lower(j.key)) t USING (principal)
+        WHERE  o.session_uuid IS DISTINCT FROM t.session_uuid AND principal <> ALL (waiting)
+        AND   (o.session_uuid IS NULL OR o.session_uuid <> ALL (touched))
+        ORDER  BY principal LOOP
         DELETE FROM terasocket.busy b
-        WHERE  b.kind = bridge_reconcile_busy.kind AND b.principal IN (
-                   SELECT o.principal FROM terasocket.busy o
-                   WHERE  o.kind = bridge_reconcile_busy.kind AND o.session_uuid <> ALL (touched)
-                   AND    o.principal NOT IN (SELECT p.principal FROM terasocket.principals_of(bridge_reconcile_busy.kind, touched, true) p)
-                   AND    NOT EXISTS (SELECT FROM theirs t WHERE t.principal = o.principal AND t.session = o.session_uuid)
-                   ORDER  BY 1 FOR UPDATE)
-        RETURNING b.principal)
-    SELECT coalesce(array_agg(g.principal ORDER BY g.principal), '{}') INTO left_session FROM gone g;
-    FOR i IN 1 .. cardinality(left_session) LOOP
-        PERFORM terasocket.presence_event(kind, left_session[i], 'LEFT_SESSION');
+        WHERE  b.kind = bridge_reconcile_busy.kind AND b.principal = who.principal AND b.session_uuid = who.ours;
+        IF FOUND THEN
+            PERFORM terasocket.presence_event(kind, who.principal, 'LEFT_SESSION');
+            total := total + 1;
+        END IF;
+        INSERT INTO terasocket.busy (kind, principal, session_uuid)
+        SELECT bridge_reconcile_busy.kind, who.principal, who.theirs
+        WHERE  terasocket.is_uuid(who.theirs) AND who.theirs <> ALL (touched) AND terasocket.is_alive(bridge_reconcile_busy.kind, who.principal)
+        AND    NOT EXISTS (SELECT FROM OPENTERA.t_sessions s WHERE s.session_uuid = who.theirs AND (s.session_status > 1 OR s.deleted_at IS NOT NULL))
+        ON     CONFLICT ON CONSTRAINT busy_pkey DO NOTHING;
+        IF FOUND THEN
+            total := total + 1;
+        END IF;
     END LOOP;
-    INSERT INTO terasocket.busy (kind, principal, session_uuid)
-    SELECT bridge_reconcile_busy.kind, p.principal, lower(j.value)
-    FROM   jsonb_each_text(theirs) j
-    JOIN   terasocket.principals_of(bridge_reconcile_busy.kind, ARRAY(SELECT jsonb_object_keys(theirs)), false) p ON p.uuid = lower(j.key)
-    WHERE  terasocket.is_uuid(j.value) AND lower(j.value) <> ALL (touched) AND p.uuid <> ALL (touched)
-    AND    NOT EXISTS (SELECT FROM OPENTERA.t_sessions s WHERE s.session_uuid = lower(j.value) AND (s.session_status > 1 OR s.deleted_at IS NOT NULL))
-    ORDER  BY 2
-    ON     CONFLICT ON CONSTRAINT busy_pkey DO NOTHING;
-    GET DIAGNOSTICS n = ROW_COUNT;
-    RETURN n + cardinality(left_session);
+    RETURN total;
 END $$;
 
 -- bridge_reconcile_statuses: what devices have told of themselves. A younger status there was missed here.

@@ -1,0 +1,54 @@
+package bridge
+
+import (
+	"fmt"
+	"testing"
+
+	"terasocket/db/dbtest"
+)
+
+// Everybody takes locks in one order (functions/bridge.sql): whoever waits for an earlier one does not hold a later one.
+func TestLocksAreInOrder(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	term, _, err := s.idle("here").lead(t.Context(), 0)
+	s.must(err)
+	s.connect("device", 1, 1)
+	s.exec("SELECT terasocket.device_status(1, 'old', 1)")
+	s.exec("SELECT terasocket.bridge_elsewhere('user', 4, true)")
+	s.exec("INSERT INTO terasocket.busy (kind, principal, session_uuid) VALUES ('device', 1, $1), ('user', 5, $1)", newUUID())
+	joins := fmt.Sprintf(`{"user": {"%s": "%s"}}`, s.user(3), newUUID())
+	status := fmt.Sprintf(`{"%s": {"status": {"status": "{}", "timestamp": 2}}}`, s.device(1))
+	for _, step := range []struct{ name, earlier, call, later string }{
+		{"bridge, gateway", "SELECT FROM terasocket.bridge FOR UPDATE",
+			fmt.Sprintf("SELECT FROM terasocket.bridge_lead('here', %d, '1 minute')", term),
+			"SELECT FROM terasocket.gateways WHERE id = terasocket.opentera_gateway() FOR UPDATE NOWAIT"},
+		{"status of a device, user", "SELECT FROM terasocket.online WHERE kind = 'device' FOR UPDATE",
+			fmt.Sprintf("SELECT terasocket.bridge_reconcile(%d, '{}', '{}', '%s', '{}')", term, status),
+			"SELECT FROM terasocket.online WHERE kind = 'user' FOR UPDATE NOWAIT"},
+		{"busy device, busy user", "SELECT FROM terasocket.busy WHERE kind = 'device' FOR UPDATE",
+			fmt.Sprintf("SELECT terasocket.bridge_reconcile(%d, '{}', '{}', '{}', '{}')", term),
+			"SELECT FROM terasocket.busy WHERE kind = 'user' FOR UPDATE NOWAIT"},
+		{"busy users", fmt.Sprintf("INSERT INTO terasocket.busy (kind, principal, session_uuid) VALUES ('user', 3, '%s')", newUUID()),
+			fmt.Sprintf("SELECT terasocket.bridge_reconcile(%d, '{}', '%s', '{}', ARRAY['%s'])", term, joins, s.device(1)),
+			"SELECT FROM terasocket.busy WHERE kind = 'user' AND principal = 5 FOR UPDATE NOWAIT"},
+	} {
+		holder, caller := dbtest.Conn(t, s.url), dbtest.Conn(t, s.url)
+		dbtest.Exec(t, holder, "BEGIN")
+		dbtest.Exec(t, holder, step.earlier)
+		called := make(chan struct{})
+		go func() {
+			defer close(called)
+			_, _ = caller.Exec(t.Context(), "BEGIN; "+step.call) // may give up
+		}()
+		s.eventually(step.name+": it waits", func() bool {
+			return s.number("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid = $1 AND wait_event_type = 'Lock'", caller.PgConn().PID()) == 1
+		})
+		if _, err := holder.Exec(t.Context(), step.later); err != nil {
+			t.Errorf("%s: %v", step.name, err)
+		}
+		dbtest.Exec(t, holder, "ROLLBACK")
+		<-called
+		dbtest.Exec(t, caller, "ROLLBACK")
+	}
+}
