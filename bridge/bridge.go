@@ -23,6 +23,7 @@ type Config struct {
 	Probe     time.Duration // how often to ask whether OpenTera's user manager listens (1 s)
 	Reconcile time.Duration // how often to compare with it what it knows (30 s)
 	Answer    time.Duration // how long it may take to answer (2 s)
+	Write     time.Duration // how long one transaction may take that writes what was heard (30 s)
 	Silence   time.Duration // Redis is taken for dead when it does not answer for that long (5 s)
 }
 
@@ -57,6 +58,7 @@ func New(c Config) *Bridge {
 	setDefault(&c.Probe, time.Second)
 	setDefault(&c.Reconcile, 30*time.Second)
 	setDefault(&c.Answer, 2*time.Second)
+	setDefault(&c.Write, 30*time.Second)
 	setDefault(&c.Silence, 5*time.Second)
 	s := newStream()
 	return &Bridge{Config: c, stream: s, sub: newSubscription(c, s)}

@@ -26,7 +26,7 @@ const (
 	version    = "version"    // another than OpenTera's, 1
 	unknown    = "type"       // of a type that OpenTera does not have on this topic
 	notAllowed = "refused"    // the database says why: UUIDs of nobody, no UUIDs
-	tooBig     = "too_big"    // more than terasocket.max_event_bytes, a message of more than payloadBytes, or more than the database takes in writeLimit
+	tooBig     = "too_big"    // more than terasocket.max_event_bytes, a message of more than payloadBytes, or more than the database takes in Config.Write
 	broken     = "unexpected" // an error that nobody has thought of
 )
 

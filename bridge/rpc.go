@@ -144,7 +144,7 @@ func (r *reign) answered(ctx context.Context, payload string) {
 
 // compare compares the answers with the database, and sets right there what is to be set right.
 func (r *reign) compare(ctx context.Context, answers map[string]json.RawMessage, touched []string) (found reconciled) {
-	ctx, cancel := context.WithTimeout(ctx, writeLimit)
+	ctx, cancel := context.WithTimeout(ctx, r.Write)
 	defer cancel()
 	byKind := func(what string) []byte {
 		text, _ := json.Marshal(map[string]json.RawMessage{"user": answers[what+"_users"], "participant": answers[what+"_participants"], "device": answers[what+"_devices"]})

@@ -17,13 +17,12 @@ import (
 var takeSQL string
 
 const (
-	batchSize     = 128              // messages in one transaction
-	itemsSize     = 256              // items
-	writeLimit    = 30 * time.Second // for one
-	strikes       = 3                // so often an item is tried alone before it is refused
-	writtenState  = "00000"          // by an earlier call, whose answer was lost
-	lostState     = "TB001"          // the bridge is another's
-	refusedState  = "22023"          // publish() says no
+	batchSize     = 128     // messages in one transaction
+	itemsSize     = 256     // items
+	strikes       = 3       // so often an item is tried alone before it is refused
+	writtenState  = "00000" // by an earlier call, whose answer was lost
+	lostState     = "TB001" // the bridge is another's
+	refusedState  = "22023" // publish() says no
 	tooBigState   = "54000"
 	zeroByteState = "22P05"
 	notJSONState  = "22P02"
@@ -146,7 +145,7 @@ func (r *reign) takesOther(ctx context.Context) bool {
 // tryItems writes the first n items in one transaction. written are how many are: n, or as many as an earlier call has written
 // whose answer was lost.
 func (r *reign) tryItems(ctx context.Context, items []item, n int) (written int, err error) {
-	ctx, cancel := context.WithTimeout(ctx, writeLimit)
+	ctx, cancel := context.WithTimeout(ctx, r.Write)
 	defer cancel()
 	what, places, contents := make([]string, n), make([]string, n), make([]string, n)
 	for i, item := range items[:n] {

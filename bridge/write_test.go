@@ -20,7 +20,7 @@ import (
 // writer is a reign whose writes the test makes itself: no other gateway takes the bridge from it.
 func (s *stage) writer() (*reign, *running) {
 	s.Helper()
-	b := s.bridge(func(c *Config) { c.Lease = time.Minute })
+	b := s.bridge(func(c *Config) { c.Lease, c.Write = time.Minute, 3*time.Second })
 	s.leads(b)
 	return &reign{Bridge: b.Bridge, term: 2}, b
 }
@@ -47,6 +47,24 @@ func TestItemThatIsNotTaken(t *testing.T) {
 	s.numbers(9)
 	if b.refused(malformed) != 1 || r.nth != 10 {
 		t.Errorf("%d refused, %d taken", b.refused(malformed), r.nth)
+	}
+}
+
+// An event that takes the database longer than it may is refused alone; the others are written, each once and in order.
+func TestItemThatIsTooSlow(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	s.exec(`CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(60); RETURN NEW; END $$`)
+	s.exec(`CREATE TRIGGER slow BEFORE INSERT ON terasocket.changes FOR EACH ROW WHEN (NEW.body::text LIKE '%slow%') EXECUTE FUNCTION public.slow()`)
+	r, b := s.writer()
+	bytes, err := proto.Marshal(standin.TeraEvent("", &opentera.JoinSessionEvent{SessionUuid: newUUID(), SessionParameters: "slow"}))
+	s.must(err)
+	slow := decode(heard{topic: "websocket.user." + s.user(1) + ".events", payload: string(bytes)}).items
+	items := append(append(s.stops(1, 2), slow...), s.stops(3, 4)...)
+	s.must(r.writeItems(t.Context(), items))
+	s.numbers(4)
+	if b.refused(tooBig) != 1 || r.nth != 5 {
+		t.Errorf("%d refused, %d taken", b.refused(tooBig), r.nth)
 	}
 }
 
