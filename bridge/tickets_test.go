@@ -317,11 +317,15 @@ func TestAKickWhileTheDatabaseIsSlow(t *testing.T) {
 	d.exec("SELECT terasocket.kick($1)", uuid)
 	tx, err := d.pool.Begin(t.Context())
 	d.must(err)
-	defer func() { _ = tx.Rollback(context.WithoutCancel(t.Context())) }()
 	_, err = tx.Exec(t.Context(), "LOCK TABLE terasocket.kicked")
 	d.must(err)
-	time.AfterFunc(500*time.Millisecond, func() { _ = tx.Commit(context.WithoutCancel(t.Context())) })
+	unlocked := make(chan error)
+	go func() {
+		time.Sleep(500 * time.Millisecond)
+		unlocked <- tx.Commit(context.WithoutCancel(t.Context()))
+	}()
 	d.refuses(access.User, ticket)
+	d.must(<-unlocked)
 }
 
 func FuzzTicket(f *testing.F) {
