@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"sync"
 	"time"
@@ -76,14 +77,19 @@ func (r *Redis) Start(ctx context.Context) error {
 	cmd := exec.Command("redis-server", r.args...)
 	cmd.Stderr = os.Stderr
 	endWithParent(cmd)
-	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("start Redis: %w", err)
-	}
-	ended := make(chan struct{})
+	started, ended := make(chan error), make(chan struct{})
 	go func() {
 		defer close(ended)
-		_ = cmd.Wait() // its error says that it was killed
+		runtime.LockOSThread() // never unlocked: on Linux the server ends with the thread that has started it
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			_ = cmd.Wait() // its error says that it was killed
+		}
 	}()
+	if err := <-started; err != nil {
+		return fmt.Errorf("start Redis: %w", err)
+	}
 	for {
 		if _, err := os.Stat(filepath.Join(r.dir, socket)); err == nil {
 			r.process, r.ended = cmd, ended
