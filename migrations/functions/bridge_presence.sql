@@ -89,6 +89,8 @@ BEGIN
                       EXISTS (SELECT FROM terasocket.bridge_told t WHERE t.kind = u.kind AND t.principal = u.principal) AS is_told
                FROM   unnest(kinds, principals) WITH ORDINALITY u (kind, principal, n)) w
         WHERE  w.is_here <> w.is_told AND terasocket.is_alive(w.kind, w.principal)
+        -- who has left since the statement before, and has a socket there, is looked at again: that it left is a move
+        AND   (w.is_here OR NOT EXISTS (SELECT FROM terasocket.connections c WHERE c.kind = w.kind AND c.principal = w.principal))
     ), told AS (
         INSERT INTO terasocket.bridge_told (kind, principal) SELECT d.kind, d.principal FROM differing d WHERE d.is_here
         ON CONFLICT ON CONSTRAINT bridge_told_pkey DO NOTHING
