@@ -24,6 +24,15 @@ func batchOf(n int, to ...access.Principal) (batch []event.Event, values []strin
 	return batch, values
 }
 
+// open connects a user, and returns when the server too knows that its socket is open.
+func (g *gateway) open(t testing.TB, id int32) *client {
+	t.Helper()
+	c := g.connect(t, fmt.Sprintf("user?id=user_%d_a", id))
+	g.deliver("open", user(id))
+	c.want("open")
+	return c
+}
+
 // Sockets on all lanes hear a batch in its order, whatever is delivered beside it.
 func TestABatchKeepsItsOrderOnEverySocket(t *testing.T) {
 	t.Parallel()
@@ -66,9 +75,7 @@ func TestABatchWithMoreTargetsThanAreKept(t *testing.T) {
 func TestABatchLeavesInOneWrite(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t, nil, nil)
-	c := g.connect(t, "user?id=user_7_a")
-	g.deliver("open", user(7))
-	c.want("open")
+	g.open(t, 7)
 	var writes []int
 	out := g.rooms[user(7)].conns[0].out
 	out.mu.Lock()
@@ -112,9 +119,7 @@ func TestAKickInABatch(t *testing.T) {
 func TestABatchForAClosingSocket(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t, nil, nil)
-	c := g.connect(t, "user?id=user_7_a")
-	g.deliver("open", user(7))
-	c.want("open")
+	c := g.open(t, 7)
 	g.rooms[user(7)].conns[0].Close(CloseRestart)
 	batch, _ := batchOf(3, user(7))
 	if n := g.Dispatch(t.Context(), batch); n != 0 {
@@ -129,9 +134,7 @@ func TestABatchForAClosingSocket(t *testing.T) {
 func TestNothingFollowsACloseFrameOfTheLibrary(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t, nil, nil)
-	c := g.connect(t, "user?id=user_7_a")
-	g.deliver("open", user(7))
-	c.want("open")
+	c := g.open(t, 7)
 	conn := g.rooms[user(7)].conns[0]
 	if err := conn.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(int(CloseProtocolError), ""), time.Time{}); err != nil {
 		t.Fatal(err)
@@ -172,9 +175,7 @@ func TestASlowClientInABatch(t *testing.T) {
 func TestFrames(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t, nil, nil)
-	c := g.connect(t, "user?id=user_7_a")
-	g.deliver("open", user(7))
-	c.want("open")
+	c := g.open(t, 7)
 	conn := g.rooms[user(7)].conns[0]
 	for _, n := range []int{0, 1, 125, 126, 127, 65535, 65536, 70000} {
 		for _, opcode := range []int{websocket.TextMessage, websocket.BinaryMessage} {
@@ -196,9 +197,7 @@ func BenchmarkBatch(b *testing.B) {
 			var all []access.Principal
 			for i := range int32(1000) {
 				all = append(all, user(i))
-				c := g.connect(b, fmt.Sprintf("user?id=user_%d_a", i))
-				g.deliver("open", user(i))
-				c.want("open")
+				g.open(b, i)
 				out := g.rooms[user(i)].conns[0].out
 				out.tryFunc = func(uintptr) bool { out.tried = len(out.try); return true }
 			}

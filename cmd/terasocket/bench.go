@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -82,7 +83,8 @@ func (c *benchCmd) Run(ctx context.Context, con *console) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, gateway.stop()) }()
-	address, _, _ := strings.Cut(strings.TrimPrefix(gateway.line[strings.Index(gateway.line, "ws://")+len("ws://"):], " "), ",")
+	_, after, _ := strings.Cut(gateway.line, "ws://")
+	address, _, _ := strings.Cut(after, ",")
 
 	postgres, err := postmaster(server)
 	if err != nil {
@@ -180,7 +182,7 @@ func (c *benchCmd) reference(ctx context.Context, stderr io.Writer, frameBytes i
 	defer func() { err = errors.Join(err, child.stop()) }()
 	return c.measure(ctx, subject{
 		address: strings.TrimSpace(child.line),
-		targets: func(_ context.Context, _, n int) ([]string, error) { return slicesOf("/", n), nil },
+		targets: func(_ context.Context, _, n int) ([]string, error) { return slices.Repeat([]string{"/"}, n), nil },
 		change: func(_ context.Context, due <-chan int, committed func(int, time.Time)) error {
 			for event := range due {
 				committed(event, time.Now())
@@ -192,14 +194,6 @@ func (c *benchCmd) reference(ctx context.Context, stderr io.Writer, frameBytes i
 		},
 		pid: child.pid(), say: say,
 	})
-}
-
-func slicesOf(s string, n int) []string {
-	all := make([]string, n)
-	for i := range all {
-		all[i] = s
-	}
-	return all
 }
 
 // benchReferenceCmd is the bare loop, in a process of its own.

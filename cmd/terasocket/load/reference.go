@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"strings"
 	"sync"
 )
 
@@ -61,6 +60,4 @@ func referenceFrame(number string, size int) []byte {
 }
 
 // Number is how an event is written into a row or a frame.
-func Number(event int) string {
-	return strings.Repeat("0", markDigits-len(fmt.Sprint(event))) + fmt.Sprint(event)
-}
+func Number(event int) string { return fmt.Sprintf("%0*d", markDigits, event) }
