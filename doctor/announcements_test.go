@@ -72,4 +72,6 @@ func TestStatements(t *testing.T) {
 	i.find("statements").must(t, OK)
 	i.exec("ALTER TABLE terasocket.trimmed RENAME COLUMN seq TO up_to")
 	i.find("statements").must(t, Fail, "eventlog/trim: ", "eventlog/read: ", "SQLSTATE 42703")
+	i.exec("ALTER FUNCTION terasocket.bridge_leave RENAME TO bridge_left")
+	i.find("statements").must(t, Fail, "bridge/leave: ", "SQLSTATE 42883")
 }
