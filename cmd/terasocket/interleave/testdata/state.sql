@@ -344,7 +344,7 @@ object AS (
     UNION ALL
     SELECT 'server_settings', t.id_server_settings, to_jsonb(t), t.xmin::text, '', '', '', '{}'::jsonb FROM t_server_settings t
 )
-SELECT o.object_type, o.id, o.row, o.version, coalesce(o.links, ''), coalesce(o.linked, ''), coalesce(o.keys, ''), o.computed, coalesce(s.viewers, '{}')
+SELECT o.object_type, o.id, o.row, o.version, concat(o.links, ' ', (SELECT count(*) FROM links_taken l WHERE l.object_type = o.object_type AND l.id = o.id)), coalesce(o.linked, ''), coalesce(o.keys, ''), o.computed, coalesce(s.viewers, '{}')
 FROM   object o LEFT JOIN seen s ON s.object_type = o.object_type AND s.id = o.id
 UNION ALL
 SELECT 'rights', u.id_user, jsonb_build_object('user_enabled', u.user_enabled AND u.deleted_at IS NULL, 'user_superadmin', u.user_superadmin,

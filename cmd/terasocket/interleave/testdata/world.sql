@@ -81,3 +81,16 @@ INSERT INTO t_tests_invitations (id_test_invitation, id_test_type, id_session, i
 SELECT i, 1 + i % 3, CASE i WHEN 1 THEN 1 WHEN 6 THEN 5 END, CASE i WHEN 2 THEN 3 END, CASE i WHEN 3 THEN 1 WHEN 4 THEN 5 END, CASE i WHEN 5 THEN 2 END, 1 + (i - 1) / 2,
        'key' || i, 1, 0, '2024-01-02 03:04:05+00', '2030-01-02 03:04:05+00', 'invitation ' || i, 1
 FROM generate_series(1, 6) i;
+
+-- A link that is made and taken away in one transaction leaves no row: what it was a link of may be told of all the same.
+CREATE TABLE links_taken (object_type text, id integer);
+CREATE FUNCTION link_taken() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    INSERT INTO links_taken SELECT TG_ARGV[0], (to_jsonb(old) ->> TG_ARGV[1])::integer;
+    RETURN NULL;
+END $$;
+DO $$ DECLARE l record; BEGIN
+    FOR l IN VALUES ('t_devices_sites', 'device'), ('t_services_projects', 'service'), ('t_services_sites', 'service'), ('t_sessions_types_sites', 'session_type'),
+                    ('t_sessions_users', 'session'), ('t_sessions_participants', 'session'), ('t_tests_types_sites', 'test_type') LOOP
+        EXECUTE format('CREATE TRIGGER link_taken AFTER UPDATE OR DELETE ON %I FOR EACH ROW EXECUTE FUNCTION link_taken(%L, %L)', l.column1, l.column2, 'id_' || l.column2);
+    END LOOP;
+END $$;
