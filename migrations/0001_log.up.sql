@@ -185,7 +185,7 @@ CREATE TABLE terasocket.object_types (
     time_keys     text[] NOT NULL DEFAULT '{}',
     delete_keys   text[] NOT NULL,        -- object_value of a DB_DELETE
     noticed_keys  text[] NOT NULL DEFAULT '{}', -- a change of these is announced, their value is not
-    rights_keys   text[] NOT NULL DEFAULT '{}'  -- a change of these may change somebody's tags, or an alias
+    rights_keys   text[] NOT NULL DEFAULT '{}'  -- a change of these may change somebody's tags, an alias, or who sees what is seen through it
 );
 COMMENT ON TABLE terasocket.object_types IS 'the 18 kinds of database events, OpenTera''s sheet database-events';
 
@@ -224,7 +224,7 @@ INSERT INTO terasocket.object_types (place, object_type, table_name, id_key, key
     '{id_service,id_session_type,id_session_type_service}', '{}', '{id_session_type_service}', '{}', '{}'),
 (14, 'session', 't_sessions', 'id_session',
     '{id_creator_device,id_creator_participant,id_creator_service,id_creator_user,id_session,id_session_type,session_duration,session_name,session_start_datetime,session_status,session_uuid}',
-    '{session_start_datetime}', '{id_session,session_uuid}', '{}', '{}'),
+    '{session_start_datetime}', '{id_session,session_uuid}', '{}', '{id_creator_device,id_creator_participant,id_creator_service,id_creator_user,deleted_at}'),
 (15, 'asset', 't_assets', 'id_asset',
     '{asset_datetime,asset_expiration_datetime,asset_name,asset_service_uuid,asset_type,asset_uuid,id_asset,id_device,id_participant,id_service,id_session,id_user}',
     '{asset_datetime,asset_expiration_datetime}', '{id_asset,asset_uuid}', '{}', '{}'),

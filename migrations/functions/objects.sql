@@ -44,7 +44,8 @@ BEGIN
             own := terasocket.followers(own, 'test_type', ARRAY(SELECT t.id FROM unnest(touched) t WHERE t.rights AND t.ops ~ '[^Ll]'));
         WHEN 'session' THEN
             own := terasocket.followers(own, 'session', state.moved);
-            own := terasocket.followers(own, 'session list', ARRAY(SELECT t.id FROM unnest(touched) t EXCEPT SELECT unnest(state.moved)));
+            own := terasocket.followers(own, 'session list', ARRAY(
+                SELECT t.id FROM unnest(touched) t WHERE t.rights OR t.ops ~* 'l' EXCEPT SELECT unnest(state.moved)));
         WHEN 'user', 'participant', 'device' THEN
             own := terasocket.followers(own, ot.object_type, state.moved);
         ELSE
