@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"net/http"
+	"os"
+	"path/filepath"
 	"syscall"
 	"testing"
 
@@ -123,4 +126,42 @@ func TestNotReadyWhileDraining(t *testing.T) {
 	gateway.waitReady(http.StatusServiceUnavailable, "draining")
 	gateway.mustTurnAway(token)
 	gateway.mustExit()
+}
+
+// A gateway that cannot begin says why, again and again, and begins as soon as it can.
+func TestAGatewayThatWaitsToBeginSaysWhy(t *testing.T) {
+	t.Parallel()
+	url := dbtest.New(t, migrated())
+	tx, err := dbtest.Conn(t, url).Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	dbtest.Exec(t, tx.Conn(), "LOCK TABLE terasocket.announcer IN EXCLUSIVE MODE") // somebody announces, and does not end
+	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = log.Close() }()
+	path, err := gatewaytest.Program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := make(chan error, 1)
+	go func() {
+		gateway, err := gatewaytest.Start(t.Context(), gatewaytest.Config{Program: path, Database: url, Args: []string{"--plain-http"}, Stderr: log})
+		if err == nil {
+			gateway.Kill()
+		}
+		began <- err
+	}()
+	dbtest.Eventually(t, "it says that it is not ready, and why", func() bool {
+		said, err := os.ReadFile(log.Name())
+		return err == nil && bytes.Contains(said, []byte("not ready yet")) && bytes.Contains(said, []byte("no announcer has begun an epoch"))
+	})
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-began; err != nil {
+		t.Error(err)
+	}
 }

@@ -54,6 +54,8 @@ const (
 	maxHeaderBytes = 16 << 10
 	beginEvery     = 5 * time.Millisecond
 
+	sayNotReadyEvery = 2 * time.Second // of a gateway that waits for the event log
+
 	adminConnections = 32 // at once, out of the descriptors that clients do not get
 )
 
@@ -184,7 +186,7 @@ func openGateway(ctx context.Context, cfg *serveCmd, log *slog.Logger) (_ *gatew
 		StatusRate:     cfg.StatusRate,
 	}).Routes(router)
 	g.server = newServer(router, log)
-	g.adminSrv = newServer((&api.Admin{Ready: g.ready, Degraded: g.openTera.degraded, Metrics: registry}).Handler(), log)
+	g.adminSrv = newServer((&api.Admin{Ready: func(r *http.Request) error { return g.ready(r.Context()) }, Degraded: g.openTera.degraded, Metrics: registry}).Handler(), log)
 	if err := g.bind(); err != nil {
 		return nil, err
 	}
@@ -306,12 +308,17 @@ func (g *gateway) run(ctx context.Context, onReady func()) error {
 
 // begins waits until the event log is read, the first time; false when ctx ended before.
 func (g *gateway) begins(ctx context.Context) bool {
-	tick := time.NewTicker(beginEvery)
+	tick, late := time.NewTicker(beginEvery), time.NewTicker(sayNotReadyEvery)
 	defer tick.Stop()
+	defer late.Stop()
 	for !g.hub.Ready() {
 		select {
 		case <-ctx.Done():
 			return false
+		case <-late.C:
+			if err := g.ready(ctx); err != nil {
+				g.log.Warn("not ready yet", "op", "start", "err", err)
+			}
 		case <-tick.C:
 		}
 	}
@@ -326,8 +333,8 @@ func serveHTTP(server *http.Server, listener net.Listener) error {
 }
 
 // ready says why clients cannot be taken now.
-func (g *gateway) ready(r *http.Request) error {
-	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
+func (g *gateway) ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	switch {
 	case g.hub.Draining():
@@ -344,10 +351,13 @@ func (g *gateway) ready(r *http.Request) error {
 	if err := g.events.ready(ctx); err != nil {
 		return err
 	}
-	if !g.hub.Ready() {
-		return errors.New("the event log is not read yet")
+	if g.hub.Ready() {
+		return nil
 	}
-	return nil
+	if err := g.events.progress.Err(0); err != nil {
+		return fmt.Errorf("the event log is not read yet: %w", err)
+	}
+	return errors.New("the event log is not read yet")
 }
 
 // url is what clients put before /wss/...
