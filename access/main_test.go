@@ -64,7 +64,12 @@ type fixture struct {
 func setup(t testing.TB, template dbtest.Template) *fixture {
 	t.Helper()
 	url := dbtest.New(t, template)
-	f := &fixture{TB: t, conn: dbtest.Conn(t, url), pool: dbtest.Pool(t, url), atMost: 2000}
+	return begin(t, url, dbtest.Conn(t, url))
+}
+
+func begin(t testing.TB, url string, conn *pgx.Conn) *fixture {
+	t.Helper()
+	f := &fixture{TB: t, conn: conn, pool: dbtest.Pool(t, url), atMost: 2000}
 	t.Cleanup(f.verify)
 	f.skip()
 	return f

@@ -166,7 +166,8 @@ func world(ctx context.Context, conn *pgx.Conn) error {
 // inWorld makes the fixture of a test on that installation.
 func inWorld(t testing.TB) *fixture {
 	t.Helper()
-	return setup(t, worldTemplate())
+	url, conn := dbtest.Lend(t, worldTemplate())
+	return begin(t, url, conn)
 }
 
 func worldTemplate() dbtest.Template { return bare("world", world) }

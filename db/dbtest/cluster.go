@@ -26,8 +26,8 @@ const (
 
 var templateName = regexp.MustCompile(`^[a-z0-9_]{1,20}$`)
 
-// cluster is the server of a test process and the templates on it. It holds no
-// connection between calls, so that goleak finds nothing of it in a test.
+// cluster is the server of a test process and the templates on it. But for
+// those of its loans it holds no connection between calls.
 type cluster struct {
 	once   sync.Once
 	err    error
@@ -39,6 +39,8 @@ type cluster struct {
 
 	mu        sync.Mutex
 	templates map[string]*filled
+
+	loans loans
 }
 
 // filled is a template, or the reason why it could not be filled.
@@ -46,6 +48,10 @@ type filled struct {
 	once     sync.Once
 	database string
 	err      error
+}
+
+func newCluster() *cluster {
+	return &cluster{templates: map[string]*filled{}, loans: loans{free: map[string][]*loan{}}}
 }
 
 // start makes sure that there is a server. The first error stays: every test

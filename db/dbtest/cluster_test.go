@@ -33,7 +33,7 @@ func TestDatabaseURL(t *testing.T) {
 	before := databases(t, conn)
 
 	t.Setenv("DATABASE_URL", strings.Replace(server.URL("precious"), "postgres@", "tester@", 1))
-	c := &cluster{templates: map[string]*filled{}}
+	c := newCluster()
 	if err := c.start(); err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +76,7 @@ func databases(t *testing.T, conn *pgx.Conn) []string {
 
 // A Fill that fails fails every test that wants the template, with its reason.
 func TestFillFails(t *testing.T) {
-	c := &cluster{templates: map[string]*filled{}}
+	c := newCluster()
 	if err := c.start(); err != nil {
 		t.Fatal(err)
 	}

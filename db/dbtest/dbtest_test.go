@@ -56,6 +56,35 @@ func TestDatabasesAreSeparate(t *testing.T) {
 	}
 }
 
+// What a test did to the rows and the connection of a database on loan is not there for the next one.
+func TestLend(t *testing.T) {
+	t.Parallel()
+	template := dbtest.OpenTera("lend")
+	var pid uint32
+	for i, what := range []string{"UPDATE t_sites SET site_name = 'changed'", "TRUNCATE t_sites CASCADE", "SET work_mem = '1MB'", "BEGIN; DELETE FROM t_sessions_participants",
+		"INSERT INTO t_server_settings SELECT 900, 'new', 'new', 1", "CREATE TEMP TABLE t_sites (site_name text)"} {
+		t.Run(what, func(t *testing.T) {
+			_, conn := dbtest.Lend(t, template)
+			if i == 0 {
+				pid = conn.PgConn().PID()
+			} else if conn.PgConn().PID() != pid {
+				t.Error("another connection")
+			}
+			state := dbtest.One[string](t, conn, `SELECT concat_ws(' ', (SELECT count(*) FROM t_sites WHERE site_name <> 'changed'), (SELECT count(*) > 0 FROM t_sessions_participants),
+				(SELECT count(*) FROM t_server_settings WHERE id_server_settings = 900), current_setting('work_mem'))`)
+			if state != "3 t 0 4MB" {
+				t.Errorf("it comes as %q", state)
+			}
+			dbtest.Exec(t, conn, what)
+		})
+	}
+	_, conn := dbtest.Lend(t, template)
+	_, other := dbtest.Lend(t, template)
+	if conn.PgConn().PID() == other.PgConn().PID() {
+		t.Error("two tests have it at once")
+	}
+}
+
 // Two listeners on one channel name in two databases: each hears its own
 // database's notifications and nothing else.
 func TestNotifyStaysInItsDatabase(t *testing.T) {

@@ -12,6 +12,9 @@
 //		conn := dbtest.Conn(t, url)
 //		...
 //
+// Tests that are many and short, such as the lines of a matrix, get a database
+// that others had before them ([Lend]).
+//
 // The server is a throw-away one (package db/embedded), started when the first
 // test asks for a database. If DATABASE_URL is set, that server is used
 // instead: its role must be allowed to create databases; their names start

@@ -1,6 +1,7 @@
 package dbtest
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"testing"
@@ -8,7 +9,7 @@ import (
 
 // shared is the server of this test process. It is the package's one global:
 // testing gives no other way from TestMain to a test.
-var shared = &cluster{templates: map[string]*filled{}}
+var shared = newCluster()
 
 // Main runs the tests of a package, then removes what they left on the server
 // and the server itself. It returns the exit code.
@@ -27,7 +28,7 @@ func (s suite) Run() int {
 		return 1
 	}
 	code := s.m.Run()
-	if err := shared.stop(); err != nil {
+	if err := errors.Join(shared.endLoans(), shared.stop()); err != nil {
 		fmt.Fprintln(os.Stderr, "dbtest:", err)
 		return max(code, 1)
 	}
