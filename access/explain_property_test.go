@@ -147,7 +147,7 @@ const strange = `INSERT INTO terasocket.events (seq, announcement, at, topic, ty
 // What is explained is what the audience says, by paths that exist, on random installations in which much happens.
 func TestExplainAgreesWithAudience(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(4) {
+	for seed := range seeds(4) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
 			f := setup(t, bare("bare"))

@@ -238,7 +238,7 @@ func TestMessageAudiences(t *testing.T) {
 // Who hears a message is who may see it by OpenTera's rules, on random installations.
 func TestMessageAudienceIsWhoSeesIt(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(4) {
+	for seed := range seeds(4) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
 			f := setup(t, bare("views", withViews))

@@ -90,7 +90,7 @@ func (f *fixture) ours() audience {
 // Our audience of every object is the set of viewers by OpenTera's rules, on random installations.
 func TestAudienceIsWhoSeesIt(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(10) {
+	for seed := range seeds(10) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
 			f := setup(t, bare("views", withViews))

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"terasocket/db/dbtest"
-	"terasocket/db/embedded"
 )
 
 func TestHealthyDatabase(t *testing.T) {
@@ -198,11 +197,7 @@ func TestInterrupted(t *testing.T) {
 
 func TestReplica(t *testing.T) {
 	t.Parallel()
-	server, err := embedded.Start(t.Context(), embedded.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = server.Stop() })
+	server := dbtest.Server(t, nil)
 	if err := dbtest.OpenTera("replica").Fill(t.Context(), server.URL("postgres")); err != nil {
 		t.Fatal(err)
 	}

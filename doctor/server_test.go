@@ -45,11 +45,7 @@ func TestEncoding(t *testing.T) {
 	t.Parallel()
 	i := newInstallation(t)
 	i.find("encoding").must(t, OK, "UTF8")
-	server, err := embedded.Start(t.Context(), embedded.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = server.Stop() })
+	server := dbtest.Server(t, nil)
 	if _, err := dbtest.Conn(t, server.URL("postgres")).Exec(t.Context(), "CREATE DATABASE old ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0"); err != nil {
 		t.Fatal(err)
 	}

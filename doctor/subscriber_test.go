@@ -4,18 +4,13 @@ import (
 	"testing"
 
 	"terasocket/db/dbtest"
-	"terasocket/db/embedded"
 	"terasocket/migrations"
 )
 
 // A subscriber of logical replication looks like any database, and hears nothing.
 func TestSubscriber(t *testing.T) {
 	t.Parallel()
-	server, err := embedded.Start(t.Context(), embedded.Config{Settings: map[string]string{"wal_level": "logical"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = server.Stop() })
+	server := dbtest.Server(t, map[string]string{"wal_level": "logical"})
 	admin := dbtest.Conn(t, server.URL("postgres"))
 	for _, sql := range []string{"CREATE DATABASE publisher", "CREATE DATABASE subscriber"} {
 		dbtest.Exec(t, admin, sql)

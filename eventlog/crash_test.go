@@ -28,11 +28,7 @@ import (
 // not. No seq is given out twice.
 func TestACrashForgetsNothingThatWasAnnounced(t *testing.T) {
 	t.Parallel()
-	server, err := embedded.Start(t.Context(), embedded.Config{Settings: map[string]string{"synchronous_commit": "off", "wal_writer_delay": "10s", "fsync": "on"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = server.Stop() })
+	server := dbtest.Server(t, map[string]string{"synchronous_commit": "off", "wal_writer_delay": "10s", "fsync": "on"})
 	if err := dbtest.OpenTera("crash", migrations.Up).Fill(t.Context(), server.URL("postgres")); err != nil {
 		t.Fatal(err)
 	}
@@ -98,10 +94,7 @@ func newPair(t *testing.T) *pair {
 	t.Helper()
 	p := &pair{t: t}
 	var err error
-	if p.primary, err = embedded.Start(t.Context(), embedded.Config{Settings: map[string]string{"wal_level": "replica", "max_wal_senders": "4"}}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = p.primary.Stop() })
+	p.primary = dbtest.Server(t, map[string]string{"wal_level": "replica", "max_wal_senders": "4"})
 	if err := dbtest.OpenTera("failover", migrations.Up).Fill(t.Context(), p.primary.URL("postgres")); err != nil {
 		t.Fatal(err)
 	}

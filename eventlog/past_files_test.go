@@ -22,7 +22,7 @@ import (
 // owned makes a server of its own, a gateway on it, and what a copy will hold.
 func owned(t *testing.T, settings map[string]string, isCaptured bool) (*embedded.Server, *past) {
 	t.Helper()
-	s := server(t, settings)
+	s := dbtest.Server(t, settings)
 	if err := dbtest.OpenTera("owned", migrations.Up).Fill(t.Context(), s.URL("postgres")); err != nil {
 		t.Fatal(err)
 	}

@@ -16,7 +16,7 @@ func TestPastReplicated(t *testing.T) {
 	t.Parallel()
 	publisher, p := owned(t, map[string]string{"wal_level": "logical"}, false)
 	source := publisher.URL("postgres")
-	target := server(t, map[string]string{"wal_level": "logical"}).URL("postgres")
+	target := dbtest.Server(t, map[string]string{"wal_level": "logical"}).URL("postgres")
 	schema := p.dump("-Fp", "--schema-only")
 	runProgram(t, dbtest.Program(t, target, "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", schema, "-d", target)
 	p.g.exec("CREATE PUBLICATION everything FOR ALL TABLES")

@@ -13,7 +13,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"terasocket/db/dbtest"
-	"terasocket/db/embedded"
 	"terasocket/db/opentera"
 	"terasocket/migrations"
 )
@@ -31,17 +30,6 @@ func (p *past) dump(args ...string) (file string) {
 	file = filepath.Join(p.t.TempDir(), "dump")
 	runProgram(p.t, dbtest.Program(p.t, p.g.url, "pg_dump"), append(args, "-f", file, "-d", p.g.url)...)
 	return file
-}
-
-// server starts one that is not the tests'.
-func server(t *testing.T, settings map[string]string) *embedded.Server {
-	t.Helper()
-	s, err := embedded.Start(t.Context(), embedded.Config{Settings: settings})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = s.Stop() })
-	return s
 }
 
 func name(t *testing.T, address string) string {
@@ -80,7 +68,7 @@ func TestPastRestoredIntoAnotherServer(t *testing.T) {
 	p := installed(t)
 	dump := p.dump("-Fp")
 	p.goOn()
-	other := server(t, nil)
+	other := dbtest.Server(t, nil)
 	runProgram(t, dbtest.Program(t, other.URL("postgres"), "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", dump, "-d", other.URL("postgres"))
 	// before anybody has announced there
 	old := &gateway{pool: dbtest.Pool(t, other.URL("postgres"))}
@@ -96,7 +84,7 @@ func TestPastRestoredIntoAnotherServerAndMigrated(t *testing.T) {
 	p := installed(t)
 	dump := p.dump("-Fc")
 	p.goOn()
-	other := server(t, nil)
+	other := dbtest.Server(t, nil)
 	runProgram(t, dbtest.Program(t, other.URL("postgres"), "pg_restore"), "-e", "-d", other.URL("postgres"), dump)
 	conn := dbtest.Conn(t, other.URL("postgres"))
 	dbtest.Exec(t, conn, "UPDATE terasocket.functions SET hash = 'older', formulas = 'older'")

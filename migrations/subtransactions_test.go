@@ -5,7 +5,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"terasocket/db/embedded"
+	"terasocket/db/dbtest"
 	"terasocket/db/opentera"
 	"terasocket/migrations"
 )
@@ -14,11 +14,7 @@ import (
 // (docs/operators.md).
 func TestSilentStatementsTakeNoSubtransaction(t *testing.T) {
 	t.Parallel()
-	s, err := embedded.Start(t.Context(), embedded.Config{Settings: map[string]string{"autovacuum": "off"}}) // nobody else takes ids
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = s.Stop() })
+	s := dbtest.Server(t, nil) // nobody else takes ids there
 	connect := func() *pgx.Conn {
 		c, err := pgx.Connect(t.Context(), s.URL("postgres"))
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"os"
 	"regexp"
@@ -63,10 +64,7 @@ func (c *cluster) start() error {
 		c.prefix = "terasocket_test_" + randomWord()
 		os.Getenv(chosen) // read before the tests, too, but only here "go test" sees that their results depend on it
 		if c.admin = os.Getenv("DATABASE_URL"); c.admin == "" {
-			if c.server, c.err = embedded.Start(ctx, embedded.Config{
-				ParentDir: memoryDir(),
-				Settings:  map[string]string{"max_wal_size": "64MB"},
-			}); c.err != nil {
+			if c.server, c.err = startServer(ctx, map[string]string{"max_wal_size": "64MB"}); c.err != nil {
 				return
 			}
 			c.admin = c.server.URL("postgres")
@@ -74,6 +72,13 @@ func (c *cluster) start() error {
 		c.copies, c.err = copyStrategy(ctx, c.admin)
 	})
 	return c.err
+}
+
+// startServer starts one in memory, if there is room, and without autovacuum: with hundreds of databases, it always runs.
+func startServer(ctx context.Context, settings map[string]string) (*embedded.Server, error) {
+	all := map[string]string{"autovacuum": "off"}
+	maps.Copy(all, settings)
+	return embedded.Start(ctx, embedded.Config{ParentDir: memoryDir(), Settings: all})
 }
 
 // copyStrategy: copying the files of a small template is faster than logging

@@ -9,17 +9,12 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"terasocket/db/embedded"
 )
 
 // With DATABASE_URL: databases are made and dropped on that server, and those
 // that it had before stay as they were.
 func TestDatabaseURL(t *testing.T) {
-	server, err := embedded.Start(t.Context(), embedded.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { server.Stop() })
+	server := Server(t, nil)
 	conn, err := pgx.Connect(t.Context(), server.URL("postgres"))
 	if err != nil {
 		t.Fatal(err)

@@ -7,6 +7,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"terasocket/db/embedded"
 )
 
 // New returns the URL of a new database, a clone of template. It is dropped at
@@ -28,6 +30,22 @@ func New(t testing.TB, template Template) (url string) {
 		t.Fatalf("new test database: %v", err)
 	}
 	return shared.url(name)
+}
+
+// Server returns a server of the test's own, with these settings, for a test that restarts, copies or replicates one. It
+// ends with the test.
+func Server(t testing.TB, settings map[string]string) *embedded.Server {
+	t.Helper()
+	server, err := startServer(t.Context(), settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := server.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return server
 }
 
 // Conn returns a connection that is closed at the end of the test.

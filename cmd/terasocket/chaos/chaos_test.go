@@ -181,18 +181,9 @@ func (plan amounts) actor(n int) *rand.Rand { return rand.New(rand.NewPCG(plan.s
 func newSuite(t *testing.T, plan amounts) *suite {
 	t.Helper()
 	x := &suite{T: t, plan: plan, stats: &tally{count: map[string]int{}}, rng: plan.actor(0), changed: map[int]bool{}}
-	var err error
 	// a server of its own, since it will be restarted. What was committed must survive that; fsync is not needed for it.
-	x.server, err = embedded.Start(t.Context(), embedded.Config{Settings: map[string]string{
-		"track_commit_timestamp": "on", "synchronous_commit": "on", "max_connections": "100", "max_prepared_transactions": "20"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := x.server.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	x.server = dbtest.Server(t, map[string]string{
+		"track_commit_timestamp": "on", "synchronous_commit": "on", "max_connections": "100", "autovacuum": "on"})
 	x.url = x.server.URL("chaos")
 	x.prepare()
 	config, err := pgxpool.ParseConfig(x.url)
