@@ -19,7 +19,7 @@ TEST     = CGO_ENABLED=1 $(GO) test -race -parallel 4 -timeout 15m -skip '^TestC
 CHAOS    = CGO_ENABLED=1 $(GO) test -race -count 1 -v -timeout 60m -run '^TestChaos$$' ./cmd/terasocket/chaos
 
 .DEFAULT_GOAL := help
-.PHONY: help postgres postgres-majors pgbouncer curl compiler redis nginx build install dist reproducible test-package container man check-deploy check-proto test test-matrix flaky check demo demo-opentera bench fuzz chaos chaos-short interleave clean
+.PHONY: help postgres postgres-majors pgbouncer curl compiler redis nginx build install dist reproducible test-package container man check-deploy check-proto test test-long test-matrix flaky check demo demo-opentera bench fuzz chaos chaos-short interleave clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -146,14 +146,17 @@ check-deploy: ## the Kubernetes manifests, by Kubernetes' own types
 check-proto: ## buf lint of the .proto files that are ours
 	$(GO) run github.com/bufbuild/buf/cmd/buf@v1.75.0 lint
 
-test: postgres pgbouncer curl redis nginx compiler ## run all tests but the fault suite, with the race detector
+test: postgres pgbouncer curl redis nginx compiler ## run the tests, with the race detector; random and many-seed ones in their short form
+	$(TEST) -short $(PACKAGES)
+
+test-long: postgres pgbouncer curl redis nginx compiler ## run all tests but the fault suite in their long form, as CI does
 	$(TEST) $(PACKAGES)
 
 test-matrix: pgbouncer ## run the database suites on every major of MAJORS (13 to 19) that can be had
 	@GO='$(GO)' script/test-matrix $(MAJORS)
 
 flaky: postgres pgbouncer curl redis nginx compiler ## run the tests N times (20), and count the failures by name
-	@script/flaky $(N) $(TEST) -json -count 1 $(PACKAGES)
+	@script/flaky $(N) $(TEST) -short -json -count 1 $(PACKAGES)
 
 check: ## formatting, vet, staticcheck, go.mod, generated code
 	@unformatted="$$(gofmt -l .)"; if [ -n "$$unformatted" ]; then echo "gofmt -w these:"; echo "$$unformatted"; exit 1; fi

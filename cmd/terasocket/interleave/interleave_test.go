@@ -28,7 +28,7 @@ func setting(name string, otherwise int) int {
 // TestInterleave runs random programs until its time is over or one fails. That one is made smaller, and printed.
 func TestInterleave(t *testing.T) {
 	t.Parallel()
-	limit, err := time.ParseDuration(cmp.Or(os.Getenv("INTERLEAVE_TIME"), "20s"))
+	limit, err := time.ParseDuration(cmp.Or(os.Getenv("INTERLEAVE_TIME"), map[bool]string{true: "3s", false: "20s"}[testing.Short()]))
 	if err != nil {
 		t.Fatal(err)
 	}
