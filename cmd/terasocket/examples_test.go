@@ -120,6 +120,9 @@ func TestExamples(t *testing.T) {
 	for name, build := range examples(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			if testing.Short() && name != "go" && name != "python" {
+				t.Skip("it takes long to build")
+			}
 			client := build(t)
 			url := dbtest.New(t, migrated())
 			pool := dbtest.Pool(t, url)
