@@ -5,10 +5,11 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/jackc/pgx/v5"
 
 	"terasocket/access"
 	"terasocket/api"
@@ -133,13 +134,14 @@ func (s *served) login(username, query string) *socket {
 }
 
 // psql changes the database as an operator or OpenTera would, in a session of its own.
-func psql(t *testing.T, url, statement string) {
+func psql(t *testing.T, url, statements string) {
 	t.Helper()
-	if path, err := exec.LookPath("psql"); err == nil {
-		if out, err := exec.CommandContext(t.Context(), path, "-X", "-q", "-v", "ON_ERROR_STOP=1", "-c", statement, url).CombinedOutput(); err != nil {
-			t.Fatalf("psql: %v: %s", err, out)
-		}
-		return
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
 	}
-	dbtest.Exec(t, dbtest.Conn(t, url), statement)
+	dbtest.Exec(t, conn, statements)
+	if err := conn.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 }
