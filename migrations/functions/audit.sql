@@ -1,0 +1,42 @@
+-- Who was sent what: the weeks of terasocket.deliveries (0005_audit.up.sql).
+
+-- keep_deliveries: makes the partitions of this week and the two after it, unless they are there, and drops those that ended longer
+-- ago than that. It waits a second for a lock at most: a dump that is under way keeps a week from being dropped, not from being made.
+-- Whoever may execute it can drop what is older than a day: grant it to gateways with --audit-deliveries, and nobody else.
+CREATE OR REPLACE FUNCTION terasocket.keep_deliveries(retention interval, OUT made integer, OUT dropped integer)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET lock_timeout = '1s' AS $$
+DECLARE
+    week  timestamptz;
+    name  text;
+BEGIN
+    IF retention >= interval '1 day' IS NOT TRUE THEN
+        RAISE invalid_parameter_value USING MESSAGE = 'deliveries are kept for a day or longer';
+    END IF;
+    PERFORM terasocket.check_it_is_whole();
+    made := 0;
+    dropped := 0;
+    LOCK TABLE ONLY terasocket.deliveries IN SHARE UPDATE EXCLUSIVE MODE;   -- one gateway at a time; nobody who writes or reads waits
+    FOR week IN SELECT date_trunc('week', clock_timestamp()) + i * interval '7 days' FROM generate_series(0, 2) i LOOP
+        name := 'deliveries_' || to_char(week, 'YYYYMMDD');
+        CONTINUE WHEN to_regclass('terasocket.' || name) IS NOT NULL;
+        -- attached, not made as a partition: for that, everybody would wait
+        EXECUTE format('CREATE TABLE terasocket.%I (LIKE terasocket.deliveries INCLUDING CONSTRAINTS)', name);
+        EXECUTE format('ALTER TABLE terasocket.deliveries ATTACH PARTITION terasocket.%I FOR VALUES FROM (%L) TO (%L)', name, week, week + interval '7 days');
+        made := made + 1;
+    END LOOP;
+    FOR name IN SELECT w.name FROM terasocket.delivery_weeks w WHERE w.until <= clock_timestamp() - retention ORDER BY 1 LOOP
+        BEGIN
+            EXECUTE format('DROP TABLE terasocket.%I', name);
+            dropped := dropped + 1;
+        EXCEPTION WHEN lock_not_available THEN
+            EXIT;   -- the next time
+        END;
+    END LOOP;
+END $$;
+
+-- delivery_weeks: the partitions that keep_deliveries() makes and drops; others are left alone.
+CREATE OR REPLACE VIEW terasocket.delivery_weeks AS
+SELECT c.relname::text AS name, w.since, w.since + interval '7 days' AS until
+FROM   pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid,
+       LATERAL (SELECT to_date(substring(c.relname FROM '^deliveries_(\d{8})$'), 'YYYYMMDD')::timestamp AT TIME ZONE 'UTC' AS since) w
+WHERE  i.inhparent = 'terasocket.deliveries'::regclass AND w.since IS NOT NULL;
