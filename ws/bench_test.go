@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http/httptest"
 	"testing"
+	"time"
 
 	"terasocket/access"
 	"terasocket/proto/event"
@@ -67,22 +68,36 @@ func BenchmarkDeliver(b *testing.B) {
 	}
 }
 
-// BenchmarkSend is what one recipient costs, with nobody who needs the processor to read it.
+// BenchmarkSend is what one recipient costs, with nobody who needs the processor to read it; and with an Auditor that keeps nothing.
 func BenchmarkSend(b *testing.B) {
-	g := newGateway(b, nil, nil)
-	c := g.connect(b, "user?id=user_1_a")
-	g.deliver("open", user(1))
-	c.want("open") // the server knows too that it is open
-	to := target{conn: g.rooms[user(1)].conns[0], frames: NewFrames(change(2, "v", user(1))), form: event.Plain}
-	out := to.conn.out
-	out.tryFunc = func(uintptr) bool { out.tried = len(out.try); return true } // a kernel that takes everything
-	b.ReportAllocs()
-	for b.Loop() {
-		g.waiting.add(to)
-		if g.sendWaiting() != 1 {
-			b.Fatal("not delivered")
-		}
+	for _, isAudited := range []bool{false, true} {
+		b.Run(fmt.Sprint("audited=", isAudited), func(b *testing.B) {
+			g := newGateway(b, func(h *Handler) {
+				if isAudited {
+					h.Auditor = deaf{}
+				}
+			}, nil)
+			c := g.connect(b, "user?id=user_1_a")
+			g.deliver("open", user(1))
+			c.want("open") // the server knows too that it is open
+			to := target{conn: g.rooms[user(1)].conns[0], frames: NewFrames(change(2, "v", user(1))), form: event.Plain}
+			out := to.conn.out
+			out.tryFunc = func(uintptr) bool { out.tried = len(out.try); return true } // a kernel that takes everything
+			b.ReportAllocs()
+			for b.Loop() {
+				g.waiting.add(to)
+				if g.sendWaiting() != 1 {
+					b.Fatal("not delivered")
+				}
+			}
+		})
 	}
+}
+
+type deaf struct{}
+
+func (deaf) Trail(access.Identity, uint64, time.Time, string) func(uint64, bool, time.Time) {
+	return func(uint64, bool, time.Time) {}
 }
 
 // BenchmarkStrangers shows that sockets that may not see an event cost it nothing.

@@ -49,6 +49,7 @@ type Conn struct {
 	sent       uint64      // frames with events
 	sentBefore uint64      // as of the last look of sendIfQuiet
 	ping       *time.Timer // after open
+	trail      trail
 
 	resuming bool          // it is being brought up to date: live frames are held
 	gone     func()        // of the resumer: ends it
@@ -76,6 +77,9 @@ func (d *desk) admit(identity access.Identity, encoding event.Encoding) *Conn {
 
 // open goes live on an upgraded socket, with what was held first. The caller then starts c.read in a goroutine.
 func (c *Conn) open(ws *websocket.Conn, out *Outbox) {
+	if c.trail.note != nil {
+		out.flushed = c.settle
+	}
 	out.GoAsync()
 	c.prepareToRead(ws)
 
@@ -152,7 +156,16 @@ func (c *Conn) write(frames []*frame, joined *[]byte) int {
 		}
 		wire = *joined
 	}
-	if _, err := c.ws.NetConn().Write(wire); !c.written(err) {
+	var behind uint64
+	if c.trail.note != nil {
+		_, behind = c.out.position()
+	}
+	_, err := c.ws.NetConn().Write(wire)
+	if c.trail.note != nil {
+		c.trail.add(frames[:n], behind, c.resuming)
+		c.trail.settle(c.out)
+	}
+	if !c.written(err) {
 		return 0
 	}
 	return n

@@ -15,7 +15,7 @@ const cursorEvery = 5 * time.Minute
 // cursorFrames tells a client that it has heard all up to seq.
 func cursorFrames(seq uint64) *Frames {
 	e := event.New(seq, time.Now(), "", &terasocket.Cursor{Seq: seq})
-	return NewFrames(&e)
+	return &Frames{event: &e, origin: fromGateway}
 }
 
 // sendCursors does so until ctx ends.

@@ -11,14 +11,17 @@ func (o *Outbox) flush() {
 		} else {
 			err = o.flushBlocking()
 		}
-		if o.flushed(err) {
+		if o.isFlushed(err) {
+			if o.flushed != nil {
+				o.flushed()
+			}
 			return
 		}
 	}
 }
 
-// flushed reports whether the flusher is done; nothing waits then and nothing is held.
-func (o *Outbox) flushed(err error) bool {
+// isFlushed reports whether the flusher is done; nothing waits then and nothing is held.
+func (o *Outbox) isFlushed(err error) bool {
 	o.mu.Lock()
 	if o.err == nil {
 		o.err = err
@@ -45,6 +48,7 @@ func (o *Outbox) flushWhenReady() error {
 		defer o.mu.Unlock()
 		n, err := writeNow(fd, o.waiting[o.off:])
 		o.off += n
+		o.sent += uint64(n)
 		failed = err
 		return err != nil || o.off == len(o.waiting)
 	})
@@ -61,10 +65,11 @@ func (o *Outbox) flushBlocking() error {
 	o.waiting, o.off, o.inFlight = nil, 0, len(p)
 	o.mu.Unlock()
 
-	_, err := o.Conn.Write(p)
+	n, err := o.Conn.Write(p)
 
 	o.mu.Lock()
 	o.inFlight = 0
+	o.sent += uint64(n)
 	o.mu.Unlock()
 	return err
 }

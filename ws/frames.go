@@ -16,7 +16,8 @@ const encodings = 3
 // Frames is one event as it goes over the wire: encoded when the first socket needs that form and encoding, and then
 // kept. It may be used by several goroutines.
 type Frames struct {
-	event *event.Event
+	event  *event.Event
+	origin origin
 
 	mu              sync.Mutex
 	frames          [event.Forms][encodings]*frame
@@ -24,10 +25,21 @@ type Frames struct {
 	present, former access.RoutingKeys
 }
 
+// origin is where a message comes from.
+type origin uint8
+
+const (
+	fromLog      origin = iota
+	fromSnapshot        // of presence: its seq is that of no row of the log
+	fromGateway         // Cursor and ReplayIncomplete, which tell of nobody
+)
+
 // frame is one encoding of one form.
 type frame struct {
-	wire []byte // header and payload
-	err  error
+	wire   []byte // header and payload
+	seq    uint64 // fromLog
+	origin origin
+	err    error
 }
 
 // NewFrames encodes nothing yet. The event must not change any more.
@@ -52,7 +64,7 @@ func (f *Frames) prepare(form event.Form, encoding event.Encoding) *frame {
 	if encoding == event.Protobuf {
 		opcode = websocket.BinaryMessage
 	}
-	return &frame{wire: appendFrame(nil, opcode, payload)}
+	return &frame{wire: appendFrame(nil, opcode, payload), seq: f.event.Seq, origin: f.origin}
 }
 
 // appendFrame appends a whole message as a server sends it: one final frame, not masked (RFC 6455, section 5.2). The library

@@ -38,6 +38,7 @@ type Handler struct {
 	Roster  PresenceReader
 
 	Replacer Replacer // nil: a socket that replaces others closes those of this gateway
+	Auditor  Auditor  // nil: nobody wants to know what was sent
 
 	DefaultEncoding event.Encoding               // of a client that asks for none: Protobuf (the zero value) or JSON
 	AllowedOrigins  []string                     // "https://host[:port]" of browsers; empty = any. Who sends no Origin is no browser
@@ -88,6 +89,9 @@ func (a *admission) serve(w http.ResponseWriter, r *http.Request, kind access.Ki
 	}
 	encoding, subprotocol := negotiate(p, elements(r.Header, "Sec-Websocket-Protocol"), a.DefaultEncoding)
 	c := a.desk.admit(identity, encoding)
+	if a.Auditor != nil {
+		c.trail.note = a.Auditor.Trail(identity, c.id, c.opened, a.ClientAddr(r))
+	}
 	if p.since != nil {
 		c.Since, c.Asked = *p.since, true
 	}

@@ -72,8 +72,10 @@ type Outbox struct {
 	flushing bool  // there is a flusher
 	err      error // the first write error
 	waiting  []byte
-	off      int // waiting[:off] is sent
-	inFlight int // bytes that the flusher took out of waiting, where the socket cannot be tried
+	off      int    // waiting[:off] is sent
+	sent     uint64 // bytes that the kernel has taken, since GoAsync
+	flushed  func() // called when the flusher has ended, without a lock; nil: nobody wants to know
+	inFlight int    // bytes that the flusher took out of waiting, where the socket cannot be tried
 
 	raw     syscall.RawConn // nil where the socket cannot be tried: then everything goes through the flusher
 	tryFunc func(fd uintptr) bool
@@ -113,6 +115,13 @@ func (o *Outbox) Backlog() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return len(o.waiting) - o.off + o.inFlight
+}
+
+// position is how many bytes the kernel has taken, and how many it is to take.
+func (o *Outbox) position() (sent, all uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.sent, o.sent + uint64(len(o.waiting)-o.off+o.inFlight)
 }
 
 // Read reads, and remembers whether the socket failed: what else a reader is told is about what came.
@@ -167,6 +176,7 @@ func (o *Outbox) tryNow(p []byte) int {
 		err = o.tryErr
 	}
 	o.err = err
+	o.sent += uint64(o.tried)
 	return o.tried
 }
 

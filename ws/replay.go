@@ -88,7 +88,7 @@ func (r *resumer) reaches(ctx context.Context, c *Conn, since uint64) (ok bool, 
 func (c *Conn) tellIncomplete(ctx context.Context, oldest uint64) error {
 	c.log.Warn("cannot resume: the log does not reach back that far", "conn", c.id, "principal", c.Identity.Principal.String(), "event", c.Since)
 	e := event.New(c.Since, time.Now(), "", &terasocket.ReplayIncomplete{OldestSeq: oldest})
-	return c.sendReplayed(ctx, NewFrames(&e))
+	return c.sendReplayed(ctx, &Frames{event: &e, origin: fromGateway})
 }
 
 // again asks until there is an answer, for OutageWait at most: an outage of the database closes no socket. After ErrUnusable

@@ -81,7 +81,7 @@ func (r *resumer) snapshot(ctx context.Context, c *Conn) error {
 	}
 	for i := range events {
 		events[i].Seq = c.from
-		if err := c.sendReplayed(ctx, NewFrames(&events[i])); err != nil {
+		if err := c.sendReplayed(ctx, &Frames{event: &events[i], origin: fromSnapshot}); err != nil {
 			return err
 		}
 	}

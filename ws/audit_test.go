@@ -1,0 +1,111 @@
+package ws
+
+import (
+	"fmt"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"terasocket/access"
+	"terasocket/db/dbtest"
+	"terasocket/proto/event"
+)
+
+// notebook is an Auditor that keeps everything.
+type notebook struct {
+	mu    sync.Mutex
+	notes map[uint64][]string // of each connection
+	who   map[uint64]string
+}
+
+func (n *notebook) Trail(who access.Identity, conn uint64, opened time.Time, addr string) func(uint64, bool, time.Time) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.who[conn] = fmt.Sprint(who.Principal, " ", addr)
+	return func(seq uint64, isReplay bool, at time.Time) {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if at.Before(opened) {
+			n.notes[conn] = append(n.notes[conn], "too early")
+		}
+		n.notes[conn] = append(n.notes[conn], map[bool]string{true: "replay ", false: "live "}[isReplay]+fmt.Sprint(seq))
+	}
+}
+
+func (n *notebook) of(conn uint64) []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.notes[conn])
+}
+
+func newNotebook() *notebook {
+	return &notebook{notes: map[uint64][]string{}, who: map[uint64]string{}}
+}
+
+// What is noted of a socket is what was sent to it: nothing for who hears nothing, and of a Cursor nothing.
+func TestWhatIsNoted(t *testing.T) {
+	t.Parallel()
+	log, notes := &tape{}, newNotebook()
+	var g *taped
+	g = log.gateway(t, func(h *Handler) {
+		h.Auditor = notes
+		h.Roster = rosterFunc(func(access.Principal) ([]event.Event, error) {
+			g.tell(arrivalOf("c"))
+			return []event.Event{arrivalOf("a"), arrivalOf("b")}, nil
+		})
+	})
+	stranger := g.connect(t, "user?id=user_9_a&since=0")
+	stranger.hears("cursor 0")
+	device := g.connect(t, "device?id=device_3_a")
+	g.tell(changes(3, user(7))...)
+	c := g.connect(t, "user?id=user_7_a&snapshot=1&since=1")
+	c.hears("2", "3", "cursor 3", "presence of a at 3", "presence of b at 3", "presence of c at 4")
+	device.hears("presence of c at 4")
+	for conn, want := range map[uint64]string{1: "", 2: "live 4", 3: "replay 2, replay 3, live 0, live 0, live 4"} {
+		dbtest.Eventually(t, fmt.Sprintf("%d has %s", conn, want), func() bool {
+			return strings.Join(notes.of(conn), ", ") == want
+		})
+	}
+	if who := fmt.Sprint(notes.who); who != "map[1:user:9 127.0.0.1 2:device:3 127.0.0.1 3:user:7 127.0.0.1]" {
+		t.Error(who)
+	}
+}
+
+// What waits for a slow client is noted when the kernel has taken it; of a client that never reads, not at all.
+func TestWhatWaitsIsNotNoted(t *testing.T) {
+	t.Parallel()
+	for name, listen := range map[string]func(*httptest.Server){"plain": nil, "tls": overTLS} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			notes := newNotebook()
+			g := newGateway(t, func(h *Handler) { h.Auditor, h.Limits.Backlog = notes, 1<<30 }, listen)
+			reads, cut := g.connect(t, "user?id=user_1_a"), g.connect(t, "user?id=user_2_a")
+			var values []string
+			large := strings.Repeat("x", 100_000)
+			for g.backlog() < 40*len(large) {
+				values = append(values, large)
+				g.deliver(large, user(1), user(2))
+			}
+			for conn := range uint64(2) {
+				if n := len(notes.of(conn + 1)); n == 0 || n > len(values)-15 {
+					t.Errorf("%d of %d are noted while at least 20 wait for each", n, len(values))
+				}
+			}
+			reads.want(values...)
+			dbtest.Eventually(t, "all is noted", func() bool { return len(notes.of(1)) == len(values) })
+			_ = cut.NetConn().Close()
+			dbtest.Eventually(t, "it has ended", func() bool { return g.LenOf(access.User) == 1 })
+			if n := len(notes.of(2)); n > len(values)-15 {
+				t.Errorf("%d of %d are noted for who was cut off", n, len(values))
+			}
+			for i, note := range notes.of(1) {
+				if want := fmt.Sprint("live ", i+1); note != want {
+					t.Fatalf("noted %s, want %s", note, want)
+				}
+			}
+		})
+	}
+}
