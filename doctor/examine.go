@@ -22,6 +22,8 @@ type Config struct {
 	TrustedProxies       []string
 	Retention            time.Duration // of the event log
 	MaxRows              int64
+	AuditDeliveries      bool // serve records who is sent what
+	AuditRetention       time.Duration
 	As                   string              // KIND:UUID of who holds a socket open; "" = nobody
 	Quick                bool                // hold none
 	Tell                 func(Finding) error // hears each finding at once; nil = nobody
@@ -88,7 +90,7 @@ type check struct {
 func (d *doctor) checks() []check {
 	var all []check
 	for _, some := range [][]check{d.serverChecks(), d.schemaChecks(), d.rightsChecks(), d.triggerChecks(), d.announcementChecks(), d.poolerChecks(),
-		d.logChecks(), d.fleetChecks(), d.certificateChecks(), d.publicChecks(), d.redisChecks(), d.socketChecks()} {
+		d.logChecks(), d.auditChecks(), d.fleetChecks(), d.certificateChecks(), d.publicChecks(), d.redisChecks(), d.socketChecks()} {
 		all = append(all, some...)
 	}
 	return all

@@ -33,7 +33,7 @@ func TestHealthyDatabase(t *testing.T) {
 		}
 		seen[f.Name] = true
 		switch f.Name {
-		case "trusted-proxies", "certificate", "public-certificate", "password-routes", "redis", "ping", "client-addresses": // not asked for
+		case "trusted-proxies", "certificate", "public-certificate", "password-routes", "redis", "ping", "client-addresses", "audit": // not asked for
 			f.must(t, Skip)
 		case "public-url":
 			f.must(t, Warn)

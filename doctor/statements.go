@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"terasocket/access"
+	"terasocket/audit"
 	"terasocket/bridge"
 	"terasocket/eventlog"
 	"terasocket/presence"
@@ -18,7 +19,7 @@ import (
 // servedStatements are those that serve asks, by the room and file that they are in.
 func servedStatements() map[string]string {
 	all := map[string]string{}
-	for room, statements := range map[string]map[string]string{"access": access.Statements(), "bridge": bridge.Statements(), "eventlog": eventlog.Statements(), "presence": presence.Statements()} {
+	for room, statements := range map[string]map[string]string{"access": access.Statements(), "audit": audit.Statements(), "bridge": bridge.Statements(), "eventlog": eventlog.Statements(), "presence": presence.Statements()} {
 		for name, text := range statements {
 			all[room+"/"+name] = text
 		}

@@ -27,6 +27,7 @@ type cli struct {
 	Demo    demoCmd    `cmd:"" help:"Show the job on a throw-away PostgreSQL, then keep serving it."`
 	Tail    tailCmd    `cmd:"" help:"Connect as a client and print one event a line."`
 	Explain explainCmd `cmd:"" help:"Say whether a client may see an event, and why."`
+	Audit   auditCmd   `cmd:"" help:"Say who was sent an event, or what somebody was sent: what serve --audit-deliveries has recorded."`
 	Token   tokenCmd   `cmd:"" help:"Print a websocket URL that works once within 60 s."`
 	Keys    keysCmd    `cmd:"" help:"List the keys that sign tokens, or make a new one."`
 	Busy    busyCmd    `cmd:"" help:"List who is in a session, or take somebody out of it."`

@@ -23,6 +23,8 @@ type doctorCmd struct {
 	TrustedProxies       []string      `name:"trusted-proxies" placeholder:"ADDR" help:"As serve has it."`
 	LogRetention         time.Duration `name:"log-retention" default:"24h" help:"As serve has it."`
 	LogMaxRows           int64         `name:"log-max-rows" default:"1000000" help:"As serve has it."`
+	AuditDeliveries      bool          `name:"audit-deliveries" help:"As serve has it."`
+	AuditRetention       time.Duration `name:"audit-retention" default:"8760h" help:"As serve has it."`
 	As                   string        `name:"as" placeholder:"KIND:UUID" help:"Hold a socket open for 35 s as this user, participant or device, who is seen to be online meanwhile; with --redis-url, also log in at OpenTera."`
 	Quick                bool          `name:"quick" help:"Leave out what takes 35 s."`
 	JSON                 bool          `name:"json" help:"Print one JSON object."`
@@ -63,6 +65,8 @@ func (c *doctorCmd) Run(ctx context.Context, con *console) error {
 		TrustedProxies:       c.TrustedProxies,
 		Retention:            c.LogRetention,
 		MaxRows:              c.LogMaxRows,
+		AuditDeliveries:      c.AuditDeliveries,
+		AuditRetention:       c.AuditRetention,
 		As:                   c.As,
 		Quick:                c.Quick,
 	}

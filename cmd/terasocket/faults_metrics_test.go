@@ -198,7 +198,7 @@ func TestMetrics(t *testing.T) {
 // What deploy/ says of metrics is true: of the dashboard, the alert rules and the table.
 func TestDeployKnowsTheMetrics(t *testing.T) {
 	t.Parallel()
-	gateway := serve(t, dbtest.New(t, migrated()), "--redis-url", startRedis(t).URL())
+	gateway := serve(t, dbtest.New(t, migrated()), "--redis-url", startRedis(t).URL(), "--audit-deliveries")
 	exported := map[string]bool{}
 	for _, one := range gateway.samples() {
 		name := one.name

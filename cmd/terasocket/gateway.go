@@ -19,6 +19,7 @@ import (
 
 	"terasocket/access"
 	"terasocket/api"
+	"terasocket/audit"
 	"terasocket/db"
 	"terasocket/eventlog"
 	"terasocket/migrations"
@@ -37,8 +38,9 @@ type gateway struct {
 	presence    *presence.Registry
 	dispatcher  *ws.Dispatcher
 	tokens      *access.Tokens
-	sockets     net.Listener // sockets and REST
-	admin       net.Listener // nil: none
+	audit       *audit.Recorder // nil: no --audit-deliveries
+	sockets     net.Listener    // sockets and REST
+	admin       net.Listener    // nil: none
 	server      *http.Server
 	adminSrv    *http.Server
 	certificate *certificate    // nil: no TLS here
@@ -140,6 +142,11 @@ func openGateway(ctx context.Context, cfg *serveCmd, log *slog.Logger) (_ *gatew
 		Log:   log,
 	})
 
+	var auditor ws.Auditor
+	if cfg.AuditDeliveries {
+		g.audit = audit.New(audit.Config{Pool: g.pool, Retention: cfg.AuditRetention, Log: log}, registry)
+		auditor = g.audit
+	}
 	router := chi.NewRouter()
 	ws.Handler{
 		Tokens:          g.redeemer(),
@@ -148,6 +155,7 @@ func openGateway(ctx context.Context, cfg *serveCmd, log *slog.Logger) (_ *gatew
 		Metrics:         wsMetrics,
 		Replays:         g.events.history,
 		Replacer:        g.tokens,
+		Auditor:         auditor,
 		Roster:          &presence.Roster{Pool: g.pool},
 		DefaultEncoding: encoding,
 		AllowedOrigins:  cfg.AllowedOrigins,
@@ -191,6 +199,12 @@ func openGateway(ctx context.Context, cfg *serveCmd, log *slog.Logger) (_ *gatew
 		return nil, err
 	}
 	g.presence.Name = gatewayName(g.sockets.Addr().String())
+	if g.audit != nil {
+		g.audit.Gateway = g.presence.Name
+		if err := g.audit.Start(ctx); err != nil {
+			return nil, fmt.Errorf("--audit-deliveries: %w", err)
+		}
+	}
 	if g.openTera != nil {
 		g.openTera.connect(g.pool, g.presence.Name, log, registry)
 	}
@@ -282,6 +296,9 @@ func (g *gateway) run(ctx context.Context, onReady func()) error {
 	group.Go(func() error { return g.tokens.RunSweep(running, g.log) })
 	group.Go(func() error { return g.events.run(running) })
 	group.Go(func() error { g.readAgain(running); return nil })
+	if g.audit != nil {
+		group.Go(func() error { return g.audit.Run(running) })
+	}
 	if g.openTera != nil {
 		group.Go(func() error { return g.openTera.run(running) })
 	}

@@ -28,14 +28,15 @@ var allowed = map[string][]string{
 	"terasocket/ws":                        {"terasocket/access", "terasocket/proto/event", "terasocket/proto/opentera", "terasocket/proto/terasocket"},
 	"terasocket/api":                       {"terasocket/ws", "terasocket/access", "terasocket/proto/event", "terasocket/proto/opentera"},
 	"terasocket/presence":                  {"terasocket/access", "terasocket/proto/event"},
+	"terasocket/audit":                     {"terasocket/access"},
 	"terasocket/bridge":                    {"terasocket/access", "terasocket/proto/event", "terasocket/proto/opentera"},
 	"terasocket/bridge/standin":            {"terasocket/db/embedded", "terasocket/proto/opentera"},
-	"terasocket/doctor":                    {"terasocket/bridge", "terasocket/access", "terasocket/api", "terasocket/db", "terasocket/eventlog", "terasocket/migrations", "terasocket/presence"},
+	"terasocket/doctor":                    {"terasocket/audit", "terasocket/bridge", "terasocket/access", "terasocket/api", "terasocket/db", "terasocket/eventlog", "terasocket/migrations", "terasocket/presence"},
 	"terasocket/examples/go":               {"terasocket/proto/opentera", "terasocket/proto/terasocket"},
 	"terasocket/cmd/terasocket/load":       {},
 	"terasocket/cmd/terasocket/interleave": {}, // tests alone: it runs the program
 	"terasocket/cmd/terasocket/chaos":      {}, // the same
-	"terasocket/cmd/terasocket": {"terasocket/cmd/terasocket/load", "terasocket/api", "terasocket/bridge", "terasocket/bridge/standin", "terasocket/doctor", "terasocket/ws", "terasocket/presence", "terasocket/access", "terasocket/proto/event",
+	"terasocket/cmd/terasocket": {"terasocket/cmd/terasocket/load", "terasocket/api", "terasocket/audit", "terasocket/bridge", "terasocket/bridge/standin", "terasocket/doctor", "terasocket/ws", "terasocket/presence", "terasocket/access", "terasocket/proto/event",
 		"terasocket/proto/opentera", "terasocket/proto/terasocket", "terasocket/db", "terasocket/eventlog", "terasocket/db/embedded", "terasocket/db/opentera", "terasocket/migrations"},
 
 	// No package but tests may import it.
@@ -50,6 +51,7 @@ var forbidden = map[string]string{
 	"terasocket/db":          "github.com/gorilla/websocket",
 	"terasocket/eventlog":    "github.com/gorilla/websocket",
 	"terasocket/access":      "github.com/gorilla/websocket",
+	"terasocket/audit":       "github.com/gorilla/websocket",
 	"terasocket/presence":    "github.com/gorilla/websocket",
 }
 

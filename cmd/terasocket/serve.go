@@ -33,6 +33,8 @@ type serveCmd struct {
 	AllowedOrigins    []string      `name:"allowed-origins" placeholder:"ORIGIN" help:"Origins that browsers may connect and log in from, as https://host. Default: any, but then a page of another origin cannot send its cookie."`
 	LogRetention      time.Duration `name:"log-retention" default:"24h" help:"How far back a client can resume."`
 	LogMaxRows        int64         `name:"log-max-rows" default:"1000000" help:"How many events are kept at most."`
+	AuditDeliveries   bool          `name:"audit-deliveries" help:"Record which events are sent to whom, in terasocket.deliveries: see terasocket audit."`
+	AuditRetention    time.Duration `name:"audit-retention" default:"8760h" help:"How long that is kept: a day or more. Whole weeks are dropped."`
 	MaxSockets        int           `name:"max-sockets" default:"16" help:"Sockets that one user, participant or device may have on this gateway; 0 for any number."`
 	StatusRate        float64       `name:"status-rate" default:"2" help:"How often a device may post its status, a second; five times as many at once."`
 	MaxBacklog        int           `name:"max-backlog" default:"262144" help:"Bytes that may wait for one socket; when there are more it is closed with 1013."`
@@ -102,6 +104,8 @@ func (c *serveCmd) check() error {
 		return errors.New("TLS needs --tls-cert and --tls-key; behind a proxy that terminates TLS say --plain-http")
 	case c.LogRetention <= 0, c.LogMaxRows <= 0, c.MaxBacklog <= 0, c.DrainTime < 0, c.WaitForDatabase < 0:
 		return errors.New("--log-retention, --log-max-rows and --max-backlog must be positive, --drain-time and --wait-for-database not negative")
+	case c.AuditDeliveries && c.AuditRetention < 24*time.Hour:
+		return errors.New("--audit-retention must be 24h or more")
 	case c.StatusRate <= 0, c.MaxSockets < 0:
 		return errors.New("--status-rate must be positive, --max-sockets not negative")
 	case c.PresenceLease < time.Second, c.PresenceGrace < 0:

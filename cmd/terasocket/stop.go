@@ -34,9 +34,19 @@ func (g *gateway) stop(ctx context.Context) error {
 	}
 	limit, cancel = context.WithTimeout(ctx, handoverTimeout)
 	defer cancel()
-	if err := waitAtMost(limit, func() error { return g.presence.Handover(limit) }, 0); err != nil {
-		g.log.Warn("presence not handed over: the lease runs out by itself", "err", err)
+	var last errgroup.Group
+	last.Go(func() error {
+		if err := waitAtMost(limit, func() error { return g.presence.Handover(limit) }, 0); err != nil {
+			g.log.Warn("presence not handed over: the lease runs out by itself", "err", err)
+		}
+		return nil
+	})
+	if g.audit != nil {
+		if err := waitAtMost(limit, func() error { return g.audit.Flush(limit) }, 0); err != nil {
+			g.log.Error("the audit is not whole: the last deliveries are not recorded", "op", "audit", "err", err)
+		}
 	}
+	_ = last.Wait()
 	var servers errgroup.Group
 	servers.Go(func() error { return shutdown(g.server) })
 	servers.Go(func() error { return shutdown(g.adminSrv) })

@@ -1,0 +1,109 @@
+package audit
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	flushEvery    = 5 * time.Second  // what a gateway that dies without a word loses
+	keepEvery     = time.Hour        // weeks are made two weeks ahead
+	statementWait = 10 * time.Second // for one statement
+	maxBatch      = 1000             // rows with one statement
+
+	// mostHeld bounds what waits to be recorded, in runs of 16 bytes: some 60 MB. It is 150,000 rows or more.
+	mostHeld = 4 << 20
+)
+
+// Config says how deliveries are recorded.
+type Config struct {
+	Pool      *pgxpool.Pool
+	Gateway   string        // as in terasocket.gateways
+	Retention time.Duration // weeks that ended longer ago are dropped; a day or more
+	Log       *slog.Logger
+}
+
+// Recorder records what is sent to the sockets of this gateway. Call Start first, then Run, and Flush at the end.
+type Recorder struct {
+	Config
+	metrics *metrics
+
+	held     atomic.Int64 // what trails and rows take, in runs
+	lost     atomic.Int64 // frames that were not noted since the last flush
+	mostHeld int64
+	flushing sync.Mutex // one flush at a time
+	rows     []Row      // that are to be written; guarded by flushing
+
+	mu     sync.Mutex
+	trails []*trail // with something on them
+}
+
+// New makes a recorder; its metrics are registered with r.
+func New(c Config, r prometheus.Registerer) *Recorder {
+	recorder := &Recorder{Config: c, mostHeld: mostHeld}
+	recorder.metrics = newMetrics(r)
+	return recorder
+}
+
+// take reserves memory for so many runs; false when there is none.
+func (r *Recorder) take(runs int64) bool {
+	if r.held.Add(runs) > r.mostHeld {
+		r.held.Add(-runs)
+		return false
+	}
+	return true
+}
+
+func (r *Recorder) lose(frames int64) {
+	r.lost.Add(frames)
+	r.metrics.lost.Add(float64(frames))
+}
+
+// follow says that there is something on a trail that was empty.
+func (r *Recorder) follow(t *trail) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.trails = append(r.trails, t)
+}
+
+// Run records, makes weeks and drops them, until ctx ends. It returns nil: what fails is logged and tried again.
+func (r *Recorder) Run(ctx context.Context) error {
+	var group errgroup.Group
+	group.Go(func() error {
+		every(ctx, flushEvery, func() {
+			if err := r.Flush(ctx); err != nil && ctx.Err() == nil {
+				r.Log.Error("deliveries not recorded, trying again", "op", "audit", "err", err)
+			}
+		})
+		return nil
+	})
+	group.Go(func() error {
+		every(ctx, keepEvery, func() {
+			if err := r.Keep(ctx); err != nil && ctx.Err() == nil {
+				r.Log.Error("weeks of terasocket.deliveries not made or dropped, trying again in an hour", "op", "audit", "err", err)
+			}
+		})
+		return nil
+	})
+	return group.Wait()
+}
+
+func every(ctx context.Context, d time.Duration, do func()) {
+	tick := time.NewTicker(d)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			do()
+		}
+	}
+}

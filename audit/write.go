@@ -1,0 +1,146 @@
+package audit
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+var (
+	//go:embed sql/record.sql
+	recordSQL string
+	//go:embed sql/keep.sql
+	keepSQL string
+)
+
+// ErrCannot says that the database lacks the table or the function, or this role a right on them.
+var ErrCannot = errors.New("deliveries cannot be recorded")
+
+// Start makes the weeks that are due. Errors: ErrCannot. What else goes wrong is logged and tried again.
+func (r *Recorder) Start(ctx context.Context) error {
+	err := r.Keep(ctx)
+	if err == nil {
+		var mayInsert bool
+		err = r.Pool.QueryRow(ctx, "SELECT has_table_privilege('terasocket.deliveries', 'INSERT')").Scan(&mayInsert)
+		if err == nil && !mayInsert {
+			return fmt.Errorf("%w: this role lacks INSERT on terasocket.deliveries: see `terasocket doctor --audit-deliveries`", ErrCannot)
+		}
+	}
+	switch code(err) {
+	case "42883", "42P01": // undefined_function, undefined_table
+		return fmt.Errorf("%w in this database: run `terasocket migrate up`", ErrCannot)
+	case "42501": // insufficient_privilege
+		return fmt.Errorf("%w: this role lacks a right: see `terasocket doctor --audit-deliveries`: %w", ErrCannot, err)
+	}
+	if err != nil {
+		r.Log.Error("weeks of terasocket.deliveries not made or dropped, trying again", "op", "audit", "err", err)
+	}
+	return nil
+}
+
+// code is the SQLSTATE of an error, "" when it has none.
+func code(err error) string {
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) {
+		return refused.Code
+	}
+	return ""
+}
+
+// Keep makes the weeks that are due, and drops those whose time is over. Errors: the database's.
+func (r *Recorder) Keep(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, statementWait)
+	defer cancel()
+	var made, dropped int
+	if err := r.Pool.QueryRow(ctx, keepSQL, r.Retention).Scan(&made, &dropped); err != nil {
+		return fmt.Errorf("keep the weeks of terasocket.deliveries: %w", err)
+	}
+	if dropped > 0 {
+		r.Log.Info("weeks of terasocket.deliveries dropped: their time is over", "op", "audit", "weeks", dropped)
+	}
+	return nil
+}
+
+// Flush records all that was sent until now. What it cannot record stays for the next time. Errors: the database's.
+func (r *Recorder) Flush(ctx context.Context) (err error) {
+	r.flushing.Lock()
+	defer r.flushing.Unlock()
+	r.collect()
+	for len(r.rows) > 0 && err == nil {
+		batch := r.rows[:min(maxBatch, len(r.rows))]
+		if err = r.record(ctx, batch); err != nil {
+			r.metrics.errors.Inc()
+			if code(err) == "23514" { // check_violation: there is no week for it
+				err = errors.Join(err, r.Keep(ctx))
+			}
+			break
+		}
+		for i := range batch {
+			r.held.Add(-rowCost - int64(len(batch[i].Seqs)))
+		}
+		r.metrics.rows.Add(float64(len(batch)))
+		if r.rows = r.rows[len(batch):]; len(r.rows) == 0 {
+			r.rows = nil
+		}
+	}
+	oldest := time.Time{}
+	if len(r.rows) > 0 {
+		oldest = r.rows[0].Since
+	}
+	r.metrics.oldest.Store(&oldest)
+	if lost := r.lost.Swap(0); lost > 0 {
+		r.Log.Error("the audit is not whole: too much waited to be recorded, and deliveries were lost", "op", "audit", "frames", lost)
+	}
+	return err
+}
+
+// collect makes rows of all trails.
+func (r *Recorder) collect() {
+	r.mu.Lock()
+	trails := r.trails
+	r.trails = nil
+	r.mu.Unlock()
+	for _, t := range trails {
+		r.rows = append(r.rows, t.empty()...)
+	}
+}
+
+func (r *Recorder) record(ctx context.Context, rows []Row) error {
+	n := len(rows)
+	kinds, uuids, principals := make([]string, n), make([]string, n), make([]int32, n)
+	connections, opened, addresses, modes := make([]int64, n), make([]time.Time, n), make([]string, n), make([]string, n)
+	frames, seqs, since, until := make([]int32, n), make([]string, n), make([]time.Time, n), make([]time.Time, n)
+	for i := range rows {
+		row := &rows[i]
+		kinds[i], uuids[i], principals[i], connections[i], opened[i] = row.Kind, row.UUID, row.Principal, int64(row.Connection), row.Opened
+		addresses[i], modes[i], frames[i], seqs[i], since[i], until[i] = row.Address, row.Mode, int32(row.Frames), ranges(row.Seqs), row.Since, row.Until
+	}
+	ctx, cancel := context.WithTimeout(ctx, statementWait)
+	defer cancel()
+	if _, err := r.Pool.Exec(ctx, recordSQL, r.Gateway, kinds, uuids, principals, connections, opened, addresses, modes, frames, seqs, since, until); err != nil {
+		return fmt.Errorf("record deliveries: %w", err)
+	}
+	return nil
+}
+
+// ranges is an array of int8range as text.
+func ranges(runs []Run) string {
+	text := make([]byte, 0, 2+len(runs)*40)
+	text = append(text, '{')
+	for i, run := range runs {
+		if i > 0 {
+			text = append(text, ',')
+		}
+		text = append(text, `"[`...)
+		text = strconv.AppendUint(text, run.First, 10)
+		text = append(text, ',')
+		text = strconv.AppendUint(text, run.Last, 10)
+		text = append(text, `]"`...)
+	}
+	return string(append(text, '}'))
+}

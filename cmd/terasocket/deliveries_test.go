@@ -1,0 +1,262 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"terasocket/audit"
+	"terasocket/cmd/terasocket/gatewaytest"
+	"terasocket/db/dbtest"
+	"terasocket/db/opentera"
+	"terasocket/doctor"
+	"terasocket/proto/terasocket"
+)
+
+// audited is a database, and gateways on it that record what they send, as a role that may do no more than doctor says.
+type audited struct {
+	t        *testing.T
+	url      string
+	gateways [2]*served
+}
+
+func serveAudited(t *testing.T) *audited {
+	t.Helper()
+	a := &audited{t: t, url: dbtest.New(t, migrated())}
+	role := fmt.Sprintf("terasocket_test_role_%d", rand.Uint64())
+	psql(t, a.url, "CREATE ROLE "+role+" LOGIN PASSWORD 'hush-hush'")
+	owner := dbtest.Conn(t, a.url)
+	t.Cleanup(func() {
+		if _, err := owner.PgConn().Exec(context.Background(), "DROP OWNED BY "+role+" CASCADE; DROP ROLE "+role).ReadAll(); err != nil {
+			t.Errorf("drop role: %v", err)
+		}
+	})
+	u := must(url.Parse(a.url))
+	u.User = url.UserPassword(role, "hush-hush")
+	for _, check := range []string{"rights", "audit"} {
+		_, byName := examine(t, 1, "--database-url", u.String(), "--migration-database-url", a.url, "--audit-deliveries")
+		_, grants, ok := strings.Cut(byName[check].Todo, "run: ")
+		if byName[check].Status != doctor.Fail || !ok {
+			t.Fatalf("%s", byName[check])
+		}
+		psql(t, a.url, grants)
+	}
+	for i := range a.gateways {
+		a.gateways[i] = serve(t, u.String(), "--audit-deliveries", "--presence-grace", "0")
+	}
+	if _, byName := examine(t, 0, "--database-url", u.String(), "--migration-database-url", a.url, "--audit-deliveries"); byName["audit"].Status != doctor.OK {
+		t.Errorf("%s", byName["audit"])
+	}
+	return a
+}
+
+func (a *audited) connect(gateway int, kind, uuid, query string) *socket {
+	a.t.Helper()
+	got := a.run("token", "--public-url", a.gateways[gateway].URL, kind, uuid)
+	return dial(a.t, strings.TrimSpace(got)+query).keepReading()
+}
+
+// run is a command that must succeed, and what it prints.
+func (a *audited) run(args ...string) string {
+	a.t.Helper()
+	got := command(a.t.Context(), map[string]string{"DATABASE_URL": a.url}, args...)
+	if got.code != 0 || got.stderr != "" {
+		a.t.Fatalf("%v: %+v", args, got)
+	}
+	return got.stdout
+}
+
+// find asks terasocket audit.
+func (a *audited) find(args ...string) (rows []audit.Row) {
+	a.t.Helper()
+	for line := range strings.Lines(a.run(append([]string{"audit", "--json"}, args...)...)) {
+		var row struct {
+			audit.Row
+			Seqs [][2]uint64 `json:"seqs"`
+		}
+		if err := json.Unmarshal([]byte(line), &row); err != nil {
+			a.t.Fatalf("%s: %v", line, err)
+		}
+		for _, s := range row.Seqs {
+			row.Row.Seqs = append(row.Row.Seqs, audit.Run{First: s[0], Last: s[1]})
+		}
+		rows = append(rows, row.Row)
+	}
+	return rows
+}
+
+// recorded are the seqs in rows, each once.
+func recorded(rows []audit.Row) (seqs []uint64) {
+	for _, row := range rows {
+		for _, run := range row.Seqs {
+			for seq := run.First; seq <= run.Last; seq++ {
+				seqs = append(seqs, seq)
+			}
+		}
+	}
+	slices.Sort(seqs)
+	return slices.Compact(seqs)
+}
+
+// heard reads to the end, and gives the seqs of all events, in order. A snapshot's are those of no row.
+func (s *socket) heard() (seqs []uint64) {
+	s.t.Helper()
+	for {
+		kind, data, err := s.readFrame()
+		if err != nil {
+			return slices.Compact(seqs)
+		}
+		e, err := gatewaytest.Parse(kind, data)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		if _, isCursor := e.Message.(*terasocket.Cursor); !isCursor {
+			seqs = append(seqs, e.Seq)
+		}
+	}
+}
+
+// What is recorded is what clients heard, each exactly: on several gateways, live and replayed; the events may be trimmed by then.
+func TestWhoReceivedWhat(t *testing.T) {
+	t.Parallel()
+	a := serveAudited(t)
+	pool := dbtest.Pool(t, a.url)
+	ulysse := a.connect(0, "user", opentera.DemoOtherProjectUserUUID, "&since=0") // of another project
+	admin := a.connect(0, "user", opentera.DemoSuperadminUUID, "&since=0")
+	lucie := a.connect(1, "participant", opentera.DemoParticipantUUID, "&since=0&encoding=json")
+	paul := a.connect(1, "user", opentera.DemoProjectAdminUUID, "&since=0")
+	dbtest.Eventually(t, "all are online", func() bool { return dbtest.One[int](t, pool, "SELECT count(*) FROM terasocket.online") == 4 })
+	last := func() uint64 {
+		return uint64(dbtest.One[int64](t, pool, "SELECT max(seq) FROM terasocket.events WHERE type = 'opentera.protobuf.DatabaseEvent'"))
+	}
+	renameAlone(t, pool, 1, "one")
+	first := last()
+	psql(t, a.url, "UPDATE t_participants SET participant_name = 'many' WHERE id_participant <= 100")
+	_, d := paul.event() // its socket works
+	if d.GetObjectType() != "participant" {
+		t.Errorf("%v", d)
+	}
+	_ = gatewaytest.Raw(paul.conn).Close()
+	dbtest.Eventually(t, "paul is gone", func() bool { return dbtest.One[int](t, pool, "SELECT count(*) FROM terasocket.online") == 3 })
+	renameAlone(t, pool, 1, "missed")
+	missed := last()
+	back := a.connect(0, "user", opentera.DemoProjectAdminUUID, fmt.Sprintf("&snapshot=1&since=%d", first))
+	for {
+		if _, d := back.event(); strings.Contains(d.GetObjectValue(), `"missed"`) {
+			break
+		}
+	}
+	dbtest.Eventually(t, "paul is back", func() bool { return dbtest.One[int](t, pool, "SELECT count(*) FROM terasocket.online") == 4 })
+	renameAlone(t, pool, 1, "sentinel")
+	sentinel := last()
+	for _, g := range a.gateways {
+		dbtest.Eventually(t, "it has written the sentinel", func() bool { return g.value("terasocket_lag_seconds") == "0" })
+		g.mustStop()
+	}
+	dbtest.Exec(t, pool, "WITH gone AS (DELETE FROM terasocket.events RETURNING seq) UPDATE terasocket.trimmed SET seq = (SELECT max(seq) FROM gone)")
+
+	event := func(seq uint64) []string { return []string{"--event", fmt.Sprint(seq)} }
+	for _, seq := range []uint64{first, missed, sentinel} {
+		if n := len(a.find(append(event(seq), "--as", "user:"+opentera.DemoOtherProjectUserUUID)...)); n != 0 {
+			t.Errorf("event %d was sent to a user of another project, says %d rows", seq, n)
+		}
+		who := map[string]string{}
+		for _, row := range a.find(event(seq)...) {
+			who[row.UUID] = row.Mode
+			if row.Address != "127.0.0.1" || row.Connection == 0 || !strings.Contains(row.Gateway, "127.0.0.1:") || time.Since(row.Until) > time.Hour {
+				t.Errorf("%+v", row)
+			}
+		}
+		want := map[string]string{opentera.DemoSuperadminUUID: "live", opentera.DemoProjectAdminUUID: map[bool]string{true: "replay", false: "live"}[seq == missed]}
+		if !maps.Equal(who, want) {
+			t.Errorf("event %d: %v, want %v", seq, who, want)
+		}
+	}
+	for name, c := range map[string]*socket{"user:" + opentera.DemoOtherProjectUserUUID: ulysse, "user:" + opentera.DemoSuperadminUUID: admin, "participant:" + opentera.DemoParticipantUUID: lucie} {
+		rows := a.find("--as", name)
+		if got, want := recorded(rows), c.heard(); !slices.Equal(got, want) || len(want) == 0 {
+			t.Errorf("%s heard %d, recorded is %d", name, want, got)
+		}
+	}
+	modes := map[string]int{}
+	for _, row := range a.find("--as", "user:"+opentera.DemoProjectAdminUUID) {
+		modes[row.Mode] += row.Frames
+	}
+	if modes["live"] < 2 || modes["replay"] < 20 || modes["snapshot"] < 2 {
+		t.Errorf("%v", modes)
+	}
+	text := a.run("audit", "--event", fmt.Sprint(first))
+	if strings.Count(text, "\n") != 2 || !strings.Contains(text, "user "+opentera.DemoSuperadminUUID+"  live ") || !strings.Contains(text, "to 127.0.0.1  connection ") {
+		t.Error(text)
+	}
+	if text := a.run("audit", "--as", "user:"+opentera.DemoProjectAdminUUID); !strings.Contains(text, "  snapshot of presence, ") {
+		t.Error(text)
+	}
+	if text := a.run("audit", "--event", "4711"); !strings.HasPrefix(text, "nobody, as far as it was recorded: since 20") {
+		t.Error(text)
+	}
+	if text := a.run("audit", "--event", fmt.Sprint(first), "--until", "2026-01-01"); !strings.HasPrefix(text, "nobody") {
+		t.Error(text)
+	}
+	if secret := a.run("audit", "--json", "--as", "user:"+opentera.DemoSuperadminUUID, "--since", "2026-01-01T00:00:00-05:00"); strings.Contains(secret, "sentinel") || secret == "" {
+		t.Error(secret)
+	}
+}
+
+// A gateway whose audit is not asked for writes nothing, and says so to who asks.
+func TestNothingIsRecordedUnasked(t *testing.T) {
+	t.Parallel()
+	url := dbtest.New(t, migrated())
+	gateway := serve(t, url)
+	admin := gateway.login(opentera.DemoSuperadmin, "")
+	psql(t, url, "UPDATE t_sites SET site_name = 'heard' WHERE id_site = 1")
+	admin.event()
+	gateway.mustStop()
+	if got := command(t.Context(), map[string]string{"DATABASE_URL": url}, "audit", "--as", "user:"+opentera.DemoSuperadminUUID); got.code != 0 ||
+		got.stdout != "nothing was ever recorded: no gateway has run with --audit-deliveries\n" {
+		t.Errorf("%+v", got)
+	}
+	for args, want := range map[string]string{
+		"":                                   "say what to look for: --event SEQ, --as KIND:UUID, or both",
+		"--as robot:x":                       `--as: unknown kind "robot"`,
+		"--as x":                             "--as: \"x\" is not KIND:UUID",
+		"--event x":                          "--event",
+		"--event 1 --since yesterday":        `"yesterday" is no time: write 2026-11-27`,
+		"--event 1 --database-url postgres:": "cannot be read",
+	} {
+		if got := command(t.Context(), map[string]string{"DATABASE_URL": url}, append([]string{"audit"}, strings.Fields(args)...)...); got.code == 0 || !strings.Contains(got.stderr, want) {
+			t.Errorf("%s: %+v, want %q", args, got, want)
+		}
+	}
+}
+
+// While deliveries cannot be recorded, clients hear on; it is told, and recorded afterwards.
+func TestTheAuditIsAway(t *testing.T) {
+	t.Parallel()
+	a := serveAudited(t)
+	admin := a.connect(0, "user", opentera.DemoSuperadminUUID, "&since=0")
+	psql(t, a.url, "ALTER TABLE terasocket.deliveries RENAME TO away")
+	psql(t, a.url, "UPDATE t_sites SET site_name = 'heard' WHERE id_site = 1")
+	heard, _ := admin.event()
+	a.gateways[0].waitFor(after("0"), "terasocket_audit_errors_total")
+	a.gateways[0].waitFor(after("0"), "terasocket_audit_oldest_seconds")
+	if n := a.gateways[0].Log.Count("deliveries not recorded, trying again"); n == 0 {
+		t.Error("not a word in the log")
+	}
+	psql(t, a.url, "ALTER TABLE terasocket.away RENAME TO deliveries")
+	a.gateways[0].waitFor(after("0"), "terasocket_audit_rows_total")
+	a.gateways[0].waitFor(is("0"), "terasocket_audit_oldest_seconds")
+	if rows := a.find("--event", fmt.Sprint(heard.Seq)); len(rows) != 1 || rows[0].UUID != opentera.DemoSuperadminUUID {
+		t.Errorf("%+v", rows)
+	}
+	if lost := a.gateways[0].value("terasocket_audit_lost_total"); lost != "0" {
+		t.Errorf("%s lost", lost)
+	}
+}

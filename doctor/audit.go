@@ -1,0 +1,68 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// auditChecks ask whether deliveries can be recorded, and by whom they can be changed.
+func (d *doctor) auditChecks() []check {
+	return []check{{name: "audit", needs: []string{"migrations"}, ask: d.serving.asks(d.deliveriesAreKept)}}
+}
+
+// deliveries is what is known of terasocket.deliveries.
+type deliveries struct {
+	role                   string
+	missing                *string    // what must be granted to the role; nil: nothing
+	mayChange              bool       // the role may change or delete rows
+	since, over, coveredTo *time.Time // of the weeks: begin of the oldest, its end, end of those without a gap from now on; nil: none
+}
+
+func (d *doctor) deliveriesAreKept(ctx context.Context, tx pgx.Tx) (Finding, error) {
+	if !d.AuditDeliveries {
+		return skip("not asked for", "where serve runs with --audit-deliveries, say it here as well"), nil
+	}
+	var isThere bool
+	if err := tx.QueryRow(ctx, "SELECT to_regclass('terasocket.deliveries') IS NOT NULL AND to_regprocedure('terasocket.keep_deliveries(interval)') IS NOT NULL").Scan(&isThere); err != nil || !isThere {
+		return fail("terasocket.deliveries, or the function that keeps it, is missing", "run `terasocket migrate up`"), err
+	}
+	var is deliveries
+	err := tx.QueryRow(ctx, `SELECT current_user::text, grants.missing, has_table_privilege(t.oid, 'UPDATE, DELETE, TRUNCATE'), weeks.*
+		FROM   (SELECT 'terasocket.deliveries'::regclass AS oid) t,
+		LATERAL (SELECT string_agg(g.what, ' ') AS missing FROM (VALUES
+		         ('GRANT INSERT ON terasocket.deliveries TO ', has_table_privilege(t.oid, 'INSERT')),
+		         ('GRANT EXECUTE ON FUNCTION terasocket.keep_deliveries(interval) TO ', has_function_privilege('terasocket.keep_deliveries(interval)', 'EXECUTE'))) p (what, has),
+		         LATERAL (SELECT p.what || quote_ident(current_user) || ';' AS what) g WHERE NOT p.has) grants,
+		LATERAL (SELECT min(w.since) AS since, min(w.since) + interval '7 days' AS over,
+		                max(w.since) FILTER (WHERE w.since <= clock_timestamp()) + interval '7 days' AS until
+		         FROM  (SELECT to_date(substring(c.relname FROM '^deliveries_(\d{8})$'), 'YYYYMMDD')::timestamp AT TIME ZONE 'UTC' AS since
+		                FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = t.oid) w) weeks`).
+		Scan(&is.role, &is.missing, &is.mayChange, &is.since, &is.over, &is.coveredTo)
+	return judgeDeliveries(is, d.now(), d.AuditRetention), err
+}
+
+// judgeDeliveries gives the gateways, which drop weeks once an hour, a day.
+func judgeDeliveries(is deliveries, now time.Time, retention time.Duration) Finding {
+	switch {
+	case is.missing != nil:
+		return fail(is.role+" may not record deliveries", "as the owner of OpenTera's tables run: "+*is.missing)
+	case is.since == nil:
+		return warn("nothing was recorded yet", "start `terasocket serve --audit-deliveries`")
+	case is.coveredTo == nil || is.coveredTo.Before(now):
+		return fail("there is no week for what is sent now: it cannot be recorded",
+			"see that a gateway runs with --audit-deliveries, and its log for \"weeks of terasocket.deliveries not made\"")
+	}
+	found := "recorded by weeks, from " + is.since.UTC().Format(time.DateOnly) + " on"
+	switch {
+	case is.over.Before(now.Add(-retention - 24*time.Hour)):
+		return warn(found+fmt.Sprintf("; it should hold %s", retention),
+			"gateways drop weeks, but for a transaction that has read them: see transactions, and that they run with this --audit-retention")
+	case is.mayChange:
+		return warn(found+"; "+is.role+", as which gateways serve, may change and delete what is recorded",
+			"serve as a role of its own, which owns nothing: with it as --database-url this command lists the rights that it needs")
+	}
+	return fine("%s; %s may add to it and change nothing", found, is.role)
+}
