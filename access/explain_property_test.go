@@ -164,7 +164,7 @@ func TestExplainAgreesWithAudience(t *testing.T) {
 					f.announce()
 				}
 			}
-			const message = `SELECT terasocket.record_message('t', m.type, m.body) FROM (
+			const message = `SELECT terasocket.record_messages(ARRAY[terasocket.message_body('t', m.type, m.body)]) FROM (
 				SELECT 'opentera.protobuf.ParticipantEvent', jsonb_build_object('participantUuid', participant_uuid) FROM t_participants UNION ALL
 				SELECT 'opentera.protobuf.DeviceEvent', jsonb_build_object('deviceUuid', device_uuid) FROM t_devices UNION ALL
 				SELECT 'opentera.protobuf.StopSessionEvent', jsonb_build_object('sessionUuid', session_uuid) FROM t_sessions) m (type, body)`

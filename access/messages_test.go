@@ -91,7 +91,7 @@ func (f *fixture) announced(message string, body fields) string {
 	if err != nil {
 		f.Fatal(err)
 	}
-	one[any](f, "SELECT terasocket.record_message('t', 'opentera.protobuf.' || $1::text, $2::text::jsonb)", message, string(text))
+	one[any](f, "SELECT terasocket.record_messages(ARRAY[terasocket.message_body('t', 'opentera.protobuf.' || $1::text, $2::text::jsonb)])", message, string(text))
 	f.heard() // by the same people of the index as of PostgreSQL
 	return one[string](f, "SELECT present::text FROM terasocket.events ORDER BY seq DESC LIMIT 1")
 }

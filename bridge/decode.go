@@ -12,7 +12,7 @@ import (
 	"terasocket/proto/opentera"
 )
 
-// item is one thing to be written: what it is, its place and its content, as terasocket.bridge_one() takes them.
+// item is one thing to be written: what it is, its place and its content, as terasocket.bridge_take() takes them.
 type item struct {
 	what, place, content string
 	typeName             string // of the event: "JoinSessionEvent"

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -197,4 +198,40 @@ func TestVeryManyItems(t *testing.T) {
 		t.Errorf("%d transactions", n)
 	}
 	s.numbers(len(events))
+}
+
+// bridge.md 1.3: of what is written together, each that is refused is refused alone, for its own reason; what is not heard of users
+// (a kick, who joins a session) stays in its place. It is the same when PostgreSQL cannot take all of it in one statement.
+func TestManyWithBadOnes(t *testing.T) {
+	t.Parallel()
+	for name, odd := range map[string]string{"at once": "", "one by one": "\x00"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := setup(t)
+			r, b := s.writer()
+			topic := "websocket.user." + s.user(1) + ".events"
+			read := func(topic string, message proto.Message) []item {
+				bytes, err := proto.Marshal(message)
+				s.must(err)
+				return decode(heard{topic: topic, payload: string(bytes)}).items
+			}
+			session := newUUID()
+			join := read(messagesTopic, standin.ModuleMessage("serviceX", messagesTopic, &opentera.JoinSessionEvent{SessionUuid: session, SessionUsers: []string{s.user(3)}}))
+			leave := read(messagesTopic, standin.ModuleMessage("serviceX", messagesTopic, &opentera.StopSessionEvent{SessionUuid: session}))
+			kick := read(commandTopics+s.user(4), standin.ModuleMessage("x", "", &opentera.ServerCommand{Type: opentera.ServerCommand_CMD_CLIENT_DISCONNECT}))
+			nobody := read("websocket.user."+newUUID()+".events", standin.TeraEvent("", stopEvent()))
+			huge := read(topic, standin.TeraEvent(topic, &opentera.JoinSessionEvent{SessionUuid: newUUID(), SessionParameters: strings.Repeat("x", 300000)}))
+			noUUID := read(topic, standin.TeraEvent(topic, &opentera.StopSessionEvent{SessionUuid: "x"}))
+			last := read(topic, standin.TeraEvent(topic, &opentera.UserEvent{UserUuid: s.user(5), Type: opentera.UserEvent_USER_UPDATED, UserFullname: "x" + odd}))
+			s.must(r.writeItems(t.Context(), slices.Concat(s.stops(1, 1), join, nobody, s.stops(2, 2), huge, kick, noUUID, s.stops(3, 3), leave, s.stops(4, 4), last)))
+			want := []string{"StopSessionEvent", "USER_JOINED_SESSION 3", "StopSessionEvent", "Kick user 4", "StopSessionEvent", "USER_LEFT_SESSION 3", "StopSessionEvent"}
+			if odd == "" {
+				want = append(want, "USER_UPDATED 5")
+			}
+			s.hears(want...)
+			if b.refused(notAllowed) != 2 || b.refused(tooBig) != 1 || b.refused(malformed) != len(odd) || b.refused(broken) != 0 || r.nth != 11 {
+				t.Errorf("refused: %d not allowed, %d too big, %d malformed, %d unexpected; %d taken", b.refused(notAllowed), b.refused(tooBig), b.refused(malformed), b.refused(broken), r.nth)
+			}
+		})
+	}
 }

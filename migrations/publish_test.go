@@ -257,7 +257,7 @@ func TestPublishRights(t *testing.T) {
 	for _, sql := range []string{
 		"SELECT terasocket.publish('" + topic + "', '" + text + "')",
 		"SELECT terasocket.kick('" + opentera.DemoDeviceUUID + "')",
-		"SELECT terasocket.record_message('t', 't', '{}')", "SELECT terasocket.record('message', 'M', false, NULL, '{}')",
+		"SELECT terasocket.record_messages(ARRAY[terasocket.message_body('t', 't', '{}')])", "SELECT terasocket.record('message', 'M', false, NULL, '{}')",
 		"SELECT terasocket.message_keys('opentera.protobuf.StopSessionEvent', '" + text + "', '{}')",
 		"SELECT terasocket.owner_tags('" + anyUUID + "')",
 		"SELECT terasocket.manage('opentera.protobuf.StopSessionEvent', '{}')",

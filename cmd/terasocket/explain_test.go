@@ -35,7 +35,7 @@ func explainable(t *testing.T) (url string, conn *pgx.Conn, seqs map[string]int6
 			"archiveUuid": "11111111-1111-1111-1111-111111111111", "archiveUrl": "https://Secret", "ownerUuid": "` + opentera.DemoProjectUserUUID + `"}')`},
 		{"kick", `SELECT terasocket.publish('module.TeraServer.TwistedModule.events.` + opentera.DemoDeviceUUID + `',
 			'{"@type": "type.googleapis.com/opentera.protobuf.ServerCommand", "type": "CMD_CLIENT_DISCONNECT"}')`},
-		{"login", "SELECT terasocket.record_message('log.info', 'opentera.protobuf.LoginEvent', '{}')"},
+		{"login", "SELECT terasocket.record_messages(ARRAY[terasocket.message_body('log.info', 'opentera.protobuf.LoginEvent', '{}')])"},
 	} {
 		if _, err := conn.Exec(t.Context(), event[1]); err != nil {
 			t.Fatalf("%s: %v", event[0], err)

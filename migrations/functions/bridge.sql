@@ -39,9 +39,12 @@ END $$;
 
 -- bridge_take: writes what came from Redis, in order, in one transaction. nth: how many items this term has written before; a
 -- call that is repeated, with as many items or fewer, since its answer was lost, writes nothing twice: the result is how many of
--- them were written, with SQLSTATE 00000. mark: of the last message. For each item what it is (bridge_one), where, and what. An
--- item that is refused does not touch the others: the result has its number, from 1, the SQLSTATE and why. SQLSTATE TB001: another
--- gateway has taken the bridge, nothing was written.
+-- them were written, with SQLSTATE 00000. mark: of the last message. An item that is refused does not touch the others: the result
+-- has its number, from 1, the SQLSTATE and why. SQLSTATE TB001: another gateway has taken the bridge, nothing was written.
+-- For each item what it is, where, and what:
+--   publish           place: a topic; item: the event as publish() takes it
+--   status            place: the UUID of a device; item: {"status": "<JSON text>", "timestamp": n}
+--   online, offline   place: user, participant or device; item: the UUID of one with a socket on OpenTera's own server
 CREATE OR REPLACE FUNCTION terasocket.bridge_take(term bigint, nth bigint, mark bytea, what text[], place text[], item text[])
 RETURNS TABLE (n integer, state text, problem text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
@@ -54,11 +57,11 @@ BEGIN
         RETURN QUERY SELECT (b.taken - nth)::integer, '00000'::text, NULL::text FROM terasocket.bridge b;
         RETURN;
     END IF;
-    BEGIN   -- mostly all are good
-        FOR i IN 1 .. cardinality(what) LOOP
-            PERFORM terasocket.bridge_one(what[i], place[i], item[i]);
-        END LOOP;
-        RETURN;
+    BEGIN   -- mostly
+        IF 'publish' = ALL (what) THEN
+            RETURN QUERY SELECT * FROM terasocket.publish_all(place, item::jsonb[]);
+            RETURN;
+        END IF;
     EXCEPTION
         WHEN transaction_rollback OR lock_not_available OR insufficient_resources OR operator_intervention OR system_error THEN
             RAISE;
@@ -67,7 +70,11 @@ BEGIN
     END;
     FOR i IN 1 .. cardinality(what) LOOP
         BEGIN
-            PERFORM terasocket.bridge_one(what[i], place[i], item[i]);
+            IF what[i] = 'publish' THEN
+                RETURN QUERY SELECT i, p.state, p.problem FROM terasocket.publish_all(place[i:i], ARRAY[item[i]::jsonb]) p;
+            ELSE
+                PERFORM terasocket.bridge_one(what[i], place[i], item[i]);
+            END IF;
         EXCEPTION
             WHEN transaction_rollback OR lock_not_available OR insufficient_resources OR operator_intervention OR system_error THEN
                 RAISE;
@@ -80,27 +87,21 @@ BEGIN
     END LOOP;
 END $$;
 
--- bridge_one: one item.
---   publish           place: a topic; item: the event as publish() takes it
---   status            place: the UUID of a device; item: {"status": "<JSON text>", "timestamp": n}
---   online, offline   place: user, participant or device; item: the UUID of one with a socket on OpenTera's own server
+-- bridge_one: one item that is not published.
 CREATE OR REPLACE FUNCTION terasocket.bridge_one(what text, place text, item text) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
     about integer;
 BEGIN
-    CASE what
-    WHEN 'publish' THEN
-        PERFORM terasocket.publish_one(place, item::jsonb);
-    WHEN 'status' THEN
+    IF what = 'status' THEN
         PERFORM terasocket.bridge_status(place, item::jsonb);
-    ELSE
-        SELECT p.principal INTO about FROM terasocket.principals_of(place, ARRAY[item], what = 'offline') p;
-        IF NOT FOUND THEN
-            PERFORM terasocket.refuse('event', format('is of a %s that does not exist', place));
-        END IF;
-        PERFORM terasocket.bridge_elsewhere(place, about, what = 'online');
-    END CASE;
+        RETURN;
+    END IF;
+    SELECT p.principal INTO about FROM terasocket.principals_of(place, ARRAY[item], what = 'offline') p;
+    IF NOT FOUND THEN
+        PERFORM terasocket.refuse('event', format('is of a %s that does not exist', place));
+    END IF;
+    PERFORM terasocket.bridge_elsewhere(place, about, what = 'online');
 END $$;
 
 -- bridge_status: the status of a device, as OpenTera's user manager says it. What we hold already is no news: we gave it there.

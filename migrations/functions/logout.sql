@@ -50,7 +50,7 @@ END $$;
 CREATE OR REPLACE FUNCTION terasocket.record_login(topic text, event jsonb) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    PERFORM terasocket.record_message(record_login.topic, 'opentera.protobuf.LoginEvent', record_login.event);
+    PERFORM terasocket.record_messages(ARRAY[terasocket.message_body(record_login.topic, 'opentera.protobuf.LoginEvent', record_login.event)]);
 END $$;
 
 -- server_setting: the value of one; null: there is none.

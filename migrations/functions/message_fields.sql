@@ -4,46 +4,14 @@
 CREATE OR REPLACE FUNCTION terasocket.message_fields()
 RETURNS TABLE (type text, no integer, name text, json_name text, kind text, required boolean, enum text[])
 LANGUAGE sql IMMUTABLE AS $$
-    SELECT 'opentera.protobuf.' || f.type, f.no, f.name, f.json_name, f.kind, f.required, f.enum::text[]
-    FROM  (VALUES
-        ('UserEvent', 1, 'user_uuid', 'userUuid', 'uuid', true, NULL),
-        ('UserEvent', 2, 'type', 'type', 'enum', false, '{USER_UNKNOWN,USER_CONNECTED,USER_DISCONNECTED,USER_DELETED,USER_ADDED,USER_UPDATED,USER_JOINED_SESSION,USER_LEFT_SESSION}'),
-        ('UserEvent', 3, 'user_fullname', 'userFullname', 'string', false, NULL),
-        ('ParticipantEvent', 1, 'participant_uuid', 'participantUuid', 'uuid', true, NULL),
-        ('ParticipantEvent', 2, 'type', 'type', 'enum', false, '{PARTICIPANT_UNKNOWN,PARTICIPANT_CONNECTED,PARTICIPANT_DISCONNECTED,PARTICIPANT_DELETED,PARTICIPANT_ADDED,PARTICIPANT_JOINED_SESSION,PARTICIPANT_LEFT_SESSION}'),
-        ('ParticipantEvent', 3, 'participant_name', 'participantName', 'string', false, NULL),
-        ('ParticipantEvent', 4, 'participant_project_name', 'participantProjectName', 'string', false, NULL),
-        ('ParticipantEvent', 5, 'participant_site_name', 'participantSiteName', 'string', false, NULL),
-        ('DeviceEvent', 1, 'device_uuid', 'deviceUuid', 'uuid', true, NULL),
-        ('DeviceEvent', 2, 'type', 'type', 'enum', false, '{DEVICE_UNKNOWN,DEVICE_CONNECTED,DEVICE_DISCONNECTED,DEVICE_DELETED,DEVICE_ADDED,DEVICE_JOINED_SESSION,DEVICE_LEFT_SESSION,DEVICE_STATUS_CHANGED}'),
-        ('DeviceEvent', 3, 'device_name', 'deviceName', 'string', false, NULL),
-        ('DeviceEvent', 4, 'device_status', 'deviceStatus', 'string', false, NULL),
-        ('JoinSessionEvent', 1, 'session_url', 'sessionUrl', 'string', false, NULL),
-        ('JoinSessionEvent', 2, 'session_creator_name', 'sessionCreatorName', 'string', false, NULL),
-        ('JoinSessionEvent', 3, 'session_uuid', 'sessionUuid', 'uuid', true, NULL),
-        ('JoinSessionEvent', 4, 'session_participants', 'sessionParticipants', 'uuids', false, NULL),
-        ('JoinSessionEvent', 5, 'session_users', 'sessionUsers', 'uuids', false, NULL),
-        ('JoinSessionEvent', 6, 'session_devices', 'sessionDevices', 'uuids', false, NULL),
-        ('JoinSessionEvent', 7, 'join_msg', 'joinMsg', 'string', false, NULL),
-        ('JoinSessionEvent', 8, 'session_parameters', 'sessionParameters', 'string', false, NULL),
-        ('JoinSessionEvent', 9, 'service_uuid', 'serviceUuid', 'uuid', false, NULL),
-        ('JoinSessionReplyEvent', 1, 'session_uuid', 'sessionUuid', 'uuid', true, NULL),
-        ('JoinSessionReplyEvent', 2, 'user_uuid', 'userUuid', 'uuid', false, NULL),
-        ('JoinSessionReplyEvent', 3, 'participant_uuid', 'participantUuid', 'uuid', false, NULL),
-        ('JoinSessionReplyEvent', 4, 'device_uuid', 'deviceUuid', 'uuid', false, NULL),
-        ('JoinSessionReplyEvent', 5, 'join_reply', 'joinReply', 'enum', false, '{REPLY_UNKNOWN,REPLY_ACCEPTED,REPLY_DENIED,REPLY_BUSY,REPLY_TIMEOUT}'),
-        ('JoinSessionReplyEvent', 6, 'reply_msg', 'replyMsg', 'string', false, NULL),
-        ('LeaveSessionEvent', 1, 'session_uuid', 'sessionUuid', 'uuid', true, NULL),
-        ('LeaveSessionEvent', 2, 'service_uuid', 'serviceUuid', 'uuid', false, NULL),
-        ('LeaveSessionEvent', 3, 'leaving_participants', 'leavingParticipants', 'uuids', false, NULL),
-        ('LeaveSessionEvent', 4, 'leaving_users', 'leavingUsers', 'uuids', false, NULL),
-        ('LeaveSessionEvent', 5, 'leaving_devices', 'leavingDevices', 'uuids', false, NULL),
-        ('StopSessionEvent', 1, 'session_uuid', 'sessionUuid', 'uuid', true, NULL),
-        ('StopSessionEvent', 2, 'service_uuid', 'serviceUuid', 'uuid', false, NULL),
-        ('ArchiveEvent', 1, 'archive_uuid', 'archiveUuid', 'uuid', true, NULL),
-        ('ArchiveEvent', 2, 'owner_uuid', 'ownerUuid', 'uuid', true, NULL),
-        ('ArchiveEvent', 3, 'status', 'status', 'enum', false, '{STATUS_PENDING,STATUS_INPROGRESS,STATUS_COMPLETED,STATUS_CANCELLED,STATUS_DELETED}'),
-        ('ArchiveEvent', 4, 'archive_url', 'archiveUrl', 'string', false, NULL),
-        ('ServerCommand', 1, 'type', 'type', 'enum', false, '{CMD_UNKNOWN,CMD_REGISTER_DEVICE,CMD_CLIENT_DISCONNECT}')
+    SELECT 'opentera.protobuf.' || f.type, f.no, f.name, f.json_name, f.kind, f.required, string_to_array(f.enum, ' ')
+    FROM   unnest(
+        '{UserEvent,UserEvent,UserEvent,ParticipantEvent,ParticipantEvent,ParticipantEvent,ParticipantEvent,ParticipantEvent,DeviceEvent,DeviceEvent,DeviceEvent,DeviceEvent,JoinSessionEvent,JoinSessionEvent,JoinSessionEvent,JoinSessionEvent,JoinSessionEvent,JoinSessionEvent,JoinSessionEvent,JoinSessionEvent,JoinSessionEvent,JoinSessionReplyEvent,JoinSessionReplyEvent,JoinSessionReplyEvent,JoinSessionReplyEvent,JoinSessionReplyEvent,JoinSessionReplyEvent,LeaveSessionEvent,LeaveSessionEvent,LeaveSessionEvent,LeaveSessionEvent,LeaveSessionEvent,StopSessionEvent,StopSessionEvent,ArchiveEvent,ArchiveEvent,ArchiveEvent,ArchiveEvent,ServerCommand}'::text[],
+        '{1,2,3,1,2,3,4,5,1,2,3,4,1,2,3,4,5,6,7,8,9,1,2,3,4,5,6,1,2,3,4,5,1,2,1,2,3,4,1}'::integer[],
+        '{user_uuid,type,user_fullname,participant_uuid,type,participant_name,participant_project_name,participant_site_name,device_uuid,type,device_name,device_status,session_url,session_creator_name,session_uuid,session_participants,session_users,session_devices,join_msg,session_parameters,service_uuid,session_uuid,user_uuid,participant_uuid,device_uuid,join_reply,reply_msg,session_uuid,service_uuid,leaving_participants,leaving_users,leaving_devices,session_uuid,service_uuid,archive_uuid,owner_uuid,status,archive_url,type}'::text[],
+        '{userUuid,type,userFullname,participantUuid,type,participantName,participantProjectName,participantSiteName,deviceUuid,type,deviceName,deviceStatus,sessionUrl,sessionCreatorName,sessionUuid,sessionParticipants,sessionUsers,sessionDevices,joinMsg,sessionParameters,serviceUuid,sessionUuid,userUuid,participantUuid,deviceUuid,joinReply,replyMsg,sessionUuid,serviceUuid,leavingParticipants,leavingUsers,leavingDevices,sessionUuid,serviceUuid,archiveUuid,ownerUuid,status,archiveUrl,type}'::text[],
+        '{uuid,enum,string,uuid,enum,string,string,string,uuid,enum,string,string,string,string,uuid,uuids,uuids,uuids,string,string,uuid,uuid,uuid,uuid,uuid,enum,string,uuid,uuid,uuids,uuids,uuids,uuid,uuid,uuid,uuid,enum,string,enum}'::text[],
+        '{true,false,false,true,false,false,false,false,true,false,false,false,false,false,true,false,false,false,false,false,false,true,false,false,false,false,false,true,false,false,false,false,true,false,true,true,false,false,false}'::boolean[],
+        '{null,USER_UNKNOWN USER_CONNECTED USER_DISCONNECTED USER_DELETED USER_ADDED USER_UPDATED USER_JOINED_SESSION USER_LEFT_SESSION,null,null,PARTICIPANT_UNKNOWN PARTICIPANT_CONNECTED PARTICIPANT_DISCONNECTED PARTICIPANT_DELETED PARTICIPANT_ADDED PARTICIPANT_JOINED_SESSION PARTICIPANT_LEFT_SESSION,null,null,null,null,DEVICE_UNKNOWN DEVICE_CONNECTED DEVICE_DISCONNECTED DEVICE_DELETED DEVICE_ADDED DEVICE_JOINED_SESSION DEVICE_LEFT_SESSION DEVICE_STATUS_CHANGED,null,null,null,null,null,null,null,null,null,null,null,null,null,null,null,REPLY_UNKNOWN REPLY_ACCEPTED REPLY_DENIED REPLY_BUSY REPLY_TIMEOUT,null,null,null,null,null,null,null,null,null,null,STATUS_PENDING STATUS_INPROGRESS STATUS_COMPLETED STATUS_CANCELLED STATUS_DELETED,null,CMD_UNKNOWN CMD_REGISTER_DEVICE CMD_CLIENT_DISCONNECT}'::text[]
     ) f (type, no, name, json_name, kind, required, enum)
 $$;

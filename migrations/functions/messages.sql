@@ -43,6 +43,25 @@ BEGIN
     END CASE;
 END $$;
 
+-- owner_tags: the tag of the user, participant or device with this UUID. (plpgsql keeps its plans; a function in SQL plans each time.)
+CREATE OR REPLACE FUNCTION terasocket.owner_tags(uuid text, kinds text[] DEFAULT '{user,participant,device}') RETURNS text[]
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    own   text := lower(uuid);
+    tags  text[] := '{}';
+BEGIN
+    IF 'user' = ANY (kinds) THEN
+        tags := tags || ARRAY(SELECT 'u:' || u.id_user FROM OPENTERA.t_users u WHERE u.user_uuid = own AND u.deleted_at IS NULL);
+    END IF;
+    IF 'participant' = ANY (kinds) THEN
+        tags := tags || ARRAY(SELECT 't:' || p.id_participant FROM OPENTERA.t_participants p WHERE p.participant_uuid = own AND p.deleted_at IS NULL);
+    END IF;
+    IF 'device' = ANY (kinds) THEN
+        tags := tags || ARRAY(SELECT 'd:' || d.id_device FROM OPENTERA.t_devices d WHERE d.device_uuid = own AND d.deleted_at IS NULL);
+    END IF;
+    RETURN tags;
+END $$;
+
 -- message_roles: the tags of those who hear a message because of what they see: the principal that it is about (with the
 -- devices of a participant, the participants of a device), or its session (StopSessionEvent).
 CREATE OR REPLACE FUNCTION terasocket.message_roles(message_type text, event jsonb) RETURNS text[]

@@ -7,11 +7,11 @@
 -- direct topic only narrows that down to one socket owner. The message is captured like any change, and announced in the
 -- order of its transaction; it is never merged with another.
 
--- refuse: an error that names the argument and says what it must be. SQLSTATE 22023, 54000 for an event that is too big.
-CREATE OR REPLACE FUNCTION terasocket.refuse(argument text, problem text, state text DEFAULT '22023') RETURNS void
+-- refuse: an error that names the argument and says what it must be. SQLSTATE 22023.
+CREATE OR REPLACE FUNCTION terasocket.refuse(argument text, problem text) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
-    RAISE EXCEPTION USING ERRCODE = state, MESSAGE = format('publish: %s %s', argument, problem);
+    RAISE invalid_parameter_value USING MESSAGE = format('publish: %s %s', argument, problem);
 END $$;
 
 -- is_uuid: 8-4-4-4-12 hexadecimal digits.
@@ -20,111 +20,134 @@ LANGUAGE sql IMMUTABLE AS $$
     SELECT s ~ '^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$'
 $$;
 
--- check_call: what must hold before an event of that many bytes is looked at. The limit is the setting
--- terasocket.max_event_bytes (ALTER DATABASE ... SET), 256 KiB unless set and never more than 16 MiB. It guards against
--- mistakes: a session can set it for itself.
-CREATE OR REPLACE FUNCTION terasocket.check_call(topic text, message_type text, size integer) RETURNS void
-LANGUAGE plpgsql STABLE AS $$
+-- judged: what is to become of each event, in the order given, by one statement for all. problem: why it is refused; state: its
+-- SQLSTATE. body: what record_messages() takes; null of what the user manager is told (manage()) and of a command (kick(), whom).
+--
+-- message: the event as ProtoJSON with OpenTera's own keys, enum values by name, null left out. Keys may be spelled as in the
+-- .proto file, enum values as numbers. Refused is whatever would not arrive as it was published: a key or a value that
+-- OpenTera's message has not, a UUID that is malformed. So is an event of more bytes than the setting terasocket.max_event_bytes
+-- (ALTER DATABASE ... SET), 256 KiB unless set and never more than 16 MiB. It guards against mistakes: a session can set it for
+-- itself.
+CREATE OR REPLACE FUNCTION terasocket.judged(topics text[], events jsonb[])
+RETURNS TABLE (n integer, state text, problem text, type text, message jsonb, whom text, body jsonb)
+LANGUAGE plpgsql STABLE SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$   -- few UUIDs are looked up
+#variable_conflict use_column
 DECLARE
     setting  text := coalesce(nullif(current_setting('terasocket.max_event_bytes', true), ''), '262144');
+    most     integer := CASE WHEN setting ~ '^[0-9]{1,9}$' THEN least(setting::integer, 16777216) END;
 BEGIN
-    IF topic IS NULL THEN
-        PERFORM terasocket.refuse('topic', 'is null');
-    ELSIF message_type IS NULL THEN
-        PERFORM terasocket.refuse('type', 'is null');
-    ELSIF size IS NULL THEN
-        PERFORM terasocket.refuse('event', 'is null');
-    ELSIF setting !~ '^[0-9]{1,9}$' THEN
-        PERFORM terasocket.refuse('setting', format('terasocket.max_event_bytes is %L, not a number of bytes', left(setting, 100)));
-    ELSIF size > least(setting::integer, 16777216) THEN
-        PERFORM terasocket.refuse('event', format('is of %s bytes, more than %s (terasocket.max_event_bytes)', size,
-                                                  least(setting::integer, 16777216)), '54000');
-    ELSIF NOT EXISTS (SELECT FROM terasocket.message_fields() m WHERE m.type = message_type) THEN
-        PERFORM terasocket.refuse('type', format('%L is not of a message that clients hear', left(message_type, 100)));
-    END IF;
+    RETURN QUERY
+    WITH given AS MATERIALIZED (
+        SELECT g.n, g.topic, g.event, octet_length(g.event::text) AS size, d.kind,   -- (a regular expression that captures costs more than all else)
+               CASE WHEN starts_with(g.event ->> '@type', 'type.googleapis.com/') THEN substr(g.event ->> '@type', 21) END AS type,
+               CASE WHEN d.kind IS NOT NULL THEN left(substr(g.topic, 12 + length(d.kind)), -7) END AS owner_uuid,
+               CASE WHEN starts_with(g.topic, 'module.TeraServer.TwistedModule.events.') THEN substr(g.topic, 40) END AS whom
+        FROM   unnest(topics, events) WITH ORDINALITY g (topic, event, n)
+        LEFT   JOIN (VALUES ('user'), ('participant'), ('device')) d (kind) ON g.topic LIKE 'websocket.' || d.kind || '.%.events'
+    ), fields AS MATERIALIZED (
+        SELECT g.n, f.*, CASE WHEN g.event ? f.json_name THEN f.json_name ELSE f.name END AS key, coalesce(g.event -> f.json_name, g.event -> f.name) AS value,
+               g.event ?& ARRAY[f.name, f.json_name] AND f.name <> f.json_name AS is_twice
+        FROM   given g JOIN terasocket.message_fields() f ON f.type = g.type
+    ), named AS MATERIALIZED (   -- enum values
+        SELECT f.*, CASE WHEN f.kind <> 'enum' OR f.value IS NULL OR f.value = 'null' THEN f.value
+                         WHEN jsonb_typeof(f.value) = 'number' THEN
+                             CASE WHEN f.value::numeric BETWEEN 0 AND cardinality(f.enum) - 1 AND f.value::numeric % 1 = 0 THEN to_jsonb(f.enum[f.value::integer + 1]) END
+                         WHEN f.value #>> '{}' = ANY (f.enum) THEN f.value END AS said
+        FROM   fields f
+    ), checked AS (
+        SELECT f.n, array_agg(f.name) || array_agg(f.json_name) || '@type'::text AS keys,
+               coalesce(jsonb_object_agg(f.json_name, f.said) FILTER (WHERE f.said <> 'null'), '{}') AS message,
+               min(CASE WHEN f.is_twice THEN format('has %s and %s, which are the same', f.name, f.json_name)
+                        WHEN f.value IS NULL OR f.value = 'null' THEN CASE WHEN f.required THEN format('has no %s', f.json_name) END
+                        WHEN f.said IS NULL THEN format('has a %s that must be one of %s', f.key, array_to_string(f.enum, ', '))
+                        WHEN f.kind = 'enum' THEN NULL
+                        WHEN f.kind = 'uuids' THEN
+                            CASE WHEN jsonb_typeof(f.value) <> 'array' THEN format('has a %s that is not an array', f.key)
+                                 WHEN EXISTS (SELECT FROM jsonb_array_elements(f.value) item WHERE jsonb_typeof(item) <> 'string' OR NOT terasocket.is_uuid(item #>> '{}'))
+                                     THEN format('has a %s with something in it that is not a UUID', f.key) END
+                        WHEN jsonb_typeof(f.value) <> 'string' THEN format('has a %s that is not a string', f.key)
+                        WHEN f.required AND f.value = '""' THEN format('has no %s', f.json_name)
+                        WHEN f.kind = 'uuid' AND f.value <> '""' AND NOT terasocket.is_uuid(f.value #>> '{}') THEN format('has a %s that is not a UUID', f.key) END) AS problem
+        FROM   named f GROUP BY f.n
+    ), judged AS MATERIALIZED (
+        SELECT g.*, c.message, coalesce('u:' || u.id_user, 't:' || p.id_participant, 'd:' || d.id_device) AS owner,
+               CASE WHEN g.topic IS NULL THEN 'topic is null'
+                    WHEN g.event IS NULL THEN 'event is null'
+                    WHEN g.type IS NULL THEN 'event has no "@type": "type.googleapis.com/opentera.protobuf...."'
+                    WHEN most IS NULL THEN format('setting terasocket.max_event_bytes is %L, not a number of bytes', left(setting, 100))
+                    WHEN g.size > most THEN format('event is of %s bytes, more than %s (terasocket.max_event_bytes)', g.size, most)
+                    WHEN c.n IS NULL THEN format('type %L is not of a message that clients hear', left(g.type, 100))
+                    WHEN g.event - c.keys <> '{}' THEN format('event has a key %L: %s has none of that name',
+                        left((SELECT min(k) FROM jsonb_object_keys(g.event - c.keys) k), 100), g.type)
+                    WHEN c.problem IS NOT NULL THEN 'event ' || c.problem
+                    WHEN NOT terasocket.is_uuid(coalesce(g.owner_uuid, g.whom, '00000000-0000-0000-0000-000000000000')) THEN
+                        format('topic %L has no UUID in it', left(g.topic, 200))
+                    WHEN (g.type = 'opentera.protobuf.ServerCommand') <> (g.whom IS NOT NULL) THEN format('topic %L is not for %s', left(g.topic, 200), g.type)
+                    WHEN g.whom IS NOT NULL THEN
+                        CASE WHEN c.message ->> 'type' IS DISTINCT FROM 'CMD_CLIENT_DISCONNECT' THEN 'event is a command other than CMD_CLIENT_DISCONNECT' END
+                    WHEN g.kind IS NOT NULL THEN
+                        CASE WHEN coalesce(u.id_user, p.id_participant, d.id_device) IS NULL THEN
+                            format('topic names a %s that does not exist: %s', g.kind, g.owner_uuid) END
+                    WHEN g.topic = 'module.TeraServer.UserManagerModule.messages' THEN
+                        CASE WHEN g.type NOT LIKE '%Session%' THEN format('event is a %s, which the user manager does not take', g.type) END
+                    WHEN g.topic NOT IN ('module.TeraServer.UserManagerModule.events', 'service.FileTransferService.events') THEN
+                        format('topic %L is heard by no client', left(g.topic, 200)) END AS problem
+        FROM   given g
+        LEFT   JOIN checked c ON c.n = g.n
+        LEFT   JOIN OPENTERA.t_users u        ON g.kind = 'user' AND u.user_uuid = lower(g.owner_uuid) AND u.deleted_at IS NULL
+        LEFT   JOIN OPENTERA.t_participants p ON g.kind = 'participant' AND p.participant_uuid = lower(g.owner_uuid) AND p.deleted_at IS NULL
+        LEFT   JOIN OPENTERA.t_devices d      ON g.kind = 'device' AND d.device_uuid = lower(g.owner_uuid) AND d.deleted_at IS NULL
+    )
+    SELECT j.n::integer, CASE WHEN j.size > most THEN '54000' ELSE '22023' END, j.problem, j.type, j.message, j.whom,
+           CASE WHEN j.problem IS NULL AND j.whom IS NULL AND j.topic <> 'module.TeraServer.UserManagerModule.messages' THEN
+               terasocket.message_body(CASE WHEN j.kind IS NULL THEN j.topic ELSE lower(j.topic) END, j.type, j.message, j.owner) END
+    FROM   judged j
+    ORDER  BY j.n;
 END $$;
 
--- checked: the message as ProtoJSON with OpenTera's own keys, enum values by name, null left out. Keys may be spelled as
--- in the .proto file, enum values as numbers. Refused is whatever would not arrive as it was published: a key or a
--- value that OpenTera's message has not, a UUID that is malformed.
-CREATE OR REPLACE FUNCTION terasocket.checked(message_type text, event jsonb) RETURNS jsonb
-LANGUAGE plpgsql STABLE AS $$
-DECLARE
-    f       record;
-    k       text;
-    v       jsonb;
-    place   numeric;
-    message jsonb := '{}';
-BEGIN
-    IF jsonb_typeof(event) IS DISTINCT FROM 'object' THEN
-        PERFORM terasocket.refuse('event', 'is not a JSON object');
-    END IF;
-    FOR k, v IN SELECT * FROM jsonb_each(event - '@type') LOOP
-        SELECT * INTO f FROM terasocket.message_fields() m WHERE m.type = message_type AND k IN (m.name, m.json_name);
-        IF NOT FOUND THEN
-            PERFORM terasocket.refuse('event', format('has a key %L: %s has none of that name', left(k, 100), message_type));
-        ELSIF k <> f.json_name AND event ? f.json_name THEN
-            PERFORM terasocket.refuse('event', format('has %s and %s, which are the same', k, f.json_name));
-        END IF;
-        CONTINUE WHEN v = 'null';
-        CASE f.kind
-        WHEN 'string', 'uuid' THEN
-            IF jsonb_typeof(v) <> 'string' THEN
-                PERFORM terasocket.refuse('event', format('has a %s that is not a string', k));
-            ELSIF f.kind = 'uuid' AND v <> '""' AND NOT terasocket.is_uuid(v #>> '{}') THEN
-                PERFORM terasocket.refuse('event', format('has a %s that is not a UUID', k));
-            END IF;
-        WHEN 'uuids' THEN
-            IF jsonb_typeof(v) <> 'array' THEN
-                PERFORM terasocket.refuse('event', format('has a %s that is not an array', k));
-            ELSIF EXISTS (SELECT FROM jsonb_array_elements(v) item
-                          WHERE jsonb_typeof(item) <> 'string' OR NOT terasocket.is_uuid(item #>> '{}')) THEN
-                PERFORM terasocket.refuse('event', format('has a %s with something in it that is not a UUID', k));
-            END IF;
-        WHEN 'enum' THEN
-            place := CASE jsonb_typeof(v) WHEN 'number' THEN (v #>> '{}')::numeric
-                                          WHEN 'string' THEN array_position(f.enum, v #>> '{}') - 1 END;
-            IF place IS NULL OR place <> trunc(place) OR place < 0 OR place >= cardinality(f.enum) THEN
-                PERFORM terasocket.refuse('event', format('has a %s that must be one of %s', k, array_to_string(f.enum, ', ')));
-            END IF;
-            v := to_jsonb(f.enum[place::integer + 1]);
-        END CASE;
-        message := message || jsonb_build_object(f.json_name, v);
-    END LOOP;
-    FOR f IN SELECT * FROM terasocket.message_fields() m WHERE m.type = message_type AND m.required LOOP
-        IF coalesce(message ->> f.json_name, '') = '' THEN
-            PERFORM terasocket.refuse('event', format('has no %s', f.json_name));
-        END IF;
-    END LOOP;
-    RETURN message;
-END $$;
-
--- owner_tags: the tag of the user, participant or device with this UUID. (plpgsql keeps its plans; a function in SQL plans each time.)
-CREATE OR REPLACE FUNCTION terasocket.owner_tags(uuid text, kinds text[] DEFAULT '{user,participant,device}') RETURNS text[]
-LANGUAGE plpgsql STABLE AS $$
-DECLARE
-    own   text := lower(uuid);
-    tags  text[] := '{}';
-BEGIN
-    IF 'user' = ANY (kinds) THEN
-        tags := tags || ARRAY(SELECT 'u:' || u.id_user FROM OPENTERA.t_users u WHERE u.user_uuid = own AND u.deleted_at IS NULL);
-    END IF;
-    IF 'participant' = ANY (kinds) THEN
-        tags := tags || ARRAY(SELECT 't:' || p.id_participant FROM OPENTERA.t_participants p WHERE p.participant_uuid = own AND p.deleted_at IS NULL);
-    END IF;
-    IF 'device' = ANY (kinds) THEN
-        tags := tags || ARRAY(SELECT 'd:' || d.id_device FROM OPENTERA.t_devices d WHERE d.device_uuid = own AND d.deleted_at IS NULL);
-    END IF;
-    RETURN tags;
-END $$;
-
--- record_message: captures a checked message. owner: the only one to hear it (null: everybody that the rules say). members: the
+-- message_body: what is recorded of a message. owner: the tag of the only one to hear it (null: everybody that the rules say). members: the
 -- tags of those that it is for, as they are now: whoever is taken out of a session later was a member when it was published.
-CREATE OR REPLACE FUNCTION terasocket.record_message(topic text, message_type text, message jsonb, owner text[] DEFAULT NULL) RETURNS void
+CREATE OR REPLACE FUNCTION terasocket.message_body(topic text, message_type text, message jsonb, owner text DEFAULT NULL) RETURNS jsonb
+LANGUAGE sql STABLE AS $$
+    SELECT jsonb_build_object('topic', topic, 'type', message_type, 'message', message, 'members', terasocket.message_members(message_type, message),
+                              'owner', CASE WHEN owner IS NOT NULL THEN jsonb_build_array(owner) END)
+$$;
+
+-- record_messages: captures messages, in order.
+CREATE OR REPLACE FUNCTION terasocket.record_messages(bodies jsonb[]) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM terasocket.record('message', 'M', false, NULL, jsonb_build_object('topic', topic, 'type', message_type, 'message', message,
-        'members', to_jsonb(terasocket.message_members(message_type, message)), 'owner', to_jsonb(owner)));
+    IF bodies <> '{}' THEN
+        INSERT INTO terasocket.changes (what, op, body)
+        SELECT 'message', 'M', b.body FROM unnest(bodies) WITH ORDINALITY b (body, n) ORDER BY b.n;
+        PERFORM terasocket.hint('message', 'M', NULL);
+    END IF;
+END $$;
+
+-- publish_all: publishes events, in order, all that are not refused. For each of those its number, from 1, the SQLSTATE and why.
+CREATE OR REPLACE FUNCTION terasocket.publish_all(topics text[], events jsonb[]) RETURNS TABLE (n integer, state text, problem text)
+LANGUAGE plpgsql AS $$
+DECLARE
+    j       record;
+    bodies  jsonb[] := '{}';
+BEGIN
+    FOR j IN SELECT * FROM terasocket.judged(topics, events) LOOP
+        IF j.problem IS NOT NULL THEN
+            n := j.n; state := j.state; problem := j.problem;
+            RETURN NEXT;
+        ELSIF j.body IS NOT NULL THEN
+            bodies := bodies || j.body;
+        ELSE
+            PERFORM terasocket.record_messages(bodies);
+            bodies := '{}';
+            IF j.whom IS NOT NULL THEN
+                PERFORM terasocket.kick(j.whom);
+            ELSE
+                PERFORM terasocket.manage(j.type, j.message);
+            END IF;
+        END IF;
+    END LOOP;
+    PERFORM terasocket.record_messages(bodies);
 END $$;
 
 -- publish: see the head of this file. Errors name the argument (SQLSTATE 22023; 54000: too big). A role that may publish needs
@@ -132,52 +155,12 @@ END $$;
 -- kicks too.
 CREATE OR REPLACE FUNCTION terasocket.publish(topic text, event jsonb) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
-BEGIN
-    PERFORM terasocket.publish_one(topic, event);
-END $$;
-
--- publish_one: the same within a function of ours, whose settings hold.
-CREATE OR REPLACE FUNCTION terasocket.publish_one(topic text, event jsonb) RETURNS void
-LANGUAGE plpgsql AS $$
 DECLARE
-    message_type text := substring(event ->> '@type' FROM '^type[.]googleapis[.]com/(.*)$');
+    refused record;
 BEGIN
-    IF event IS NOT NULL AND message_type IS NULL THEN
-        PERFORM terasocket.refuse('event', 'has no "@type": "type.googleapis.com/opentera.protobuf...."');
-    END IF;
-    PERFORM terasocket.check_call(topic, coalesce(message_type, ''), octet_length(event::text));
-    PERFORM terasocket.publish_checked(topic, message_type, terasocket.checked(message_type, event));
-END $$;
-
--- publish_checked: what a topic means.
-CREATE OR REPLACE FUNCTION terasocket.publish_checked(topic text, message_type text, message jsonb) RETURNS void
-LANGUAGE plpgsql AS $$
-DECLARE
-    direct  text[] := regexp_match(topic, '^websocket[.](user|participant|device)[.](.*)[.]events$');
-    command text   := substring(topic FROM '^module[.]TeraServer[.]TwistedModule[.]events[.](.*)$');
-    owner   text[];
-BEGIN
-    IF NOT terasocket.is_uuid(coalesce(direct[2], command, '00000000-0000-0000-0000-000000000000')) THEN
-        PERFORM terasocket.refuse('topic', format('%L has no UUID in it', left(topic, 200)));
-    ELSIF (message_type = 'opentera.protobuf.ServerCommand') <> (command IS NOT NULL) THEN
-        PERFORM terasocket.refuse('topic', format('%L is not for %s', left(topic, 200), message_type));
-    ELSIF command IS NOT NULL THEN
-        IF message ->> 'type' IS DISTINCT FROM 'CMD_CLIENT_DISCONNECT' THEN
-            PERFORM terasocket.refuse('event', 'is a command other than CMD_CLIENT_DISCONNECT');
-        END IF;
-        PERFORM terasocket.kick(command);
-    ELSIF direct IS NOT NULL THEN
-        owner := terasocket.owner_tags(direct[2], direct[1:1]);
-        IF owner = '{}' THEN
-            PERFORM terasocket.refuse('topic', format('names a %s that does not exist: %s', direct[1], direct[2]));
-        END IF;
-        PERFORM terasocket.record_message(format('websocket.%s.%s.events', direct[1], lower(direct[2])), message_type, message, owner);
-    ELSIF topic IN ('module.TeraServer.UserManagerModule.events', 'service.FileTransferService.events') THEN
-        PERFORM terasocket.record_message(topic, message_type, message);
-    ELSIF topic = 'module.TeraServer.UserManagerModule.messages' THEN
-        PERFORM terasocket.manage(message_type, message);
-    ELSE
-        PERFORM terasocket.refuse('topic', format('%L is heard by no client', left(topic, 200)));
+    SELECT * INTO refused FROM terasocket.publish_all(ARRAY[topic], ARRAY[event]);
+    IF FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = refused.state, MESSAGE = 'publish: ' || refused.problem;
     END IF;
 END $$;
 
