@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
-
 )
 
 // With DATABASE_URL: databases are made and dropped on that server, and those
