@@ -19,7 +19,7 @@ TEST     = CGO_ENABLED=1 $(GO) test -race -parallel 4 -timeout 15m -skip '^TestC
 CHAOS    = CGO_ENABLED=1 $(GO) test -race -count 1 -v -timeout 60m -run '^TestChaos$$' ./cmd/terasocket/chaos
 
 .DEFAULT_GOAL := help
-.PHONY: help postgres postgres-majors pgbouncer curl compiler redis nginx build install dist reproducible test-package container man check-deploy check-proto test test-long test-matrix flaky check demo demo-opentera bench fuzz chaos chaos-short interleave clean
+.PHONY: help postgres postgres-majors pgbouncer curl compiler redis nginx build install dist reproducible test-package container man check-deploy check-proto test test-long test-matrix flaky check demo demo-opentera bench performance fuzz chaos chaos-short interleave clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -140,8 +140,9 @@ container: ## bin/linux-ARCH/terasocket, and an image of it with podman, docker 
 man: ## write packaging/terasocket.8 from the flags
 	TERASOCKET_WRITE_MAN=1 $(GO) test -count 1 -run '^TestManPageIsCurrent$$' ./cmd/terasocket
 
-check-deploy: ## the Kubernetes manifests, by Kubernetes' own types
+check-deploy: ## the Kubernetes manifests, by Kubernetes' own types; docs/performance.md, by what was measured
 	cd deploy/kubernetes && $(GO) vet ./... && $(GO) test ./...
+	cd docs/performance && $(GO) vet ./... && $(GO) test ./...
 
 check-proto: ## buf lint of the .proto files that are ours
 	$(GO) run github.com/bufbuild/buf/cmd/buf@v1.75.0 lint
@@ -175,9 +176,11 @@ demo: postgres build ## run a made-up installation on a throw-away PostgreSQL
 demo-opentera: postgres redis build ## show the job beside a running OpenTera: a stand-in of it, and a real Redis
 	bin/terasocket demo-opentera
 
-bench: postgres build ## measure commit to receipt beside the bare loop, then run all benchmarks
-	bin/terasocket bench --reference
-	$(GO) test -run '^$$' -bench . -benchmem -timeout 30m ./...
+bench: postgres redis build ## measure everything (20 minutes, on a quiet machine) and write docs/performance.md
+	cd docs/performance && $(GO) run . -measure
+
+performance: ## write docs/performance.md from what was measured
+	cd docs/performance && $(GO) run .
 
 fuzz: postgres ## run every fuzz target for FUZZTIME (30s)
 	GO='$(GO)' script/fuzz $(FUZZTIME)
