@@ -21,6 +21,7 @@ type announcement struct {
 	announced      int
 	isMore         bool // it left something over
 	isFilled       bool // its memory is; else nothing was announced
+	polled
 }
 
 // SQLSTATEs that the announcer acts on.
@@ -33,9 +34,10 @@ const (
 // answerLimit is how long the server's answer may take beyond the statement's own limit.
 const answerLimit = 10 * time.Second
 
-// announce asks for one announcement.
-func announce(ctx context.Context, pool *pgxpool.Pool, atMost int, isCareful bool, lastSeen uint64, limit time.Duration) (announcement, error) {
-	values, err := locked(ctx, pool, fmt.Sprintf("* FROM terasocket.announce(%d, %t, %d)", atMost, isCareful, lastSeen), limit)
+// announce asks for one announcement, and says what is to become of polling.
+func announce(ctx context.Context, pool *pgxpool.Pool, atMost int, isCareful bool, lastSeen uint64, limit time.Duration, p polling) (announcement, error) {
+	values, err := locked(ctx, pool, fmt.Sprintf("* FROM terasocket.announce(%d, %t, %d) a, LATERAL terasocket.poll(%d, %t AND a.more IS NOT NULL)",
+		atMost, isCareful, lastSeen, p.number, p.isBusy), limit)
 	if err != nil {
 		return announcement{}, err
 	}
@@ -43,16 +45,18 @@ func announce(ctx context.Context, pool *pgxpool.Pool, atMost int, isCareful boo
 }
 
 func parseAnnouncement(values []string) (a announcement, err error) {
-	if len(values) != 4 {
-		return a, fmt.Errorf("announce() gave %d columns, want 4", len(values))
+	if len(values) != 10 {
+		return a, fmt.Errorf("an announcement gave %d columns, want 10", len(values))
 	}
-	if a.epoch, err = strconv.ParseUint(values[0], 10, 63); err == nil {
-		if a.lastSeq, err = strconv.ParseUint(values[1], 10, 63); err == nil {
-			a.announced, err = strconv.Atoi(values[2])
+	numbers := make([]uint64, len(values))
+	for _, i := range []int{0, 1, 2, 5, 7, 8, 9} {
+		if numbers[i], err = strconv.ParseUint(values[i], 10, 63); err != nil {
+			return a, err
 		}
 	}
-	a.isMore, a.isFilled = values[3] == "t", values[3] != ""
-	return a, err
+	return announcement{epoch: numbers[0], lastSeq: numbers[1], announced: int(numbers[2]), isMore: values[3] == "t", isFilled: values[3] != "",
+		polled: polled{isMine: values[4] == "t", left: time.Duration(numbers[5]) * time.Millisecond, was: values[6] == "t",
+			recorded: numbers[7], oldest: numbers[8], next: numbers[9]}}, nil
 }
 
 // fillBatch is how many objects one fill() takes.

@@ -37,6 +37,7 @@ type Announcer struct {
 	pause     time.Duration // before the next attempt
 	inVain    int           // announcements in a row that found nothing
 	busySince time.Time     // zero: the lock was free
+	polling   polling
 }
 
 // Pauses between two attempts: while another gateway announces, and after a failure.
@@ -59,7 +60,7 @@ func NewAnnouncer(c AnnouncerConfig) *Announcer {
 	setDefault(&c.PollEvery, 5*time.Second)
 	setDefault(&c.AtMost, 2000)
 	setDefault(&c.Limit, 15*time.Second)
-	return &Announcer{AnnouncerConfig: c, atMost: c.AtMost, limit: c.Limit}
+	return &Announcer{AnnouncerConfig: c, atMost: c.AtMost, limit: c.Limit, polling: newPolling()}
 }
 
 func setDefault[T comparable](v *T, value T) {
@@ -74,7 +75,10 @@ func setDefault[T comparable](v *T, value T) {
 // to Run.
 func (a *Announcer) First(ctx context.Context) error {
 	for range firstTries {
-		_, err := announce(ctx, a.Pool, a.atMost, false, 0, a.limit)
+		done, err := announce(ctx, a.Pool, a.atMost, false, 0, a.limit, a.polling)
+		if err == nil {
+			a.polling.took(time.Now(), done, a.Metrics)
+		}
 		if err == nil || ctx.Err() != nil {
 			return nil
 		}
@@ -94,24 +98,33 @@ func (a *Announcer) Run(ctx context.Context) error {
 	next := time.NewTimer(0) // at once: what was committed before anybody listened
 	defer next.Stop()
 	for {
+		waits := time.Now()
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-a.Listener.Changed():
 			a.Progress.hear()
-			if a.pause > 0 {
+			if a.pause > 0 || a.polling.isOn {
 				continue // an attempt is due soon
 			}
 		case <-next.C:
 			a.Progress.hear()
+			if a.polling.isDue(time.Now()) {
+				a.Metrics.polls.Inc()
+				a.Progress.suspect()
+			}
 			if a.pause > 0 && a.pause <= longestBusy && !a.Progress.hasWork() {
 				a.pause, a.busySince = 0, time.Time{} // others have announced all of it
 				next.Reset(a.idle())
 				continue
 			}
 		}
+		if a.pause == 0 {
+			a.polling.idle += time.Since(waits)
+		}
 		if !a.Listener.Connected() {
-			next.Reset(a.idle())
+			a.polling.end(a.Metrics)
+			next.Reset(a.PollEvery)
 			continue
 		}
 		a.announce(ctx)
@@ -123,14 +136,17 @@ func (a *Announcer) Run(ctx context.Context) error {
 	}
 }
 
-func (a *Announcer) idle() time.Duration { return a.PollEvery - rand.N(a.PollEvery/4+1) }
+// idle is for how long nothing is to be done, unless a hint comes.
+func (a *Announcer) idle() time.Duration {
+	return a.polling.wait(time.Now(), a.PollEvery-rand.N(a.PollEvery/4+1))
+}
 
 // announce asks for announcements until nothing is left over, or one fails; it says in pause when to try again.
 func (a *Announcer) announce(ctx context.Context) {
 	for isMore := true; isMore && ctx.Err() == nil; {
 		a.Progress.ask()
 		began := time.Now()
-		done, err := announce(ctx, a.Pool, a.atMost, a.isCareful, a.Feed.LastSeen(), a.limit)
+		done, err := announce(ctx, a.Pool, a.atMost, a.isCareful, a.Feed.LastSeen(), a.limit, a.polling)
 		if err == nil && !done.isFilled {
 			err = a.fill(ctx)
 			done.isMore = true
@@ -179,8 +195,9 @@ func (a *Announcer) succeeded(began time.Time, done announcement) {
 	if !done.isMore {
 		a.Progress.covered()
 	}
+	a.polling.took(time.Now(), done, a.Metrics)
 	a.pause, a.limit = 0, a.Limit
-	if a.inVain++; done.announced > 0 || done.isMore {
+	if a.inVain++; done.announced > 0 || done.isMore || a.polling.isOn {
 		a.inVain = 0
 	}
 	if a.inVain > vainLooks {

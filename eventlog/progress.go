@@ -97,6 +97,13 @@ func (p *Progress) hear() {
 	p.waiting.add(heard.XIDs, heard.Since)
 }
 
+// suspect says that there may be changes that nobody has notified of.
+func (p *Progress) suspect() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.waiting.more = earliest(p.waiting.more, time.Now())
+}
+
 // hasWork says whether a hint is not covered by an announcement.
 func (p *Progress) hasWork() bool {
 	p.mu.Lock()

@@ -6,12 +6,15 @@
 -- writer's own.
 
 -- hint: one NOTIFY, for whoever listens: {"xid": "771", "what": "participant", "op": "U", "ids": [12]}, always under 8,000
--- bytes. Nothing is sent when the queue of notifications is half full (a listener somewhere is stuck; a full queue makes
--- commits fail), or after SET terasocket.notify = off (a transaction that has notified cannot be prepared): the gateways
--- find the change by their own look.
+-- bytes. Nothing is sent while a gateway polls (file poll.sql), when the queue of notifications is half full (a listener somewhere is
+-- stuck; a full queue makes commits fail), or after SET terasocket.notify = off (a transaction that has notified cannot be
+-- prepared): the gateways find the change by their own look. The transaction has an id before it asks whether one polls. A time more
+-- than a second ahead is of another clock.
 CREATE OR REPLACE FUNCTION terasocket.hint(what text, op text, ids bigint[]) RETURNS void
 LANGUAGE sql AS $$   -- it becomes part of the statement that calls it
-    SELECT CASE WHEN current_setting('terasocket.notify', true) IS DISTINCT FROM 'off' AND pg_notification_queue_usage() < 0.5
+    SELECT CASE WHEN current_setting('terasocket.notify', true) IS DISTINCT FROM 'off'
+        AND (pg_sequence_last_value('terasocket.polled_until') - date_part('epoch', clock_timestamp()) * 1000000 BETWEEN 0 AND 1000000) IS NOT TRUE
+        AND pg_notification_queue_usage() < 0.5
         THEN pg_notify('terasocket', format('{"xid": "%s", "what": "%s", "op": "%s"%s}', pg_current_xact_id(), what, op,
             CASE WHEN cardinality(ids) <= 100 THEN ', "ids": [' || array_to_string(ids, ', ') || ']' END)) END
 $$;

@@ -1,0 +1,1 @@
+DROP SEQUENCE terasocket.polled_until;
