@@ -126,16 +126,21 @@ func TestMetricNames(t *testing.T) {
 
 func TestWhatAnnounceGives(t *testing.T) {
 	t.Parallel()
+	polled := polled{isMine: true, left: 999 * time.Millisecond, recorded: 30, oldest: 40, next: 50}
 	for more, want := range map[string]announcement{
-		"t": {epoch: 7, lastSeq: 9, announced: 2, isMore: true, isFilled: true},
-		"f": {epoch: 7, lastSeq: 9, announced: 2, isFilled: true},
-		"":  {epoch: 7, lastSeq: 9, announced: 2}, // null
+		"t": {epoch: 7, lastSeq: 9, announced: 2, isMore: true, isFilled: true, polled: polled},
+		"f": {epoch: 7, lastSeq: 9, announced: 2, isFilled: true, polled: polled},
+		"":  {epoch: 7, lastSeq: 9, announced: 2, polled: polled}, // null
 	} {
-		if a, err := parseAnnouncement([]string{"7", "9", "2", more}); err != nil || a != want {
+		if a, err := parseAnnouncement([]string{"7", "9", "2", more, "t", "999", "f", "30", "40", "50"}); err != nil || a != want {
 			t.Errorf("%q: %+v, %v", more, a, err)
 		}
 	}
-	for _, values := range [][]string{nil, {"1", "1", "1"}, {"x", "1", "1", "t"}, {"1", "x", "1", "t"}, {"1", "1", "x", "t"}} {
+	for i, value := range []string{"x", "x", "x", "", "", "x", "", "x", "-1", "x"} {
+		values := []string{"1", "1", "1", "t", "t", "1", "t", "1", "1", "1"}
+		if values[i] = value; value == "" {
+			values = values[:i]
+		}
 		if _, err := parseAnnouncement(values); err == nil {
 			t.Errorf("%q was read", values)
 		}

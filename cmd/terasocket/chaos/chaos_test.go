@@ -238,6 +238,9 @@ func (x *suite) prepare() {
 	if _, err := conn.Exec(x.Context(), sql); err != nil {
 		x.Fatalf("make the installation: %v", err)
 	}
+	if _, err := conn.Exec(x.Context(), "ALTER DATABASE chaos SET terasocket.poll = "+[]string{"off", "on", "always"}[x.plan.seed%3]); err != nil {
+		x.Fatal(err)
+	}
 }
 
 // clients makes them, in both encodings; some say since= from the start.

@@ -66,6 +66,13 @@ func (x *injector) faults() []fault {
 				return x.restart(ctx, true)
 			}
 		}},
+		{"polling begins or ends", func(rng *rand.Rand) func(context.Context) error { // in the sessions that are made from now on
+			setting := []string{"always", "on", "off"}[rng.IntN(3)]
+			return func(ctx context.Context) error {
+				_, _ = x.pool.Exec(ctx, "ALTER DATABASE chaos SET terasocket.poll = "+setting)
+				return nil
+			}
+		}},
 		{"network cut", func(rng *rand.Rand) func(context.Context) error {
 			proxy, d := x.proxies[slot(rng)], upTo(rng, 3*time.Second)
 			return func(ctx context.Context) error {

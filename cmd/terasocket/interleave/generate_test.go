@@ -117,7 +117,7 @@ func pick[T any](g *generator, from []T) T { return from[g.IntN(len(from))] }
 func (g *generator) chance(percent int) bool { return g.IntN(100) < percent }
 
 func (g *generator) program(seed uint64, rounds int) program {
-	p := program{seed: fmt.Sprintf("INTERLEAVE_SEED=%d", seed), gateways: 1}
+	p := program{seed: fmt.Sprintf("INTERLEAVE_SEED=%d", seed), gateways: 1, polled: seed%3 == 0}
 	if !g.isSerial && g.chance(25) {
 		p.gateways = 2
 		p.stopped = g.chance(50)

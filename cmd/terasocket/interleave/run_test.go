@@ -65,6 +65,9 @@ func run(t *testing.T, p program) (problems []problem, counts map[string]int, er
 	if err != nil {
 		return nil, nil, err
 	}
+	if p.polled {
+		dbtest.Exec(t, r.control, "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET terasocket.poll = always', current_database()); END $$")
+	}
 	for range max(p.gateways, 1) {
 		g, err := gatewaytest.Start(ctx, gatewaytest.Config{Program: path, Database: r.url, Args: []string{"--plain-http", "--drain-time", "0s", "--presence-grace", "0s"}})
 		if err != nil {

@@ -10,6 +10,7 @@ type program struct {
 	seed     string // what to tell so that it is made again
 	gateways int
 	stopped  bool // the last gateway sleeps during each round and catches up after it
+	polled   bool // a gateway polls, and nobody notifies
 	rounds   []round
 }
 
@@ -103,7 +104,8 @@ func ofScript(lines ...string) (r round) {
 // script prints the program for psql: one line a statement, with the session that says it.
 func (p program) script() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "-- %s: %d gateways%s. On testdata/world.sql; a session is a psql of its own.\n", p.seed, p.gateways, map[bool]string{true: ", the last sleeps during a round"}[p.stopped])
+	fmt.Fprintf(&b, "-- %s: %d gateways%s%s. On testdata/world.sql; a session is a psql of its own.\n", p.seed, p.gateways, map[bool]string{true: ", the last sleeps during a round"}[p.stopped],
+		map[bool]string{true: ", terasocket.poll = always"}[p.polled])
 	for i, r := range p.rounds {
 		if len(r) == 0 {
 			continue

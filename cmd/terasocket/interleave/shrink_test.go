@@ -38,6 +38,11 @@ func shrink(t *testing.T, p program, kind string) (program, []problem) {
 			p = simple
 		}
 	}
+	if simple := p; p.polled {
+		if simple.polled = false; fails(simple) {
+			p = simple
+		}
+	}
 	for i := range p.rounds { // most of the time one of them fails alone
 		if alone := p.only(i); len(p.rounds) > 1 && fails(alone) {
 			p = alone

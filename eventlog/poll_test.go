@@ -1,0 +1,294 @@
+package eventlog_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"terasocket/db/dbtest"
+	"terasocket/db/embedded"
+	"terasocket/migrations"
+)
+
+// polls makes a gateway with this terasocket.poll, in its own sessions alone.
+func polls(t *testing.T, url, setting string) *gateway {
+	t.Helper()
+	return begin(t, url, dbtest.Pool(t, url+"&terasocket.poll="+setting), options{})
+}
+
+func isPolling(g *gateway) bool { return g.value("terasocket_polling") == 1 }
+
+// silent publishes marks by transactions of which nobody is notified, one after the other, since a gateway polls; a transaction that
+// notified, since that one was late on a busy machine, does not count.
+func silent(g *gateway, publish func()) {
+	g.t.Helper()
+	for range 100 {
+		dbtest.Eventually(g.t, "a gateway polls", func() bool { return isAhead(g) })
+		publish()
+		if isAhead(g) {
+			return
+		}
+	}
+	g.t.Fatal("the machine is too busy")
+}
+
+func isAhead(g *gateway) bool {
+	g.t.Helper()
+	return scan[bool](g, "SELECT last_value > date_part('epoch', clock_timestamp()) * 1000000 FROM terasocket.polled_until")
+}
+
+// While changes come fast a gateway polls, and nobody notifies; then everybody does again. Nothing is lost between.
+func TestAGatewayPollsWhileItIsBusy(t *testing.T) {
+	url := dbtest.New(t, migrated())
+	t.Parallel()
+	g := polls(t, url, "on")
+	other := polls(t, url, "on")
+	var want []string
+	var group errgroup.Group
+	isOver := make(chan struct{})
+	group.Go(func() error {
+		for {
+			select {
+			case <-isOver:
+				return nil
+			default:
+			}
+			want = append(want, fmt.Sprint(len(want)))
+			if _, err := g.pool.Exec(t.Context(), publish, want[len(want)-1:]); err != nil {
+				return err
+			}
+		}
+	})
+	dbtest.Eventually(t, "one polls", func() bool { return isPolling(g) || isPolling(other) })
+	dbtest.Eventually(t, "changes of which nobody was notified", func() bool {
+		return g.value("terasocket_notifications_skipped_total")+other.value("terasocket_notifications_skipped_total") > 100
+	})
+	close(isOver)
+	if err := group.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	g.mustHear(want...)
+	other.mustHear(want...)
+	dbtest.Eventually(t, "nobody polls any more", func() bool { return !isPolling(g) && !isPolling(other) && !isAhead(g) })
+	g.publish(g.pool, "quiet")
+	g.mustHear("quiet")
+	dbtest.Eventually(t, "nobody looks any more", func() bool {
+		before := g.value("terasocket_polls_total") + other.value("terasocket_polls_total")
+		time.Sleep(500 * time.Millisecond)
+		return g.value("terasocket_polls_total")+other.value("terasocket_polls_total") == before
+	})
+	if g.value("terasocket_polls_total")+other.value("terasocket_polls_total") == 0 {
+		t.Error("nobody has polled")
+	}
+}
+
+// At ten changes a second nobody polls.
+func TestNobodyPollsWhileItIsQuiet(t *testing.T) {
+	url := dbtest.New(t, migrated())
+	t.Parallel()
+	g := polls(t, url, "on")
+	for i := range 10 {
+		g.publish(g.pool, fmt.Sprint(i))
+		g.hear(fmt.Sprint(i))
+		time.Sleep(100 * time.Millisecond)
+		if isPolling(g) {
+			t.Fatal("it polls")
+		}
+	}
+}
+
+// The gateway that polls dies without a word. What was committed afterwards, of which nobody was notified, the other one finds when its time
+// has passed: it polls once a minute here.
+func TestAGatewayThatDiesWhilePolling(t *testing.T) {
+	url := dbtest.New(t, migrated())
+	t.Parallel()
+	other := polls(t, url, "off")
+	g := polls(t, url, "always")
+	dbtest.Eventually(t, "it polls", func() bool { return isPolling(g) })
+	silent(g, func() { g.publish(g.pool, "before") })
+	other.hear("before")
+	g.stop()
+	other.publish(other.pool, "after")
+	other.hear("after")
+	dbtest.Eventually(t, "nobody polls", func() bool { return scan[int64](other, "SELECT last_value FROM terasocket.polled_until") == 0 })
+}
+
+// Transactions that found a gateway polling, and commit when nobody does any more, are announced: one that slept, and one that was
+// prepared, across a restart of the gateway too.
+func TestLateCommits(t *testing.T) {
+	url := dbtest.New(t, migrated())
+	t.Parallel()
+	g := polls(t, url, "always")
+	dbtest.Eventually(t, "it polls", func() bool { return isPolling(g) })
+	name := "'late " + scan[string](g, "SELECT current_database()") + "'"
+	asleep, prepared, third := dbtest.Conn(t, url), dbtest.Conn(t, url), dbtest.Conn(t, url)
+	silent(g, func() {
+		dbtest.Exec(t, asleep, "ROLLBACK; BEGIN")
+		g.publish(asleep, "asleep")
+	})
+	silent(g, func() {
+		dbtest.Exec(t, prepared, "ROLLBACK; BEGIN")
+		g.publish(prepared, "prepared")
+	})
+	silent(g, func() {
+		dbtest.Exec(t, third, "ROLLBACK; BEGIN")
+		g.publish(third, "third")
+	})
+	dbtest.Exec(t, prepared, "PREPARE TRANSACTION "+name)
+	g.stop()
+	other := polls(t, url, "off")
+	dbtest.Eventually(t, "nobody polls", func() bool { return scan[int64](other, "SELECT last_value FROM terasocket.polled_until") == 0 })
+	time.Sleep(2 * time.Second) // it looks less and less often
+	dbtest.Exec(t, asleep, "COMMIT")
+	other.mustHear("asleep")
+	other.publish(other.pool, "of which it is notified meanwhile")
+	other.mustHear("of which it is notified meanwhile")
+	dbtest.Exec(t, other.pool, "COMMIT PREPARED "+name)
+	other.mustHear("prepared")
+	other.stop()
+	last := polls(t, url, "off")
+	dbtest.Exec(t, third, "COMMIT")
+	last.mustHear("third")
+	dbtest.Eventually(t, "nobody looks any more", func() bool {
+		before := last.value("terasocket_polls_total")
+		time.Sleep(500 * time.Millisecond)
+		return last.value("terasocket_polls_total") == before
+	})
+}
+
+// A program of before the polling announces beside one that polls, and nobody misses anything.
+func TestAnOlderGatewayBesideOneThatPolls(t *testing.T) {
+	url := dbtest.New(t, migrated())
+	t.Parallel()
+	g := polls(t, url, "always")
+	dbtest.Eventually(t, "it polls", func() bool { return isPolling(g) })
+	older := dbtest.Conn(t, url)
+	var want []string
+	for i := range 50 {
+		want = append(want, fmt.Sprint(i))
+		g.publish(g.pool, want[i])
+		dbtest.Announce(t, older, 2000)
+	}
+	g.mustHear(want...)
+	if !isPolling(g) {
+		t.Error("it does not poll any more")
+	}
+}
+
+// While a gateway polls, a look that cannot be had is a change that may wait: nobody says so.
+func TestTheLagOfAGatewayThatPolls(t *testing.T) {
+	url := dbtest.New(t, migrated())
+	t.Parallel()
+	g := polls(t, url, "always")
+	dbtest.Eventually(t, "it polls", func() bool { return isPolling(g) })
+	release := g.holdAnnouncements("announcements")
+	defer release()
+	dbtest.Eventually(t, "the lag grows", func() bool { return g.progress.Lag() > 300*time.Millisecond })
+	release()
+	dbtest.Eventually(t, "and is over", func() bool { return g.progress.Lag() < 300*time.Millisecond })
+}
+
+// Without LISTEN a gateway does not poll: another takes over.
+func TestAGatewayThatDoesNotListenDoesNotPoll(t *testing.T) {
+	url := dbtest.New(t, migrated())
+	t.Parallel()
+	g := polls(t, url, "always")
+	dbtest.Eventually(t, "it polls", func() bool { return isPolling(g) })
+	for range 5 {
+		g.killListeners()
+	}
+	g.publish(g.pool, "x")
+	g.mustHear("x")
+	dbtest.Eventually(t, "it polls again", func() bool { return isPolling(g) })
+}
+
+// PostgreSQL crashes, and is stopped and started, while a gateway polls: that gateway goes on, and nothing is lost.
+func TestPostgreSQLStartsAgainWhileAGatewayPolls(t *testing.T) {
+	t.Parallel()
+	server, err := embedded.Start(t.Context(), embedded.Config{Settings: map[string]string{"synchronous_commit": "on", "fsync": "on"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Stop() })
+	url := server.URL("postgres")
+	if err := dbtest.OpenTera("polls", migrations.Up).Fill(t.Context(), url); err != nil {
+		t.Fatal(err)
+	}
+	g := polls(t, url, "always")
+	for i, stop := range []func() error{func() error { return nil }, func() error { // the first: Restart does
+		pid, err := dbtest.Crash(server)
+		dbtest.Eventually(t, "the server is gone", func() bool { return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) })
+		return err
+	}} {
+		dbtest.Eventually(t, "it polls", func() bool { return isPolling(g) })
+		writer := dbtest.Conn(t, url)
+		name := fmt.Sprintf("'restart %d'", i)
+		silent(g, func() {
+			dbtest.Exec(t, writer, "ROLLBACK; BEGIN")
+			g.publish(writer, fmt.Sprint("prepared ", i))
+		})
+		dbtest.Exec(t, writer, "PREPARE TRANSACTION "+name)
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		if err := server.Restart(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		g.mustBreak()
+		dbtest.Exec(t, g.pool, "COMMIT PREPARED "+name)
+		if heard := marks(g.hear(fmt.Sprint("prepared ", i))); strings.Join(heard, "") != fmt.Sprint("prepared ", i) {
+			t.Errorf("heard %q", heard)
+		}
+	}
+}
+
+// An announcement waits at its COMMIT for whoever notifies before it, for longer than for any other lock: else it would fail again and
+// again beside many writers.
+func TestAnAnnouncementWaitsForItsTurnToNotify(t *testing.T) {
+	t.Parallel()
+	server, err := embedded.Start(t.Context(), embedded.Config{Settings: map[string]string{"fsync": "on", "commit_delay": "90000", "commit_siblings": "0"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Stop() })
+	url := server.URL("postgres")
+	if err := dbtest.OpenTera("turns", migrations.Up).Fill(t.Context(), url); err != nil {
+		t.Fatal(err)
+	}
+	g := begin(t, url, dbtest.Pool(t, url), options{})
+	var group errgroup.Group
+	isOver := make(chan struct{})
+	for i := range 4 { // whoever is next in turn waits for 90 ms
+		conn := dbtest.Conn(t, url)
+		group.Go(func() error {
+			for {
+				select {
+				case <-isOver:
+					return nil
+				default:
+				}
+				if _, err := conn.Exec(t.Context(), fmt.Sprintf(`SET synchronous_commit = on; CREATE TABLE IF NOT EXISTS turn_%[1]d (n integer);
+					INSERT INTO turn_%[1]d VALUES (1); NOTIFY elsewhere, 'x'`, i)); err != nil {
+					return err
+				}
+			}
+		})
+	}
+	before := g.value("terasocket_announce_busy_total")
+	for i := range 5 {
+		g.publish(g.pool, fmt.Sprint(i))
+		g.mustHear(fmt.Sprint(i))
+	}
+	if n := g.value("terasocket_announce_busy_total") - before; n > 0 {
+		t.Errorf("%v announcements failed, since it was not their turn", n)
+	}
+	close(isOver)
+	if err := group.Wait(); err != nil {
+		t.Error(err)
+	}
+}
