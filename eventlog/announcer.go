@@ -123,6 +123,7 @@ func (a *Announcer) Run(ctx context.Context) error {
 			a.polling.idle += time.Since(waits)
 		}
 		if !a.Listener.Connected() {
+			a.pause = 0 // once it listens again: at once
 			a.polling.end(a.Metrics)
 			next.Reset(a.PollEvery)
 			continue
