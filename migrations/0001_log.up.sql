@@ -34,6 +34,12 @@ COMMENT ON COLUMN terasocket.changes.rights IS 'somebody''s tags, or an alias, m
 COMMENT ON COLUMN terasocket.changes.ids IS 'primary keys, at most 1,000; null: all of that type';
 COMMENT ON COLUMN terasocket.changes.body IS 'of a message, presence or kick';
 
+-- Until when a gateway looks for changes by itself, so that nobody has to notify: microseconds since 1970 by PostgreSQL's clock,
+-- 0: it does not (functions/poll.sql). A sequence, and not a row: who reads it reads what is, whatever the snapshot; it leaves no
+-- dead row for a dump to keep, and a SERIALIZABLE writer takes no lock by it that could make it fail.
+CREATE SEQUENCE terasocket.polled_until MINVALUE 0 START 0;
+COMMENT ON SEQUENCE terasocket.polled_until IS 'until when writers need not NOTIFY, since a gateway polls: microseconds since 1970; 0: they must';
+
 -- What went wrong inside a trigger. OpenTera's own write went on; the change is announced from here.
 CREATE TABLE terasocket.capture_errors (
     id            bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
