@@ -37,29 +37,29 @@ DECLARE
     most     integer := CASE WHEN setting ~ '^[0-9]{1,9}$' THEN least(setting::integer, 16777216) END;
 BEGIN
     RETURN QUERY
-    WITH given AS MATERIALIZED (
-        SELECT g.n, g.topic, g.event, octet_length(g.event::text) AS size, d.kind,   -- (a regular expression that captures costs more than all else)
+    WITH given AS MATERIALIZED (   -- (a regular expression that captures costs more than all else)
+        SELECT g.n, g.topic, g.event, octet_length(g.event::text) AS size, k.kind,
                CASE WHEN starts_with(g.event ->> '@type', 'type.googleapis.com/') THEN substr(g.event ->> '@type', 21) END AS type,
-               CASE WHEN d.kind IS NOT NULL THEN left(substr(g.topic, 12 + length(d.kind)), -7) END AS owner_uuid,
+               CASE WHEN k.kind IS NOT NULL THEN left(substr(g.topic, 12 + length(k.kind)), -7) END AS owner_uuid,
                CASE WHEN starts_with(g.topic, 'module.TeraServer.TwistedModule.events.') THEN substr(g.topic, 40) END AS whom
-        FROM   unnest(topics, events) WITH ORDINALITY g (topic, event, n)
-        LEFT   JOIN (VALUES ('user'), ('participant'), ('device')) d (kind) ON g.topic LIKE 'websocket.' || d.kind || '.%.events'
+        FROM   unnest(topics, events) WITH ORDINALITY g (topic, event, n),
+               LATERAL (SELECT CASE WHEN g.topic LIKE 'websocket.user.%.events' THEN 'user' WHEN g.topic LIKE 'websocket.participant.%.events' THEN 'participant'
+                                    WHEN g.topic LIKE 'websocket.device.%.events' THEN 'device' END) k (kind)
     ), fields AS MATERIALIZED (
-        SELECT g.n, f.*, CASE WHEN g.event ? f.json_name THEN f.json_name ELSE f.name END AS key, coalesce(g.event -> f.json_name, g.event -> f.name) AS value,
-               g.event ?& ARRAY[f.name, f.json_name] AND f.name <> f.json_name AS is_twice
-        FROM   given g JOIN terasocket.message_fields() f ON f.type = g.type
-    ), named AS MATERIALIZED (   -- enum values
-        SELECT f.*, CASE WHEN f.kind <> 'enum' OR f.value IS NULL OR f.value = 'null' THEN f.value
-                         WHEN jsonb_typeof(f.value) = 'number' THEN
-                             CASE WHEN f.value::numeric BETWEEN 0 AND cardinality(f.enum) - 1 AND f.value::numeric % 1 = 0 THEN to_jsonb(f.enum[f.value::integer + 1]) END
-                         WHEN f.value #>> '{}' = ANY (f.enum) THEN f.value END AS said
-        FROM   fields f
+        SELECT g.n, f.name, f.json_name, f.kind, f.required, f.enum, CASE WHEN g.event ? f.json_name THEN f.json_name ELSE f.name END AS key, v.value,
+               g.event ?& ARRAY[f.name, f.json_name] AND f.name <> f.json_name AS is_twice,
+               CASE WHEN f.kind <> 'enum' OR v.value = 'null' THEN v.value
+                    WHEN jsonb_typeof(v.value) = 'number' THEN CASE WHEN v.value::numeric BETWEEN 0 AND 1000 AND v.value::numeric % 1 = 0 THEN f.enum -> v.value::integer END
+                    WHEN jsonb_typeof(v.value) = 'string' AND f.enum ? (v.value #>> '{}') THEN v.value END AS said   -- null: it is no value of the enum
+        FROM   given g, jsonb_array_elements(terasocket.message_fields() -> g.type) e (field),
+               LATERAL (SELECT e.field ->> 0, e.field ->> 1, e.field ->> 2, e.field -> 3 = 'true', e.field -> 4 OFFSET 0) f (name, json_name, kind, required, enum),
+               LATERAL (SELECT coalesce(g.event -> f.json_name, g.event -> f.name)) v (value)
     ), checked AS (
         SELECT f.n, array_agg(f.name) || array_agg(f.json_name) || '@type'::text AS keys,
                coalesce(jsonb_object_agg(f.json_name, f.said) FILTER (WHERE f.said <> 'null'), '{}') AS message,
                min(CASE WHEN f.is_twice THEN format('has %s and %s, which are the same', f.name, f.json_name)
                         WHEN f.value IS NULL OR f.value = 'null' THEN CASE WHEN f.required THEN format('has no %s', f.json_name) END
-                        WHEN f.said IS NULL THEN format('has a %s that must be one of %s', f.key, array_to_string(f.enum, ', '))
+                        WHEN f.said IS NULL THEN format('has a %s that must be one of %s', f.key, (SELECT string_agg(x, ', ') FROM jsonb_array_elements_text(f.enum) x))
                         WHEN f.kind = 'enum' THEN NULL
                         WHEN f.kind = 'uuids' THEN
                             CASE WHEN jsonb_typeof(f.value) <> 'array' THEN format('has a %s that is not an array', f.key)
@@ -68,7 +68,7 @@ BEGIN
                         WHEN jsonb_typeof(f.value) <> 'string' THEN format('has a %s that is not a string', f.key)
                         WHEN f.required AND f.value = '""' THEN format('has no %s', f.json_name)
                         WHEN f.kind = 'uuid' AND f.value <> '""' AND NOT terasocket.is_uuid(f.value #>> '{}') THEN format('has a %s that is not a UUID', f.key) END) AS problem
-        FROM   named f GROUP BY f.n
+        FROM   fields f GROUP BY f.n
     ), judged AS MATERIALIZED (
         SELECT g.*, c.message, coalesce('u:' || u.id_user, 't:' || p.id_participant, 'd:' || d.id_device) AS owner,
                CASE WHEN g.topic IS NULL THEN 'topic is null'
