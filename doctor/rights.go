@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -13,7 +14,7 @@ import (
 // rightsChecks ask what the role of serve may do, and what everybody may.
 func (d *doctor) rightsChecks() []check {
 	return []check{
-		{name: "rights", needs: []string{"opentera"}, ask: d.serving.asks(mayServe)},
+		{name: "rights", needs: []string{"opentera"}, ask: d.serving.asks(d.mayServe)},
 		{name: "statements", needs: []string{"migrations", "rights"}, ask: d.serving.asks(statementsAreUnderstood)},
 		{name: "owner-rights", needs: []string{"opentera"}, ask: d.serving.asks(ownerMayRead)},
 		{name: "public-rights", needs: []string{"opentera"}, ask: d.serving.asks(strangersMayNot)},
@@ -31,6 +32,9 @@ var served = []string{
 	"user_account", "user_token_claims", "verifying_keys",
 }
 
+// bridged are those that it calls beside a running OpenTera.
+var bridged = []string{"bridge_lead", "bridge_leave", "bridge_nobody_elsewhere", "bridge_reconcile", "bridge_record", "bridge_take", "bridge_untold"}
+
 //go:embed sql/rights.sql
 var rightsSQL string
 
@@ -40,7 +44,11 @@ var publicSQL string
 var notInstalled = skip("not asked: there is no schema terasocket", "run `terasocket migrate up`")
 
 // mayServe: the owner may everything; another role needs what is granted to it.
-func mayServe(ctx context.Context, tx pgx.Tx) (Finding, error) {
+func (d *doctor) mayServe(ctx context.Context, tx pgx.Tx) (Finding, error) {
+	functions := served
+	if d.RedisURL != "" {
+		functions = slices.Concat(served, bridged)
+	}
 	var schema uint32
 	var isInstalled bool
 	var role string
@@ -48,7 +56,7 @@ func mayServe(ctx context.Context, tx pgx.Tx) (Finding, error) {
 		Scan(&schema, &isInstalled, &role); err != nil || !isInstalled {
 		return notInstalled, err
 	}
-	rows, err := tx.Query(ctx, rightsSQL, schema, served)
+	rows, err := tx.Query(ctx, rightsSQL, schema, functions)
 	if err != nil {
 		return Finding{}, err
 	}

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"terasocket/bridge"
 )
 
 // background is for what happens after a test.
@@ -65,6 +67,11 @@ func TestRights(t *testing.T) {
 		i.repair(f)
 		i.find("rights").must(t, OK)
 	}
+	i.RedisURL = "redis://127.0.0.1:1"
+	f = i.find("rights")
+	f.must(t, Fail, "EXECUTE on terasocket.bridge_lead(")
+	i.repair(f)
+	i.find("rights").must(t, OK)
 	i.exec("DROP FUNCTION terasocket.presence_sweep")
 	f = i.find("rights")
 	f.must(t, Fail, "are missing: terasocket.presence_sweep", "DELETE FROM terasocket.functions", "migrate up")
@@ -79,10 +86,10 @@ var (
 )
 
 // sources is the text of the rooms that speak to the database, but for migrations, which the owner runs.
-func sources(t *testing.T) string {
+func sources(t *testing.T, rooms ...string) string {
 	t.Helper()
 	var all strings.Builder
-	for _, room := range []string{"access", "presence", "db", "eventlog"} {
+	for _, room := range rooms {
 		for _, pattern := range []string{"*.go", "sql/*.sql", "../cmd/terasocket/events.go"} { // the last is in each room's: no matter
 			files, err := filepath.Glob(filepath.Join("..", room, pattern))
 			if err != nil {
@@ -106,14 +113,19 @@ func sources(t *testing.T) string {
 // What serve calls and reads is what a role is told to be granted.
 func TestServedIsWhatServeAsksFor(t *testing.T) {
 	t.Parallel()
-	text := sources(t)
-	names := map[string]bool{}
-	text = strings.NewReplacer("terasocket.rotate_signing_key(", "", "terasocket.explain(", "", "FROM terasocket.signing_keys", "",
-		"terasocket.who_is_busy(", "", "terasocket.free(", "").Replace(text) // of terasocket keys, explain and busy, for the owner
-	for _, match := range called.FindAllStringSubmatch(text, -1) {
-		names[match[1]] = true
+	calls := func(text string) []string {
+		names := map[string]bool{}
+		for _, match := range called.FindAllStringSubmatch(text, -1) {
+			names[match[1]] = true
+		}
+		return slices.Sorted(maps.Keys(names))
 	}
-	if got := slices.Sorted(maps.Keys(names)); !slices.Equal(got, served) {
+	if got := calls(strings.Join(slices.Collect(maps.Values(bridge.Statements())), "")); !slices.Equal(got, bridged) {
+		t.Errorf("the bridge calls %q\nthe doctor knows %q", got, bridged)
+	}
+	text := strings.NewReplacer("terasocket.rotate_signing_key(", "", "terasocket.explain(", "", "FROM terasocket.signing_keys", "",
+		"terasocket.who_is_busy(", "", "terasocket.free(", "").Replace(sources(t, "access", "presence", "db", "eventlog")) // of terasocket keys, explain and busy, for the owner
+	if got := calls(text); !slices.Equal(got, served) {
 		t.Errorf("serve calls %q\nthe doctor knows %q", got, served)
 	}
 	tables := 0
