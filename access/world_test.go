@@ -166,8 +166,8 @@ func world(ctx context.Context, conn *pgx.Conn) error {
 // inWorld makes the fixture of a test on that installation.
 func inWorld(t testing.TB) *fixture {
 	t.Helper()
-	url, conn := dbtest.Lend(t, worldTemplate())
-	return begin(t, url, conn)
+	url, conns := dbtest.Lend(t, worldTemplate(), 1)
+	return begin(t, url, conns[0])
 }
 
 func worldTemplate() dbtest.Template { return bare("world", world) }

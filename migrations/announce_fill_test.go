@@ -69,7 +69,7 @@ func TestNoGatewayRuns(t *testing.T) {
 // A bound that is no number is the usual one.
 func TestBoundOfChangesIsANumber(t *testing.T) {
 	t.Parallel()
-	f := setup(t)
+	f := alone(t)
 	for setting, want := range map[string]bool{"0": false, "1GB": false, "": false, "-1": false} {
 		f.exec("SET terasocket.max_changes_bytes = '" + setting + "'")
 		mustEqual(t, setting, one[bool](f, "SELECT terasocket.changes_overflow()"), want)

@@ -45,8 +45,20 @@ func migrated() dbtest.Template { return dbtest.OpenTera("migrated", migrations.
 // set isBroken.
 func setup(t testing.TB) *fixture {
 	t.Helper()
-	f := &fixture{TB: t, url: dbtest.New(t, migrated())}
-	f.conn, f.teller = dbtest.Conn(t, f.url), dbtest.Conn(t, f.url)
+	url, conns := dbtest.Lend(t, migrated(), 2)
+	return begin(t, url, conns[0], conns[1])
+}
+
+// alone is setup in a database that no test had before.
+func alone(t testing.TB) *fixture {
+	t.Helper()
+	url := dbtest.New(t, migrated())
+	return begin(t, url, dbtest.Conn(t, url), dbtest.Conn(t, url))
+}
+
+func begin(t testing.TB, url string, conn, teller *pgx.Conn) *fixture {
+	t.Helper()
+	f := &fixture{TB: t, url: url, conn: conn, teller: teller}
 	t.Cleanup(f.verify)
 	f.skip()
 	return f

@@ -56,31 +56,36 @@ func TestDatabasesAreSeparate(t *testing.T) {
 	}
 }
 
-// What a test did to the rows and the connection of a database on loan is not there for the next one.
+// What a test did to the rows and to the connections of a database on loan is not there for the next one; what it did to more
+// than that, nobody else meets.
 func TestLend(t *testing.T) {
 	t.Parallel()
 	template := dbtest.OpenTera("lend")
-	var pid uint32
-	for i, what := range []string{"UPDATE t_sites SET site_name = 'changed'", "TRUNCATE t_sites CASCADE", "SET work_mem = '1MB'", "BEGIN; DELETE FROM t_sessions_participants",
-		"INSERT INTO t_server_settings SELECT 900, 'new', 'new', 1", "CREATE TEMP TABLE t_sites (site_name text)"} {
-		t.Run(what, func(t *testing.T) {
-			_, conn := dbtest.Lend(t, template)
-			if i == 0 {
-				pid = conn.PgConn().PID()
-			} else if conn.PgConn().PID() != pid {
+	var pid uint32 // of a connection that must come back
+	for _, sql := range []string{"UPDATE t_sites SET site_name = 'changed'", "SET work_mem = '1MB'", "BEGIN; DELETE FROM t_sessions_participants",
+		"INSERT INTO t_server_settings SELECT 900, 'new', 'new', 1", "CREATE TEMP TABLE t_sites (site_name text)", "",
+		"TRUNCATE t_sites CASCADE", "ALTER TABLE t_sites DROP COLUMN site_name", "CREATE TABLE more ()", "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+		"DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET work_mem = 64', current_database()); END $$", "ALTER TABLE t_users DISABLE TRIGGER ALL", ""} {
+		t.Run(sql, func(t *testing.T) {
+			_, conns := dbtest.Lend(t, template, 1)
+			if pid != 0 && conns[0].PgConn().PID() != pid {
 				t.Error("another connection")
 			}
-			state := dbtest.One[string](t, conn, `SELECT concat_ws(' ', (SELECT count(*) FROM t_sites WHERE site_name <> 'changed'), (SELECT count(*) > 0 FROM t_sessions_participants),
-				(SELECT count(*) FROM t_server_settings WHERE id_server_settings = 900), current_setting('work_mem'))`)
-			if state != "3 t 0 4MB" {
+			state := dbtest.One[string](t, conns[0], `SELECT concat_ws(' ', (SELECT count(*) FROM t_sites WHERE site_name <> 'changed'), (SELECT count(*) > 0 FROM t_sessions_participants),
+				(SELECT count(*) FROM t_server_settings WHERE id_server_settings = 900), current_setting('work_mem'), to_regclass('more'),
+				(SELECT count(*) FROM pg_trigger WHERE tgenabled = 'D'), (SELECT count(*) FROM pg_proc WHERE proname = 'f'))`)
+			if state != "3 t 0 4MB 0 0" {
 				t.Errorf("it comes as %q", state)
 			}
-			dbtest.Exec(t, conn, what)
+			dbtest.Exec(t, conns[0], sql)
+			if pid = conns[0].PgConn().PID(); strings.Contains(sql, "TRUNCATE") || strings.Contains(sql, "CREATE") || strings.Contains(sql, "ALTER") {
+				pid = 0
+			}
 		})
 	}
-	_, conn := dbtest.Lend(t, template)
-	_, other := dbtest.Lend(t, template)
-	if conn.PgConn().PID() == other.PgConn().PID() {
+	_, one := dbtest.Lend(t, template, 1)
+	_, other := dbtest.Lend(t, template, 1)
+	if one[0].PgConn().PID() == other[0].PgConn().PID() {
 		t.Error("two tests have it at once")
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -19,25 +20,33 @@ type loans struct {
 // loan is a database that many tests have, one after the other, and its connections.
 type loan struct {
 	database string
-	conn     *pgx.Conn // the tests'
-	restorer *pgx.Conn // fires no triggers
+	url      string
+	conns    []*pgx.Conn // the tests'
+	restorer *pgx.Conn   // fires no triggers
+	catalog  string      // the catalog's fingerprint
 }
 
-// Lend returns a database like New's, and a connection to it, for a test that changes nothing but rows. After a test that
-// passed the next one gets both: the rows are again those of the template, except in the event log, which goes on, and the
-// connection still has its plans, which is what a short test spends most on.
-func Lend(t testing.TB, template Template) (url string, conn *pgx.Conn) {
+// Lend returns a database like New's, and connections to it, for a test of which the next one may have both: after a test
+// that passed, the rows are again those of the template, but seq goes on. The connections still have their plans, which is
+// what a short test spends most on. A database in which a test has changed more than rows is dropped.
+func Lend(t testing.TB, template Template, conns int) (url string, lent []*pgx.Conn) {
 	t.Helper()
 	l, err := shared.lend(t.Context(), template)
+	for err == nil && len(l.conns) < conns {
+		var conn *pgx.Conn
+		if conn, err = pgx.Connect(t.Context(), l.url); err == nil {
+			l.conns = append(l.conns, conn)
+		}
+	}
 	if err != nil {
 		t.Fatalf("test database on loan: %v", err)
 	}
 	t.Cleanup(func() {
-		if err := shared.takeBack(template, l, !t.Failed() && !l.conn.IsClosed()); err != nil {
+		if err := shared.takeBack(template, l, t.Failed()); err != nil {
 			t.Errorf("take a test database back: %v", err)
 		}
 	})
-	return shared.url(l.database), l.conn
+	return l.url, l.conns[:conns]
 }
 
 func (c *cluster) lend(ctx context.Context, template Template) (*loan, error) {
@@ -52,38 +61,48 @@ func (c *cluster) lend(ctx context.Context, template Template) (*loan, error) {
 	if err := c.start(); err != nil {
 		return nil, err
 	}
-	var err error
-	l := &loan{}
-	if l.database, err = c.clone(ctx, Template{Name: template.Name + "_lent", Fill: func(ctx context.Context, url string) error {
-		if err := template.Fill(ctx, url); err != nil {
-			return err
+	name, err := c.clone(ctx, Template{Name: template.Name + "_lent", Fill: func(ctx context.Context, url string) error {
+		return errors.Join(template.Fill(ctx, url), save(ctx, url))
+	}})
+	if err != nil {
+		return nil, err
+	}
+	l := &loan{database: name, url: c.url(name)}
+	if l.restorer, err = pgx.Connect(ctx, l.url); err != nil {
+		return nil, err
+	}
+	var isMigrated bool
+	if err := l.restorer.QueryRow(ctx, "SELECT to_regclass('terasocket.announcer') IS NOT NULL").Scan(&isMigrated); err != nil {
+		return nil, err
+	}
+	if isMigrated { // in a copy an epoch begins
+		if _, err := AnnounceAll(ctx, l.restorer, 2000); err != nil {
+			return nil, err
 		}
-		return save(ctx, url)
-	}}); err != nil {
+	}
+	if _, err := l.restorer.Exec(ctx, "SET session_replication_role = replica"); err != nil {
 		return nil, err
 	}
-	if l.conn, err = pgx.Connect(ctx, c.url(l.database)); err != nil {
-		return nil, err
-	}
-	if l.restorer, err = pgx.Connect(ctx, c.url(l.database)); err != nil {
-		return nil, err
-	}
-	_, err = l.restorer.Exec(ctx, "SET session_replication_role = replica")
-	return l, err
+	return l, l.restorer.QueryRow(ctx, "SELECT lent.catalog()").Scan(&l.catalog)
 }
 
 // takeBack restores a database for the next test, or drops it.
-func (c *cluster) takeBack(template Template, l *loan, isGood bool) error {
+func (c *cluster) takeBack(template Template, l *loan, isBad bool) error {
 	ctx, cancel := context.WithTimeout(context.Background(), adminLimit)
 	defer cancel()
-	if !isGood {
+	var pids []uint32
+	for _, conn := range l.conns {
+		isBad = isBad || conn.IsClosed()
+		pids = append(pids, conn.PgConn().PID())
+	}
+	if !isBad {
+		var err error
+		if isBad, err = l.restore(ctx, append(pids, l.restorer.PgConn().PID())); err != nil {
+			return err
+		}
+	}
+	if isBad {
 		return c.end(ctx, l)
-	}
-	if _, err := l.conn.Exec(ctx, "ROLLBACK; RESET ALL; UNLISTEN *; DISCARD TEMP"); err != nil {
-		return err
-	}
-	if _, err := l.restorer.Exec(ctx, "SELECT lent.restore()"); err != nil {
-		return err
 	}
 	c.loans.mu.Lock()
 	defer c.loans.mu.Unlock()
@@ -91,9 +110,35 @@ func (c *cluster) takeBack(template Template, l *loan, isGood bool) error {
 	return nil
 }
 
+func (l *loan) restore(ctx context.Context, pids []uint32) (isBad bool, err error) {
+	for _, conn := range l.conns {
+		if _, err := conn.Exec(ctx, "ROLLBACK; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; UNLISTEN *; CLOSE ALL; DISCARD TEMP; SELECT pg_advisory_unlock_all()"); err != nil {
+			return true, nil // it was ended by the server
+		}
+	}
+	for others := 1; others > 0; { // they may still be at work, though their clients have gone
+		if err := l.restorer.QueryRow(ctx, `SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+			WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> ALL ($1)`, pids).Scan(&others); err != nil {
+			return true, fmt.Errorf("end the others: %w", err)
+		}
+		if others > 0 {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	var catalog string
+	if err := l.restorer.QueryRow(ctx, "SELECT lent.catalog()").Scan(&catalog); err != nil || catalog != l.catalog {
+		return true, nil
+	}
+	if _, err := l.restorer.Exec(ctx, "SELECT lent.restore()"); err != nil {
+		return true, fmt.Errorf("restore the rows: %w", err)
+	}
+	return false, nil
+}
+
 func (c *cluster) end(ctx context.Context, l *loan) error {
-	_ = l.conn.Close(ctx)
-	_ = l.restorer.Close(ctx)
+	for _, conn := range append(l.conns, l.restorer) {
+		_ = conn.Close(ctx)
+	}
 	return c.drop(l.database)
 }
 
@@ -109,7 +154,8 @@ func (c *cluster) endLoans() error {
 	return errors.Join(errs...)
 }
 
-// save keeps the rows of a template beside its tables, and makes the function that brings them back.
+// save keeps the rows of a template beside its tables, and makes the functions that bring them back, and that tell whether
+// the rest is as it was.
 func save(ctx context.Context, url string) error {
 	conn, err := pgx.Connect(ctx, url)
 	if err != nil {
@@ -120,17 +166,27 @@ func save(ctx context.Context, url string) error {
 		CREATE SCHEMA lent;
 		DO $do$
 		DECLARE
+			log      text[] := '{announcements,trimmed,epochs,written_here,functions}';
 			saved    text;
 			restored text;
+			stays    text;
 		BEGIN
-			SELECT string_agg(format('CREATE TABLE lent.%I AS TABLE %s', relname, oid::regclass), '; '),
-			       string_agg(format('DELETE FROM %1$s; INSERT INTO %1$s OVERRIDING SYSTEM VALUE TABLE lent.%2$I;', oid::regclass, relname), ' ')
-			INTO   saved, restored
+			SELECT string_agg(format('CREATE TABLE lent.%I AS TABLE %s', relname, oid::regclass), '; ') FILTER (WHERE relname <> ALL (log)),
+			       string_agg(format('DELETE FROM %1$s; INSERT INTO %1$s OVERRIDING SYSTEM VALUE TABLE lent.%2$I;', oid::regclass, relname), ' ') FILTER (WHERE relname <> ALL (log)),
+			       string_agg(format(', (SELECT concat(count(*), max(xmin::text::bigint)) FROM %s)', oid::regclass), '') FILTER (WHERE relname = ANY (log[2:]))
+			INTO   saved, restored, stays
 			FROM   pg_class
-			WHERE  relkind = 'r' AND relnamespace::regnamespace::text IN ('public', 'terasocket')
-			AND    relname NOT IN ('events', 'announcements', 'trimmed', 'epochs', 'written_here', 'functions');
+			WHERE  relkind = 'r' AND relnamespace::regnamespace::text IN ('public', 'terasocket');
+			SELECT string_agg(format(', (SELECT concat(count(*), '':'', max(xmin::text::bigint)) FROM pg_catalog.%s WHERE %s >= 16384)', t, key), '') || coalesce(stays, '')
+			INTO   stays
+			FROM   (VALUES ('pg_class', 'oid'), ('pg_attribute', 'attrelid'), ('pg_proc', 'oid'), ('pg_trigger', 'tgrelid'), ('pg_constraint', 'conrelid'),
+			               ('pg_index', 'indrelid'), ('pg_namespace', 'oid'), ('pg_type', 'oid'), ('pg_rewrite', 'ev_class'), ('pg_publication', 'oid'),
+			               ('pg_event_trigger', 'oid'), ('pg_extension', 'oid')) c (t, key);
 			EXECUTE saved;
 			EXECUTE format('CREATE FUNCTION lent.restore() RETURNS void LANGUAGE plpgsql AS %L', 'BEGIN ' || restored || ' END');
+			EXECUTE format('CREATE FUNCTION lent.catalog() RETURNS text LANGUAGE plpgsql AS %L', 'BEGIN RETURN concat_ws('' ''' || stays ||
+				', (SELECT count(*) FROM pg_prepared_xacts WHERE database = current_database())' ||
+				', (SELECT string_agg(s::text, '' '') FROM pg_db_role_setting s JOIN pg_database d ON d.oid = setdatabase WHERE datname = current_database())); END');
 		END
 		$do$`); err != nil {
 		return fmt.Errorf("save the rows: %w", err)
