@@ -49,6 +49,7 @@ type Bridge struct {
 
 	stream *stream
 	sub    *subscription
+	last   int64 // term in which it held the bridge
 }
 
 // New makes a bridge; Run it.

@@ -1,7 +1,9 @@
 package bridge
 
 import (
+	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -142,4 +144,50 @@ func TestAnswersThatAreLost(t *testing.T) {
 	if user := s.user(1); user != userOne {
 		t.Fatalf("user 1 is %s", user)
 	}
+}
+
+// bridge.md 9: of what is published while the gateway that holds the bridge has lost Redis, nothing is lost that another one has heard:
+// that one takes the bridge at once, and goes on behind the last message that was written.
+func TestAnotherHearsMeanwhile(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	s.opentera()
+	var isCut atomic.Bool
+	first := s.bridge(func(c *Config) {
+		client, err := Open(func() (string, error) {
+			if isCut.Load() {
+				return "", errors.New("cut off")
+			}
+			return s.server.URL(), nil
+		})
+		s.must(err)
+		s.Cleanup(func() { _ = client.Close() })
+		c.Redis = client
+	})
+	s.leads(first)
+	subscribers, err := s.client.Do(t.Context(), "CLIENT", "LIST", "TYPE", "pubsub").Text()
+	s.must(err)
+	second := s.bridge(nil)
+	s.connect("user", 3, 1)
+	s.isOnline(3)
+	s.direct(1)
+	s.numbers(1)
+	isCut.Store(true)
+	for line := range strings.Lines(subscribers) {
+		if strings.Contains(line, "psub=4") { // ours; the user manager has other topics
+			s.must(s.client.Do(t.Context(), "CLIENT", "KILL", "ID", strings.TrimPrefix(strings.Fields(line)[0], "id=")).Err())
+		}
+	}
+	s.eventually("the first has lost Redis", func() bool { return first.Err() != nil })
+	s.direct(2, 3)
+	isCut.Store(false)
+	s.eventually("it is back", func() bool { return first.Err() == nil })
+	s.direct(4)
+	s.numbers(4)
+	s.leads(second)
+	second.stop() // and back, with nothing written twice
+	s.leads(first)
+	s.direct(5)
+	s.numbers(5)
+	s.isOnline(3)
 }

@@ -24,9 +24,6 @@ var errLost = errors.New("another gateway has taken the bridge")
 // goodbye is what the end may take: a last look at whose sockets have ended, and giving the bridge back.
 const goodbye = 800 * time.Millisecond
 
-// withoutRedis is how long a gateway that hears nothing keeps the bridge from others.
-const withoutRedis = 2 * time.Second
-
 // reign is the time in which this gateway holds the bridge.
 type reign struct {
 	*Bridge
@@ -48,7 +45,7 @@ type reign struct {
 func (b *Bridge) elect(ctx context.Context) {
 	for {
 		wait := b.Lease / 3
-		if b.sub.downFor() > 0 {
+		if b.Err() != nil {
 			wait = b.Look
 		} else if r, mark, err := b.takeOver(ctx); err == nil {
 			b.reign(ctx, r, mark)
@@ -95,15 +92,25 @@ func (b *Bridge) reign(ctx context.Context, r *reign, mark []byte) {
 	b.Log.Info("this gateway is the bridge to OpenTera's Redis", "op", "bridge", "term", r.term)
 	b.Metrics.leader.Set(1)
 	defer b.Metrics.leader.Set(0)
+	gone := b.sub.ends()
 	limit, cancel := context.WithTimeout(ctx, b.Lease/2)
 	err := b.sub.catchUp(limit)
 	cancel()
 	if err == nil {
-		b.stream.lead(mark)
+		b.stream.lead(mark, r.term == b.last+1)
+		b.last = r.term
 		group, running := errgroup.WithContext(ctx)
 		group.Go(func() error { return r.renew(running) })
 		group.Go(func() error { return r.write(running) })
 		group.Go(func() error { return r.keep(running) })
+		group.Go(func() error {
+			select {
+			case <-running.Done():
+				return running.Err()
+			case <-gone: // another may have heard what this one has not
+				return errors.New("the subscription to Redis is lost")
+			}
+		})
 		err = group.Wait()
 		b.stream.follow()
 	}
@@ -129,9 +136,6 @@ func (b *Bridge) reign(ctx context.Context, r *reign, mark []byte) {
 // renew keeps the lease. Without the database nobody else can take it, so that it goes on trying.
 func (r *reign) renew(ctx context.Context) error {
 	for sleep(ctx, r.Lease/3) {
-		if down := r.sub.downFor(); down > withoutRedis {
-			return fmt.Errorf("nothing is heard from Redis for %s", down.Round(time.Second))
-		}
 		now := time.Now()
 		switch _, _, err := r.lead(ctx, r.term); {
 		case errors.Is(err, errLost):

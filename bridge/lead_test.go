@@ -208,7 +208,7 @@ func TestStreamIsBounded(t *testing.T) {
 		t.Errorf("the first of %d is %s", len(s.waiting), s.waiting[0].payload)
 	}
 	m := s.waiting[4].mark()
-	s.lead(m[:])
+	s.lead(m[:], false)
 	if s.waiting[0].payload != "15" {
 		t.Errorf("the first is %s", s.waiting[0].payload)
 	}

@@ -47,6 +47,7 @@ type stream struct {
 	mu       sync.Mutex
 	waiting  []heard
 	bytes    int
+	before   int // so many were heard before the last outage
 	isLeader bool
 }
 
@@ -108,6 +109,7 @@ func (s *stream) drop(n int) {
 	if s.waiting = s.waiting[n:]; len(s.waiting) == 0 {
 		s.waiting = nil
 	}
+	s.before = max(0, s.before-n)
 }
 
 // take waits for something and gives the first messages, at most n; they stay until done. The error is ctx's.
@@ -135,17 +137,24 @@ func (s *stream) done(n int) {
 	signal(s.room)
 }
 
-// lead says that this gateway holds the bridge now, and mark what was written last: what is known to be written goes.
-func (s *stream) lead(mark []byte) {
+// lead says that this gateway holds the bridge now, and mark what was written last: what is known to be written goes. When it is not
+// among what was heard, another gateway has written it, and what this one heard before its last outage too; unless isAgain: nobody
+// else has held the bridge since this one did.
+func (s *stream) lead(mark []byte, isAgain bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.isLeader = true
+	written := 0
+	if !isAgain {
+		written = s.before
+	}
 	for i, h := range s.waiting {
 		if m := h.mark(); string(m[:]) == string(mark) {
-			s.drop(i + 1)
+			written = i + 1
 			break
 		}
 	}
+	s.drop(written)
 	signal(s.more)
 }
 
@@ -157,11 +166,9 @@ func (s *stream) follow() {
 	signal(s.room)
 }
 
-// broken says that something may be missing behind what was put: one that only listens keeps nothing of before.
+// broken says that something may be missing behind what was put.
 func (s *stream) broken() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.isLeader {
-		s.drop(len(s.waiting))
-	}
+	s.before = len(s.waiting)
 }

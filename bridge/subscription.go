@@ -28,6 +28,7 @@ type subscription struct {
 
 	mu     sync.Mutex
 	sub    *redis.PubSub            // nil: not subscribed
+	gone   chan struct{}            // closed when it ends
 	down   time.Time                // since when it is not
 	why    error                    // it is not
 	heard  time.Time                // the last that Redis said
@@ -123,7 +124,7 @@ func (s *subscription) said() {
 func (s *subscription) began(sub *redis.PubSub) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.sub = sub
+	s.sub, s.gone = sub, make(chan struct{})
 	s.Metrics.outageSeconds.Add(time.Since(s.down).Seconds())
 	s.Metrics.up.Set(1)
 	s.why = nil
@@ -138,6 +139,7 @@ func (s *subscription) ended(err error) (wasUp bool) {
 	wasUp = s.sub != nil
 	if wasUp {
 		s.down = time.Now()
+		close(s.gone)
 	}
 	s.sub, s.why = nil, err
 	s.Metrics.up.Set(0)
@@ -151,14 +153,11 @@ func (s *subscription) err() error {
 	return s.why
 }
 
-// downFor is since how long it is not subscribed; 0: it is.
-func (s *subscription) downFor() time.Duration {
+// ends is closed when the subscription of now ends.
+func (s *subscription) ends() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.sub != nil {
-		return 0
-	}
-	return time.Since(s.down)
+	return s.gone
 }
 
 // catchUp returns when everything is in the stream that was published before it was called.

@@ -33,7 +33,7 @@ func TestOutageWhileTheStreamIsFull(t *testing.T) {
 			defer client.Close()
 			metrics := NewMetrics(prometheus.NewRegistry())
 			full := newStream()
-			full.lead(nil)
+			full.lead(nil, false)
 			for !full.isFull() {
 				full.must(t, full.put(t.Context(), heard{}))
 			}
