@@ -24,6 +24,7 @@ type Config struct {
 	Reconcile time.Duration // how often to compare with it what it knows (30 s)
 	Answer    time.Duration // how long it may take to answer (2 s)
 	Write     time.Duration // how long one transaction may take that writes what was heard (30 s)
+	Blocked   time.Duration // who joins or leaves a session is left to the next comparison when a lock is waited for so long (5 s)
 	Silence   time.Duration // Redis is taken for dead when it does not answer for that long (5 s)
 }
 
@@ -60,6 +61,7 @@ func New(c Config) *Bridge {
 	setDefault(&c.Reconcile, 30*time.Second)
 	setDefault(&c.Answer, 2*time.Second)
 	setDefault(&c.Write, 30*time.Second)
+	setDefault(&c.Blocked, 5*time.Second)
 	setDefault(&c.Silence, 5*time.Second)
 	s := newStream()
 	return &Bridge{Config: c, stream: s, sub: newSubscription(c, s)}

@@ -27,13 +27,14 @@ const (
 	unknown    = "type"       // of a type that OpenTera does not have on this topic
 	notAllowed = "refused"    // the database says why: UUIDs of nobody, no UUIDs
 	tooBig     = "too_big"    // more than terasocket.max_event_bytes, a message of more than payloadBytes, or more than the database takes in Config.Write
+	notTaken   = "blocked"    // for Config.Blocked somebody else's transaction was in the way of who joins or leaves a session
 	broken     = "unexpected" // an error that nobody has thought of
 )
 
 var (
 	topicLabels  = []string{"direct", "user_manager_messages", "user_manager_events", "archive", "command"}
 	sentTypes    = []string{"UserEvent", "ParticipantEvent", "DeviceEvent"}
-	refusals     = []string{malformed, version, unknown, notAllowed, tooBig, broken}
+	refusals     = []string{malformed, version, unknown, notAllowed, tooBig, notTaken, broken}
 	differenceOf = []string{"online", "busy", "status"}
 )
 

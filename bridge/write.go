@@ -87,14 +87,16 @@ func (r *reign) writeBatch(ctx context.Context, batch []heard) error {
 
 // writeItems writes items: in one transaction, if the database takes that. If it may be too much, or one of them is at fault or has
 // to wait for a lock, half of them is tried, down to one alone: what comes before it is written. One that the database does not
-// take alone, while it takes other things, is refused; one that waits for a lock waits, and what comes after it too.
+// take alone, while it takes other things, is refused. One that waits for a lock waits, and what comes after it too; of the user
+// manager's not for long, since who is busy is compared with it.
 func (r *reign) writeItems(ctx context.Context, items []item) error {
 	n, failed, pause := len(items), 0, firstPause
+	var blocked time.Time // since when the first waits alone
 	for len(items) > 0 {
 		n = min(n, len(items))
 		written, err := r.tryItems(ctx, items, n)
 		if err == nil {
-			items, n, failed, pause = items[written:], 2*n, 0, firstPause
+			items, n, failed, pause, blocked = items[written:], 2*n, 0, firstPause, time.Time{}
 			continue
 		}
 		if errors.Is(err, errLost) {
@@ -113,6 +115,10 @@ func (r *reign) writeItems(ctx context.Context, items []item) error {
 			if failed++; failed >= strikes {
 				items[0] = items[0].withdrawn(reason)
 			}
+		case blocked.IsZero():
+			blocked = time.Now()
+		case items[0].topic == topicLabel(messagesTopic) && isState(err, lockedState) && time.Since(blocked) > r.Blocked:
+			items[0] = items[0].withdrawn(notTaken)
 		}
 		if !sleep(ctx, pause) {
 			return ctx.Err()
@@ -126,7 +132,7 @@ func (r *reign) writeItems(ctx context.Context, items []item) error {
 func blame(err error) (reason string, isTooMuch bool) {
 	var no *pgconn.PgError
 	switch {
-	case errors.As(err, &no) && (no.Code == lockedState || no.Code == memoryState):
+	case isState(err, lockedState), isState(err, memoryState):
 		return "", true
 	case errors.As(err, &no) && strings.HasPrefix(no.Code, "22"): // data: before it was an item
 		return malformed, true
@@ -195,9 +201,11 @@ func (r *reign) markAfter(items []item) []byte {
 }
 
 // lost says whether an error is that another gateway has taken the bridge.
-func lost(err error) bool {
+func lost(err error) bool { return isState(err, lostState) }
+
+func isState(err error, state string) bool {
 	var refused *pgconn.PgError
-	return errors.As(err, &refused) && refused.Code == lostState
+	return errors.As(err, &refused) && refused.Code == state
 }
 
 // reasonOf is the label of a refusal of the database.

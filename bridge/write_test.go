@@ -235,3 +235,27 @@ func TestManyWithBadOnes(t *testing.T) {
 		})
 	}
 }
+
+// A service that has somebody join a session in a transaction that it leaves open holds up what others publish for Config.Blocked, and no
+// comparison; when that transaction has ended, who is busy is what the user manager says.
+func TestItemThatIsBlockedForLong(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	s.opentera()
+	b := s.bridge(func(c *Config) { c.Blocked = time.Second })
+	s.leads(b)
+	other := dbtest.Conn(t, s.url)
+	dbtest.Exec(t, other, "BEGIN")
+	dbtest.Exec(t, other, "INSERT INTO terasocket.busy (kind, principal, session_uuid) VALUES ('user', 3, $1)", newUUID())
+	session := standin.Session{UUID: newUUID(), Users: []string{s.user(3), s.user(4)}}
+	s.must(s.service.Join(t.Context(), session))
+	s.direct(1, 2)
+	s.numbers(2)
+	if b.refused(notTaken) != 1 {
+		t.Errorf("%d refused", b.refused(notTaken))
+	}
+	busy := "SELECT count(*) FROM terasocket.busy WHERE kind = 'user' AND session_uuid = '" + session.UUID + "' AND principal = "
+	s.eventually("a comparison waits for nobody", func() bool { return s.number(busy+"4") == 1 })
+	dbtest.Exec(t, other, "ROLLBACK")
+	s.eventually("the next one finds the other", func() bool { return s.number(busy+"3") == 1 })
+}

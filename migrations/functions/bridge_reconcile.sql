@@ -72,11 +72,13 @@ END $$;
 
 -- bridge_reconcile_busy: the sessions that people of one kind are in. Who has left is announced; who has joined is not. Of a
 -- session that has ended in OpenTera's table nobody is taken for a member, whatever a service has forgotten to say (busy.sql).
+-- Whom an open transaction is moving is left to the next time.
 CREATE OR REPLACE FUNCTION terasocket.bridge_reconcile_busy(kind text, theirs jsonb, touched text[]) RETURNS integer
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET lock_timeout = '50ms' AS $$
 DECLARE
     waiting  integer[] := ARRAY(SELECT p.principal FROM terasocket.principals_of(kind, touched, true) p);
     who      record;
+    has_left boolean;
     total    integer := 0;
 BEGIN
     FOR who IN
@@ -89,20 +91,23 @@ BEGIN
         WHERE  o.session_uuid IS DISTINCT FROM t.session_uuid AND principal <> ALL (waiting)
         AND   (o.session_uuid IS NULL OR o.session_uuid <> ALL (touched))
         ORDER  BY principal LOOP
-        DELETE FROM terasocket.busy b
-        WHERE  b.kind = bridge_reconcile_busy.kind AND b.principal = who.principal AND b.session_uuid = who.ours;
-        IF FOUND THEN
-            PERFORM terasocket.presence_event(kind, who.principal, 'LEFT_SESSION');
-            total := total + 1;
-        END IF;
-        INSERT INTO terasocket.busy (kind, principal, session_uuid)
-        SELECT bridge_reconcile_busy.kind, who.principal, who.theirs
-        WHERE  terasocket.is_uuid(who.theirs) AND who.theirs <> ALL (touched) AND terasocket.is_alive(bridge_reconcile_busy.kind, who.principal)
-        AND    NOT EXISTS (SELECT FROM OPENTERA.t_sessions s WHERE s.session_uuid = who.theirs AND (s.session_status > 1 OR s.deleted_at IS NOT NULL))
-        ON     CONFLICT ON CONSTRAINT busy_pkey DO NOTHING;
-        IF FOUND THEN
-            total := total + 1;
-        END IF;
+        BEGIN
+            DELETE FROM terasocket.busy b
+            WHERE  b.kind = bridge_reconcile_busy.kind AND b.principal = who.principal AND b.session_uuid = who.ours;
+            has_left := FOUND;
+            INSERT INTO terasocket.busy (kind, principal, session_uuid)
+            SELECT bridge_reconcile_busy.kind, who.principal, who.theirs
+            WHERE  terasocket.is_uuid(who.theirs) AND who.theirs <> ALL (touched) AND terasocket.is_alive(bridge_reconcile_busy.kind, who.principal)
+            AND    NOT EXISTS (SELECT FROM OPENTERA.t_sessions s WHERE s.session_uuid = who.theirs AND (s.session_status > 1 OR s.deleted_at IS NOT NULL))
+            ON     CONFLICT ON CONSTRAINT busy_pkey DO NOTHING;
+            total := total + has_left::integer + FOUND::integer;
+            IF has_left THEN
+                PERFORM terasocket.presence_event(kind, who.principal, 'LEFT_SESSION');
+            END IF;
+        EXCEPTION
+            WHEN lock_not_available THEN
+                NULL;
+        END;
     END LOOP;
     RETURN total;
 END $$;
