@@ -67,7 +67,7 @@ func (c *benchCmd) Run(ctx context.Context, con *console) (err error) {
 	}
 	say("Starting PostgreSQL, with %d users and 1,000 participants of one project", c.Users+c.People)
 	server, err := embedded.Start(ctx, embedded.Config{ParentDir: c.Directory,
-		Settings: map[string]string{"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}})
+		Settings: map[string]string{"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on", "max_prepared_transactions": "0"}})
 	if err != nil {
 		return err
 	}
