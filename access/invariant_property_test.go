@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"terasocket/db/dbtest"
 )
 
 // rarely are changes that the other random transactions have not: of many rows, of what rights and keys are computed from,
@@ -72,12 +74,9 @@ func (r *installation) rarely() string {
 }
 
 // seeds is how many random installations are tried: so many, one with -short, or more where TERASOCKET_SEEDS says so.
-func seeds(long uint64) uint64 {
-	if testing.Short() {
-		long = 1
-	}
+func seeds(long int) uint64 {
 	asked, _ := strconv.ParseUint(os.Getenv("TERASOCKET_SEEDS"), 10, 32)
-	return max(asked, long)
+	return max(asked, uint64(dbtest.Many(long, 1)))
 }
 
 // Whatever transactions do, the announcer remembers what is in the tables afterwards.

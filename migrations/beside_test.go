@@ -16,11 +16,7 @@ import (
 // On a database of a hospital, writers beside `migrate up` wait for no lock for a second, and none fails.
 func TestWritersBesideUp(t *testing.T) {
 	t.Parallel()
-	sessions := 20_000
-	if testing.Short() {
-		sessions = 2000
-	}
-	besideUp(t, sessions)
+	besideUp(t, dbtest.Many(20_000, 2000))
 }
 
 // BenchmarkWritersBesideUp is TestWritersBesideUp with a million sessions.

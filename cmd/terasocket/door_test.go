@@ -292,7 +292,7 @@ func TestConcurrentLoginsAndHandshakes(t *testing.T) {
 	all.SetLimit(40) // each has a socket of its own, and a handshake has its time
 	var mu sync.Mutex
 	sockets := map[guest][]*socket{}
-	for i := range 200 {
+	for i := range dbtest.Many(200, 60) {
 		g, gateway := guests[i%20], gateways[i%2]
 		all.Go(func() error {
 			_, answer, _ := gateway.visit(gatewaytest.Insecure, "/api/"+g.kind+"/login", bearer(g.token))

@@ -169,7 +169,7 @@ func TestManyChangesWaitAtTheStart(t *testing.T) {
 	t.Parallel()
 	url := dbtest.New(t, migrated())
 	pool := dbtest.Pool(t, url)
-	pile(t, pool, 100_000)
+	pile(t, pool, dbtest.Many(100_000, 25_000))
 	gateway := serve(t, url)
 	paul := gateway.login(opentera.DemoProjectAdmin, "")
 	rename(t, pool, 1, "after all that")

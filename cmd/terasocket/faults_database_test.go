@@ -126,7 +126,7 @@ func TestTimeoutsOfTheRole(t *testing.T) {
 	for _, setting := range []string{"statement_timeout", "idle_session_timeout", "idle_in_transaction_session_timeout", "lock_timeout"} {
 		t.Run(setting, func(t *testing.T) {
 			t.Parallel()
-			roleURL, ownerURL, _ := asRole(t, "SET "+setting+" = '300ms'")
+			roleURL, ownerURL, _ := asRole(t, "SET "+setting+" = '1s'")
 			pool := dbtest.Pool(t, ownerURL)
 			if setting == "idle_session_timeout" {
 				var version int
@@ -141,7 +141,7 @@ func TestTimeoutsOfTheRole(t *testing.T) {
 
 			release := lockTable(t, ownerURL, "terasocket.events")
 			names := writes(t, pool, "while", 5)
-			time.Sleep(time.Second) // three times the limit, idle or waiting
+			time.Sleep(2 * time.Second) // twice the limit, idle or waiting
 			release()
 			paul.mustHearLast(names...)
 			paul.mustHearLast(writes(t, pool, "after", 3)...)

@@ -124,7 +124,7 @@ func comeAndGo(ctx context.Context, t *testing.T, gateway *served, pool *pgxpool
 
 func TestNothingIsLeftBehindAfterManyConnects(t *testing.T) {
 	t.Parallel()
-	const few, many = 100, 500
+	few, many := dbtest.Many(100, 50), dbtest.Many(500, 150)
 	url := dbtest.New(t, migrated())
 	pool := dbtest.Pool(t, url)
 	gateway := serve(t, url, "--presence-grace", "1s", "--presence-lease", "30s")

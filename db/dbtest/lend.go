@@ -164,6 +164,7 @@ func save(ctx context.Context, url string) error {
 	defer conn.Close(context.WithoutCancel(ctx))
 	if _, err := conn.Exec(ctx, `
 		CREATE SCHEMA lent;
+		CREATE TABLE lent.states (name text PRIMARY KEY, state text);  -- of each table, when it last was as it should be
 		DO $do$
 		DECLARE
 			log      text[] := '{announcements,trimmed,epochs,written_here,functions}';
@@ -172,7 +173,14 @@ func save(ctx context.Context, url string) error {
 			stays    text;
 		BEGIN
 			SELECT string_agg(format('CREATE TABLE lent.%I AS TABLE %s', relname, oid::regclass), '; ') FILTER (WHERE relname <> ALL (log)),
-			       string_agg(format('DELETE FROM %1$s; INSERT INTO %1$s OVERRIDING SYSTEM VALUE TABLE lent.%2$I;', oid::regclass, relname), ' ') FILTER (WHERE relname <> ALL (log)),
+			       string_agg(format($$
+					SELECT concat(count(*), ':', max(xmin::text::bigint)) INTO now_is FROM %1$s;
+					IF now_is IS DISTINCT FROM (SELECT state FROM lent.states WHERE name = %2$L) THEN
+						DELETE FROM %1$s;
+						INSERT INTO %1$s OVERRIDING SYSTEM VALUE TABLE lent.%2$I;
+						INSERT INTO lent.states SELECT %2$L, concat(count(*), ':', max(xmin::text::bigint)) FROM %1$s
+						ON CONFLICT (name) DO UPDATE SET state = excluded.state;
+					END IF;$$, oid::regclass, relname), '') FILTER (WHERE relname <> ALL (log)),
 			       string_agg(format(', (SELECT concat(count(*), max(xmin::text::bigint)) FROM %s)', oid::regclass), '') FILTER (WHERE relname = ANY (log[2:]))
 			INTO   saved, restored, stays
 			FROM   pg_class
@@ -183,7 +191,7 @@ func save(ctx context.Context, url string) error {
 			               ('pg_index', 'indrelid'), ('pg_namespace', 'oid'), ('pg_type', 'oid'), ('pg_rewrite', 'ev_class'), ('pg_publication', 'oid'),
 			               ('pg_event_trigger', 'oid'), ('pg_extension', 'oid')) c (t, key);
 			EXECUTE saved;
-			EXECUTE format('CREATE FUNCTION lent.restore() RETURNS void LANGUAGE plpgsql AS %L', 'BEGIN ' || restored || ' END');
+			EXECUTE format('CREATE FUNCTION lent.restore() RETURNS void LANGUAGE plpgsql AS %L', 'DECLARE now_is text; BEGIN ' || restored || ' END');
 			EXECUTE format('CREATE FUNCTION lent.catalog() RETURNS text LANGUAGE plpgsql AS %L', 'BEGIN RETURN concat_ws('' ''' || stays ||
 				', (SELECT count(*) FROM pg_prepared_xacts WHERE database = current_database())' ||
 				', (SELECT string_agg(s::text, '' '') FROM pg_db_role_setting s JOIN pg_database d ON d.oid = setdatabase WHERE datname = current_database())); END');

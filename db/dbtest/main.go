@@ -20,6 +20,14 @@ func Main(m *testing.M) int { return Suite(m).Run() }
 //	goleak.VerifyTestMain(m) becomes goleak.VerifyTestMain(dbtest.Suite(m))
 func Suite(m *testing.M) interface{ Run() int } { return suite{m} }
 
+// Many is how often a test does what it does many times: the first number, with -short (make test) the second.
+func Many(long, short int) int {
+	if testing.Short() {
+		return short
+	}
+	return long
+}
+
 type suite struct{ m *testing.M }
 
 func (s suite) Run() int {

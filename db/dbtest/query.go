@@ -62,12 +62,15 @@ func AnnounceAll(ctx context.Context, conn *pgx.Conn, atMost int) (announced int
 	return announced, nil
 }
 
-// Eventually asks until it is so, for what nothing signals. The limit is for what never comes, on a busy machine too.
+// Eventually asks until it is so, for what nothing signals, the less often the longer it takes. The limit is for what never
+// comes, on a busy machine too.
 func Eventually(t testing.TB, what string, isSo func() bool) {
 	t.Helper()
-	for end := time.Now().Add(time.Minute); !isSo(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
+	for began := time.Now(); !isSo(); {
+		waited := time.Since(began)
+		if waited > time.Minute {
 			t.Fatalf("never: %s", what)
 		}
+		time.Sleep(5*time.Millisecond + min(waited/10, 200*time.Millisecond))
 	}
 }
