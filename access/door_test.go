@@ -12,7 +12,6 @@ import (
 	"terasocket/access"
 	"terasocket/db/dbtest"
 	"terasocket/db/opentera"
-	"terasocket/migrations"
 	protocol "terasocket/proto/opentera"
 )
 
@@ -26,7 +25,10 @@ const (
 )
 
 // quick is the demo installation with passwords of 4 rounds, migrated.
-func quick() dbtest.Template { return dbtest.OpenTera("quick", migrations.Up, dbtest.QuickPasswords) }
+func quick() dbtest.Template {
+	from := demo()
+	return dbtest.Template{Name: "quick", From: &from, Fill: dbtest.QuickPasswords}
+}
 
 // door is what one gateway knows of logins.
 type door struct {

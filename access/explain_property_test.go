@@ -150,7 +150,7 @@ func TestExplainAgreesWithAudience(t *testing.T) {
 	for seed := range seeds(4) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
-			f := setup(t, bare("bare"))
+			f := setup(t, bare())
 			r := newInstallation(seed)
 			f.do(r.statements()...)
 			for i := range 100 {

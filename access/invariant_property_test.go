@@ -85,7 +85,7 @@ func TestAnnouncerRemembersWhatIs(t *testing.T) {
 	for seed := range seeds(4) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
-			f := setup(t, bare("bare"))
+			f := setup(t, bare())
 			r := newInstallation(2000 + seed)
 			f.do(r.statements()...)
 			f.skip()

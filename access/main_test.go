@@ -25,9 +25,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(dbtest.Suite(m)) }
 // demo is the demo installation, migrated.
 func demo() dbtest.Template { return dbtest.OpenTera("migrated", migrations.Up) }
 
-// bare is OpenTera's tables without a row, migrated; then runs on top.
-func bare(name string, then ...func(context.Context, *pgx.Conn) error) dbtest.Template {
-	return dbtest.Template{Name: name, Fill: func(ctx context.Context, url string) error {
+// bare is OpenTera's tables without a row, migrated.
+func bare() dbtest.Template {
+	return dbtest.Template{Name: "bare", Fill: func(ctx context.Context, url string) error {
 		conn, err := pgx.Connect(ctx, url)
 		if err != nil {
 			return err
@@ -36,13 +36,20 @@ func bare(name string, then ...func(context.Context, *pgx.Conn) error) dbtest.Te
 		if err := opentera.LoadSchema(ctx, conn); err != nil {
 			return err
 		}
-		if err := migrations.Up(ctx, url); err != nil {
+		return migrations.Up(ctx, url)
+	}}
+}
+
+// with is another template, in which then has run, and all is announced.
+func with(name string, from dbtest.Template, then func(context.Context, *pgx.Conn) error) dbtest.Template {
+	return dbtest.Template{Name: name, From: &from, Fill: func(ctx context.Context, url string) error {
+		conn, err := pgx.Connect(ctx, url)
+		if err != nil {
 			return err
 		}
-		for _, f := range then {
-			if err := f(ctx, conn); err != nil {
-				return err
-			}
+		defer conn.Close(context.WithoutCancel(ctx))
+		if err := then(ctx, conn); err != nil {
+			return err
 		}
 		_, err = dbtest.AnnounceAll(ctx, conn, 2000)
 		return err

@@ -28,7 +28,7 @@ func link(id, device, participant int, deleted string) string {
 //	              members: user 20, participant 33, device 42
 //	session 85    as 84, but deleted
 func sessionWorld() dbtest.Template {
-	return bare("session_world", world, func(ctx context.Context, conn *pgx.Conn) error {
+	return with("session_world", worldTemplate(), func(ctx context.Context, conn *pgx.Conn) error {
 		const dead = "deleted_at=now()"
 		statements := []string{
 			row("t_devices", 43), row("t_devices", 44, "device_enabled=false"), row("t_devices", 45, dead),
@@ -241,7 +241,7 @@ func TestMessageAudienceIsWhoSeesIt(t *testing.T) {
 	for seed := range seeds(4) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
-			f := setup(t, bare("views", withViews))
+			f := setup(t, with("views", bare(), withViews))
 			r := newInstallation(seed)
 			statements := r.statements()
 			for i := range 12 {

@@ -93,7 +93,7 @@ func TestAudienceIsWhoSeesIt(t *testing.T) {
 	for seed := range seeds(10) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
-			f := setup(t, bare("views", withViews))
+			f := setup(t, with("views", bare(), withViews))
 			f.do(newInstallation(seed).statements()...)
 			want, got := f.living(), f.ours()
 			seen := map[string]int{}

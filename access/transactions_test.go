@@ -114,7 +114,7 @@ func TestTransactionsTellThoseConcerned(t *testing.T) {
 	for seed := range seeds(5) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
-			f := setup(t, bare("views", withViews))
+			f := setup(t, with("views", bare(), withViews))
 			r := newInstallation(1000 + seed)
 			f.do(r.statements()...)
 			f.skip()

@@ -170,7 +170,7 @@ func inWorld(t testing.TB) *fixture {
 	return begin(t, url, conns[0])
 }
 
-func worldTemplate() dbtest.Template { return bare("world", world) }
+func worldTemplate() dbtest.Template { return with("world", bare(), world) }
 
 // said is each message, and who exactly must hear it.
 type said map[string]users

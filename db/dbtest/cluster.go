@@ -139,15 +139,22 @@ func (c *cluster) template(t Template) (string, error) {
 		ctx, cancel := context.WithTimeout(context.Background(), fillLimit)
 		defer cancel()
 		f.database = fmt.Sprintf("%s_t_%s", c.prefix, t.Name)
-		if err := c.fill(ctx, f.database, t.Fill); err != nil {
+		from := "template0"
+		if t.From != nil {
+			if from, f.err = c.template(*t.From); f.err != nil {
+				return
+			}
+			from += " " + c.copies
+		}
+		if err := c.fill(ctx, f.database, from, t.Fill); err != nil {
 			f.err = fmt.Errorf("template %s: %w", t.Name, err)
 		}
 	})
 	return f.database, f.err
 }
 
-func (c *cluster) fill(ctx context.Context, database string, fill func(context.Context, string) error) error {
-	if err := c.exec(ctx, "CREATE DATABASE "+database+" TEMPLATE template0"); err != nil {
+func (c *cluster) fill(ctx context.Context, database, from string, fill func(context.Context, string) error) error {
+	if err := c.exec(ctx, "CREATE DATABASE "+database+" TEMPLATE "+from); err != nil {
 		return err
 	}
 	if fill != nil {

@@ -61,9 +61,7 @@ func (c *cluster) lend(ctx context.Context, template Template) (*loan, error) {
 	if err := c.start(); err != nil {
 		return nil, err
 	}
-	name, err := c.clone(ctx, Template{Name: template.Name + "_lent", Fill: func(ctx context.Context, url string) error {
-		return errors.Join(template.Fill(ctx, url), save(ctx, url))
-	}})
+	name, err := c.clone(ctx, Template{Name: template.Name + "_lent", From: &template, Fill: save})
 	if err != nil {
 		return nil, err
 	}

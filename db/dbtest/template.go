@@ -15,6 +15,9 @@ type Template struct {
 	// test process: the first Fill of a name is the one that counts.
 	Name string
 
+	// From is a template that this one starts as a copy of. Nil: an empty database.
+	From *Template
+
 	// Fill prepares the database at url, once per test process, and leaves no
 	// connection open. Nil: the database is empty.
 	Fill func(ctx context.Context, url string) error
