@@ -146,7 +146,8 @@ $$;
 
 -- set_aside_next: what to do when announce(1, true) runs into its time limit: the next object is set aside without a look.
 -- Tags that cannot be computed are emptied: nobody sees by them. Aliases, and the users whose tags follow from a group, role,
--- project or site, are not lost with it.
+-- project or site, are not lost with it; the rest of its row keeps its rights. Error while the memory is filled: what takes too long
+-- then is no change.
 CREATE OR REPLACE FUNCTION terasocket.set_aside_next() RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -155,12 +156,16 @@ DECLARE
     c       terasocket.changes;
 BEGIN
     SELECT * INTO a FROM terasocket.announcer;
+    IF a.fill_type IS NOT NULL THEN
+        RAISE object_not_in_prerequisite_state USING MESSAGE = 'the memory of announcements is not filled: there is no change to set aside';
+    END IF;
     SELECT p.picked INTO picked FROM terasocket.pick(a.snapshot, 1) p;
     picked := picked[1:1];   -- what a trigger could not record comes behind it, and was not looked at
     FOREACH c IN ARRAY picked LOOP
-        PERFORM terasocket.put_aside(c.what, coalesce(c.ids[1], c.id), '57014', 'it took too long');
+        PERFORM terasocket.put_aside(c.what, i.id, '57014', 'it took too long')
+        FROM    unnest(coalesce(c.ids, nullif(terasocket.all_ids(c.what), '{}'), ARRAY[c.id])) i (id);
         IF c.rights AND c.what IN ('user', 'participant', 'device') THEN
-            WITH lost AS (DELETE FROM terasocket.holdings h WHERE h.kind = c.what AND h.id = ANY (c.ids) RETURNING h.*)
+            WITH lost AS (DELETE FROM terasocket.holdings h WHERE h.kind = c.what AND (c.ids IS NULL OR h.id = ANY (c.ids)) RETURNING h.*)
             INSERT INTO terasocket.events (seq, announcement, at, topic, type, object_type, object_id, body)
             SELECT a.last_seq + row_number() OVER (), a.announcement + 1, clock_timestamp(), '', 'terasocket.Rights', l.kind, l.id,
                    jsonb_build_object('gained', '[]'::jsonb, 'lost', jsonb_agg(l.tag))
@@ -175,6 +180,6 @@ BEGIN
                 CASE c.what WHEN 'project' THEN c.ids ELSE '{}' END, CASE c.what WHEN 'site' THEN c.ids ELSE '{}' END)::bigint[] END);
         END IF;
     END LOOP;
-    PERFORM terasocket.consume(picked, picked, true);
+    PERFORM terasocket.consume(picked, '{}', true);
     PERFORM terasocket.note_announcement(a.announcement + 1, greatest(a.last_seq, (SELECT max(e.seq) FROM terasocket.events e)), a.snapshot, false);
 END $$;
