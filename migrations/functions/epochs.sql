@@ -138,16 +138,20 @@ $$;
 -- login, which are in Redis and outlive this.
 CREATE OR REPLACE FUNCTION terasocket.forget_the_past() RETURNS void
 LANGUAGE plpgsql AS $$
+DECLARE
+    t record;
 BEGIN
     DELETE FROM terasocket.changes c WHERE c.what IN ('message', 'presence', 'kick');
     PERFORM terasocket.forget_tokens();
     -- logical replication brings no sequences, and a restore of some tables not theirs
     -- (the numbers of capture_errors are counted as errors: none is used up)
-    PERFORM setval(pg_get_serial_sequence(t.name, 'id'), t.id)
-    FROM  (SELECT 'terasocket.changes', max(c.id) FROM terasocket.changes c UNION ALL
-           SELECT 'terasocket.capture_errors', max(c.id) FROM terasocket.capture_errors c UNION ALL
-           SELECT 'terasocket.connections', max(c.id) FROM terasocket.connections c) t (name, id)
-    WHERE  t.id > coalesce(pg_sequence_last_value(pg_get_serial_sequence(t.name, 'id')::regclass), 0);
+    FOR t IN SELECT a.attrelid::regclass AS name, a.attname AS key, pg_get_serial_sequence(a.attrelid::regclass::text, a.attname) AS sequence
+             FROM   pg_attribute a JOIN pg_class c ON c.oid = a.attrelid AND c.relnamespace = 'terasocket'::regnamespace
+             WHERE  a.attidentity <> '' AND NOT a.attisdropped
+             UNION  ALL
+             SELECT 'terasocket.kicked', 'counter', 'terasocket.connect_tokens_counter' LOOP
+        EXECUTE format('SELECT setval(%3$L, max(t.%2$I)) FROM %1$s t HAVING max(t.%2$I) > coalesce(pg_sequence_last_value(%3$L), 0)', t.name, t.key, t.sequence);
+    END LOOP;
 END $$;
 
 -- forget_tokens: connect tokens, second steps and all tokens that were signed before are void (their keys are made anew): whoever
