@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"terasocket/access"
 	"terasocket/proto/event"
 )
 
@@ -67,15 +68,7 @@ func (r *resumer) bringUp(ctx context.Context, c *Conn) error {
 // snapshot tells the presence of everyone that c may see. Its seq is where live events begin: who resumes from there
 // misses nothing of what follows.
 func (r *resumer) snapshot(ctx context.Context, c *Conn) error {
-	select {
-	case r.turns <- struct{}{}:
-		defer func() { <-r.turns }()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	askCtx, cancel := context.WithTimeout(ctx, pageWait)
-	defer cancel()
-	events, err := r.roster.Presence(askCtx, c.Identity)
+	events, err := r.presence(ctx, c.Identity)
 	if err != nil {
 		return err
 	}
@@ -86,6 +79,19 @@ func (r *resumer) snapshot(ctx context.Context, c *Conn) error {
 		}
 	}
 	return nil
+}
+
+// presence asks for it in turn. The sending is in nobody's way, and takes as long as the client likes.
+func (r *resumer) presence(ctx context.Context, viewer access.Identity) ([]event.Event, error) {
+	select {
+	case r.turns <- struct{}{}:
+		defer func() { <-r.turns }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	ctx, cancel := context.WithTimeout(ctx, pageWait)
+	defer cancel()
+	return r.roster.Presence(ctx, viewer)
 }
 
 // errClosing says that nothing can be sent any more.

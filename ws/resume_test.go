@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -311,6 +313,26 @@ func TestSnapshotComesFirst(t *testing.T) {
 	g.tell(arrivalOf("live"))
 	c.hears("presence of live at 7")
 	plain.hears("presence of c at 4", "presence of c at 5", "presence of c at 6", "presence of live at 7")
+}
+
+// Clients that do not read their snapshots hold up nobody else's.
+func TestSnapshotBesideSlowOnes(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Int32
+	g := newGateway(t, func(h *Handler) {
+		h.Roster = rosterFunc(func(viewer access.Principal) ([]event.Event, error) {
+			if viewer == user(8) {
+				return []event.Event{arrivalOf("a")}, nil
+			}
+			asked.Add(1)
+			return slices.Repeat([]event.Event{arrivalOf(strings.Repeat("x", 1<<20))}, 32), nil
+		})
+	}, nil)
+	for i := range snapshotsAtOnce {
+		g.connect(t, fmt.Sprintf("user?id=user_7_%d&snapshot=1", i)) // reads nothing
+	}
+	dbtest.Eventually(t, "they have asked", func() bool { return asked.Load() == snapshotsAtOnce })
+	g.connect(t, "user?id=user_8_a&snapshot=1").hears("presence of a at 0")
 }
 
 func TestSnapshotThatFailsClosesWith1011(t *testing.T) {
