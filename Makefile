@@ -120,7 +120,8 @@ build: ## build bin/terasocket
 	@mkdir -p bin
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/terasocket ./cmd/terasocket
 
-install: build ## install it into PREFIX/bin (/usr/local/bin), below DESTDIR
+install: ## install bin/terasocket into PREFIX/bin (/usr/local/bin), below DESTDIR: builds nothing, since sudo may not find go
+	@test -x bin/terasocket || { echo "make: there is no bin/terasocket: run make build first" >&2; exit 1; }
 	install -d '$(DESTDIR)$(PREFIX)/bin'
 	install -m 755 bin/terasocket '$(DESTDIR)$(PREFIX)/bin/terasocket'
 

@@ -15,7 +15,7 @@ import (
 // changed.
 //
 // It needs every table of OpenTera that has a trigger of ours for itself, for a moment: it gives up all of them as soon as it
-// would have to wait for one, and tries again for LockTimeout.
+// would have to wait for one, and tries again for LockTimeout. A gateway that runs is an error, which names it.
 func (m *Migrator) Down(ctx context.Context, n int) (int, error) {
 	if n < 1 {
 		return 0, fmt.Errorf("cannot take %d migrations back: it must be 1 or more", n)
@@ -64,6 +64,9 @@ func (m *Migrator) tables(ctx context.Context, conn *pgx.Conn) ([]string, error)
 
 // takeBack goes from one version to a lower one.
 func (m *Migrator) takeBack(ctx context.Context, tx pgx.Tx, tables []string, from, to uint) error {
+	if err := mustBeIdle(ctx, tx); err != nil {
+		return err
+	}
 	hold, err := mayHold(ctx, tx)
 	if err != nil {
 		return err
@@ -91,6 +94,24 @@ func (m *Migrator) takeBack(ctx context.Context, tx pgx.Tx, tables []string, fro
 	}
 	_, err = tx.Exec(ctx, last)
 	return err
+}
+
+// mustBeIdle names a gateway whose lease is good.
+func mustBeIdle(ctx context.Context, tx pgx.Tx) error {
+	var hasGateways bool
+	if err := tx.QueryRow(ctx, "SELECT to_regclass('terasocket.gateways') IS NOT NULL").Scan(&hasGateways); err != nil || !hasGateways {
+		return err
+	}
+	var name string
+	err := tx.QueryRow(ctx, `SELECT name FROM terasocket.gateways WHERE lease_until > clock_timestamp()
+		AND id <> '00000000-0000-0000-0000-000000000000' ORDER BY name LIMIT 1`).Scan(&name) // that is OpenTera's own server
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return nil
+	case err != nil:
+		return fmt.Errorf("look for gateways: %w", err)
+	}
+	return fmt.Errorf("gateway %s runs: stop it first (one that has died counts until its lease ends, some 10 s)", name)
 }
 
 // mayHold is for how long the tables may be held while all is dropped, as SET takes it: others wait meanwhile. Where there are

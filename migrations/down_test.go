@@ -39,6 +39,21 @@ func TestFailedDown(t *testing.T) {
 	}
 }
 
+// A gateway that runs is named, by whom it is run; one whose lease is over, and OpenTera's own server, are in nobody's way.
+func TestDownRefusesBesideAGateway(t *testing.T) {
+	t.Parallel()
+	m, _, conn := standingIn(t, standIn())
+	mustUp(t, m)
+	execOn(t, conn, `CREATE TABLE terasocket.gateways (id uuid, name text, lease_until timestamptz);
+		INSERT INTO terasocket.gateways VALUES ('00000000-0000-0000-0000-000000000000', 'OpenTera', now() + interval '1 hour'),
+			(gen_random_uuid(), 'dead', now() - interval '1 s'), (gen_random_uuid(), 'vm :4050 (7)', now() + interval '1 hour')`)
+	if _, err := m.Down(t.Context(), 1); err == nil || !strings.Contains(err.Error(), "nothing has changed: gateway vm :4050 (7) runs: stop it first") {
+		t.Errorf("beside a gateway: %v", err)
+	}
+	execOn(t, conn, "DELETE FROM terasocket.gateways WHERE name ~ 'vm'")
+	mustMigrate(t, 1, func() (int, error) { return m.Down(t.Context(), 1) })
+}
+
 // Who holds a table is named, and waited for no longer than LockTimeout; nobody waits behind the migrator meanwhile.
 func TestDownNamesWhoIsInTheWay(t *testing.T) {
 	t.Parallel()

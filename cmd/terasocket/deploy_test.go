@@ -2,10 +2,37 @@ package main
 
 import (
 	"os"
+	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 )
+
+// Installing builds nothing: sudo may not find go.
+func TestInstall(t *testing.T) {
+	t.Parallel()
+	dir, root := t.TempDir(), t.TempDir()
+	install := func() (string, error) {
+		out, err := exec.Command("make", "-f", must(filepath.Abs("../../Makefile")), "-C", dir, "install", "GO=false", "DESTDIR="+root).CombinedOutput()
+		return string(out), err
+	}
+	if out, err := install(); err == nil || !strings.Contains(out, "run make build first") {
+		t.Errorf("%v: %s", err, out)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "bin"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "bin/terasocket"), nil, 0o755); err != nil { //nolint:gosec // a program
+		t.Fatal(err)
+	}
+	if out, err := install(); err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+	if _, err := os.Stat(filepath.Join(root, "usr/local/bin/terasocket")); err != nil {
+		t.Error(err)
+	}
+}
 
 // What the overlay for OpenTera's containers starts the gateway with is understood: it gets as far as the database, which is not there.
 func TestDeployedSettings(t *testing.T) {

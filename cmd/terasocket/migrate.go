@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"terasocket/migrations"
@@ -10,7 +11,7 @@ import (
 
 type migrateCmd struct {
 	Up      migrateUp      `cmd:"" help:"Apply all that is missing."`
-	Down    migrateDown    `cmd:"" help:"Take the last N migrations back, all or none, and the triggers with them. After the last one nothing of terasocket is left."`
+	Down    migrateDown    `cmd:"" help:"Take the last N migrations back, or --all, in one transaction, and the triggers with them."`
 	Status  migrateStatus  `cmd:"" help:"List the migrations and which are applied, and whether the functions are this binary's."`
 	Version migrateVersion `cmd:"" help:"Print the version of the database."`
 	Force   migrateForce   `cmd:"" help:"Set the version without running anything: the way out when a migration was interrupted."`
@@ -72,7 +73,16 @@ func (c *migrateUp) Run(ctx context.Context, con *console) error {
 
 type migrateDown struct {
 	migrateFlags
-	N int `arg:"" help:"How many."`
+	N   int  `arg:"" name:"n" optional:"" help:"How many."`
+	All bool `name:"all" help:"All of them: nothing of terasocket is left."`
+}
+
+// Validate wants to know how many.
+func (c *migrateDown) Validate() error {
+	if c.All == (c.N > 0) {
+		return errors.New("say how many migrations to take back, 1 or more; all of them: terasocket migrate down --all")
+	}
+	return nil
 }
 
 // Run takes migrations back.
@@ -81,7 +91,10 @@ func (c *migrateDown) Run(ctx context.Context, con *console) error {
 	if err != nil {
 		return err
 	}
-	_, _ = fmt.Fprintf(con.stderr, "OpenTera's server and every gateway must be stopped: this needs OpenTera's tables for itself, and tries for %s\n", m.LockTimeout)
+	_, _ = fmt.Fprintf(con.stderr, "OpenTera's server must be stopped: this needs OpenTera's tables for itself, and tries for %s\n", m.LockTimeout)
+	if c.All {
+		c.N = int(migrations.Latest())
+	}
 	n, err := m.Down(ctx, c.N)
 	if err != nil {
 		return err

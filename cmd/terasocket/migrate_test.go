@@ -28,12 +28,13 @@ func TestMigrateCommands(t *testing.T) {
 		{[]string{"migrate", "status"}, 0, "functions: current\n"},
 		{[]string{"migrate", "up", "--json"}, 0, `{"applied":0,"version":` + fmt.Sprint(migrations.Latest()) + "}\n"},
 		{[]string{"migrate", "down", "1"}, 0, "1 taken back"},
-		{[]string{"migrate", "down", "0"}, 1, "must be stopped"},
-		{[]string{"migrate", "down", "0"}, 1, "must be 1 or more"},
+		{[]string{"migrate", "down", "0"}, 2, "say how many migrations to take back"},
+		{[]string{"migrate", "down"}, 2, "all of them: terasocket migrate down --all"},
+		{[]string{"migrate", "down", "1", "--all"}, 2, "say how many"},
 		{[]string{"migrate", "force", "99"}, 1, "there is no version 99"},
 		{[]string{"migrate", "force", "1"}, 0, "said to be at version 1"},
 		{[]string{"migrate", "force", left}, 0, "said to be at version " + left},
-		{[]string{"migrate", "down", "99", "--json"}, 0, `{"taken_back":` + left + `,"version":0}`},
+		{[]string{"migrate", "down", "--all", "--json"}, 0, `{"taken_back":` + left + `,"version":0}`},
 		{[]string{"migrate", "down", "1"}, 0, "0 taken back"},
 	} {
 		got := command(t.Context(), env, step.args...)
