@@ -106,7 +106,7 @@ func (l *Listener) connect(ctx context.Context) error {
 	config.ConnConfig.RuntimeParams["application_name"] = "terasocket listener"
 	conn, err := pgx.ConnectConfig(ctx, config.ConnConfig)
 	if err != nil {
-		return fmt.Errorf("connect the listener: %w", crowded(err))
+		return fmt.Errorf("connect the listener: %w", err)
 	}
 	if _, err := conn.PgConn().Exec(ctx, "LISTEN "+ChangeChannel+"; LISTEN "+LogChannel).ReadAll(); err != nil {
 		_ = conn.Close(context.WithoutCancel(ctx))

@@ -2,12 +2,10 @@ package db
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -74,16 +72,7 @@ func open(ctx context.Context, config *pgxpool.Config) (pool *pgxpool.Pool, isPo
 	})
 	if err != nil {
 		pool.Close()
-		return nil, false, fmt.Errorf("the database cannot be reached (does it run, is its URL right?): %w", crowded(err))
+		return nil, false, fmt.Errorf("the database cannot be reached: %w", err)
 	}
 	return pool, isPooled, nil
-}
-
-// crowded says what to do when the server has no connection left.
-func crowded(err error) error {
-	var refused *pgconn.PgError
-	if errors.As(err, &refused) && refused.Code == "53300" {
-		return fmt.Errorf("no connection left: raise max_connections, or the CONNECTION LIMIT of the role or the database, or lower pool_max_conns in the URL: %w", err)
-	}
-	return err
 }

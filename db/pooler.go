@@ -51,7 +51,7 @@ func mustOwnSession(ctx context.Context, conn *pgx.Conn) error {
 	}
 	rival, err := pgx.ConnectConfig(ctx, conn.Config())
 	if err != nil {
-		return fmt.Errorf("connect beside the listener: %w", crowded(err))
+		return fmt.Errorf("connect beside the listener: %w", err)
 	}
 	defer func() { _ = rival.Close(context.WithoutCancel(ctx)) }()
 	if _, err := rival.Exec(ctx, "BEGIN"); err != nil {

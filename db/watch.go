@@ -116,7 +116,7 @@ func Ready(ctx context.Context, pool *pgxpool.Pool) error {
 	refused := w.refused
 	w.mu.Unlock()
 	if refused != nil {
-		return fmt.Errorf("the database refuses new connections: %w", crowded(refused))
+		return fmt.Errorf("the database refuses new connections: %w", refused)
 	}
 	var readOnly bool
 	if err := pool.QueryRow(ctx, "SELECT current_setting('transaction_read_only')::boolean").Scan(&readOnly); err != nil {

@@ -9,6 +9,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"terasocket/db"
 )
 
 // patient is a database that is examined over one connection, made again when a check has lost it.
@@ -56,7 +58,7 @@ func (p *patient) connect(ctx context.Context) (*pgx.Conn, error) {
 	if err != nil {
 		var refused *pgconn.PgError // says no, but answers
 		p.isLost = !errors.As(err, &refused)
-		return nil, fmt.Errorf("%s: %w", p.flag, err)
+		return nil, fmt.Errorf("%s: %w", p.flag, db.Unreachable(err))
 	}
 	return conn, nil
 }

@@ -120,7 +120,7 @@ func (m *Migrator) connect(ctx context.Context) (*pgx.Conn, error) {
 	case errors.Is(err, ErrOwner):
 		return nil, err
 	}
-	return nil, fmt.Errorf("the database cannot be reached (does it run, is its URL right?): %w", err)
+	return nil, fmt.Errorf("the database cannot be reached: %w", err)
 }
 
 func closeConn(ctx context.Context, conn *pgx.Conn) {

@@ -59,6 +59,12 @@ func (c *auditCmd) question() (q audit.Question, err error) {
 	return q, nil
 }
 
+// Validate refuses what is no question.
+func (c *auditCmd) Validate() error {
+	_, err := c.question()
+	return err
+}
+
 // Run prints what was recorded.
 func (c *auditCmd) Run(ctx context.Context, con *console) error {
 	q, err := c.question()

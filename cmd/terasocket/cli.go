@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -75,6 +77,9 @@ func newParser(ctx context.Context, con *console, exit func(code int)) (*kong.Ko
 // run is the program: it returns the exit code. 0 done, 1 failed, 2 wrong usage.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
 	exited := -1
+	if len(args) == 0 && getenv("COMP_LINE") == "" || len(args) > 0 && args[0] == "help" {
+		args = append(slices.Clone(args[min(len(args), 1):]), "--help")
+	}
 	con := &console{stdout, stderr, getenv, map[string]string{}, map[string]string{}}
 	parser, err := newParser(ctx, con, func(code int) { exited = code })
 	if err != nil {
@@ -91,12 +96,13 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		return exited
 	}
 	if err != nil {
-		try := "terasocket"
+		try, text := "terasocket", err.Error()
 		var usage *kong.ParseError
 		if errors.As(err, &usage) && usage.Context.Selected() != nil {
 			try = usage.Context.Selected().FullPath()
+			text = strings.TrimPrefix(text, usage.Context.Selected().Path()+": ") // before what Validate says
 		}
-		_, _ = fmt.Fprintf(stderr, "terasocket: %v\nTry: %s --help\n", err, try)
+		_, _ = fmt.Fprintf(stderr, "terasocket: %s\nTry: %s --help\n", plainly(text), try)
 		return 2
 	}
 	if err := command.Run(); err != nil {
@@ -104,6 +110,25 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		return 1
 	}
 	return 0
+}
+
+// kongs are what kong says of values, and the same in plain English.
+var kongs = []struct {
+	said  *regexp.Regexp
+	plain string
+}{
+	{regexp.MustCompile(`expected \S+ value but got "EOL".*`), "its value is missing"},
+	{regexp.MustCompile(`expected a valid \d+ bit u?int but got (".*")`), "$1 is no whole number"},
+	{regexp.MustCompile(`expected a float but got (".*") .*`), "$1 is no number"},
+	{regexp.MustCompile(`expected duration but got (".*"): .*`), "$1 is no duration: write a number and its unit, such as 500ms, 5s or 24h"},
+	{regexp.MustCompile(`,"" but got`), " but got"},
+}
+
+func plainly(text string) string {
+	for _, k := range kongs {
+		text = k.said.ReplaceAllString(text, k.plain)
+	}
+	return text
 }
 
 // complain prints why the program ends. It does not wait for long where nobody reads.
@@ -125,7 +150,7 @@ func complain(w io.Writer, text string) {
 
 // oneLine takes out what a library puts into its errors, and adds what to do about PostgreSQL's.
 func oneLine(err error) string {
-	text := doctor.OneLine(err.Error())
+	text := doctor.OneLine(db.Unreachable(err).Error())
 	var refused *pgconn.PgError
 	if !errors.As(err, &refused) {
 		return text
@@ -252,7 +277,12 @@ type logFlags struct {
 
 // start gives a logger, and the queue that it writes into. The caller closes the queue.
 func (f logFlags) start(w io.Writer) (*slog.Logger, *logQueue) {
-	options := &slog.HandlerOptions{Level: slog.Level(f.LogLevel)}
+	options := &slog.HandlerOptions{Level: slog.Level(f.LogLevel), ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if err, ok := a.Value.Any().(error); ok {
+			a.Value = slog.AnyValue(db.Unreachable(err))
+		}
+		return a
+	}}
 	lines := newLogQueue(w)
 	var handler slog.Handler = slog.NewTextHandler(lines, options)
 	if f.LogFormat == "json" {

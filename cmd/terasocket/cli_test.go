@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -43,6 +44,11 @@ func TestServeRefusesWithOneClearSentence(t *testing.T) {
 	dbtest.Exec(t, dbtest.Conn(t, ahead), "UPDATE terasocket.functions SET compatibility = 999")
 	dirty := dbtest.New(t, migrated())
 	dbtest.Exec(t, dbtest.Conn(t, dirty), "UPDATE terasocket.schema_migrations SET dirty = true")
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = taken.Close() })
 	for name, test := range map[string]struct {
 		args []string
 		want string
@@ -58,23 +64,14 @@ func TestServeRefusesWithOneClearSentence(t *testing.T) {
 		"bad listen URL":   {[]string{"--plain-http", "--listen-database-url", "postgres://u:secret@%zz", "--database-url", dbtest.New(t, migrated())}, "--listen-database-url, or"},
 		"listens elsewhere": {[]string{"--plain-http", "--listen-database-url", dbtest.New(t, dbtest.Empty()), "--database-url", dbtest.New(t, migrated())},
 			"another database than --database-url"},
-		"not OpenTera":     {[]string{"--plain-http", "--database-url", dbtest.New(t, dbtest.Empty())}, "not an OpenTera database"},
-		"not migrated":     {[]string{"--plain-http", "--database-url", dbtest.New(t, dbtest.OpenTera("bare"))}, "run `terasocket migrate up`"},
-		"behind":           {[]string{"--plain-http", "--database-url", behind}, "older than this binary: run `terasocket migrate up`"},
-		"ahead":            {[]string{"--plain-http", "--database-url", ahead}, "newer than this binary"},
-		"dirty":            {[]string{"--plain-http", "--database-url", dirty}, "terasocket migrate force"},
-		"no certificate":   {[]string{"--database-url", behind}, "TLS needs --tls-cert and --tls-key"},
-		"both":             {[]string{"--plain-http", "--tls-cert", "x", "--database-url", behind}, "exclude each other"},
-		"bad public URL":   {[]string{"--plain-http", "--public-url", "https://x", "--database-url", behind}, "must be wss://host:port"},
-		"secret in URL":    {[]string{"--plain-http", "--public-url", "wss://u:secret@x", "--database-url", behind}, "--public-url must be wss://host:port"},
-		"no public host":   {[]string{"--plain-http", "--public-url", "wss://", "--database-url", behind}, "must be wss://host:port"},
-		"bad origin":       {[]string{"--plain-http", "--allowed-origins", "https://a,tera.example", "--database-url", behind}, `"tera.example" must be an origin`},
-		"bad proxies":      {[]string{"--plain-http", "--trusted-proxies", "nginx", "--database-url", dbtest.New(t, migrated())}, "neither an address nor a network"},
-		"missing cert":     {[]string{"--tls-cert", "/nonexistent", "--tls-key", "/nonexistent", "--database-url", dbtest.New(t, migrated())}, "--tls-cert /nonexistent"},
-		"address in use":   {[]string{"--plain-http", "--listen", "256.0.0.1:1", "--database-url", dbtest.New(t, migrated())}, "--listen"},
-		"short lease":      {[]string{"--plain-http", "--presence-lease", "10ms", "--database-url", behind}, "--presence-lease must be 1s or more"},
-		"no status":        {[]string{"--plain-http", "--status-rate", "0", "--database-url", behind}, "--status-rate must be positive"},
-		"negative backlog": {[]string{"--plain-http", "--max-backlog=-1", "--database-url", behind}, "must be positive"},
+		"not OpenTera":    {[]string{"--plain-http", "--database-url", dbtest.New(t, dbtest.Empty())}, "not an OpenTera database"},
+		"not migrated":    {[]string{"--plain-http", "--database-url", dbtest.New(t, dbtest.OpenTera("bare"))}, "run `terasocket migrate up`"},
+		"behind":          {[]string{"--plain-http", "--database-url", behind}, "older than this binary: run `terasocket migrate up`"},
+		"ahead":           {[]string{"--plain-http", "--database-url", ahead}, "newer than this binary"},
+		"dirty":           {[]string{"--plain-http", "--database-url", dirty}, "terasocket migrate force"},
+		"missing cert":    {[]string{"--tls-cert", "/nonexistent", "--tls-key", "/nonexistent", "--database-url", dbtest.New(t, migrated())}, "--tls-cert /nonexistent"},
+		"address in use":  {[]string{"--plain-http", "--listen", taken.Addr().String(), "--database-url", dbtest.New(t, migrated())}, "is taken, perhaps by another gateway"},
+		"no such address": {[]string{"--plain-http", "--listen", "256.0.0.1:1", "--database-url", dbtest.New(t, migrated())}, "--listen"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -104,11 +101,38 @@ func TestWrongUsage(t *testing.T) {
 		{"nonsense", "terasocket --help"},
 		{"serve --nonsense", "terasocket serve --help"},
 		{"serve --encoding xml", "terasocket serve --help"},
+		{"serve --encoding xml", `one of "protobuf","json" but got "xml"`},
 		{"serve --log-level loud", `"loud" is not debug, info, warn or error`},
+		{"serve --listen", "terasocket: --listen: its value is missing\n"},
+		{"serve --max-sockets viele", `"viele" is no whole number` + "\n"},
+		{"serve --status-rate viele", `"viele" is no number` + "\n"},
+		{"serve --drain-time 5", `"5" is no duration: write a number and its unit, such as 500ms, 5s or 24h` + "\n"},
+		{"serve", "terasocket: TLS needs --tls-cert and --tls-key"},
+		{"serve --plain-http --tls-cert x", "exclude each other"},
+		{"serve --plain-http --public-url https://x", "--public-url must be wss://host or wss://host:port"},
+		{"serve --plain-http --public-url wss://u:secret@x", "--public-url must be wss://host or wss://host:port"},
+		{"serve --plain-http --public-url wss://", "--public-url must be"},
+		{"serve --plain-http --allowed-origins https://a,tera.example", `"tera.example" must be an origin`},
+		{"serve --plain-http --trusted-proxies nginx", "neither an address nor a network"},
+		{"serve --plain-http --presence-lease 10ms", "--presence-lease must be 1s or more"},
+		{"serve --plain-http --status-rate 0", "--status-rate must be positive\n"},
+		{"serve --plain-http --max-backlog=-1", "--max-backlog must be positive\n"},
+		{"serve --plain-http --max-sockets=-1", "--max-sockets must not be negative\n"},
+		{"serve --plain-http --listen 4150", `--listen: "4150" is no address: write host:port, or :port`},
 		{"token robot x", "terasocket token --help"},
+		{"token --public-url https://x user x", "--public-url must be"},
 		{"migrate down x", "terasocket migrate down --help"},
+		{"audit", "say what to look for"},
+		{"tail", "say who to be"},
+		{"tail --as user:x --username y", "exclude each other"},
+		{"tail --as x", "is not KIND:UUID"},
+		{"tail --as robot:x", "unknown kind"},
+		{"tail 127.0.0.1:4050 --username x --password secret", "the gateway must be wss://host"},
+		{"tail wss://u:secret@127.0.0.1:1 --username x --password secret", "the gateway must be wss://host"},
+		{"tail wss://127.0.0.1:1 --username x", "no password given"},
 	} {
-		if got := command(t.Context(), nil, strings.Fields(test.args)...); got.code != 2 || !strings.Contains(got.stderr, test.try) {
+		got := command(t.Context(), nil, strings.Fields(test.args)...)
+		if got.code != 2 || !strings.Contains(got.stderr, test.try) || strings.Contains(got.stderr, "secret") {
 			t.Errorf("%q: exit code %d, %q; want 2 and %q", test.args, got.code, got.stderr, test.try)
 		}
 	}
@@ -134,10 +158,7 @@ func TestAnErrorIsOneLine(t *testing.T) {
 func TestTailSaysWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ args, want string }{
-		{"127.0.0.1:4050 --username x --password secret", "the gateway must be wss://host:port"},
-		{"wss://u:secret@127.0.0.1:1 --username x --password secret", "the gateway must be wss://host:port"},
 		{"https://127.0.0.1:1 --username x --password secret", "log in: dial tcp 127.0.0.1:1"},
-		{"wss://127.0.0.1:1 --username x", "no password given"},
 	} {
 		got := command(t.Context(), nil, append([]string{"tail"}, strings.Fields(test.args)...)...)
 		if got.code != 1 || !strings.Contains(got.stderr, test.want) || strings.Contains(got.stderr, "secret") {
@@ -158,8 +179,13 @@ func TestHelp(t *testing.T) {
 			t.Errorf("serve --help does not tell of %s", flag)
 		}
 	}
-	if got := command(t.Context(), nil, "--help"); got.code != 0 || !strings.Contains(got.stdout, "TERASOCKET_") {
-		t.Errorf("--help: %+v", got)
+	for _, args := range []string{"--help", "", "help"} {
+		if got := command(t.Context(), nil, strings.Fields(args)...); got.code != 0 || !strings.Contains(got.stdout, "TERASOCKET_") {
+			t.Errorf("%q: %+v", args, got)
+		}
+	}
+	if of := command(t.Context(), nil, "help", "serve"); of != got {
+		t.Errorf("help serve: %+v", of)
 	}
 }
 
@@ -209,7 +235,7 @@ func TestTokenPrintsOneLine(t *testing.T) {
 	if err := json.Unmarshal([]byte(got.stdout), &answer); err != nil || !strings.HasPrefix(answer["websocket_url"], "wss://tera.example:443/wss/device?id=") {
 		t.Errorf("%+v, %v", got, err)
 	}
-	if got := command(t.Context(), env, "token", "--public-url", "https://x", "user", opentera.DemoProjectAdminUUID); got.code != 1 || got.stdout != "" {
+	if got := command(t.Context(), env, "token", "--public-url", "https://x", "user", opentera.DemoProjectAdminUUID); got.code != 2 || got.stdout != "" {
 		t.Errorf("%+v; want no token for a URL that is none", got)
 	}
 	for _, args := range [][]string{{"user", "no-such"}, {"user", opentera.DemoDisabledUUID}, {"user", opentera.DemoDeletedUUID},

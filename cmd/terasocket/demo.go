@@ -109,10 +109,10 @@ func (c *demoCmd) Run(ctx context.Context, con *console) (err error) {
 func mustBeFree(address string) error {
 	listener, err := net.Listen("tcp", address)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return fmt.Errorf("--listen: %s is taken, perhaps by another gateway: say --listen 127.0.0.1:0 for a port that is free", address)
+		return fmt.Errorf("%s is taken, perhaps by another gateway: %s demo --listen 127.0.0.1:0 takes a port that is free", address, os.Args[0])
 	}
 	if err != nil {
-		return fmt.Errorf("--listen: %w", err)
+		return cannotListen("--listen", address, err)
 	}
 	return listener.Close()
 }

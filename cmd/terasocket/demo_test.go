@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"net"
+	"os"
 	"os/exec"
 	"regexp"
 	"strings"
@@ -125,7 +126,7 @@ func TestDemoWhereItsPortIsTaken(t *testing.T) {
 	}
 	defer func() { _ = taken.Close() }()
 	got := command(t.Context(), nil, "demo", "--listen", taken.Addr().String())
-	if got.code != 1 || !strings.Contains(got.stderr, "is taken, perhaps by another gateway: say --listen 127.0.0.1:0") || got.stdout != "" {
+	if got.code != 1 || !strings.Contains(got.stderr, "is taken, perhaps by another gateway: "+os.Args[0]+" demo --listen 127.0.0.1:0") || got.stdout != "" {
 		t.Errorf("%+v", got)
 	}
 	if got := command(t.Context(), nil, "demo", "--listen", "256.0.0.1:1"); got.code != 1 || !strings.Contains(got.stderr, "--listen") {

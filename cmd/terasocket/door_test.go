@@ -255,7 +255,7 @@ func TestClientCAIsChecked(t *testing.T) {
 		}
 	}
 	var out, errs bytes.Buffer
-	if code := run(t.Context(), []string{"serve", "--database-url", url, "--plain-http", "--client-ca", cert}, func(string) string { return "" }, &out, &errs); code != 1 || !strings.Contains(errs.String(), "--client-ca needs TLS here") {
+	if code := run(t.Context(), []string{"serve", "--database-url", url, "--plain-http", "--client-ca", cert}, func(string) string { return "" }, &out, &errs); code != 2 || !strings.Contains(errs.String(), "--client-ca needs TLS here") {
 		t.Errorf("%d %s", code, &errs)
 	}
 }

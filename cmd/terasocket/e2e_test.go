@@ -353,10 +353,6 @@ func TestTail(t *testing.T) {
 		})
 	}
 	for name, args := range map[string][]string{
-		"say who to be":      {"tail"},
-		"exclude each other": {"tail", "--as", "user:x", "--username", "y"},
-		"is not KIND:UUID":   {"tail", "--as", "x"},
-		"unknown kind":       {"tail", "--as", "robot:x"},
 		"wrong username or":  {"tail", "--insecure", "--username", "admin", "--password", "wrong", gateway.URL},
 		"trust it with --ca": {"tail", "--username", "admin", "--password", "wrong", gateway.URL},
 		"holds no certif":    {"tail", "--ca", "/dev/null", "--as", "user:x"},

@@ -19,11 +19,19 @@ type explainCmd struct {
 	JSON  bool   `name:"json" help:"Print one JSON object."`
 }
 
+// Validate refuses an --as that is no KIND:UUID.
+func (c *explainCmd) Validate() error {
+	if _, _, err := access.ParseRef(c.As); err != nil {
+		return fmt.Errorf("--as: %w; it is user:UUID, participant:UUID or device:UUID", err)
+	}
+	return nil
+}
+
 // Run prints whether the client may see the event, and why. "No" is an answer, not an error.
 func (c *explainCmd) Run(ctx context.Context, con *console) error {
 	kind, uuid, err := access.ParseRef(c.As)
 	if err != nil {
-		return fmt.Errorf("--as: %w; it is user:UUID, participant:UUID or device:UUID", err)
+		return err
 	}
 	url, err := c.url()
 	if err != nil {

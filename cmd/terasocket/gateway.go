@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -194,7 +195,7 @@ func openGateway(ctx context.Context, cfg *serveCmd, log *slog.Logger) (_ *gatew
 		StatusRate:     cfg.StatusRate,
 	}).Routes(router)
 	g.server = newServer(router, log)
-	g.adminSrv = newServer((&api.Admin{Ready: func(r *http.Request) error { return g.ready(r.Context()) }, Degraded: g.openTera.degraded, Metrics: registry}).Handler(), log)
+	g.adminSrv = newServer((&api.Admin{Ready: func(r *http.Request) error { return db.Unreachable(g.ready(r.Context())) }, Degraded: g.openTera.degraded, Metrics: registry}).Handler(), log)
 	if err := g.bind(); err != nil {
 		return nil, err
 	}
@@ -249,7 +250,7 @@ func (g *gateway) bind() error {
 	}
 	listener, err := net.Listen("tcp", g.cfg.Listen)
 	if err != nil {
-		return fmt.Errorf("--listen: %w", err)
+		return cannotListen("--listen", g.cfg.Listen, err)
 	}
 	g.sockets = &ws.SocketListener{Listener: listener}
 	if tlsConfig != nil {
@@ -260,10 +261,21 @@ func (g *gateway) bind() error {
 	}
 	admin, err := net.Listen("tcp", g.cfg.AdminListen)
 	if err != nil {
-		return fmt.Errorf("--admin-listen: %w", err)
+		return cannotListen("--admin-listen", g.cfg.AdminListen, err)
 	}
 	g.admin = &ws.SocketListener{Listener: admin, Handshakes: adminConnections}
 	return nil
+}
+
+// cannotListen says why an address cannot be listened on, and what to do.
+func cannotListen(flag, address string, err error) error {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("%s: %s is taken, perhaps by another gateway: stop that one, or give another address", flag, address)
+	case errors.Is(err, syscall.EACCES):
+		return fmt.Errorf("%s: this user may not listen on %s: ports below 1024 need CAP_NET_BIND_SERVICE, or a proxy in front of a higher one", flag, address)
+	}
+	return fmt.Errorf("%s: %w", flag, err)
 }
 
 // close releases what openGateway took.

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"os"
 	"os/signal"
 	"syscall"
 	"time"
 
+	"terasocket/api"
 	"terasocket/db"
 	"terasocket/proto/event"
 	"terasocket/ws"
@@ -59,12 +61,12 @@ func (c *serveCmd) Help() string {
 
 // Run serves until ctx ends.
 func (c *serveCmd) Run(ctx context.Context, con *console) error {
-	if err := c.check(); err != nil {
-		return err
-	}
 	survivePipes()
 	log, lines := c.start(con.stderr)
 	defer lines.Close()
+	for _, text := range misspelt(ctx, os.Environ()) {
+		log.Warn(text)
+	}
 	c.lost = lines.Lost
 	hangUp := make(chan os.Signal, 1)
 	signal.Notify(hangUp, syscall.SIGHUP)
@@ -87,6 +89,14 @@ func (c *serveCmd) Run(ctx context.Context, con *console) error {
 	})
 }
 
+// Validate refuses settings that cannot work together; --print-config prints them, and then refuses them.
+func (c *serveCmd) Validate() error {
+	if c.PrintConfig {
+		return nil
+	}
+	return c.check()
+}
+
 // survivePipes makes a write to a pipe that nobody reads any more an error, where it would end the process: who follows the
 // log, or stdout, may go away.
 func survivePipes() {
@@ -102,14 +112,28 @@ func (c *serveCmd) check() error {
 		return errors.New("--client-ca needs TLS here; with --plain-http the proxy checks certificates, and tells in X-SSL-CLIENT-DN and X-SSL-VERIFIED (--trusted-proxies)")
 	case !c.PlainHTTP && (c.TLSCert == "" || c.TLSKey == ""):
 		return errors.New("TLS needs --tls-cert and --tls-key; behind a proxy that terminates TLS say --plain-http")
-	case c.LogRetention <= 0, c.LogMaxRows <= 0, c.MaxBacklog <= 0, c.DrainTime < 0, c.WaitForDatabase < 0:
-		return errors.New("--log-retention, --log-max-rows and --max-backlog must be positive, --drain-time and --wait-for-database not negative")
 	case c.AuditDeliveries && c.AuditRetention < 24*time.Hour:
 		return errors.New("--audit-retention must be 24h or more")
-	case c.StatusRate <= 0, c.MaxSockets < 0:
-		return errors.New("--status-rate must be positive, --max-sockets not negative")
-	case c.PresenceLease < time.Second, c.PresenceGrace < 0:
-		return errors.New("--presence-lease must be 1s or more, --presence-grace not negative")
+	case c.PresenceLease < time.Second:
+		return errors.New("--presence-lease must be 1s or more")
+	}
+	for name, isGood := range map[string]bool{"log-retention": c.LogRetention > 0, "log-max-rows": c.LogMaxRows > 0, "max-backlog": c.MaxBacklog > 0, "status-rate": c.StatusRate > 0} {
+		if !isGood {
+			return fmt.Errorf("--%s must be positive", name)
+		}
+	}
+	for name, isGood := range map[string]bool{"drain-time": c.DrainTime >= 0, "wait-for-database": c.WaitForDatabase >= 0, "max-sockets": c.MaxSockets >= 0, "presence-grace": c.PresenceGrace >= 0} {
+		if !isGood {
+			return fmt.Errorf("--%s must not be negative", name)
+		}
+	}
+	for name, address := range map[string]string{"listen": c.Listen, "admin-listen": c.AdminListen} {
+		if _, _, err := net.SplitHostPort(address); err != nil && (name == "listen" || address != "") {
+			return fmt.Errorf("--%s: %q is no address: write host:port, or :port for every address of this machine", name, address)
+		}
+	}
+	if _, err := api.ParseProxies(c.TrustedProxies); err != nil {
+		return fmt.Errorf("--trusted-proxies: %w", err)
 	}
 	if c.PublicURL != "" {
 		if err := checkServer("--public-url", c.PublicURL); err != nil {
@@ -140,7 +164,7 @@ func (c *serveCmd) encoding() (event.Encoding, error) {
 func checkServer(name, address string) error {
 	u, err := url.Parse(address)
 	if err != nil || u.Scheme != "wss" && u.Scheme != "ws" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return fmt.Errorf("%s must be wss://host:port", name)
+		return fmt.Errorf("%s must be wss://host or wss://host:port", name)
 	}
 	return nil
 }

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/url"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -32,7 +35,7 @@ type setting struct {
 }
 
 // AfterApply is kong's: it comes when flags, environment and defaults are known. What is wrong with the settings makes the
-// exit code 1, as it would for the command itself.
+// exit code 2, a missing database 1, as it would for the command itself.
 func (f *settingsFlags) AfterApply(parsed *kong.Context, con *console) error {
 	if !f.PrintConfig {
 		return nil
@@ -40,18 +43,53 @@ func (f *settingsFlags) AfterApply(parsed *kong.Context, con *console) error {
 	if err := printSettings(con.stdout, settings(parsed, con), f.JSON); err != nil {
 		return err
 	}
+	for _, text := range misspelt(context.Background(), os.Environ()) {
+		complain(con.stderr, "terasocket: "+text)
+	}
 	code := 0
 	if command, ok := parsed.Selected().Target.Addr().Interface().(configured); ok {
 		_, noURL := command.url()
-		for _, err := range []error{noURL, command.check()} {
+		for i, err := range []error{noURL, command.check()} {
 			if err != nil {
 				complain(con.stderr, "terasocket: "+oneLine(err))
-				code = 1
+				code = i + 1
 			}
 		}
 	}
 	parsed.Exit(code)
 	return nil
+}
+
+// notOurs are variables that Kubernetes sets for a service called terasocket, and those of our own tests.
+var notOurs = regexp.MustCompile(`^TERASOCKET_(TEST_|WRITE_MAN$|(.*_)?(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT(_\d+_(TCP|UDP|SCTP).*)?)$)`)
+
+// misspelt says which variables of the environment (NAME=value) no command reads, and what kong thinks was meant.
+func misspelt(ctx context.Context, environ []string) (said []string) {
+	parser, err := newParser(ctx, &console{stdout: io.Discard, stderr: io.Discard, getenv: func(string) string { return "" }}, func(int) {})
+	if err != nil {
+		return nil
+	}
+	known := map[string]bool{}
+	for _, leaf := range parser.Model.Leaves(false) {
+		for _, flag := range leaf.Flags {
+			known[flag.Name] = true
+		}
+	}
+	for _, variable := range environ {
+		name, _, _ := strings.Cut(variable, "=")
+		rest, ok := strings.CutPrefix(strings.TrimSuffix(name, "_FILE"), "TERASOCKET_")
+		flag := strings.ToLower(strings.ReplaceAll(rest, "_", "-"))
+		if !ok || known[flag] || notOurs.MatchString(name) {
+			continue
+		}
+		text := name + " is no setting"
+		_, err := parser.Parse([]string{"serve", "--" + flag})
+		if _, meant, ok := strings.Cut(fmt.Sprint(err), ", did you mean "); ok {
+			text += ", did you mean TERASOCKET_" + strings.ToUpper(strings.NewReplacer(`"--`, "", `"`, "", "-", "_", ", ", ", TERASOCKET_").Replace(meant))
+		}
+		said = append(said, text)
+	}
+	return said
 }
 
 // settings are the flags of the command that was given, in the order of its help.

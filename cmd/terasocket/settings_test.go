@@ -59,12 +59,43 @@ func TestPrintConfigSaysWhereEachSettingComesFrom(t *testing.T) {
 func TestPrintConfigSaysWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	got := command(t.Context(), nil, "serve", "--print-config")
-	if got.code != 1 || !strings.Contains(got.stdout, "--listen") {
+	if got.code != 2 || !strings.Contains(got.stdout, "--listen") {
 		t.Errorf("%+v", got)
 	}
 	for _, want := range []string{"no database given", "TLS needs --tls-cert"} {
 		if !strings.Contains(got.stderr, want) {
 			t.Errorf("%q does not say %q", got.stderr, want)
+		}
+	}
+}
+
+// A setting that is misspelt in the environment is told of; what Kubernetes sets for a service of our name is not.
+func TestMisspeltSettings(t *testing.T) {
+	for name, want := range map[string]string{
+		"TERASOCKET_LISTN":            "is no setting, did you mean TERASOCKET_LISTEN?",
+		"TERASOCKET_TLS_KEY_FILES":    "is no setting",
+		"TERASOCKET_NONSENSE":         "is no setting",
+		"TERASOCKET_LISTEN":           "",
+		"TERASOCKET_DATABASE_URL":     "",
+		"TERASOCKET_REDIS_URL_FILE":   "",
+		"TERASOCKET_WRITE_MAN":        "",
+		"TERASOCKET_TEST_POSTGRES":    "",
+		"TERASOCKET_SERVICE_HOST":     "",
+		"TERASOCKET_SERVICE_PORT_WSS": "",
+		"TERASOCKET_PORT":             "",
+		"TERASOCKET_PORT_4050_TCP":    "",
+		"TERASOCKETS":                 "",
+		"PATH":                        "",
+	} {
+		got := strings.Join(misspelt(t.Context(), []string{name + "=x"}), "; ")
+		if want == "" && got != "" || want != "" && (!strings.HasPrefix(got, name) || !strings.Contains(got, want)) {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+	t.Setenv("TERASOCKET_LISTN", ":1")
+	for _, args := range [][]string{{"--print-config"}, {"--database-url", "postgres://127.0.0.1:1/x"}} {
+		if got := command(t.Context(), nil, append([]string{"serve", "--plain-http"}, args...)...); !strings.Contains(got.stderr, "TERASOCKET_LISTN is no setting") {
+			t.Errorf("%q: %+v", args, got)
 		}
 	}
 }

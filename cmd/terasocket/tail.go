@@ -38,6 +38,35 @@ func (c *tailCmd) Help() string {
 	return "It comes back by itself, where it was, after 1011, 1012, 1013 and a connection that broke; not after 4000 (kicked) and other codes."
 }
 
+// Validate refuses what is no gateway, and wants to know who to be.
+func (c *tailCmd) Validate() error {
+	if err := checkServer("the gateway", c.base()); err != nil {
+		return err
+	}
+	switch {
+	case c.As != "" && c.Username != "":
+		return errors.New("--as and --username exclude each other")
+	case c.As != "":
+		if _, _, err := access.ParseRef(c.As); err != nil {
+			return fmt.Errorf("--as: %w", err)
+		}
+	case c.Username == "":
+		return errors.New("say who to be: --as user:UUID, or --username and --password")
+	case c.Password == "":
+		return errors.New("no password given: set --password, TERASOCKET_PASSWORD or TERASOCKET_PASSWORD_FILE")
+	}
+	return nil
+}
+
+// base is what comes before /wss/...
+func (c *tailCmd) base() string {
+	base := strings.TrimSuffix(c.Server, "/")
+	if rest, ok := strings.CutPrefix(base, "http"); ok { // as a browser has it
+		return "ws" + rest
+	}
+	return base
+}
+
 // Run connects and prints events, until ctx ends or the server closes the socket for good. A close by the server is an error:
 // it names the code. Where the server wants its clients back, it goes on behind the last seq.
 func (c *tailCmd) Run(ctx context.Context, con *console) error {
@@ -169,20 +198,11 @@ func (c *tailCmd) line(e event.Received) (string, error) {
 
 // websocketURL logs in, or mints a token.
 func (c *tailCmd) websocketURL(ctx context.Context, tlsConfig *tls.Config, isBack bool) (string, error) {
-	base := strings.TrimSuffix(c.Server, "/")
-	if strings.HasPrefix(base, "http") { // as a browser has it
-		base = "ws" + strings.TrimPrefix(base, "http")
-	}
-	if err := checkServer("the gateway", base); err != nil {
-		return "", err
-	}
-	switch {
-	case c.As != "" && c.Username != "":
-		return "", errors.New("--as and --username exclude each other")
-	case c.As != "":
+	base := c.base()
+	if c.As != "" {
 		kind, uuid, err := access.ParseRef(c.As)
 		if err != nil {
-			return "", fmt.Errorf("--as: %w", err)
+			return "", err
 		}
 		token, err := mint(ctx, c.databaseFlags, kind, uuid)
 		switch {
@@ -192,16 +212,12 @@ func (c *tailCmd) websocketURL(ctx context.Context, tlsConfig *tls.Config, isBac
 			return "", &notYet{err}
 		}
 		return api.WebsocketURL(base, kind, token), nil
-	case c.Username != "" && c.Password == "":
-		return "", errors.New("no password given: set --password, TERASOCKET_PASSWORD or TERASOCKET_PASSWORD_FILE")
-	case c.Username != "":
-		query := "with_websocket=true"
-		if isBack {
-			query += "&replace=true"
-		}
-		return loginWith(ctx, strings.Replace(base, "ws", "http", 1), query, c.Username, c.Password, tlsConfig)
 	}
-	return "", errors.New("say who to be: --as user:UUID, or --username and --password")
+	query := "with_websocket=true"
+	if isBack {
+		query += "&replace=true"
+	}
+	return loginWith(ctx, strings.Replace(base, "ws", "http", 1), query, c.Username, c.Password, tlsConfig)
 }
 
 // login asks the gateway at base (https://host:port) for a websocket URL.

@@ -20,13 +20,13 @@ type tokenCmd struct {
 	UUID      string `arg:"" name:"uuid" help:"Its UUID."`
 }
 
+// Validate refuses what is no address of a gateway.
+func (c *tokenCmd) Validate() error { return checkServer("--public-url", c.PublicURL) }
+
 // Run prints one line, a websocket URL that works once within 60 s.
 func (c *tokenCmd) Run(ctx context.Context, con *console) error {
 	kind, err := access.ParseKind(c.Kind)
 	if err != nil {
-		return err
-	}
-	if err := checkServer("--public-url", c.PublicURL); err != nil {
 		return err
 	}
 	token, err := mint(ctx, c.databaseFlags, kind, c.UUID)
