@@ -188,6 +188,7 @@ fuzz: postgres ## run every fuzz target for FUZZTIME (30s)
 
 chaos: postgres pgbouncer compiler ## the long fault suite: CHAOS_TIME (2m) of faults, CHAOS_SEED to repeat
 	CHAOS_TIME=$(CHAOS_TIME) CHAOS_SEED=$(CHAOS_SEED) $(CHAOS)
+	TERASOCKET_TEST_LONG=1 $(GO) test -race -count 1 -run 'Away|Deaf' ./bridge
 
 chaos-short: postgres pgbouncer compiler ## the short one, of some 60 s
 	CHAOS_TIME= CHAOS_SEED=$(CHAOS_SEED) $(CHAOS)

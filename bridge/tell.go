@@ -25,6 +25,7 @@ var (
 const (
 	tellBatch = 200
 	tellLimit = 5 * time.Second // for one statement
+	settle    = 50 * time.Millisecond
 )
 
 // untold is somebody of whom the user manager is to be told.
@@ -112,7 +113,9 @@ func (r *reign) wasHeard(after *redis.IntCmd) error {
 	return nil
 }
 
-// record notes that those who went are not to be told of again.
+// record notes that those who went are not to be told of again, when the user manager listens a moment later, too: if it has raised at
+// something that came before, it drops its connection and what is unread there, which Redis has counted as heard. Nobody
+// would know any more that those were ours.
 func (r *reign) record(ctx context.Context, list []untold) error {
 	kinds, ids := []string{}, []int32{}
 	for _, who := range list {
@@ -122,6 +125,10 @@ func (r *reign) record(ctx context.Context, list []untold) error {
 	}
 	if len(kinds) == 0 {
 		return nil
+	}
+	sleep(ctx, settle)
+	if err := r.listens(ctx); err != nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, tellLimit)
 	defer cancel()
