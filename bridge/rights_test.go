@@ -1,15 +1,29 @@
 package bridge_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/redis/go-redis/v9"
 
 	"terasocket/bridge"
 	"terasocket/bridge/standin"
 )
 
-// everyRight is the line of docs/operators.md.
-const everyRight = "allkeys allchannels +ping +select +multi +discard +get +pttl +del +sismember +sadd +publish +subscribe +unsubscribe +psubscribe +punsubscribe"
+// everyRight is the line of docs/operators.md; channels are not a right before Redis 6.2.
+func everyRight(t *testing.T, server *redis.Client) string {
+	t.Helper()
+	const commands = "allkeys +ping +select +multi +discard +get +pttl +del +sismember +sadd +publish +subscribe +unsubscribe +psubscribe +punsubscribe"
+	info, err := server.Info(t.Context(), "server").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(info, "redis_version:6.0.") {
+		return commands
+	}
+	return "allchannels " + commands
+}
 
 // A Redis in which a command was renamed would repeat the ticket in its answer.
 func TestARedisThatLacksACommand(t *testing.T) {
@@ -34,6 +48,7 @@ func TestARedisThatLacksACommand(t *testing.T) {
 func TestMissingRights(t *testing.T) {
 	t.Parallel()
 	server, owner := start(t)
+	all := everyRight(t, owner)
 	for name, test := range map[string]struct{ without, says string }{
 		"all":          {"", ""},
 		"no GET":       {"-get", "ACL SETUSER gateway +get"},
@@ -55,8 +70,11 @@ func TestMissingRights(t *testing.T) {
 		"off":          {"off", "the user gateway or its password is wrong"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if strings.Contains(test.without, "resetchannels") && !strings.Contains(all, "allchannels") {
+				t.Skip("this Redis has no rights of channels")
+			}
 			command := []any{"ACL", "SETUSER", "gateway", "reset", "on", ">pass"}
-			for word := range strings.FieldsSeq(everyRight + " " + test.without) {
+			for word := range strings.FieldsSeq(all + " " + test.without) {
 				command = append(command, word)
 			}
 			if err := owner.Do(t.Context(), command...).Err(); err != nil {
@@ -84,6 +102,28 @@ func TestMissingRights(t *testing.T) {
 		defer client.Close()
 		if n, err := client.DBSize(t.Context()).Result(); n != 0 || err != nil {
 			t.Errorf("%d keys in database %s, %v", n, db, err)
+		}
+	}
+}
+
+// bridge.md 0: Redis 6.0 must do: it has each of these commands.
+func TestCommandsOfRedis6(t *testing.T) {
+	t.Parallel()
+	_, owner := start(t)
+	all := everyRight(t, owner)
+	if !strings.HasPrefix(all, "allchannels") {
+		t.Skip("this is Redis 6.0")
+	}
+	for word := range strings.FieldsSeq(all + " +exists +auth +hello") {
+		name, isCommand := strings.CutPrefix(word, "+")
+		docs, err := owner.Do(t.Context(), "COMMAND", "DOCS", name).Slice()
+		if isCommand && (err != nil || len(docs) != 2) {
+			t.Errorf("%s: %v, %v", name, docs, err)
+		} else if isCommand {
+			about := docs[1].([]any)
+			if since := about[slices.Index(about, any("since"))+1].(string); since > "6.0.0" {
+				t.Errorf("%s is of %s", name, since)
+			}
 		}
 	}
 }

@@ -140,7 +140,7 @@ func TestAnotherUserDatabaseAndPassword(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	do("ACL SETUSER gateway reset on >first " + everyRight)
+	do("ACL SETUSER gateway reset on >first " + everyRight(t, owner))
 	password := "first"
 	client, err := bridge.Open(func() (string, error) {
 		return "rediss://gateway:" + password + "@" + secure + "/3?ca=" + certFile, nil
