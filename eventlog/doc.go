@@ -22,6 +22,9 @@
 // from the table with the rows of the log; no notification is believed. A gateway whose LISTEN is down does not announce,
 // and every few seconds everybody does, hint or not.
 //
+// While changes come fast one of them polls: it announces every few milliseconds, and no writer notifies (poll.go;
+// docs/architecture.md says how long a change may wait then).
+//
 // # What may go wrong
 //
 //  1. The LISTEN connection is lost: when it is back, the Listener reports a gap; the Announcer announces, the Feed reads.
