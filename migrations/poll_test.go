@@ -67,7 +67,10 @@ func TestNobodyNotifiesWhileAGatewayPolls(t *testing.T) {
 	f := setup(t)
 	listener := listen(f, "terasocket")
 	execOn(t, f.teller, "SET terasocket.poll = on")
-	mustEqual(t, "before", f.poll(7, false), looked{Oldest: f.poll(7, false).Oldest, Next: f.poll(7, false).Next})
+	f.poll(7, false) // the database may have been another test's
+	if l := f.poll(7, false); l.IsMine || l.WasPolled || l.ForMs != 0 {
+		t.Errorf("before: %+v", l)
+	}
 	if l := f.poll(7, true); !l.IsMine || l.WasPolled {
 		t.Errorf("begins: %+v", l)
 	}
