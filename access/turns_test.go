@@ -34,7 +34,7 @@ func TestOneHostLocksNobodyOut(t *testing.T) {
 			attackers.Go(func() {
 				for n := 0; ctx.Err() == nil; n++ {
 					if errors.Is(q.take(ctx, "192.0.2.66", fmt.Sprint(i, " ", n), oneTurn), ErrBusy) {
-						time.Sleep(time.Millisecond)
+						time.Sleep(10 * time.Millisecond)
 					}
 				}
 			})
@@ -70,7 +70,7 @@ func TestManyHostsLeaveWhoIsKnown(t *testing.T) {
 			attackers.Go(func() {
 				for ctx.Err() == nil {
 					if errors.Is(q.take(ctx, fmt.Sprint("192.0.2.", i), fmt.Sprint(i), oneTurn), ErrBusy) {
-						time.Sleep(time.Millisecond)
+						time.Sleep(10 * time.Millisecond)
 					}
 				}
 			})
