@@ -6,26 +6,36 @@ import (
 	"time"
 )
 
-// span is for how long the lease has been held, by our own clock.
-type span struct{ since, until time.Time }
-
-// unbroken says whether the lease was held at now, and all the time d before.
-func (s span) unbroken(now time.Time, d time.Duration) bool {
-	return now.Before(s.until) && now.Sub(s.since) >= d
+// span is for how long the lease has been held, by the database's clock: all leases run out by it. Our own stands still while the
+// machine is suspended, and the database's may be set: that it has run ahead of ours shows by the newest beat.
+type span struct {
+	since, until time.Time
+	beat         time.Time // when the newest beat was answered
+	sent         time.Time // when it was sent, by our own clock
 }
 
-// renewed is s after a beat that was sent at now.
-func (s span) renewed(now time.Time, lease time.Duration) span {
-	if !now.Before(s.until) {
-		s.since = now
+// unbroken is between when, by the database's clock, the lease has been held all the time d before; leeway: how much its clock may
+// run ahead of ours.
+func (s span) unbroken(now time.Time, d, leeway time.Duration) (from, until time.Time) {
+	if until = s.beat.Add(now.Sub(s.sent) + leeway); until.After(s.until) {
+		until = s.until
 	}
-	s.until = now.Add(lease)
-	return s
+	return s.since.Add(d), until
+}
+
+// renewed is s after a beat that was sent, answered at beat by the database's clock, and heard of now.
+func (s span) renewed(sent, beat, now time.Time, lease, leeway time.Duration) span {
+	if !beat.Before(s.until) || beat.Sub(s.beat) > now.Sub(s.sent)+leeway {
+		s.since = beat
+	}
+	return span{s.since, beat.Add(lease), beat, sent}
 }
 
 // promise is for how long a beat is good in the database: others need until their next sweep, and for that itself, to
 // announce the clients of a dead gateway within the lease.
 func (r *Registry) promise() time.Duration { return r.Lease - 2*min(r.Sweep, r.Lease/10) }
+
+func (r *Registry) leeway() time.Duration { return r.Lease / 10 }
 
 // Register takes a lease for this gateway. All sockets there are will be told of under it.
 func (r *Registry) Register(ctx context.Context) error {
@@ -33,7 +43,8 @@ func (r *Registry) Register(ctx context.Context) error {
 	defer cancel()
 	now := time.Now()
 	var gateway string
-	if err := r.Pool.QueryRow(ctx, "SELECT terasocket.gateway_register($1, $2)::text", r.Name, r.promise()).Scan(&gateway); err != nil {
+	var beat time.Time
+	if err := r.Pool.QueryRow(ctx, "SELECT clock_timestamp(), terasocket.gateway_register($1, $2)::text", r.Name, r.promise()).Scan(&beat, &gateway); err != nil {
 		return fmt.Errorf("register the gateway: %w", err)
 	}
 	if _, err := r.Pool.Exec(ctx, "SELECT terasocket.gateway_serves($1::text::uuid, $2)", gateway, r.PublicURL); err != nil { // older functions have none
@@ -41,7 +52,7 @@ func (r *Registry) Register(ctx context.Context) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.gateway, r.held = gateway, span{now, now.Add(r.promise())}
+	r.gateway, r.held = gateway, span{beat, beat.Add(r.promise()), beat, now}
 	for s := range r.sockets {
 		s.tried, s.told = false, false
 		r.enqueue(s)
@@ -73,9 +84,10 @@ func (r *Registry) beat(ctx context.Context) {
 	}
 	limit, cancel := context.WithTimeout(ctx, r.Lease/3)
 	defer cancel()
-	now := time.Now()
+	sent := time.Now()
+	var beat time.Time
 	var kept bool
-	err := r.Pool.QueryRow(limit, "SELECT terasocket.gateway_beat($1::text::uuid, $2)", gateway, r.promise()).Scan(&kept)
+	err := r.Pool.QueryRow(limit, "SELECT clock_timestamp(), terasocket.gateway_beat($1::text::uuid, $2)", gateway, r.promise()).Scan(&beat, &kept)
 	if err == nil && !kept {
 		r.Log.Warn("the lease was lost: others took this gateway for dead; all its sockets are announced again", "op", "lease")
 		if err = r.Register(ctx); err == nil {
@@ -90,16 +102,16 @@ func (r *Registry) beat(ctx context.Context) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.held = r.held.renewed(now, r.promise())
+	r.held = r.held.renewed(sent, beat, time.Now(), r.promise(), r.leeway())
 }
 
 // sweep takes offline who is to be, in the whole cluster.
 func (r *Registry) sweep(ctx context.Context) {
 	for ctx.Err() == nil {
 		r.mu.Lock()
-		theDead := r.held.unbroken(time.Now(), r.Lease)
+		from, until := r.held.unbroken(time.Now(), r.Lease, r.leeway())
 		r.mu.Unlock()
-		n, err := r.sweepOnce(ctx, theDead)
+		n, err := r.sweepOnce(ctx, from, until)
 		if err != nil && ctx.Err() == nil {
 			r.Log.Warn("presence not swept, trying again", "op", "sweep", "err", err)
 		}
@@ -110,10 +122,11 @@ func (r *Registry) sweep(ctx context.Context) {
 	}
 }
 
-func (r *Registry) sweepOnce(ctx context.Context, theDead bool) (n int, err error) {
+// sweepOnce: others are called dead between from and until only, by the database's clock.
+func (r *Registry) sweepOnce(ctx context.Context, from, until time.Time) (n int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, statementWait)
 	defer cancel()
-	err = r.Pool.QueryRow(ctx, "SELECT terasocket.presence_sweep($1)", theDead).Scan(&n)
+	err = r.Pool.QueryRow(ctx, "SELECT terasocket.presence_sweep(clock_timestamp() BETWEEN $1 AND $2)", from, until).Scan(&n)
 	return n, err
 }
 

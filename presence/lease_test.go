@@ -56,26 +56,89 @@ func TestBeatThatComesTooLate(t *testing.T) {
 	}
 }
 
-// After an outage of the database everybody's lease is over: nobody is called dead before all had the time to renew it.
-func TestNobodyIsCalledDeadAfterAnOutage(t *testing.T) {
+// After an outage of the database everybody's lease is over: nobody is called dead before all had the time to renew it. The same when
+// its clock has run ahead, by however little, or ours stood still.
+func TestNobodyIsCalledDeadTooEarly(t *testing.T) {
 	t.Parallel()
 	const lease = 10 * time.Second
-	now := time.Now()
-	at := func(seconds int) time.Time { return now.Add(time.Duration(seconds) * time.Second) }
-	held := span{at(0), at(10)}
-	for i := 3; i <= 12; i += 3 {
-		held = held.renewed(at(i), lease)
+	ours := time.Now()
+	theirs := ours.Add(-time.Hour)
+	var held span
+	ahead := 0 // of the database's clock
+	beat := func(second int) {
+		our := ours.Add(time.Duration(second) * time.Second)
+		held = held.renewed(our, theirs.Add(time.Duration(second+ahead)*time.Second), our, lease, lease/10)
 	}
-	for second, want := range map[int]bool{5: false, 9: false, 10: true, 13: true, 21: true, 22: false, 40: false} {
-		if got := held.unbroken(at(second), lease); got != want {
-			t.Errorf("after %d s: %v, want %v", second, got, want)
+	must := func(what string, want map[int]bool) {
+		t.Helper()
+		for second, want := range want {
+			from, until := held.unbroken(ours.Add(time.Duration(second)*time.Second), lease, lease/10)
+			now := theirs.Add(time.Duration(second+ahead) * time.Second)
+			if got := !now.Before(from) && !now.After(until); got != want {
+				t.Errorf("%s, after %d s: %t, want %t", what, second, got, want)
+			}
 		}
 	}
-	held = held.renewed(at(40), lease) // the database is back
-	held = held.renewed(at(43), lease)
-	held = held.renewed(at(49), lease)
-	if held.unbroken(at(41), lease) || held.unbroken(at(49), lease) || !held.unbroken(at(51), lease) {
-		t.Error("after the outage: too early, or never")
+	for i := 0; i <= 12; i += 3 {
+		beat(i)
+	}
+	must("at first", map[int]bool{5: false, 9: false, 10: true, 13: true, 22: true, 23: false, 40: false})
+	for _, i := range []int{40, 43, 49} {
+		beat(i)
+	}
+	must("after an outage", map[int]bool{41: false, 49: false, 51: true})
+	ahead = 5
+	must("the clock has run ahead", map[int]bool{50: false, 53: false})
+	beat(52)
+	beat(55)
+	must("the clock had run ahead", map[int]bool{55: false, 61: false, 62: true})
+}
+
+// The machine of the database and of both gateways was suspended, or the clock of the database was set: their leases are over, and
+// neither calls the other dead, or itself, whichever moves first. Who does not beat from then on is dead.
+func TestNobodyIsCalledDeadAfterASuspend(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name        string
+		step        time.Duration
+		isBeatFirst bool
+	}{{"sweep first", time.Minute, false}, {"beat first", time.Minute, true}, {"by less than the lease", 7500 * time.Millisecond, false}} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			c := setup(t)
+			c.exec(`CREATE SCHEMA clock; CREATE TABLE clock.step (by interval); INSERT INTO clock.step VALUES ('0');
+				CREATE FUNCTION clock.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS 'SELECT pg_catalog.clock_timestamp() + by FROM clock.step'`)
+			pass := func(d time.Duration) {
+				c.exec("UPDATE clock.step SET by = by + $1::interval", d)
+				c.exec("UPDATE terasocket.gateways SET lease_until = lease_until - $1::interval WHERE lease_until > '-infinity'", d)
+			}
+			c.url += "&search_path=clock,pg_catalog"
+			first, second := c.gateway(func(g *Config) { g.Lease = 10 * time.Second }), c.gateway(func(g *Config) { g.Lease = 10 * time.Second })
+			for i, r := range []*Registry{first, second} {
+				r.Connected(user(9+int32(i)), "", "")
+				if _, err := r.flush(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				r.held.since = r.held.since.Add(-time.Minute)
+			}
+			c.exec("UPDATE terasocket.gateways SET lease_until = lease_until - interval '3 seconds' WHERE id = $1::text::uuid", second.gateway)
+			pass(tt.step)
+			if tt.isBeatFirst {
+				first.beat(t.Context())
+			}
+			for range 2 {
+				first.sweep(t.Context())
+				first.beat(t.Context())
+			}
+			if n := c.events("USER_DISCONNECTED"); n != 0 {
+				t.Fatalf("%d are taken for dead", n)
+			}
+			first.held.since = first.held.since.Add(-time.Minute) // a lease later
+			first.sweep(t.Context())
+			if n := c.events("USER_DISCONNECTED"); n != 1 || c.sockets() != 1 {
+				t.Errorf("%d are taken for dead, %d sockets are left: want that of the one that does not beat", n, c.sockets())
+			}
+		})
 	}
 }
 

@@ -39,7 +39,7 @@ type Registry struct {
 	sockets map[*socket]struct{}
 	queue   []*socket // what the database does not know yet
 	batch   int       // how many of them with one statement
-	held    span      // the lease, by our own clock
+	held    span      // the lease
 }
 
 // socket is one that is open, or was and the database does not know that it is no more.
