@@ -13,7 +13,7 @@ import (
 	"terasocket/access"
 )
 
-// API answers /api/... All fields are needed.
+// API answers /api/... All fields but the settings at the end are needed.
 type API struct {
 	Door         *Door
 	Users        Users
@@ -32,6 +32,8 @@ type API struct {
 	AllowedOrigins []string      // of browsers, "https://host[:port]"; empty = any, without credentials
 	Limit          time.Duration // of a request, its body included, but for publishing; 0 = 20 s
 	StatusRate     float64       // posts of one device's status a second, five times as many at once; 0 = 2
+
+	visits, posts rates
 }
 
 // requestLimit is what a request may take.
@@ -66,7 +68,7 @@ func (a *API) Routes(r chi.Router) {
 			r.Use(a.limited)
 			r.Get("/login", a.deviceLogin)
 			r.Get("/logout", a.deviceLogout)
-			r.Post("/status", newPostLimit(a.StatusRate).wrap(a.deviceStatus))
+			r.Post("/status", a.deviceStatus)
 		})
 		r.Route("/service", func(r chi.Router) {
 			r.Post("/events", a.publishEvents)

@@ -8,9 +8,10 @@ import "net/http"
 //	400 an argument other than token and replace
 //	401 as JSON text
 //	403 "Device already logged in." (but with replace=true)
+//	429 too many failures of this address, or logins and logouts of this device
 func (a *API) deviceLogin(w http.ResponseWriter, r *http.Request) {
 	device, v, ok := a.device(w, r, "device login")
-	if !ok || !a.onlyKnown(w, r.URL.Query(), "token", "replace") {
+	if !ok || !a.mayVisit(w, v, device.Principal) || !a.onlyKnown(w, r.URL.Query(), "token", "replace") {
 		return
 	}
 	wish := socketWish{wanted: true}
@@ -54,7 +55,7 @@ func (a *API) deviceLogin(w http.ResponseWriter, r *http.Request) {
 // URLs open nothing any more; its token stays. 200 "Device logged out."
 func (a *API) deviceLogout(w http.ResponseWriter, r *http.Request) {
 	device, v, ok := a.device(w, r, "device logout")
-	if !ok {
+	if !ok || !a.mayVisit(w, v, device.Principal) {
 		return
 	}
 	if err := a.Door.Devices.Logout(r.Context(), device); err != nil {

@@ -23,9 +23,10 @@ type Disconnector interface {
 //	200 "Success": the command is out, no matter whether anybody is connected
 //	400 "Invalid request": no argument; "Use Logout instead to disconnect current user"; or an id that is no number
 //	403 "Forbidden": not among those that the caller may disconnect
+//	429 too many failures of this username or address, or disconnects, logins and logouts of this user
 func (a *API) userDisconnect(w http.ResponseWriter, r *http.Request) {
 	caller, ok := a.user(w, r, "disconnect")
-	if !ok {
+	if !ok || !a.mayVisit(w, caller.visit, caller.Principal) {
 		return
 	}
 	if target, ok := a.target(w, r); ok {

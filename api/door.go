@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -77,7 +76,7 @@ func (a *API) mayTry(w http.ResponseWriter, r *http.Request, op string) bool {
 		return false
 	case wait > 0:
 		a.Log.Info("address refused: too many failures", "op", op, "addr", a.Proxies.ClientAddr(r))
-		a.tooMany(w, wait)
+		a.tooMany(w, wait, "failed attempts")
 		return false
 	}
 	return true
@@ -91,7 +90,7 @@ func (a *API) refused(w http.ResponseWriter, r *http.Request, v visit, who acces
 	switch {
 	case errors.As(err, &tooMany):
 		a.failed(r, v, tooOften, tooMany.Who)
-		a.tooMany(w, tooMany.Wait)
+		a.tooMany(w, tooMany.Wait, "failed attempts")
 	case errors.As(err, &refusal):
 		a.failed(r, v, refusal.Status, refusal.Who)
 		deny()
@@ -135,12 +134,6 @@ func (a *API) record(r *http.Request, v visit, status opentera.LoginEvent_LoginS
 	}); err != nil {
 		a.Log.Error("not recorded in the event log", "op", v.op, "principal", principal, "err", err)
 	}
-}
-
-// tooMany is the answer to one attempt too many.
-func (a *API) tooMany(w http.ResponseWriter, wait time.Duration) {
-	w.Header().Set("Retry-After", strconv.Itoa(int(max(wait, time.Second).Seconds()+0.5)))
-	a.answer(w, http.StatusTooManyRequests, "Too many failed attempts. Please wait and try again.")
 }
 
 // websocketURL mints a connect token for a principal and says where it opens a socket.

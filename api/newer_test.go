@@ -8,6 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/time/rate"
+
+	"terasocket/access"
 	"terasocket/db/opentera"
 )
 
@@ -185,24 +188,80 @@ func TestStatusPostsHaveALimit(t *testing.T) {
 	}
 }
 
-func TestPostLimit(t *testing.T) {
+func TestRates(t *testing.T) {
 	t.Parallel()
-	limit, now := newPostLimit(0), time.Now()
+	var posts rates
+	now := time.Now()
+	wait := func(id int32, now time.Time) time.Duration {
+		return posts.wait(access.Principal{Kind: access.Device, ID: id}, 2, 10, now)
+	}
 	for i := range 11 {
-		if wait := limit.wait(1, now); (wait > 0) != (i == 10) || wait > time.Second {
+		if wait := wait(1, now); (wait > 0) != (i == 10) || wait > time.Second {
 			t.Errorf("post %d waits %v", i, wait)
 		}
 	}
-	if limit.wait(2, now) > 0 {
+	if wait(2, now) > 0 {
 		t.Error("another device waits")
 	}
-	if limit.wait(1, now.Add(time.Second)) > 0 {
+	if wait(1, now.Add(time.Second)) > 0 {
 		t.Error("it waits for ever")
 	}
-	for i := range int32(2 * statusMemory) {
-		limit.wait(i, now)
+	for i := range int32(2 * whoKept) {
+		wait(i, now)
 	}
-	if len(limit.rate) > statusMemory {
-		t.Errorf("%d devices are remembered", len(limit.rate))
+	if len(posts.of) > whoKept {
+		t.Errorf("%d devices are remembered", len(posts.of))
 	}
+}
+
+// Whoever holds good credentials cannot push everybody's events out of the log with them.
+func TestVisitsHaveALimit(t *testing.T) {
+	t.Parallel()
+	h := opened(t)
+	device, participant := h.staticToken("device", opentera.DemoDeviceID), h.staticToken("participant", patientID)
+	refreshed := h.get(userLogin, basic(user, password)).object("user_uuid", "user_fullname", "user_token")["user_token"].(string)
+	for name, again := range map[string]func() *reply{
+		"device":      func() *reply { return h.get("/api/device/logout", token(device)) },
+		"participant": func() *reply { return h.get("/api/participant/logout", token(participant)) },
+		"user": func() *reply {
+			return h.get("/api/user/disconnect?participant_uuid="+opentera.DemoParticipantUUID, basic(opentera.DemoSiteAdmin, password))
+		},
+		"refreshes": func() *reply {
+			r := h.get("/api/user/refresh_token", token(refreshed))
+			if r.status == 200 {
+				refreshed = r.object("refresh_token")["refresh_token"].(string)
+			}
+			return r
+		},
+	} {
+		taken := 0
+		r := again()
+		for ; r.status == 200 && taken < 200; r = again() {
+			taken++
+		}
+		r.must(429, `"Too many logins and logouts. Please wait and try again."`)
+		if taken < visitBurst-1 {
+			t.Errorf("%s: only %d at once", name, taken)
+		}
+	}
+	const rows = "SELECT count(*) FROM terasocket.events WHERE type IN ('opentera.protobuf.LoginEvent', 'terasocket.Kick')"
+	before := logged[int](h, rows)
+	h.api.visits.of = map[access.Principal]*rate.Limiter{} // the rest of this test takes its time
+	for _, who := range []access.Principal{{Kind: access.Device, ID: opentera.DemoDeviceID}, {Kind: access.Participant, ID: patientID}, {Kind: access.User, ID: userID}} {
+		h.api.visits.of[who] = rate.NewLimiter(0, 0)
+	}
+	for path, with := range map[string]with{
+		deviceLogin: token(device), "/api/device/logout": token(device), participantLogin: token(participant), "/api/participant/logout": token(participant),
+		"/api/participant/refresh_token": token(participant), userLogin: basic(user, password), "/api/user/logout": basic(user, password),
+		"/api/user/disconnect?id_user=1": basic(user, password),
+	} {
+		if r := h.get(path, with); r.status != 429 {
+			t.Errorf("%s: %d %s", path, r.status, r.body)
+		}
+	}
+	if n := logged[int](h, rows); n != before {
+		t.Errorf("%d rows of what the limit refused", n-before)
+	}
+	h.get("/api/user/users/online", basic(user, password)).must(200, `[]`)
+	h.get(userLogin, basic(opentera.DemoOtherProjectUser, password)).object("user_uuid", "user_fullname", "user_token")
 }

@@ -12,9 +12,10 @@ import (
 //	    good for an hour, unless it came with its static token; websocket_url unless it is online
 //	400 with_websocket is not a boolean
 //	403 with_websocket, and it is online (but with replace)
+//	429 too many failures of this username or address, or logins and logouts of this participant
 func (a *API) participantLogin(w http.ResponseWriter, r *http.Request) {
 	c, ok := a.participant(w, r, "participant login")
-	if !ok {
+	if !ok || !a.mayVisit(w, c.visit, c.Principal) {
 		return
 	}
 	wish, ok := a.wish(w, r.URL.Query())
@@ -61,7 +62,7 @@ func (a *API) participantLogin(w http.ResponseWriter, r *http.Request) {
 // its dynamic token and websocket URLs open nothing any more; a static token stays. 200 "Participant logged out."
 func (a *API) participantLogout(w http.ResponseWriter, r *http.Request) {
 	c, ok := a.participant(w, r, "participant logout")
-	if !ok {
+	if !ok || !a.mayVisit(w, c.visit, c.Principal) {
 		return
 	}
 	if err := a.Door.Participants.Logout(r.Context(), c.Identity, c.token); err != nil {
@@ -83,7 +84,7 @@ func (a *API) participantRefresh(w http.ResponseWriter, r *http.Request) {
 	}
 	c, ok := a.participantByToken(w, r, v, token)
 	switch {
-	case !ok:
+	case !ok || !a.mayVisit(w, v, c.Principal):
 		return
 	case !c.IsDynamic:
 		plainly(w, r, http.StatusForbidden)

@@ -31,13 +31,9 @@ const (
 //	413 body over 64 KiB
 //	429 more than API.StatusRate
 //	503 no database
-func (a *API) deviceStatus(w http.ResponseWriter, r *http.Request, limit *postLimit) {
+func (a *API) deviceStatus(w http.ResponseWriter, r *http.Request) {
 	device, _, ok := a.device(w, r, "device status")
-	if !ok {
-		return
-	}
-	if wait := limit.wait(device.ID, time.Now()); wait > 0 {
-		a.tooOften(w, wait)
+	if !ok || !a.mayPost(w, device.Principal) {
 		return
 	}
 	body, err := readBody(w, r, maxStatusBody, statusBodyTime)

@@ -16,12 +16,12 @@ import (
 //	401 unknown name, wrong password, disabled account
 //	403 already online (but with replace), or too many wrong codes of two-factor authentication
 //	426 the client program is too old
-//	429 too many failures of this username or address
+//	429 too many failures of this username or address, or logins and logouts of this user
 //	503 too many logins at once, or no database
 func (a *API) userLogin(w http.ResponseWriter, r *http.Request) {
 	v := visit{"user login", byPassword}
 	account, ok := a.userByPassword(w, r, v)
-	if !ok {
+	if !ok || !a.mayVisit(w, v, account.Principal) {
 		return
 	}
 	given := r.URL.Query()

@@ -11,7 +11,7 @@ import (
 // token and websocket URLs open nothing any more. 200 "User logged out."
 func (a *API) userLogout(w http.ResponseWriter, r *http.Request) {
 	caller, ok := a.user(w, r, "user logout")
-	if !ok {
+	if !ok || !a.mayVisit(w, caller.visit, caller.Principal) {
 		return
 	}
 	if err := a.Door.Users.Logout(r.Context(), caller.Identity, caller.token); err != nil {
@@ -34,7 +34,7 @@ func (a *API) userRefresh(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	caller, ok := a.userByToken(w, r, v, token)
-	if !ok {
+	if !ok || !a.mayVisit(w, v, caller.Principal) {
 		return
 	}
 	wish, ok := a.wish(w, r.URL.Query())

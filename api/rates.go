@@ -1,0 +1,76 @@
+package api
+
+import (
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"terasocket/access"
+)
+
+// Each post of a device's status is an event that everybody who sees the device hears; each login and logout is one, and may be a
+// kick: they push others out of the log.
+const (
+	statusRate  = 2 // posts a second
+	statusBurst = 5 // seconds' worth at once
+	visitRate   = 1 // logins, logouts, refreshes and disconnects together, a second
+	visitBurst  = 60
+	whoKept     = 10_000
+)
+
+// rates bounds how often each principal does something, on this gateway.
+type rates struct {
+	mu sync.Mutex
+	of map[access.Principal]*rate.Limiter
+}
+
+// wait says how long who must; 0: it may go on.
+func (p *rates) wait(who access.Principal, perSecond float64, burst int, now time.Time) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l := p.of[who]
+	if l == nil {
+		if p.of == nil || len(p.of) >= whoKept {
+			p.of = map[access.Principal]*rate.Limiter{}
+		}
+		l = rate.NewLimiter(rate.Limit(perSecond), max(1, burst))
+		p.of[who] = l
+	}
+	if l.AllowN(now, 1) {
+		return 0
+	}
+	return time.Duration((1 - l.TokensAt(now)) / perSecond * float64(time.Second))
+}
+
+// mayVisit says whether somebody whose credentials are good may use them once more. Where it may not, the answer is written, and no
+// row: 429.
+func (a *API) mayVisit(w http.ResponseWriter, v visit, who access.Principal) bool {
+	wait := a.visits.wait(who, visitRate, visitBurst, time.Now())
+	if wait > 0 {
+		a.Log.Info("principal refused: too many logins and logouts", "op", v.op, "principal", who.String())
+		a.tooMany(w, wait, "logins and logouts")
+	}
+	return wait == 0
+}
+
+// mayPost is the same of a device's status.
+func (a *API) mayPost(w http.ResponseWriter, device access.Principal) bool {
+	perSecond := a.StatusRate
+	if perSecond <= 0 {
+		perSecond = statusRate
+	}
+	wait := a.posts.wait(device, perSecond, int(perSecond*statusBurst), time.Now())
+	if wait > 0 {
+		a.tooMany(w, wait, "status updates")
+	}
+	return wait == 0
+}
+
+// tooMany is the answer to one of them too many.
+func (a *API) tooMany(w http.ResponseWriter, wait time.Duration, them string) {
+	w.Header().Set("Retry-After", strconv.Itoa(int(max(wait, time.Second).Seconds()+0.5)))
+	a.answer(w, http.StatusTooManyRequests, "Too many "+them+". Please wait and try again.")
+}
