@@ -187,6 +187,21 @@ func (f *Feed) isAnnounced() bool {
 	return true
 }
 
+//go:embed sql/restarted.sql
+var restartedSQL string
+
+// broken says why the log goes on in another epoch.
+func (f *Feed) broken(ctx context.Context, epoch uint64) error {
+	ctx, cancel := context.WithTimeout(ctx, statementLimit)
+	defer cancel()
+	err := fmt.Errorf("%w: the epoch is %d, not %d", event.ErrBroken, epoch, f.Epoch())
+	var isRestarted bool
+	if f.Pool.QueryRow(ctx, restartedSQL, int64(f.Epoch())).Scan(&isRestarted) == nil && isRestarted {
+		return fmt.Errorf("%w: %w", event.ErrRestarted, err)
+	}
+	return err
+}
+
 func (f *Feed) read(ctx context.Context) ([]event.Event, error) {
 	last := f.LastSeen()
 	r, err := f.log.read(ctx, last, math.MaxInt64, f.PageRows)
@@ -194,7 +209,7 @@ func (f *Feed) read(ctx context.Context) ([]event.Event, error) {
 	case err != nil:
 		return nil, err
 	case r.epoch != f.Epoch():
-		return nil, fmt.Errorf("%w: the epoch is %d, not %d", event.ErrBroken, r.epoch, f.Epoch())
+		return nil, f.broken(ctx, r.epoch)
 	case r.trimmed > last:
 		return nil, fmt.Errorf("%w: it was trimmed up to %d, and read up to %d", event.ErrBroken, r.trimmed, last)
 	}

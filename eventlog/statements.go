@@ -4,7 +4,7 @@ package eventlog
 // set_aside_next(), under the lock of terasocket.announcer.
 func Statements() map[string]string {
 	return map[string]string{
-		"begin": beginSQL, "gauges": gaugesSQL, "reaches": reachesSQL, "read": readSQL, "reconcile": reconcileSQL, "rights": rightsSQL,
+		"begin": beginSQL, "gauges": gaugesSQL, "reaches": reachesSQL, "read": readSQL, "reconcile": reconcileSQL, "restarted": restartedSQL, "rights": rightsSQL,
 		"standing": standingSQL, "told_keys": toldKeysSQL, "triggers": triggersSQL, "trim": trimSQL,
 	}
 }

@@ -40,7 +40,12 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 		case ctx.Err() != nil:
 		case errors.Is(err, ErrBroken):
 			isBegun = false
-			d.Log.Error("events are missing, all sockets are closed to resume", "op", "next", "sockets", d.Hub.interrupt(), "err", err)
+			n := d.Hub.interrupt()
+			if errors.Is(err, ErrRestarted) {
+				d.Log.Warn("PostgreSQL was started again: all sockets are closed, and clients resume", "op", "next", "sockets", n)
+			} else {
+				d.Log.Error("events are missing, all sockets are closed to resume", "op", "next", "sockets", n, "err", err)
+			}
 		default:
 			d.Metrics.sourceErrors.Inc()
 			d.Log.Error("next events not read, trying again", "op", "next", "err", err)

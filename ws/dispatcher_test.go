@@ -121,6 +121,9 @@ func TestDispatchOfABrokenLogClosesAllAndBeginsAgain(t *testing.T) {
 		d.fails <- fmt.Errorf("next: %w", ErrBroken)
 		one.wantClose(CloseInternal)
 		two.wantClose(CloseInternal)
+		if n := d.log.Count("level=ERROR msg=\"events are missing, all sockets are closed"); n != 1 {
+			t.Errorf("the log: %s", &d.log)
+		}
 		if _, ok := d.hub.begun(); ok || d.hub.Ready() {
 			t.Error("takes sockets that miss events")
 		}
@@ -135,6 +138,11 @@ func TestDispatchOfABrokenLogClosesAllAndBeginsAgain(t *testing.T) {
 		three := connect("user_1_c")
 		d.batches <- []event.Event{*change(2001, "again", user(1))}
 		three.want("again")
+		d.fails <- fmt.Errorf("%w: %w", ErrRestarted, ErrBroken)
+		three.wantClose(CloseInternal)
+		if n := d.log.Count("level=WARN msg=\"PostgreSQL was started again: all sockets are closed"); n != 1 {
+			t.Errorf("the log: %s", &d.log)
+		}
 	})
 }
 

@@ -67,6 +67,9 @@ var (
 	// ErrBroken says that the epoch changed, or that rows were trimmed before they were read.
 	ErrBroken = event.ErrBroken
 
+	// ErrRestarted comes with ErrBroken where no event is missing.
+	ErrRestarted = event.ErrRestarted
+
 	// ErrUnusable says that the database lacks what the statement needs: to ask again is of no use.
 	ErrUnusable = event.ErrUnusable
 )

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 
 	"terasocket/access"
 	"terasocket/api"
@@ -35,6 +36,22 @@ func (s *served) token(databaseURL string) (token string) {
 		s.t.Fatal(err)
 	}
 	return token
+}
+
+// A gateway whose schema is gone says so in one sentence, not of each thing that fails.
+func TestTheSchemaIsGone(t *testing.T) {
+	t.Parallel()
+	url := dbtest.New(t, migrated())
+	pool := dbtest.Pool(t, url)
+	gateway := serve(t, url)
+	gateway.login(opentera.DemoProjectAdmin, "")
+	dbtest.Exec(t, pool, "DROP SCHEMA terasocket CASCADE")
+	gateway.waitReady(http.StatusServiceUnavailable, "terasocket is not installed in this database")
+	dbtest.Eventually(t, "it says so", func() bool { return gateway.Log.Count("terasocket was taken out of this database") > 0 })
+	time.Sleep(5 * time.Second) // a poll, and a beat of its lease
+	if gateway.Log.Count("level=ERROR") != 1 || gateway.Log.Count("does not exist") > 0 {
+		t.Errorf("its log:\n%s", &gateway.Log)
+	}
 }
 
 func TestNotReadyWithoutListen(t *testing.T) {

@@ -2,9 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Of warnings and errors that say the same.
@@ -50,16 +54,22 @@ func (r repeats) Handle(ctx context.Context, record slog.Record) error {
 	if record.Level < slog.LevelWarn {
 		return r.Handler.Handle(ctx, record)
 	}
-	key := repeatKey{message: record.Message}
+	key, isGone := repeatKey{message: record.Message}, false
 	record.Attrs(func(a slog.Attr) bool {
 		switch a.Key {
 		case "op":
 			key.op = a.Value.String()
 		case "err":
 			key.err = a.Value.String()
+			err, _ := a.Value.Any().(error)
+			isGone = schemaIsGone(err)
 		}
 		return true
 	})
+	if isGone {
+		record = slog.NewRecord(record.Time, slog.LevelError, schemaGone, 0)
+		key = repeatKey{message: schemaGone}
+	}
 	hushed, again := r.memory.again(key)
 	if again {
 		return nil
@@ -69,6 +79,16 @@ func (r repeats) Handle(ctx context.Context, record slog.Record) error {
 		record.AddAttrs(slog.Int("repeated", hushed))
 	}
 	return r.Handler.Handle(ctx, record)
+}
+
+// schemaGone is said in the place of all that fails then.
+const schemaGone = "terasocket was taken out of this database: stop this gateway, or run `terasocket migrate up`"
+
+// schemaIsGone says whether PostgreSQL misses the schema terasocket, or a table of it.
+func schemaIsGone(err error) bool {
+	var refused *pgconn.PgError
+	return errors.As(err, &refused) && (refused.Code == "3F000" && refused.Message == `schema "terasocket" does not exist` || // invalid_schema_name
+		refused.Code == "42P01" && strings.HasPrefix(refused.Message, `relation "terasocket.`)) // undefined_table
 }
 
 // again says whether this was told within the last minute, else how many were not since.

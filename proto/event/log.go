@@ -6,6 +6,9 @@ import "errors"
 // were read. Whoever follows must begin anew.
 var ErrBroken = errors.New("the event log does not follow on what was read")
 
+// ErrRestarted comes with ErrBroken where nothing is missing, but PostgreSQL was started again, with all that it had.
+var ErrRestarted = errors.New("PostgreSQL was started again")
+
 // ErrUnusable says that a statement will fail for ever, by the schema or the rights of this role: an operator must do
 // something.
 var ErrUnusable = errors.New("the database does not have what this version needs")
