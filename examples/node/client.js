@@ -7,6 +7,10 @@ import protobuf from "protobufjs";
 import WebSocket from "ws";
 
 const [base, username, password, protoFolder = "../../proto"] = process.argv.slice(2);
+if (!password) {
+  console.error("usage: node client.js https://host:port username password [folder of proto/]");
+  process.exit(2);
+}
 const comeBack = new Set([1006, 1011, 1012, 1013]); // it broke, our fault, restart, too slow
 
 class StayAway extends Error {}
@@ -77,7 +81,7 @@ for (let pause = 1000; ; pause = Math.min(2 * pause, 60_000)) {
       console.log("staying away:", e.message);
       break;
     }
-    console.log("not connected:", e.message);
+    console.log("not connected:", e.cause?.message ?? e.message); // fetch says why in its cause
   }
   if (!comeBack.has(code)) {
     console.log(`staying away: closed with ${code}`); // 4000: kicked; 1008, 1009: mend the client
