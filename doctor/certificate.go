@@ -80,7 +80,7 @@ func (d *doctor) certificateShown(ctx context.Context) Finding {
 	}
 	public, err := parsePublic(d.PublicURL)
 	if err != nil {
-		return skip("not asked: public-url must be right first", "")
+		return waits("public-url")
 	}
 	if !public.isTLS {
 		return warn("none: "+public.address+" is plain HTTP", "let a proxy terminate TLS: tokens and health data are readable on the way")

@@ -122,6 +122,7 @@ func TestCertificateShown(t *testing.T) {
 		t.Parallel()
 		url, trust := shown(t, newPair(t, "localhost", now.Add(-time.Hour), now.Add(365*24*time.Hour)))
 		ask(t, newDoctor(Config{PublicURL: url}), "public-certificate").must(t, Fail, "unknown authority", "--ca FILE")
+		ask(t, newDoctor(Config{PublicURL: url}), "public-url").must(t, Skip, "public-certificate must be right first")
 		ask(t, newDoctor(Config{PublicURL: url, TLS: &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12}}), "public-certificate").must(t, OK)
 		ask(t, newDoctor(Config{PublicURL: strings.Replace(url, "localhost", "127.0.0.1", 1), TLS: trust}), "public-certificate").must(t, Fail, "127.0.0.1")
 	})

@@ -115,14 +115,14 @@ func (d *doctor) close() {
 
 func (d *doctor) examine(ctx context.Context, checks []check) ([]Finding, error) {
 	findings := make([]Finding, 0, len(checks))
-	went := map[string]Status{}
+	went := map[string]Finding{}
 	for _, c := range checks {
 		f := d.one(ctx, c, went).oneLine()
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("not examined to the end: %w", ctx.Err())
 		}
 		f.Name = c.name
-		went[c.name] = f.Status
+		went[c.name] = f
 		findings = append(findings, f)
 		if d.Tell != nil {
 			if err := d.Tell(f); err != nil {
@@ -133,10 +133,13 @@ func (d *doctor) examine(ctx context.Context, checks []check) ([]Finding, error)
 	return findings, nil
 }
 
-func (d *doctor) one(ctx context.Context, c check, went map[string]Status) Finding {
+func (d *doctor) one(ctx context.Context, c check, went map[string]Finding) Finding {
 	for _, name := range c.needs {
-		if went[name] == Fail || went[name] == Skip {
-			return skip("not asked: "+name+" must be right first", "")
+		switch f := went[name]; {
+		case f.Waits != "":
+			return waits(f.Waits)
+		case f.Status == Fail || f.Status == Skip:
+			return waits(name)
 		}
 	}
 	limit := c.limit

@@ -23,6 +23,7 @@ type Finding struct {
 	Status Status `json:"status"`
 	Found  string `json:"found"`
 	Todo   string `json:"todo"` // "" = nothing. What follows "run: " can be pasted into psql
+	Waits  string `json:"-"`    // of one that was not asked: the check that must be right first
 }
 
 // String gives the line of the report.
@@ -47,6 +48,11 @@ func OneLine(text string) string {
 		lines[i] = strings.Join(strings.Fields(line), " ")
 	}
 	return strings.Join(slices.Compact(lines), " ") // pgx tells of both its attempts, with TLS and without
+}
+
+// waits is the finding of a check that is not asked before another is right.
+func waits(name string) Finding {
+	return Finding{Status: Skip, Found: "not asked: " + name + " must be right first", Waits: name}
 }
 
 func fine(format string, args ...any) Finding {

@@ -85,7 +85,7 @@ func TestNoDatabase(t *testing.T) {
 		{"not given", Config{}, "set --database-url"},
 		{"rubbish", Config{DatabaseURL: "postgres://u:hush%zz@h/d"}, "--database-url: the URL cannot be read"},
 		{"a password with an at sign", Config{DatabaseURL: "postgres://u:hush@hush:x@h:port/d"}, "cannot be read"},
-		{"closed", Config{DatabaseURL: "postgres://u:hush@" + address + "/d"}, "connection refused"},
+		{"closed", Config{DatabaseURL: "postgres://u:hush@" + address + "/d"}, "nothing listens on " + address},
 		{"listener closed", Config{DatabaseURL: good, ListenDatabaseURL: "postgres://u:hush@" + address + "/d"}, "--listen-database-url: "},
 		{"owner closed", Config{DatabaseURL: good, MigrationDatabaseURL: "postgres://u:hush@" + address + "/d"}, "--migration-database-url: "},
 	} {

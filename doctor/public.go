@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -75,7 +76,9 @@ func (d *doctor) routed(ctx context.Context) Finding {
 		return fail(err.Error(), "write it as wss://host:port, as serve needs it")
 	}
 	for _, kind := range access.Kinds {
-		if f := d.refused(ctx, kind); f.Status != OK {
+		if f := d.refused(ctx, kind); f.Waits != "" {
+			return f
+		} else if f.Status != OK {
 			f.Found = "/wss/" + kind.String() + ": " + f.Found
 			return f
 		}
@@ -118,12 +121,15 @@ func (d *doctor) loginsGiveIt(ctx context.Context, tx pgx.Tx) (Finding, error) {
 
 func (d *doctor) refused(ctx context.Context, kind access.Kind) Finding {
 	conn, response, err := d.dialer().DialContext(ctx, api.WebsocketURL(d.PublicURL, kind, rubbish), nil)
+	var untrusted *tls.CertificateVerificationError
 	switch {
 	case err == nil:
 		_ = conn.Close()
 		return fail("a socket opens for a made-up token", "this is no gateway of terasocket: see where the proxy sends /wss")
+	case errors.As(err, &untrusted):
+		return waits("public-certificate")
 	case response == nil:
-		return fail("not reached: "+cause(err), "see that the name resolves, the port is open, and the certificate is right")
+		return fail("not reached: "+cause(err), "see that the name resolves, and the port is open")
 	}
 	body, _ := io.ReadAll(io.LimitReader(response.Body, 200)) // gorilla has read it
 	return judgeRefusal(response.StatusCode, string(body))
@@ -156,6 +162,9 @@ func judgeRefusal(code int, body string) Finding {
 
 // survives holds a socket open for longer than proxies keep one without traffic.
 func (d *doctor) survives(ctx context.Context) Finding {
+	if f := d.mayConnect(ctx); f.Status == Fail {
+		return f
+	}
 	switch {
 	case d.Quick:
 		return skip("left out", "")
@@ -201,6 +210,22 @@ func (d *doctor) survives(ctx context.Context) Finding {
 	}
 	_ = conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""), time.Now().Add(time.Second))
 	return fine("open for %s as %s, with %d pings", lasted, d.As, pings)
+}
+
+// mayConnect looks for the person of --as.
+func (d *doctor) mayConnect(ctx context.Context) Finding {
+	kind, uuid, err := access.ParseRef(d.As)
+	if err != nil {
+		return Finding{} // nobody, or no KIND:UUID, which is said elsewhere
+	}
+	return d.owning.asks(func(ctx context.Context, tx pgx.Tx) (f Finding, err error) {
+		var may bool
+		err = tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM terasocket.principal($1, $2))", kind.String(), uuid).Scan(&may)
+		if err == nil && !may {
+			f = fail(fmt.Sprintf("there is no %s %s that may connect", kind, uuid), "it must exist, be enabled and not be deleted")
+		}
+		return f, err
+	})(ctx)
 }
 
 // mint gives a URL that works once. It is no error's business.

@@ -208,6 +208,8 @@ func TestPing(t *testing.T) {
 	held(wsURL(quick), time.Second).must(t, Skip, "--as KIND:UUID")
 	i.As, i.Quick = "user:"+opentera.DemoProjectAdminUUID, true
 	held(wsURL(quick), time.Second).must(t, Skip)
+	i.As = "user:nobody"
+	held(wsURL(quick), time.Second).must(t, Fail, "there is no user nobody that may connect")
 }
 
 func TestCause(t *testing.T) {

@@ -385,7 +385,7 @@ func TestJudgeAddresses(t *testing.T) {
 	judgeAddresses(0, 0, nil).must(t, Skip)
 	judgeAddresses(3, 0, []string{"192.0.2.1", "192.0.2.2"}).must(t, OK, "all 3")
 	judgeAddresses(3, 1, []string{"192.0.2.1"}).must(t, Warn, "1 of 3", "X-Forwarded-For")
-	judgeAddresses(3, 0, []string{"127.0.0.1"}).must(t, Warn, "takes the proxy for the client", "--trusted-proxies")
+	judgeAddresses(3, 0, []string{"127.0.0.1"}).must(t, Warn, "all 3 sockets come from 127.0.0.1", "if that is a proxy", "--trusted-proxies")
 	judgeAddresses(1, 0, []string{"127.0.0.1"}).must(t, OK)
 	judgeAddresses(3, 0, []string{"192.0.2.1"}).must(t, OK) // one clinic
 }

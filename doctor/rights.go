@@ -5,10 +5,13 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+
+	"terasocket/migrations"
 )
 
 // rightsChecks ask what the role of serve may do, and what everybody may.
@@ -45,39 +48,82 @@ var notInstalled = skip("not asked: there is no schema terasocket", "run `teraso
 
 // mayServe: the owner may everything; another role needs what is granted to it.
 func (d *doctor) mayServe(ctx context.Context, tx pgx.Tx) (Finding, error) {
-	functions := served
-	if d.RedisURL != "" {
-		functions = slices.Concat(served, bridged)
-	}
-	var schema uint32
 	var isInstalled bool
 	var role string
-	if err := tx.QueryRow(ctx, "SELECT ("+openTeraSchema+"), EXISTS (SELECT FROM pg_namespace WHERE nspname = 'terasocket'), current_user::text").
-		Scan(&schema, &isInstalled, &role); err != nil || !isInstalled {
+	if err := tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = 'terasocket'), current_user::text").
+		Scan(&isInstalled, &role); err != nil || !isInstalled {
 		return notInstalled, err
 	}
-	rows, err := tx.Query(ctx, rightsSQL, schema, functions)
-	if err != nil {
+	is, err := rightsOf(ctx, tx, role, d.RedisURL != "")
+	switch {
+	case err != nil:
 		return Finding{}, err
+	case len(is.missing) > 0:
+		return fail("functions that serve calls are missing: "+few(is.missing), "see migrations; where the version is right, somebody has dropped them: "+
+			"as the owner run: DELETE FROM terasocket.functions; and then `terasocket migrate up`, which makes them anew"), nil
+	case len(is.grants) > 0:
+		var lacking []string
+		for _, right := range slices.Sorted(maps.Keys(is.lacking)) {
+			lacking = append(lacking, right+" on "+few(is.lacking[right]))
+		}
+		command := "terasocket migrate grants " + role
+		if d.RedisURL != "" {
+			command += " --bridge"
+		}
+		return fail(fmt.Sprintf("%s lacks %d rights: %s", role, len(is.grants), strings.Join(lacking, "; ")),
+			fmt.Sprintf("as the owner of OpenTera's tables run `%s`, which prints the GRANTs", command)), nil
 	}
-	var missing, lacking, grants, objects []string
-	var right, grant string
-	_, err = pgx.ForEachRow(rows, []any{&right, &objects, &grant}, func() error {
+	return fine("%s may do all that serve does", role), nil
+}
+
+// rights are those that a role has not, and what would grant them, one right of one object each.
+type rights struct {
+	missing []string            // functions that serve calls and that are not there
+	lacking map[string][]string // right -> objects
+	grants  []string
+}
+
+func rightsOf(ctx context.Context, tx pgx.Tx, role string, withBridge bool) (rights, error) {
+	functions := served
+	if withBridge {
+		functions = slices.Concat(served, bridged)
+	}
+	is := rights{lacking: map[string][]string{}}
+	var schema uint32
+	if err := tx.QueryRow(ctx, "SELECT ("+openTeraSchema+")").Scan(&schema); err != nil {
+		return is, err
+	}
+	rows, err := tx.Query(ctx, rightsSQL, schema, functions, role)
+	if err != nil {
+		return is, err
+	}
+	var right, object, grant string
+	var priority int
+	_, err = pgx.ForEachRow(rows, []any{&right, &object, &priority, &grant}, func() error {
 		if right == "" {
-			missing = objects
+			is.missing = append(is.missing, object)
 			return nil
 		}
-		lacking, grants = append(lacking, right+" on "+few(objects)), append(grants, grant)
+		is.lacking[right], is.grants = append(is.lacking[right], object), append(is.grants, grant)
 		return nil
 	})
-	if len(missing) > 0 {
-		return fail("functions that serve calls are missing: "+few(missing), "see migrations; where the version is right, somebody has dropped them: "+
-			"as the owner run: DELETE FROM terasocket.functions; and then `terasocket migrate up`, which makes them anew"), err
-	}
-	if len(lacking) > 0 {
-		return fail(role+" lacks "+strings.Join(lacking, "; "), "as the owner of OpenTera's tables run: "+strings.Join(grants, " ")), err
-	}
-	return fine("%s may do all that serve does", role), err
+	return is, err
+}
+
+// Grants are the statements that give a role what serve needs (with --redis-url: withBridge) and it has not, for the owner of
+// OpenTera's tables.
+func Grants(ctx context.Context, databaseURL, role string, withBridge bool) (grants []string, err error) {
+	p := &patient{flag: "the database", url: databaseURL}
+	defer p.close()
+	err = p.read(ctx, func(tx pgx.Tx) error {
+		if err := migrations.Check(ctx, tx); err != nil {
+			return err
+		}
+		is, err := rightsOf(ctx, tx, role, withBridge)
+		grants = is.grants
+		return err
+	})
+	return grants, err
 }
 
 // few names the first: what to do names them all.

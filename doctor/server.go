@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -27,6 +28,9 @@ func (d *doctor) serverChecks() []check {
 func (d *doctor) reach(ctx context.Context) Finding {
 	for _, p := range d.patients() {
 		if _, err := p.open(ctx); err != nil {
+			if errors.Is(err, errNoURL) {
+				return failWith(err)
+			}
 			return fail(err.Error(), "see that the server runs, is reached from here, and lets this role in (pg_hba.conf, password)")
 		}
 	}

@@ -83,7 +83,7 @@ func judgeAddresses(all, unknown int, addresses []string) Finding {
 	case unknown > 0:
 		return warn(fmt.Sprintf("of %d of %d sockets the gateway does not know the client's address: the proxy passes no X-Forwarded-For", unknown, all), todo)
 	case len(addresses) == 1 && all > 1 && net.ParseIP(addresses[0]).IsLoopback():
-		return warn(fmt.Sprintf("all %d sockets come from %s: the gateway takes the proxy for the client", all, addresses[0]), "name the proxy to serve as --trusted-proxies, and "+todo)
+		return warn(fmt.Sprintf("all %d sockets come from %s", all, addresses[0]), "if that is a proxy, the gateway takes it for the client: name it to serve as --trusted-proxies, and "+todo)
 	}
 	return fine("of all %d sockets the client's address is known", all)
 }

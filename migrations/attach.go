@@ -119,8 +119,10 @@ func (m *Migrator) makeIndexes(ctx context.Context, conn *pgx.Conn) error {
 	if err != nil {
 		return fmt.Errorf("list the missing indexes: %w", err)
 	}
-	for i, index := range wanted {
-		m.say("index %d of %d: %s", i+1, len(wanted), index.Name)
+	if len(wanted) > 0 {
+		m.say("making %d indexes", len(wanted))
+	}
+	for _, index := range wanted {
 		if err := m.concurrently(ctx, conn, index.Statement); err != nil {
 			return fmt.Errorf("make the index %s: %w", index.Name, err)
 		}
@@ -213,6 +215,9 @@ func (m *Migrator) fill(ctx context.Context, conn *pgx.Conn) error {
 			return fmt.Errorf("read OpenTera's objects: %w", err)
 		}
 		if left == 0 {
+			if !said.IsZero() {
+				m.say("all objects are read")
+			}
 			return nil
 		}
 		if read += fillBatch; left != before {

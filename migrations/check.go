@@ -21,6 +21,8 @@ var (
 	ErrBehind      = errors.New("the terasocket schema is older than this binary: run `terasocket migrate up`")
 	ErrAhead       = errors.New("the terasocket schema is newer than this binary: use the newer binary")
 	ErrDirty       = errors.New("a migration was interrupted")
+	ErrForced      = errors.New("the functions of terasocket are newer than the version that this database is said to be at: was that forced? " +
+		"Force the version that it really has (`terasocket migrate force`), then run `terasocket migrate up`")
 )
 
 // querier is what Check needs of a connection or pool.
@@ -110,7 +112,8 @@ func compare(ctx context.Context, q querier, s State) (State, error) {
 		return s, fmt.Errorf("read the version of the functions of terasocket: %w", err)
 	}
 	files, err := scripts{embedded}.functions(schema)
-	s.IsCurrent = s.Version == Latest() && s.Hash == hashOf(files)
+	hash := hashOf(files)
+	s.IsCurrent = s.Version == Latest() && s.Hash == hash
 	switch {
 	case err != nil:
 		return s, err
@@ -118,6 +121,8 @@ func compare(ctx context.Context, q querier, s State) (State, error) {
 		return s, ErrAhead
 	case s.Compatibility < Compatibility:
 		return s, ErrBehind
+	case s.Hash == hash && s.Version < Latest():
+		return s, ErrForced
 	}
 	return s, nil
 }

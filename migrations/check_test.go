@@ -27,7 +27,9 @@ func TestCheck(t *testing.T) {
 		t.Errorf("%+v, %v", state, err)
 	}
 	// beside a rolling upgrade: only the number of compatibility counts, both ways
-	for _, other := range []string{"terasocket.schema_migrations SET version = version - 1", "terasocket.schema_migrations SET version = version + 2",
+	execOn(t, conn, "UPDATE terasocket.schema_migrations SET version = version - 1")
+	must("forced", migrations.ErrForced)
+	for _, other := range []string{"terasocket.schema_migrations SET version = version + 2",
 		"terasocket.functions SET hash = 'of another binary'"} {
 		execOn(t, conn, "UPDATE "+other)
 		if state, err := migrations.Look(t.Context(), conn); err != nil || state.IsCurrent {

@@ -14,7 +14,7 @@ func TestFunctionsFollowTheirFiles(t *testing.T) {
 	var said []string
 	m.Progress = func(line string) { said = append(said, line) }
 	mustUp(t, m)
-	mustEqual(t, "progress", said, []string{"functions applied", "triggers on 2 tables", "index 1 of 1: terasocket_t_sessions_name", "about 2 objects still to read"})
+	mustEqual(t, "progress", said, []string{"functions applied", "triggers on 2 tables", "making 1 indexes", "about 2 objects still to read", "all objects are read"})
 	execOn(t, conn, "UPDATE t_sites SET site_name = 'x' WHERE id_site = 1")
 	if n := oneOn[int](t, conn, "SELECT count(*) FROM terasocket.changes"); n != 1 {
 		t.Errorf("%d changes", n)

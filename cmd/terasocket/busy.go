@@ -33,6 +33,10 @@ func (c *busyList) Run(ctx context.Context, con *console) error {
 		}
 		return json.NewEncoder(con.stdout).Encode(members)
 	}
+	if len(members) == 0 {
+		_, err := fmt.Fprintln(con.stdout, "nobody is in a session")
+		return err
+	}
 	for _, m := range members {
 		if _, err := fmt.Fprintf(con.stdout, "%s %s (%s) since %s in session %s (%s)\n", m.Kind, m.UUID, m.Name,
 			m.Since.UTC().Format(time.RFC3339), m.Session, m.StatusText()); err != nil {

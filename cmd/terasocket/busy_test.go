@@ -19,6 +19,9 @@ func TestBusyCommand(t *testing.T) {
 	if got := run("list", "--json"); got.code != 0 || strings.TrimSpace(got.stdout) != "[]" {
 		t.Errorf("nobody: %+v", got)
 	}
+	if got := run("list"); got.code != 0 || got.stdout != "nobody is in a session\n" {
+		t.Errorf("nobody: %+v", got)
+	}
 	const session = "1aaaaaaa-0000-4000-8000-000000000000"
 	if _, err := pool.Exec(t.Context(), `SELECT terasocket.publish('module.TeraServer.UserManagerModule.messages', jsonb_build_object(
 		'@type', 'type.googleapis.com/opentera.protobuf.JoinSessionEvent', 'sessionUuid', $1::text,

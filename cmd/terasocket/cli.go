@@ -157,7 +157,7 @@ func oneLine(err error) string {
 	}
 	switch refused.Code {
 	case "42501": // insufficient_privilege
-		return text + ": `terasocket doctor` lists the rights that serve needs; other commands are for the owner of OpenTera's tables"
+		return text + ": `terasocket migrate grants ROLE` prints what serve needs; other commands are for the owner of OpenTera's tables"
 	case "25006": // read_only_sql_transaction
 		return text + ": name the primary if this is a read replica, else turn default_transaction_read_only off for this role and database"
 	}

@@ -146,7 +146,7 @@ func TestAnErrorIsOneLine(t *testing.T) {
 		want string
 	}{
 		{errors.New("connect:\n\tno answer\n\tno answer"), "connect: no answer"},
-		{fmt.Errorf("ask: %w", refused), "ask: ERROR: permission denied (SQLSTATE 42501): `terasocket doctor` lists the rights that serve needs; " +
+		{fmt.Errorf("ask: %w", refused), "ask: ERROR: permission denied (SQLSTATE 42501): `terasocket migrate grants ROLE` prints what serve needs; " +
 			"other commands are for the owner of OpenTera's tables"},
 	} {
 		if got := oneLine(test.err); got != test.want {
@@ -234,6 +234,15 @@ func TestTokenPrintsOneLine(t *testing.T) {
 	var answer map[string]string
 	if err := json.Unmarshal([]byte(got.stdout), &answer); err != nil || !strings.HasPrefix(answer["websocket_url"], "wss://tera.example:443/wss/device?id=") {
 		t.Errorf("%+v, %v", got, err)
+	}
+	conn := dbtest.Conn(t, env["DATABASE_URL"])
+	dbtest.Exec(t, conn, "INSERT INTO terasocket.gateways (name, lease_until, public_url) VALUES ('vm :4150 (7)', now() + interval '1 minute', 'ws://127.0.0.1:1/')")
+	if got := command(t.Context(), env, "token", "user", opentera.DemoProjectAdminUUID); got.code != 0 || !strings.HasPrefix(got.stdout, "ws://127.0.0.1:1/wss/user?id=") {
+		t.Errorf("%+v; want the address of the gateway that runs", got)
+	}
+	if got := command(t.Context(), env, "tail", "--as", "user:"+opentera.DemoProjectAdminUUID); got.code != 1 ||
+		!strings.Contains(got.stderr, "give its address as the last argument, wss://host:port; gateways of this database: vm :4150 (7)") {
+		t.Errorf("%+v", got)
 	}
 	if got := command(t.Context(), env, "token", "--public-url", "https://x", "user", opentera.DemoProjectAdminUUID); got.code != 2 || got.stdout != "" {
 		t.Errorf("%+v; want no token for a URL that is none", got)

@@ -5,6 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"terasocket/access"
@@ -32,14 +36,17 @@ type doctorCmd struct {
 
 // Help is printed below the flags.
 func (c *doctorCmd) Help() string {
-	return "One line a check: ok, warn, FAIL or skip, its name, what was found, and after a dash what to do. Nothing is changed; " +
+	return "One line a check: ok, warn, FAIL or skip, its name, what was found, and after a dash what to do; at the end what FAILs again. Nothing is changed; " +
 		"with --as, somebody comes online. The exit code is 1 when something FAILs."
 }
 
-// Validate refuses an --as that is no KIND:UUID.
+// Validate refuses an --as that is no KIND:UUID, and one that could not be tried.
 func (c *doctorCmd) Validate() error {
-	if c.As == "" {
+	switch {
+	case c.As == "":
 		return nil
+	case c.PublicURL == "":
+		return errors.New("--as needs --public-url: where to connect as that one")
 	}
 	if _, _, err := access.ParseRef(c.As); err != nil {
 		return fmt.Errorf("--as: %w", err)
@@ -70,8 +77,13 @@ func (c *doctorCmd) Run(ctx context.Context, con *console) error {
 		As:                   c.As,
 		Quick:                c.Quick,
 	}
+	waiting := map[string]int{} // checks that were not asked, by what they wait for
 	if !c.JSON {
 		cfg.Tell = func(f doctor.Finding) error {
+			if f.Waits != "" {
+				waiting[f.Waits]++
+				return nil
+			}
 			if _, err := fmt.Fprintln(con.stdout, f); err != nil {
 				return fmt.Errorf("print: %w", err)
 			}
@@ -82,22 +94,35 @@ func (c *doctorCmd) Run(ctx context.Context, con *console) error {
 	if err != nil {
 		return err
 	}
-	failed := 0
-	for _, f := range findings {
-		if f.Status == doctor.Fail {
-			failed++
-		}
-	}
+	failed := slices.DeleteFunc(slices.Clone(findings), func(f doctor.Finding) bool { return f.Status != doctor.Fail })
+	var end strings.Builder
 	if c.JSON {
-		if err := json.NewEncoder(con.stdout).Encode(map[string]any{"ok": failed == 0, "checks": findings}); err != nil {
-			return fmt.Errorf("print: %w", err)
+		err = json.NewEncoder(&end).Encode(map[string]any{"ok": len(failed) == 0, "checks": findings})
+	} else {
+		for _, name := range slices.Sorted(maps.Keys(waiting)) {
+			_, _ = fmt.Fprintf(&end, "%-4s  %d checks wait for: %s\n", doctor.Skip, waiting[name], name)
+		}
+		for i, f := range failed {
+			if i == 0 {
+				end.WriteByte('\n')
+			}
+			_, _ = fmt.Fprintln(&end, f)
 		}
 	}
-	switch failed {
-	case 0:
-		return nil
-	case 1:
-		return errors.New("1 check failed")
+	if err == nil {
+		_, err = io.WriteString(con.stdout, end.String())
 	}
-	return fmt.Errorf("%d checks failed", failed)
+	switch {
+	case err != nil:
+		return fmt.Errorf("print: %w", err)
+	case len(failed) == 0:
+		return nil
+	case len(failed) == 1:
+		return errors.New("1 check failed: " + failed[0].Name)
+	}
+	var names []string
+	for _, f := range failed {
+		names = append(names, f.Name)
+	}
+	return fmt.Errorf("%d checks failed: %s", len(failed), strings.Join(names, ", "))
 }

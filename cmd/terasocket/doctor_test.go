@@ -121,10 +121,12 @@ func TestDoctorFails(t *testing.T) {
 		code int
 		want string // in stdout or stderr
 	}{
-		"no database":      {[]string{}, 1, "FAIL  database            no database given"},
-		"one check":        {[]string{"--database-url", dbtest.New(t, dbtest.OpenTera("bare"))}, 1, "1 check failed"},
-		"several":          {[]string{"--public-url", "https://x"}, 1, "2 checks failed"},
-		"not a principal":  {[]string{"--as", "robot:x"}, 2, "--as"},
+		"no database":      {[]string{}, 1, "\n\nFAIL  database            no database given - set --database-url or DATABASE_URL\n"},
+		"its skips":        {[]string{}, 1, " checks wait for: database\n"},
+		"one check":        {[]string{"--database-url", dbtest.New(t, dbtest.OpenTera("bare"))}, 1, "1 check failed: migrations"},
+		"several":          {[]string{"--public-url", "https://x"}, 1, "2 checks failed: database, public-url"},
+		"not a principal":  {[]string{"--as", "robot:x", "--public-url", "wss://x"}, 2, "unknown kind"},
+		"nowhere to go":    {[]string{"--as", "user:x"}, 2, "--as needs --public-url"},
 		"no such CA":       {[]string{"--ca", "/nonexistent"}, 1, "--ca"},
 		"an unknown flag":  {[]string{"--nonsense"}, 2, "--nonsense"},
 		"not migrated yet": {[]string{"--database-url", dbtest.New(t, dbtest.OpenTera("bare"))}, 1, "not installed in this database - run `terasocket migrate up`"},
@@ -168,11 +170,11 @@ func TestTheRightsThatDoctorNamesAreEnoughToServe(t *testing.T) {
 
 	_, byName := examine(t, 1, "--database-url", lesser, "--migration-database-url", database)
 	f := byName["rights"]
-	_, grants, ok := strings.Cut(f.Todo, "run: ")
-	if f.Status != doctor.Fail || !ok || strings.Contains(f.String(), "hush") {
+	if f.Status != doctor.Fail || !strings.Contains(f.Todo, "`terasocket migrate grants "+role+"`") || strings.Contains(f.String(), "hush") {
 		t.Fatalf("%s", f)
 	}
-	psql(t, database, grants)
+	grants := command(t.Context(), map[string]string{"DATABASE_URL": database}, "migrate", "grants", role)
+	psql(t, database, grants.stdout)
 	examine(t, 0, "--database-url", lesser, "--migration-database-url", database)
 
 	gateway := serve(t, lesser)

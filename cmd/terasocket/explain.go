@@ -83,7 +83,7 @@ func shortened(lines []string) []string {
 func explained(x *access.Explanation) string {
 	var p page
 	p.add(fmt.Sprint("event ", x.Event.Seq), fmt.Sprintf("%s, recorded %s, announcement %d",
-		whatHappened(x.Event), x.Event.At.Local().Format("2006-01-02 15:04:05"), x.Event.Announcement))
+		whatHappened(x.Event), x.Event.At.Local().Format("2006-01-02 15:04:05 MST"), x.Event.Announcement))
 	p.add("client", fmt.Sprintf("%s %s, %s", x.Client.Kind, x.Client.Name, state(x.Client)))
 	switch {
 	case x.MaySee:

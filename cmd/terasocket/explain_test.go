@@ -14,7 +14,7 @@ import (
 
 // clock, announcement and seq are what differs from one run to the next.
 var (
-	clock        = regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d`)
+	clock        = regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [A-Z+0-9-]+`)
 	announcement = regexp.MustCompile(`announcement \d+`)
 	seqOfEvent   = regexp.MustCompile(`(?m)^event \d+ +`)
 )

@@ -192,7 +192,7 @@ func notes(x *access.Explanation) []string {
 		return append(all, fmt.Sprintf("the %s is %s: it may not connect, and receives nothing", x.Client.Kind, state(x.Client)))
 	}
 	all = append(all, "this is by the roles of now; they are asked for when an event is delivered, so it may have been otherwise then")
-	const clock = "2006-01-02 15:04:05"
+	const clock = "2006-01-02 15:04:05 MST"
 	switch since := x.Client.ConnectedSince; {
 	case since == nil:
 		all = append(all, "the client is not connected now")

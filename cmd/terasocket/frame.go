@@ -9,7 +9,7 @@ import (
 
 // describe is a line for people: time, seq, what happened, and the object.
 func describe(r event.Received) string {
-	at := r.Time.Local().Format("15:04:05.000")
+	at := r.Time.Local().Format("15:04:05.000 MST")
 	if e, ok := r.Message.(*opentera.DatabaseEvent); ok {
 		return fmt.Sprintf("%s  #%d  %-9s  %-20s  %s", at, r.Seq, e.GetType(), e.GetObjectType(), e.GetObjectValue())
 	}

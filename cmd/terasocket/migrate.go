@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
+	"terasocket/doctor"
 	"terasocket/migrations"
 )
 
@@ -14,6 +16,7 @@ type migrateCmd struct {
 	Down    migrateDown    `cmd:"" help:"Take the last N migrations back, or --all, in one transaction, and the triggers with them."`
 	Status  migrateStatus  `cmd:"" help:"List the migrations and which are applied, and whether the functions are this binary's."`
 	Version migrateVersion `cmd:"" help:"Print the version of the database."`
+	Grants  migrateGrants  `cmd:"" help:"Print what serve needs and a role has not, one GRANT a line, for psql."`
 	Force   migrateForce   `cmd:"" help:"Set the version without running anything: the way out when a migration was interrupted."`
 }
 
@@ -24,13 +27,16 @@ type migrateFlags struct {
 	JSON                 bool   `name:"json" help:"Print one JSON object."`
 }
 
-func (f migrateFlags) migrator(ctx context.Context) (*migrations.Migrator, error) {
-	url, err := f.MigrationDatabaseURL, error(nil)
-	if url == "" {
-		url, err = f.url()
-	} else {
-		err = checkDatabaseURL("--migration-database-url", url)
+// url is that of the owner.
+func (f migrateFlags) url() (string, error) {
+	if f.MigrationDatabaseURL == "" {
+		return f.databaseFlags.url()
 	}
+	return f.MigrationDatabaseURL, checkDatabaseURL("--migration-database-url", f.MigrationDatabaseURL)
+}
+
+func (f migrateFlags) migrator(ctx context.Context) (*migrations.Migrator, error) {
+	url, err := f.url()
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +74,7 @@ func (c *migrateUp) Run(ctx context.Context, con *console) error {
 		return err
 	}
 	return c.print(con, map[string]any{"applied": n, "version": migrations.Latest()},
-		"%d applied, the database is at version %d", n, migrations.Latest())
+		"%d migrations applied, the database is at version %d; next: terasocket doctor", n, migrations.Latest())
 }
 
 type migrateDown struct {
@@ -154,6 +160,33 @@ func (c *migrateVersion) Run(ctx context.Context, con *console) error {
 		return err
 	}
 	return c.print(con, map[string]any{"version": v, "latest": migrations.Latest()}, "%d (this binary needs %d)", v, migrations.Latest())
+}
+
+type migrateGrants struct {
+	migrateFlags
+	Role   string `arg:"" help:"As which serve connects."`
+	Bridge bool   `help:"With --redis-url."`
+}
+
+// Run prints what to run.
+func (c *migrateGrants) Run(ctx context.Context, con *console) error {
+	url, err := c.url()
+	if err != nil {
+		return err
+	}
+	grants, err := doctor.Grants(ctx, url, c.Role, c.Bridge)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return json.NewEncoder(con.stdout).Encode(map[string]any{"grants": append([]string{}, grants...)})
+	}
+	if len(grants) == 0 {
+		_, err := fmt.Fprintf(con.stderr, "%s may do all that serve does\n", c.Role)
+		return err
+	}
+	_, err = fmt.Fprintln(con.stdout, strings.Join(grants, "\n"))
+	return err
 }
 
 type migrateForce struct {

@@ -149,16 +149,18 @@ func (c *serveCmd) check() error {
 	return err
 }
 
-// encoding is that of a socket that asks for none. OpenTera's clients read JSON.
-func (c *serveCmd) encoding() (event.Encoding, error) {
+// encodingName is that of a socket that asks for none. OpenTera's clients read JSON.
+func (c *serveCmd) encodingName() string {
 	switch {
 	case c.Encoding != "":
-		return ws.ParseEncoding(c.Encoding)
+		return c.Encoding
 	case c.RedisURL != "":
-		return event.JSON, nil
+		return "json"
 	}
-	return event.Protobuf, nil
+	return "protobuf"
 }
+
+func (c *serveCmd) encoding() (event.Encoding, error) { return ws.ParseEncoding(c.encodingName()) }
 
 // checkServer says nothing of an address that is none: it may hold a password.
 func checkServer(name, address string) error {

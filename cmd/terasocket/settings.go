@@ -112,7 +112,11 @@ func settings(parsed *kong.Context, con *console) []setting {
 		case con.origins[flag.Name] != "":
 			from = con.origins[flag.Name]
 		}
-		all = append(all, setting{flag.Name, withoutSecret(flag.Name, text(flag.Target.Interface())), from})
+		value := text(flag.Target.Interface())
+		if serve, ok := parsed.Selected().Target.Addr().Interface().(*serveCmd); ok && flag.Name == "encoding" {
+			value = serve.encodingName()
+		}
+		all = append(all, setting{flag.Name, withoutSecret(flag.Name, value), from})
 	}
 	return all
 }

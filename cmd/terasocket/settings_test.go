@@ -46,6 +46,9 @@ func TestPrintConfigSaysWhereEachSettingComesFrom(t *testing.T) {
 	// for people: every flag of the help, one a line
 	table, help := command(t.Context(), env, "serve", "--print-config", "--plain-http"), command(t.Context(), nil, "serve", "--help")
 	lines := strings.Split(strings.TrimSpace(table.stdout), "\n")
+	if other := command(t.Context(), nil, "serve", "--print-config", "--plain-http", "--database-url", "x", "--redis-url", "redis://h"); !strings.Contains(other.stdout, "json") {
+		t.Errorf("the encoding that counts: %+v", other)
+	}
 	if table.code != 0 || len(lines) != len(all) || strings.Contains(table.stdout, "geheim") {
 		t.Errorf("%d lines of %d settings: %+v", len(lines), len(all), table)
 	}

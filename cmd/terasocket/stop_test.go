@@ -29,7 +29,7 @@ func TestStoppingWithClientsThatDoNotAnswer(t *testing.T) {
 	listens := gateway.login(opentera.DemoProjectAdmin, "")
 	gateway.login(opentera.DemoProjectAdmin, "")                               // answers nothing, since nobody reads
 	gateway.login(opentera.DemoProjectAdmin, fmt.Sprintf("&since=%d", before)) // nor this one, and 3 MB are on their way to it
-	token, err := mint(t.Context(), databaseFlags{url}, access.User, opentera.DemoProjectAdminUUID)
+	token, _, err := mint(t.Context(), databaseFlags{url}, access.User, opentera.DemoProjectAdminUUID)
 	if err != nil {
 		t.Fatal(err)
 	}

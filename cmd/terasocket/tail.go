@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -29,8 +30,11 @@ type tailCmd struct {
 	Username string  `name:"username" help:"Who to be, by a login: the user's name."`
 	Password string  `name:"password" help:"Its password; better in TERASOCKET_PASSWORD or TERASOCKET_PASSWORD_FILE."`
 	Since    *uint64 `name:"since" placeholder:"SEQ" help:"Resume after this seq."`
+	Replace  bool    `name:"replace" help:"Log in where that user is connected already: the other sockets are closed."`
 	JSON     bool    `name:"json" help:"Print one JSON object a line."`
-	Server   string  `arg:"" optional:"" default:"wss://localhost:4050" help:"The gateway, wss://host:port or ws://host:port. Default: ${default}."`
+	Server   string  `arg:"" optional:"" help:"The gateway, wss://host:port or ws://host:port. Default: with --as the --public-url of that database's gateways, else wss://localhost:4050."`
+
+	gateways []string // of that database, where no Server is given
 }
 
 // Help is printed below the flags.
@@ -60,7 +64,7 @@ func (c *tailCmd) Validate() error {
 
 // base is what comes before /wss/...
 func (c *tailCmd) base() string {
-	base := strings.TrimSuffix(c.Server, "/")
+	base := strings.TrimSuffix(cmp.Or(c.Server, defaultServer), "/")
 	if rest, ok := strings.CutPrefix(base, "http"); ok { // as a browser has it
 		return "ws" + rest
 	}
@@ -134,10 +138,14 @@ func (c *tailCmd) once(ctx context.Context, con *console, tlsConfig *tls.Config,
 	conn, response, err := dialer.DialContext(ctx, address, nil)
 	if err != nil {
 		if response == nil {
-			return &notYet{withoutURL("connect to the gateway", err)}
+			err = withoutURL("connect to the gateway", err)
+			if len(c.gateways) > 0 {
+				err = fmt.Errorf("%w: give its address as the last argument, wss://host:port; gateways of this database: %s", err, strings.Join(c.gateways, ", "))
+			}
+			return &notYet{err}
 		}
 		body, _ := io.ReadAll(io.LimitReader(response.Body, 200))
-		err = fmt.Errorf("the gateway refused: %s %s", response.Status, strings.TrimSpace(string(body)))
+		err = errors.New("the gateway refused: " + refusal(response, body))
 		if response.StatusCode >= 500 || response.StatusCode == http.StatusTooManyRequests {
 			return &notYet{err}
 		}
@@ -204,17 +212,20 @@ func (c *tailCmd) websocketURL(ctx context.Context, tlsConfig *tls.Config, isBac
 		if err != nil {
 			return "", err
 		}
-		token, err := mint(ctx, c.databaseFlags, kind, uuid)
+		token, fleet, err := mint(ctx, c.databaseFlags, kind, uuid)
 		switch {
 		case errors.Is(err, access.ErrUnknown):
 			return "", err
 		case err != nil:
 			return "", &notYet{err}
 		}
+		if c.Server == "" {
+			base, c.gateways = fleet.url, fleet.names
+		}
 		return api.WebsocketURL(base, kind, token), nil
 	}
 	query := "with_websocket=true"
-	if isBack {
+	if isBack || c.Replace {
 		query += "&replace=true"
 	}
 	return loginWith(ctx, strings.Replace(base, "ws", "http", 1), query, c.Username, c.Password, tlsConfig)
@@ -247,7 +258,7 @@ func loginWith(ctx context.Context, base, query, username, password string, tlsC
 	case http.StatusUnauthorized:
 		return "", fmt.Errorf("log in as %s: wrong username or password", username)
 	default:
-		err := fmt.Errorf("log in as %s: %s: %s", username, response.Status, strings.TrimSpace(string(body)))
+		err := fmt.Errorf("log in as %s: %s", username, refusal(response, body))
 		if response.StatusCode >= 500 || response.StatusCode == http.StatusTooManyRequests {
 			return "", &notYet{err}
 		}
@@ -261,9 +272,25 @@ func loginWith(ctx context.Context, base, query, username, password string, tlsC
 		return "", fmt.Errorf("log in as %s: answer: %w", username, err)
 	}
 	if answer.WebsocketURL == "" {
-		return "", fmt.Errorf("log in as %s: %s", username, answer.Message)
+		return "", fmt.Errorf("log in as %s: %s: tail knows no second step, use --as user:UUID, through the database", username, answer.Message)
 	}
 	return answer.WebsocketURL, nil
+}
+
+// refusal is what a gateway answers, and what to do.
+func refusal(response *http.Response, body []byte) string {
+	text := strings.TrimSpace(string(body))
+	_ = json.Unmarshal(body, &text) // REST answers with a JSON string
+	said := response.Status + ": " + text
+	switch {
+	case strings.Contains(text, "HTTP request to an HTTPS server"):
+		return said + ": it speaks TLS, say wss://"
+	case strings.Contains(text, "already logged in"):
+		return said + " --replace closes that one's sockets"
+	case response.Header.Get("Retry-After") != "":
+		return said + ": try again in " + response.Header.Get("Retry-After") + " s"
+	}
+	return said
 }
 
 // withoutURL keeps the token in the URL of a failed request out of the error.
@@ -273,8 +300,12 @@ func withoutURL(op string, err error) error {
 		err = urlErr.Err
 	}
 	var untrusted *tls.CertificateVerificationError
-	if errors.As(err, &untrusted) {
+	var noTLS tls.RecordHeaderError
+	switch {
+	case errors.As(err, &untrusted):
 		return fmt.Errorf("%s: %w: trust it with --ca FILE", op, err)
+	case errors.As(err, &noTLS), errors.Is(err, http.ErrSchemeMismatch):
+		return fmt.Errorf("%s: it speaks no TLS, say ws://: %w", op, err)
 	}
 	return fmt.Errorf("%s: %w", op, err)
 }

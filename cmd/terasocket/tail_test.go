@@ -108,6 +108,38 @@ func TestTailStaysAway(t *testing.T) {
 	}
 }
 
+// What a gateway refuses comes with what to do.
+func TestTailSaysWhatToDoAboutARefusal(t *testing.T) {
+	t.Parallel()
+	const user = `"User already logged in."`
+	for _, test := range []struct {
+		status            int
+		body, after, want string
+	}{
+		{403, user, "", "403 Forbidden: User already logged in. --replace closes that one's sockets"},
+		{429, `"Too many"`, "7", "429 Too Many Requests: Too many: try again in 7 s"},
+		{400, "Client sent an HTTP request to an HTTPS server.\n", "", "it speaks TLS, say wss://"},
+		{200, `{"message": "2FA required for this user."}`, "", "2FA required for this user.: tail knows no second step, use --as user:UUID"},
+		{418, "{}", "", "418 I'm a teapot: {}"},
+	} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if test.after != "" {
+				w.Header().Set("Retry-After", test.after)
+			}
+			w.WriteHeader(test.status)
+			_, _ = io.WriteString(w, test.body)
+		}))
+		got := command(t.Context(), nil, "tail", "--username", "u", "--password", "p", server.URL)
+		if got.code != 1 || !strings.Contains(got.stderr, test.want) {
+			t.Errorf("%+v, want %q", got, test.want)
+		}
+		if got := command(t.Context(), nil, "tail", "--username", "u", "--password", "p", strings.Replace(server.URL, "http", "wss", 1)); !strings.Contains(got.stderr, "it speaks no TLS, say ws://") {
+			t.Errorf("%+v", got)
+		}
+		server.Close()
+	}
+}
+
 // onText calls then when the text is written.
 type onText struct {
 	text string

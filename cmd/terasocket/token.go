@@ -1,10 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"terasocket/access"
 	"terasocket/api"
@@ -14,14 +18,19 @@ import (
 
 type tokenCmd struct {
 	databaseFlags
-	PublicURL string `name:"public-url" default:"wss://localhost:4050" placeholder:"URL" help:"What comes before /wss/...: ${default}."`
+	PublicURL string `name:"public-url" placeholder:"URL" help:"What comes before /wss/.... Default: the --public-url of this database's gateways, else wss://localhost:4050."`
 	JSON      bool   `name:"json" help:"Print one JSON object."`
 	Kind      string `arg:"" enum:"user,participant,device" help:"user, participant or device."`
 	UUID      string `arg:"" name:"uuid" help:"Its UUID."`
 }
 
 // Validate refuses what is no address of a gateway.
-func (c *tokenCmd) Validate() error { return checkServer("--public-url", c.PublicURL) }
+func (c *tokenCmd) Validate() error {
+	if c.PublicURL == "" {
+		return nil
+	}
+	return checkServer("--public-url", c.PublicURL)
+}
 
 // Run prints one line, a websocket URL that works once within 60 s.
 func (c *tokenCmd) Run(ctx context.Context, con *console) error {
@@ -29,11 +38,11 @@ func (c *tokenCmd) Run(ctx context.Context, con *console) error {
 	if err != nil {
 		return err
 	}
-	token, err := mint(ctx, c.databaseFlags, kind, c.UUID)
+	token, fleet, err := mint(ctx, c.databaseFlags, kind, c.UUID)
 	if err != nil {
 		return err
 	}
-	url := api.WebsocketURL(c.PublicURL, kind, token)
+	url := api.WebsocketURL(cmp.Or(c.PublicURL, fleet.url), kind, token)
 	if c.JSON {
 		return json.NewEncoder(con.stdout).Encode(map[string]string{"websocket_url": url})
 	}
@@ -46,23 +55,44 @@ type unknownPrincipal struct{ error }
 
 func (unknownPrincipal) Unwrap() error { return access.ErrUnknown }
 
+// defaultServer is where a gateway is that nobody has said more of.
+const defaultServer = "wss://localhost:4050"
+
+// fleet are the gateways of a database that run.
+type fleet struct {
+	url   string   // their --public-url where it is one, else defaultServer
+	names []string // with the addresses that they listen on
+}
+
+// fleetOf asks the database. Whoever may not look gets the default.
+func fleetOf(ctx context.Context, pool *pgxpool.Pool) fleet {
+	f := fleet{url: defaultServer}
+	var urls []string
+	err := pool.QueryRow(ctx, `SELECT coalesce(array_agg(name ORDER BY name), '{}'), coalesce(array_agg(DISTINCT public_url) FILTER (WHERE public_url <> ''), '{}')
+		FROM terasocket.gateways WHERE lease_until > clock_timestamp() AND id <> '00000000-0000-0000-0000-000000000000'`).Scan(&f.names, &urls) // that is OpenTera
+	if err == nil && len(urls) == 1 {
+		f.url = strings.TrimSuffix(urls[0], "/")
+	}
+	return f
+}
+
 // mint makes a connect token through the database.
-func mint(ctx context.Context, flags databaseFlags, kind access.Kind, uuid string) (string, error) {
+func mint(ctx context.Context, flags databaseFlags, kind access.Kind, uuid string) (string, fleet, error) {
 	url, err := flags.url()
 	if err != nil {
-		return "", err
+		return "", fleet{}, err
 	}
 	pool, err := db.Open(ctx, url)
 	if err != nil {
-		return "", err
+		return "", fleet{}, err
 	}
 	defer pool.Close()
 	if err := migrations.Check(ctx, pool); err != nil {
-		return "", err
+		return "", fleet{}, err
 	}
 	token, err := (&access.Tokens{Pool: pool}).Create(ctx, kind, uuid)
 	if errors.Is(err, access.ErrUnknown) {
-		return "", unknownPrincipal{fmt.Errorf("there is no %s %s that may connect: it must exist, be enabled and not be deleted", kind, uuid)}
+		return "", fleet{}, unknownPrincipal{fmt.Errorf("there is no %s %s that may connect: it must exist, be enabled and not be deleted", kind, uuid)}
 	}
-	return token, err
+	return token, fleetOf(ctx, pool), err
 }

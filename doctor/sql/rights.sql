@@ -1,7 +1,7 @@
--- The rights that serve needs and this role has not. Beside what serve asks for itself, whatever is named by functions
+-- The rights that serve needs and a role has not, one a row. Beside what serve asks for itself, whatever is named by functions
 -- that run with the caller's rights.
--- $1 oid of OpenTera's schema, $2 text[] functions that serve calls -> right, objects, the statement that grants it; a
--- function that is not there has the right '' and no statement
+-- $1 oid of OpenTera's schema, $2 text[] functions that serve calls, $3 text: the role -> right, object, the statement that
+-- grants it; a function that is not there has the right '' and no statement
 WITH RECURSIVE ours AS (
     SELECT n.oid FROM pg_namespace n WHERE n.nspname = 'terasocket'
 ), called AS (
@@ -18,15 +18,15 @@ WITH RECURSIVE ours AS (
            regexp_matches(p.prosrc, '(terasocket|)[.]([a-z_0-9]+)', 'g') word
 ), needed (what, object, priority) AS (
     SELECT 'USAGE', quote_ident(n.nspname), 1 FROM pg_namespace n
-    WHERE  (n.nspname = 'terasocket' OR n.oid = $1::oid) AND NOT has_schema_privilege(n.oid, 'USAGE')
+    WHERE  (n.nspname = 'terasocket' OR n.oid = $1::oid) AND NOT has_schema_privilege($3::text, n.oid, 'USAGE')
     UNION ALL
-    SELECT 'EXECUTE', c.oid::regprocedure::text, 2 FROM called c WHERE NOT has_function_privilege(c.oid, 'EXECUTE')
+    SELECT 'EXECUTE', c.oid::regprocedure::text, 2 FROM called c WHERE NOT has_function_privilege($3::text, c.oid, 'EXECUTE')
     UNION ALL
     SELECT '', 'terasocket.' || f.name, 0 FROM unnest($2::text[]) f (name), ours
     WHERE  NOT EXISTS (SELECT FROM pg_proc p WHERE p.pronamespace = ours.oid AND p.proname = f.name)
     UNION ALL
     SELECT 'SELECT', q.oid::regclass::text, 3   -- how many changes were not recorded, for the metrics
-    FROM   pg_class q, ours WHERE q.relnamespace = ours.oid AND q.relname = 'capture_errors_id_seq' AND NOT has_sequence_privilege(q.oid, 'SELECT')
+    FROM   pg_class q, ours WHERE q.relnamespace = ours.oid AND q.relname = 'capture_errors_id_seq' AND NOT has_sequence_privilege($3::text, q.oid, 'SELECT')
     UNION ALL
     SELECT t.what, format('%I.%I', n.nspname, c.relname), 3
     FROM  (SELECT DISTINCT 'SELECT', CASE WHEN d.name ~ '^t_' THEN $1::oid ELSE ours.oid END, d.name
@@ -38,11 +38,10 @@ WITH RECURSIVE ours AS (
                                 ('SELECT', 'holdings'), ('SELECT', 'told'), ('SELECT', 'aliases'), ('SELECT', 'changes'), ('SELECT', 'set_aside')) w (what, name)) t (what, namespace, name)
     JOIN   pg_class c     ON c.relnamespace = t.namespace AND c.relname = t.name AND c.relkind IN ('r', 'v', 'p')
     JOIN   pg_namespace n ON n.oid = c.relnamespace
-    WHERE  NOT has_table_privilege(c.oid, t.what)
+    WHERE  NOT has_table_privilege($3::text, c.oid, t.what)
 )
-SELECT n.what, array_agg(DISTINCT n.object),
-       CASE WHEN n.what <> '' THEN 'GRANT ' || n.what || CASE n.what WHEN 'USAGE' THEN ' ON SCHEMA ' WHEN 'EXECUTE' THEN ' ON FUNCTION ' ELSE ' ON ' END
-       || string_agg(DISTINCT n.object, ', ') || ' TO ' || quote_ident(current_user) || ';' ELSE '' END
+SELECT DISTINCT n.what, n.object, n.priority,
+       CASE WHEN n.what <> '' THEN format('GRANT %s ON %s%s TO %I;', n.what, CASE n.what WHEN 'USAGE' THEN 'SCHEMA ' WHEN 'EXECUTE' THEN 'FUNCTION ' ELSE '' END, n.object, $3::text)
+       ELSE '' END
 FROM   needed n
-GROUP  BY n.what
-ORDER  BY min(n.priority), 1
+ORDER  BY n.priority, n.what, n.object
