@@ -91,14 +91,11 @@ func (b *Bridge) Run(ctx context.Context) error {
 // Err says why nothing comes from Redis, nil when it does. Sockets and what is in the log do not depend on it.
 func (b *Bridge) Err() error { return b.sub.err() }
 
-// sleep is false when ctx ended before.
+// sleep reports whether ctx lasts longer.
 func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
 	select {
 	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
+	case <-time.After(d):
 	}
+	return ctx.Err() == nil
 }

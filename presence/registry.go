@@ -142,14 +142,11 @@ func (r *Registry) Handover(ctx context.Context) error {
 	}
 }
 
-// sleep returns false when ctx ended first.
+// sleep reports whether ctx lasts longer.
 func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
 	select {
-	case <-timer.C:
-		return true
 	case <-ctx.Done():
-		return false
+	case <-time.After(d):
 	}
+	return ctx.Err() == nil
 }

@@ -41,17 +41,11 @@ func (h *Hub) refuse() []*Conn {
 	return h.all()
 }
 
-// sleep returns false when ctx ended first.
+// sleep reports whether ctx lasts longer.
 func sleep(ctx context.Context, d time.Duration) bool {
-	if d <= 0 || ctx.Err() != nil {
-		return ctx.Err() == nil
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
 	select {
-	case <-timer.C:
-		return true
 	case <-ctx.Done():
-		return false
+	case <-time.After(d):
 	}
+	return ctx.Err() == nil
 }

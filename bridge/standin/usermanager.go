@@ -277,17 +277,11 @@ func publish(ctx context.Context, client *redis.Client, topic string, message pr
 
 func now() float64 { return float64(time.Now().UnixMicro()) / 1e6 }
 
-// sleep is false when ctx ended before.
+// sleep reports whether ctx lasts longer.
 func sleep(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return ctx.Err() == nil
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
 	select {
 	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
+	case <-time.After(d):
 	}
+	return ctx.Err() == nil
 }

@@ -233,15 +233,11 @@ func quantile(sorted []time.Duration, q float64) float64 {
 }
 
 func pause(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return ctx.Err()
-	}
 	select {
 	case <-ctx.Done():
-		return ctx.Err()
 	case <-time.After(d):
-		return nil
 	}
+	return ctx.Err()
 }
 
 // print is the table for people.

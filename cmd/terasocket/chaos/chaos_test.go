@@ -92,6 +92,9 @@ func TestChaos(t *testing.T) {
 // announced offline.
 func TestRollingRestart(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("of the fault suite; make test-long runs it")
+	}
 	x := newSuite(t, amounts{seed: 1, users: 20, participants: 12, devices: 8, crowd: 300, writers: 3, writeEvery: 20 * time.Millisecond,
 		longEvery: 200 * time.Millisecond, prepareEvery: time.Second, burstEvery: time.Second, moveEvery: 50 * time.Millisecond, backlog: 256 << 10,
 		lease: 5 * time.Minute}) // nobody is announced offline because the machine is busy
