@@ -19,7 +19,7 @@ TEST     = CGO_ENABLED=1 $(GO) test -race -parallel 4 -timeout 15m -skip '^TestC
 CHAOS    = CGO_ENABLED=1 $(GO) test -race -count 1 -v -timeout 60m -run '^TestChaos$$' ./cmd/terasocket/chaos
 
 .DEFAULT_GOAL := help
-.PHONY: help postgres postgres-majors pgbouncer curl compiler redis nginx build install dist reproducible test-package container man check-deploy check-proto test test-long test-matrix flaky check demo demo-opentera bench performance fuzz chaos chaos-short interleave clean
+.PHONY: help postgres postgres-majors pgbouncer curl compiler redis nginx chromium build install dist reproducible test-package container man console check-deploy check-proto test test-long test-matrix flaky check demo demo-opentera bench performance fuzz chaos chaos-short interleave clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -103,6 +103,12 @@ nginx: # the tests of deploy/opentera put a real one in front
 	if have nginx || [ -x /usr/sbin/nginx ]; then exit 0; fi; \
 	server_as nginx nginx nginx nginx nginx nginx
 
+chromium: # the tests of the console drive a real one
+	@$(INSTALL) \
+	if have chromium || have chromium-browser || have google-chrome || have google-chrome-stable; then exit 0; fi; \
+	echo "make: no Chromium found; installing it"; \
+	install_as chromium chromium chromium chromium chromium
+
 curl: # the demo's test runs what it prints
 	@$(INSTALL) \
 	if have curl; then exit 0; fi; \
@@ -141,6 +147,9 @@ container: ## bin/linux-ARCH/terasocket, and an image of it with podman, docker 
 man: ## write packaging/terasocket.8 from the flags
 	TERASOCKET_WRITE_MAN=1 $(GO) test -count 1 -run '^TestManPageIsCurrent$$' ./cmd/terasocket
 
+console: ## take uPlot, which draws the console's plots, anew from npm
+	script/console
+
 check-deploy: ## the Kubernetes manifests, by Kubernetes' own types; docs/performance.md, by what was measured
 	cd deploy/kubernetes && $(GO) vet ./... && $(GO) test ./...
 	cd docs/performance && $(GO) vet ./... && $(GO) test ./...
@@ -148,23 +157,24 @@ check-deploy: ## the Kubernetes manifests, by Kubernetes' own types; docs/perfor
 check-proto: ## buf lint of the .proto files that are ours
 	$(GO) run github.com/bufbuild/buf/cmd/buf@v1.75.0 lint
 
-test: postgres pgbouncer curl redis nginx compiler ## run the tests, with the race detector; random and many-seed ones in their short form
+test: postgres pgbouncer curl redis nginx chromium compiler ## run the tests, with the race detector; random and many-seed ones in their short form
 	$(TEST) -short $(PACKAGES)
 
-test-long: postgres pgbouncer curl redis nginx compiler ## run all tests but the fault suite in their long form, as CI does
+test-long: postgres pgbouncer curl redis nginx chromium compiler ## run all tests but the fault suite in their long form, as CI does
 	$(TEST) $(PACKAGES)
 
 test-matrix: pgbouncer ## run the database suites on every major of MAJORS (13 to 19) that can be had
 	@GO='$(GO)' script/test-matrix $(MAJORS)
 
-flaky: postgres pgbouncer curl redis nginx compiler ## run the tests N times (20), and count the failures by name
+flaky: postgres pgbouncer curl redis nginx chromium compiler ## run the tests N times (20), and count the failures by name
 	@script/flaky $(N) $(TEST) -short -json -count 1 $(PACKAGES)
 
-check: ## formatting, vet, staticcheck, go.mod, generated code
+check: ## formatting, vet, staticcheck, go.mod, generated code, what is from npm
 	@unformatted="$$(gofmt -l .)"; if [ -n "$$unformatted" ]; then echo "gofmt -w these:"; echo "$$unformatted"; exit 1; fi
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
 	$(GO) mod tidy -diff
+	script/console --check
 	@sum() { find proto db/opentera migrations/functions -type f -exec cksum {} + | sort; }; \
 	before="$$(sum)"; echo "$(GO) generate ./..."; $(GO) generate ./...; \
 	if [ "$$before" != "$$(sum)" ]; then \

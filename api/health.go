@@ -9,7 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// Admin answers on the address for operators, without a password:
+// Admin answers on the address for operators, without a password (the console beside it has its own rules):
 //
 //	/healthz  200 while the process runs; when it fails, restart it
 //	/readyz   200 when new clients can be taken, with a second line when something else does not work; 503 with one line

@@ -116,6 +116,8 @@ func TestWrongUsage(t *testing.T) {
 		{"serve --plain-http --trusted-proxies nginx", "neither an address nor a network"},
 		{"serve --plain-http --presence-lease 10ms", "--presence-lease must be 1s or more"},
 		{"serve --plain-http --status-rate 0", "--status-rate must be positive\n"},
+		{"serve --plain-http --console-password-file /nonexistent", "--console-password-file: open /nonexistent: no such file or directory\n"},
+		{"serve --plain-http --console-password-file /dev/null", "--console-password-file: the password in it must have 12 characters or more\n"},
 		{"serve --plain-http --max-backlog=-1", "--max-backlog must be positive\n"},
 		{"serve --plain-http --max-sockets=-1", "--max-sockets must not be negative\n"},
 		{"serve --plain-http --listen 4150", `--listen: "4150" is no address: write host:port, or :port`},

@@ -21,6 +21,7 @@ import (
 	"terasocket/access"
 	"terasocket/api"
 	"terasocket/audit"
+	webconsole "terasocket/console"
 	"terasocket/db"
 	"terasocket/eventlog"
 	"terasocket/migrations"
@@ -44,6 +45,7 @@ type gateway struct {
 	admin       net.Listener    // nil: none
 	server      *http.Server
 	adminSrv    *http.Server
+	console     *webconsole.Console
 	certificate *certificate    // nil: no TLS here
 	openTera    *besideOpenTera // nil: no --redis-url
 }
@@ -195,7 +197,6 @@ func openGateway(ctx context.Context, cfg *serveCmd, log *slog.Logger) (_ *gatew
 		StatusRate:     cfg.StatusRate,
 	}).Routes(router)
 	g.server = newServer(router, log)
-	g.adminSrv = newServer((&api.Admin{Ready: func(r *http.Request) error { return db.Unreachable(g.ready(r.Context())) }, Degraded: g.openTera.degraded, Metrics: registry}).Handler(), log)
 	if err := g.bind(); err != nil {
 		return nil, err
 	}
@@ -206,6 +207,7 @@ func openGateway(ctx context.Context, cfg *serveCmd, log *slog.Logger) (_ *gatew
 			return nil, fmt.Errorf("--audit-deliveries: %w", err)
 		}
 	}
+	g.openConsole(&api.Admin{Ready: func(r *http.Request) error { return db.Unreachable(g.ready(r.Context())) }, Degraded: g.openTera.degraded, Metrics: registry}, router, users, proxies, registry)
 	if g.openTera != nil {
 		g.openTera.connect(g.pool, g.presence.Name, log, registry)
 	}
@@ -317,6 +319,7 @@ func (g *gateway) run(ctx context.Context, onReady func()) error {
 	group.Go(func() error { return serveHTTP(g.server, g.sockets) })
 	if g.admin != nil {
 		group.Go(func() error { return serveHTTP(g.adminSrv, g.admin) })
+		group.Go(func() error { return g.console.Run(running) })
 	}
 	group.Go(func() error {
 		if g.begins(running) {

@@ -32,11 +32,12 @@ var allowed = map[string][]string{
 	"terasocket/bridge":                    {"terasocket/access", "terasocket/proto/event", "terasocket/proto/opentera"},
 	"terasocket/bridge/standin":            {"terasocket/db/embedded", "terasocket/proto/opentera"},
 	"terasocket/doctor":                    {"terasocket/audit", "terasocket/bridge", "terasocket/access", "terasocket/api", "terasocket/db", "terasocket/eventlog", "terasocket/migrations", "terasocket/presence"},
+	"terasocket/console":                   {"terasocket/access", "terasocket/doctor", "terasocket/proto/opentera"},
 	"terasocket/examples/go":               {"terasocket/proto/opentera", "terasocket/proto/terasocket"},
 	"terasocket/cmd/terasocket/load":       {},
 	"terasocket/cmd/terasocket/interleave": {}, // tests alone: it runs the program
 	"terasocket/cmd/terasocket/chaos":      {}, // the same
-	"terasocket/cmd/terasocket": {"terasocket/cmd/terasocket/load", "terasocket/api", "terasocket/audit", "terasocket/bridge", "terasocket/bridge/standin", "terasocket/doctor", "terasocket/ws", "terasocket/presence", "terasocket/access", "terasocket/proto/event",
+	"terasocket/cmd/terasocket": {"terasocket/cmd/terasocket/load", "terasocket/api", "terasocket/audit", "terasocket/bridge", "terasocket/bridge/standin", "terasocket/console", "terasocket/doctor", "terasocket/ws", "terasocket/presence", "terasocket/access", "terasocket/proto/event",
 		"terasocket/proto/opentera", "terasocket/proto/terasocket", "terasocket/db", "terasocket/eventlog", "terasocket/db/embedded", "terasocket/db/opentera", "terasocket/migrations"},
 
 	// No package but tests may import it.

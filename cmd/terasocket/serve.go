@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"terasocket/api"
+	webconsole "terasocket/console"
 	"terasocket/db"
 	"terasocket/proto/event"
 	"terasocket/ws"
@@ -24,7 +25,8 @@ type serveCmd struct {
 	settingsFlags
 	ListenDatabaseURL string        `name:"listen-database-url" placeholder:"URL" help:"A direct connection for LISTEN, where --database-url goes through PgBouncer."`
 	Listen            string        `name:"listen" default:":4050" help:"Address of sockets and REST."`
-	AdminListen       string        `name:"admin-listen" default:"127.0.0.1:4051" help:"Address of health and metrics; empty for none."`
+	AdminListen       string        `name:"admin-listen" default:"127.0.0.1:4051" help:"Address of health, metrics and console; empty for none."`
+	ConsolePassFile   string        `name:"console-password-file" placeholder:"FILE" help:"The password of /console on --admin-listen. Without one the console is there on a loopback address only."`
 	PlainHTTP         bool          `name:"plain-http" help:"No TLS here: a proxy in front terminates it."`
 	TLSCert           string        `name:"tls-cert" placeholder:"FILE" help:"Certificate chain, PEM; read again when it changes."`
 	TLSKey            string        `name:"tls-key" placeholder:"FILE" help:"Its key, PEM."`
@@ -137,6 +139,11 @@ func (c *serveCmd) check() error {
 	}
 	if c.PublicURL != "" {
 		if err := checkServer("--public-url", c.PublicURL); err != nil {
+			return err
+		}
+	}
+	if c.ConsolePassFile != "" {
+		if _, err := webconsole.ReadPassword(c.ConsolePassFile); err != nil {
 			return err
 		}
 	}
