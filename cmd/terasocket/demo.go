@@ -23,9 +23,11 @@ import (
 
 type demoCmd struct {
 	Listen    string   `name:"listen" default:"127.0.0.1:4050" help:"Address of sockets and REST; port 0 for a free one."`
+	Admin     string   `name:"admin-listen" default:"127.0.0.1:4051" help:"Address of health, metrics and console; port 0 for a free one."`
 	Encoding  string   `name:"encoding" enum:"protobuf,json" default:"protobuf" help:"Of a socket that asks for none: protobuf or json."`
 	PlainHTTP bool     `name:"plain-http" help:"Without TLS: ws:// and http://."`
 	Once      bool     `name:"once" help:"Show the job and end, instead of serving on."`
+	Life      bool     `name:"life" default:"true" negatable:"" help:"While it serves on, keep some clients connected, and have something happen every second."`
 	Level     logLevel `name:"log-level" default:"warn" help:"Log from this level on: debug, info, warn or error."`
 }
 
@@ -33,7 +35,10 @@ type demoCmd struct {
 func (c *demoCmd) Run(ctx context.Context, con *console) (err error) {
 	say := func(format string, args ...any) { _, _ = fmt.Fprintf(con.stdout, format+"\n", args...) }
 
-	if err := mustBeFree(c.Listen); err != nil {
+	if err := mustBeFree("--listen", c.Listen); err != nil {
+		return err
+	}
+	if err := mustBeFree("--admin-listen", c.Admin); err != nil {
 		return err
 	}
 	server, err := embedded.Start(ctx, embedded.Config{})
@@ -57,7 +62,7 @@ func (c *demoCmd) Run(ctx context.Context, con *console) (err error) {
 	say("terasocket      migrated to version %d", migrations.Latest())
 
 	serve := &serveCmd{
-		databaseFlags: databaseFlags{databaseURL}, Listen: c.Listen, PlainHTTP: c.PlainHTTP, Encoding: c.Encoding,
+		databaseFlags: databaseFlags{databaseURL}, Listen: c.Listen, AdminListen: c.Admin, PlainHTTP: c.PlainHTTP, Encoding: c.Encoding,
 		LogRetention: 24 * time.Hour, LogMaxRows: 1_000_000, MaxBacklog: 256 << 10,
 		PresenceLease: 10 * time.Second, PresenceGrace: 5 * time.Second,
 	}
@@ -84,7 +89,8 @@ func (c *demoCmd) Run(ctx context.Context, con *console) (err error) {
 	group.Go(func() error { return g.run(running, func() { close(ready) }) })
 	select {
 	case <-ready:
-		say("serving         %s, %s\n", g.url(), safety)
+		say("serving         %s, %s", g.url(), safety)
+		say("console         http://%s/console/\n", g.admin.Addr())
 	case <-failed.Done():
 		return group.Wait()
 	}
@@ -95,7 +101,12 @@ func (c *demoCmd) Run(ctx context.Context, con *console) (err error) {
 		showErr = logins(ctx, con.stdout, conn, g.url())
 	}
 	if showErr == nil && !c.Once {
-		say("\nCtrl-C ends it and cleans up.")
+		say("\nLook at it: http://%s/console/\n\nCtrl-C ends it and cleans up.", g.admin.Addr())
+		if c.Life {
+			showErr = live(ctx, conn, g.url(), trust)
+		}
+	}
+	if showErr == nil && !c.Once {
 		<-ctx.Done()
 	}
 	stop()
@@ -106,13 +117,13 @@ func (c *demoCmd) Run(ctx context.Context, con *console) (err error) {
 }
 
 // mustBeFree finds an address that is taken before all the work.
-func mustBeFree(address string) error {
+func mustBeFree(flag, address string) error {
 	listener, err := net.Listen("tcp", address)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return fmt.Errorf("%s is taken, perhaps by another gateway: %s demo --listen 127.0.0.1:0 takes a port that is free", address, os.Args[0])
+		return fmt.Errorf("%[2]s is taken, perhaps by another gateway: %[3]s demo %[1]s 127.0.0.1:0 takes a port that is free", flag, address, os.Args[0])
 	}
 	if err != nil {
-		return cannotListen("--listen", address, err)
+		return cannotListen(flag, address, err)
 	}
 	return listener.Close()
 }

@@ -26,7 +26,7 @@ type demoOpenTeraCmd struct {
 // What did not go as it must is an error.
 func (c *demoOpenTeraCmd) Run(ctx context.Context, con *console) (err error) {
 	say := func(format string, args ...any) { _, _ = fmt.Fprintf(con.stdout, format+"\n", args...) }
-	if err := mustBeFree(c.Listen); err != nil {
+	if err := mustBeFree("--listen", c.Listen); err != nil {
 		return err
 	}
 	server, err := embedded.Start(ctx, embedded.Config{})

@@ -26,7 +26,7 @@ func TestDemo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	demo := exec.CommandContext(t.Context(), path, "demo", "--listen", "127.0.0.1:0")
+	demo := exec.CommandContext(t.Context(), path, "demo", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0")
 	demo.Cancel = func() error { return demo.Process.Signal(syscall.SIGTERM) }
 	demo.WaitDelay = 20 * time.Second
 	var problems strings.Builder
@@ -78,7 +78,7 @@ func TestDemo(t *testing.T) {
 // A server that ends at once gives nothing to try.
 func TestDemoOnce(t *testing.T) {
 	t.Parallel()
-	got := command(t.Context(), nil, "demo", "--once", "--listen", "127.0.0.1:0", "--plain-http", "--encoding", "json")
+	got := command(t.Context(), nil, "demo", "--once", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--plain-http", "--encoding", "json")
 	for line := range strings.Lines(got.stdout) {
 		if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > 100 {
 			t.Errorf("%d wide: %s", n, line)
@@ -130,6 +130,9 @@ func TestDemoWhereItsPortIsTaken(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	if got := command(t.Context(), nil, "demo", "--listen", "256.0.0.1:1"); got.code != 1 || !strings.Contains(got.stderr, "--listen") {
+		t.Errorf("%+v", got)
+	}
+	if got := command(t.Context(), nil, "demo", "--listen", "127.0.0.1:0", "--admin-listen", taken.Addr().String()); got.code != 1 || !strings.Contains(got.stderr, "demo --admin-listen 127.0.0.1:0 takes a port that is free") {
 		t.Errorf("%+v", got)
 	}
 }
