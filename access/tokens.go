@@ -2,6 +2,7 @@ package access
 
 import (
 	"context"
+	"crypto/sha256"
 	_ "embed"
 	"errors"
 	"fmt"
@@ -22,10 +23,28 @@ var ErrUnknown = errors.New("no such user, participant or device that may connec
 // Tokens mints and redeems connect tokens.
 type Tokens struct {
 	Pool *pgxpool.Pool
+
+	door Together[presented, redeemed]
 }
 
-//go:embed sql/redeem.sql
-var redeemSQL string
+// presented is a token that somebody brings: the hash under which it is stored.
+type presented struct {
+	kind Kind
+	hash [sha256.Size]byte
+}
+
+// redeemed is what became of it; zero: it is refused.
+type redeemed struct {
+	Identity
+	isHeld bool // somebody else has it in hand, and may yet put it back
+}
+
+var (
+	//go:embed sql/redeem.sql
+	redeemSQL string
+	//go:embed sql/redeem_many.sql
+	redeemManySQL string
+)
 
 // Create mints a token for one handshake of this principal. It is base64url text of 43 characters, kept nowhere in clear.
 // Errors: ErrUnknown.
@@ -43,8 +62,44 @@ func (t *Tokens) Create(ctx context.Context, kind Kind, uuid string) (string, er
 }
 
 // Redeem consumes a token and says whose it was. Of any number of calls with one token, one succeeds.
-// Errors: ErrRefused, or the database's.
+// Those that come at once are redeemed together. Errors: ErrRefused, or the database's.
 func (t *Tokens) Redeem(ctx context.Context, kind Kind, token string) (Identity, error) {
+	got, err := t.door.Do(ctx, presented{kind, sha256.Sum256([]byte(token))}, t.redeemMany)
+	var refused *pgconn.PgError
+	switch {
+	case got.isHeld, errors.As(err, &refused) && refused.Code == "42883": // undefined_function: older ones redeem one by one
+		return t.redeemOne(ctx, kind, token)
+	case err != nil:
+		return Identity{}, fmt.Errorf("redeem connect token: %w", err)
+	case got.ID == 0:
+		return Identity{}, ErrRefused
+	}
+	return got.Identity, nil
+}
+
+// redeemMany redeems several in one statement.
+func (t *Tokens) redeemMany(ctx context.Context, tokens []presented) ([]redeemed, error) {
+	kinds, hashes, all := make([]string, len(tokens)), make([][]byte, len(tokens)), make([]redeemed, len(tokens))
+	for i := range tokens {
+		kinds[i], hashes[i] = tokens[i].kind.String(), tokens[i].hash[:]
+		all[i].Kind = tokens[i].kind
+	}
+	rows, err := t.Pool.Query(ctx, redeemManySQL, kinds, hashes)
+	if err != nil {
+		return nil, err
+	}
+	var at int
+	var one redeemed
+	_, err = pgx.ForEachRow(rows, []any{&at, &one.isHeld, &one.ID, &one.UUID, &one.Name, &one.Token}, func() error {
+		one.Kind = tokens[at-1].kind
+		all[at-1] = one
+		return nil
+	})
+	return all, err
+}
+
+// redeemOne waits for whoever else has the token in hand.
+func (t *Tokens) redeemOne(ctx context.Context, kind Kind, token string) (Identity, error) {
 	id := Identity{Principal: Principal{Kind: kind}}
 	err := t.Pool.QueryRow(ctx, redeemSQL, kind.String(), token).Scan(&id.ID, &id.UUID, &id.Name, &id.Token)
 	if errors.Is(err, pgx.ErrNoRows) {

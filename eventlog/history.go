@@ -22,6 +22,8 @@ type History struct {
 	feed    *Feed
 	log     eventLog
 	decoder decoder
+
+	standings access.Together[access.Principal, access.Standing]
 }
 
 // NewHistory makes a history beside a feed.
@@ -98,18 +100,36 @@ func (h *History) RightsSince(ctx context.Context, p access.Principal, since, un
 	return h.decoder.events(records)
 }
 
-// Standing says what p holds as of the end of the log.
-func (h *History) Standing(ctx context.Context, p access.Principal) (s access.Standing, err error) {
-	ctx, cancel := context.WithTimeout(ctx, statementLimit)
-	defer cancel()
-	var isFilled bool
-	if err := h.pool.QueryRow(ctx, standingSQL, p.Kind.String(), p.ID).Scan(&s.Epoch, &s.Seq, &isFilled, &s.Tags); err != nil {
+// Standing says what p holds as of the end of the log: as of a moment after the call. Those who ask at once share a statement.
+func (h *History) Standing(ctx context.Context, p access.Principal) (access.Standing, error) {
+	s, err := h.standings.Do(ctx, p, h.standing)
+	if err != nil {
 		return access.Standing{}, described("read what "+p.String()+" holds", err)
 	}
-	if !isFilled { // no tags mean nothing
-		return access.Standing{}, fmt.Errorf("read what %s holds: %w", p, errNotFilled)
-	}
 	return s, nil
+}
+
+func (h *History) standing(ctx context.Context, who []access.Principal) ([]access.Standing, error) {
+	kinds, ids, all := make([]string, len(who)), make([]int32, len(who)), make([]access.Standing, len(who))
+	for i, p := range who {
+		kinds[i], ids[i] = p.Kind.String(), p.ID
+	}
+	rows, err := h.pool.Query(ctx, standingSQL, kinds, ids)
+	if err != nil {
+		return nil, err
+	}
+	var at int
+	var isFilled bool
+	var s access.Standing
+	_, err = pgx.ForEachRow(rows, []any{&at, &s.Epoch, &s.Seq, &isFilled, &s.Tags}, func() error {
+		if !isFilled { // no tags mean nothing
+			return errNotFilled
+		}
+		all[at-1] = s
+		s.Tags = nil // the next one's are others
+		return nil
+	})
+	return all, err
 }
 
 // ToldKeys gives the routing keys of an object in the last announced state, "" when it is gone.

@@ -50,6 +50,30 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT p.id, r.uuid, p.name, r.counter FROM redeemed r, LATERAL terasocket.principal(r.kind, r.uuid) p
 $$;
 
+-- redeem_connect_tokens: the same for several at once. place is that in the arrays, from 1. A token that another transaction has in hand
+-- (it is redeemed elsewhere, or its principal is being kicked) is left alone, and is_held: nobody else waits for that.
+CREATE OR REPLACE FUNCTION terasocket.redeem_connect_tokens(kinds text[], hashes bytea[])
+RETURNS TABLE (place bigint, is_held boolean, id integer, uuid text, name text, counter bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS $$   -- PL/pgSQL keeps its plan
+BEGIN
+    RETURN QUERY
+    WITH shown AS MATERIALIZED (
+        SELECT s.place, s.kind, s.hash FROM unnest(kinds, hashes) WITH ORDINALITY s (kind, hash, place)
+    ), free AS MATERIALIZED (
+        SELECT t.hash FROM terasocket.connect_tokens t
+        WHERE  t.hash = ANY (hashes) AND t.expires_at > clock_timestamp() AND EXISTS (SELECT FROM shown s WHERE s.hash = t.hash AND s.kind = t.kind)
+        FOR    UPDATE SKIP LOCKED
+    ), redeemed AS (   -- of two that show the same, one has it
+        DELETE FROM terasocket.connect_tokens t USING shown s, free f
+        WHERE  t.hash = ANY (hashes) AND t.hash = f.hash AND s.hash = f.hash AND s.kind = t.kind
+        RETURNING s.place, t.kind, t.uuid, t.counter)
+    SELECT r.place, false, p.id, r.uuid, p.name, r.counter FROM redeemed r, LATERAL terasocket.principal(r.kind, r.uuid) p
+    UNION ALL
+    SELECT s.place, true, NULL, NULL, NULL, NULL
+    FROM   shown s JOIN terasocket.connect_tokens t ON t.hash = s.hash AND t.kind = s.kind AND t.expires_at > clock_timestamp()
+    WHERE  s.hash NOT IN (SELECT f.hash FROM free f);
+END $$;
+
 -- replace_sockets: who comes back takes the place of what a vanished network left open: a kick, on every gateway, of the sockets that
 -- were opened with tokens from before this one. Whoever is kicked otherwise has no grace; here the principal stays online.
 CREATE OR REPLACE FUNCTION terasocket.replace_sockets(kind text, id integer, token bigint) RETURNS void
