@@ -16,6 +16,15 @@ BEGIN
     WHERE  EXISTS (SELECT FROM terasocket.bridge b WHERE b.lease_until > clock_timestamp() - interval '1 minute');
 END $$;
 
+-- bridge_moved: the same of several.
+CREATE OR REPLACE FUNCTION terasocket.bridge_moved(kinds text[], principals integer[]) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO terasocket.bridge_moves (kind, principal)
+    SELECT DISTINCT w.kind, w.principal FROM unnest(kinds, principals) w (kind, principal)
+    WHERE  EXISTS (SELECT FROM terasocket.bridge b WHERE b.lease_until > clock_timestamp() - interval '1 minute');
+END $$;
+
 -- bridge_elsewhere: somebody came to OpenTera's own server, or left it. It is announced where that makes a difference. Who leaves
 -- and has a socket here is marked offline there: that is to be set right.
 CREATE OR REPLACE FUNCTION terasocket.bridge_elsewhere(kind text, principal integer, comes boolean) RETURNS void

@@ -69,18 +69,12 @@ LANGUAGE plpgsql STABLE AS $$
 BEGIN
     CASE message_type
     WHEN 'opentera.protobuf.UserEvent' THEN
-        RETURN (SELECT terasocket.user_clause(u.id_user) FROM OPENTERA.t_users u
-                WHERE u.user_uuid = lower(event ->> 'userUuid') AND u.deleted_at IS NULL);
+        RETURN (SELECT terasocket.presence_roles('user', u.id_user) FROM OPENTERA.t_users u WHERE u.user_uuid = lower(event ->> 'userUuid'));
     WHEN 'opentera.protobuf.ParticipantEvent' THEN
-        RETURN (SELECT ARRAY['p:' || p.id_project, 't:' || p.id_participant]
-                    || ARRAY(SELECT 'd:' || l.id_device FROM OPENTERA.t_devices_participants l
-                             WHERE  l.id_participant = p.id_participant AND l.deleted_at IS NULL)
-                FROM   OPENTERA.t_participants p WHERE p.participant_uuid = lower(event ->> 'participantUuid') AND p.deleted_at IS NULL);
+        RETURN (SELECT terasocket.presence_roles('participant', p.id_participant) FROM OPENTERA.t_participants p
+                WHERE  p.participant_uuid = lower(event ->> 'participantUuid'));
     WHEN 'opentera.protobuf.DeviceEvent' THEN
-        RETURN (SELECT terasocket.device_clause(d.id_device) || ARRAY['d:' || d.id_device]
-                    || ARRAY(SELECT 't:' || l.id_participant FROM OPENTERA.t_devices_participants l
-                             WHERE  l.id_device = d.id_device AND l.deleted_at IS NULL)
-                FROM   OPENTERA.t_devices d WHERE d.device_uuid = lower(event ->> 'deviceUuid') AND d.deleted_at IS NULL);
+        RETURN (SELECT terasocket.presence_roles('device', d.id_device) FROM OPENTERA.t_devices d WHERE d.device_uuid = lower(event ->> 'deviceUuid'));
     WHEN 'opentera.protobuf.StopSessionEvent' THEN
         RETURN (SELECT terasocket.session_clause(s.id_session, s.id_creator_user, s.id_creator_participant) || terasocket.session_list_clause(s.id_session)
                 FROM   OPENTERA.t_sessions s WHERE s.session_uuid = lower(event ->> 'sessionUuid') AND s.deleted_at IS NULL);

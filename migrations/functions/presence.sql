@@ -43,29 +43,14 @@ BEGIN
         'type', presence_event.type, 'status', presence_event.status));
 END $$;
 
--- presence_snapshot: the presence of everyone that this principal may see, as the messages that would announce it
--- (CONNECTED, then JOINED_SESSION, then STATUS_CHANGED; users, participants, devices), and the last seq of the log: what was
--- announced later may be told once more by the live events. One row.
-CREATE OR REPLACE FUNCTION terasocket.presence_snapshot(viewer_kind text, viewer integer, OUT seq bigint, OUT names text[], OUT messages text[])
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS $$
+-- presence_events: the same of several, in their order.
+CREATE OR REPLACE FUNCTION terasocket.presence_events(kinds text[], principals integer[], type text) RETURNS void
+LANGUAGE plpgsql AS $$
 BEGIN
-    seq := (SELECT a.last_seq FROM terasocket.announcer a);
-    WITH viewer_tags AS MATERIALIZED (
-        SELECT array_agg(t.tag) AS tags FROM terasocket.tags_of(viewer_kind, ARRAY[viewer]) t
-    ), seen AS MATERIALIZED (
-        SELECT p.* FROM terasocket.presence p, viewer_tags v
-        WHERE  terasocket.presence_roles(p.kind, p.principal) && v.tags
-    ), state AS (
-        SELECT row_number() OVER (ORDER BY array_position('{user,participant,device}', p.kind), p.principal, e.ord) AS ord, m.name, m.message
-        FROM   seen p,
-               LATERAL (SELECT 1 AS ord, 'CONNECTED' AS type, '' AS status WHERE p.online_since IS NOT NULL
-                        UNION ALL SELECT 2, 'JOINED_SESSION', '' WHERE p.busy IS NOT NULL
-                        UNION ALL SELECT 3, 'STATUS_CHANGED', terasocket.status_text(p.status, p.status_at) WHERE p.status IS NOT NULL) e,
-               LATERAL terasocket.presence_message(p.kind, p.principal, e.type, e.status) m
-        WHERE  m.message IS NOT NULL
-    )
-    SELECT coalesce(array_agg(s.name ORDER BY s.ord), '{}'), coalesce(array_agg(s.message::text ORDER BY s.ord), '{}')
-    INTO   names, messages FROM state s;
+    INSERT INTO terasocket.changes (what, op, body)
+    SELECT 'presence', 'M', jsonb_build_object('kind', w.kind, 'principal', w.principal, 'type', presence_events.type, 'status', '')
+    FROM   unnest(kinds, principals) WITH ORDINALITY w (kind, principal, n) ORDER BY w.n;
+    PERFORM terasocket.hint('presence', 'M', NULL);
 END $$;
 
 -- presence_roles: the tags of those who see the presence of a principal; none of one that is deleted.
@@ -74,14 +59,17 @@ LANGUAGE plpgsql STABLE AS $$
 BEGIN
     CASE kind
     WHEN 'user' THEN
-        RETURN (SELECT terasocket.message_roles('opentera.protobuf.UserEvent', jsonb_build_object('userUuid', u.user_uuid))
-                FROM OPENTERA.t_users u WHERE u.id_user = principal);
+        RETURN (SELECT terasocket.user_clause(u.id_user) FROM OPENTERA.t_users u WHERE u.id_user = principal AND u.deleted_at IS NULL);
     WHEN 'participant' THEN
-        RETURN (SELECT terasocket.message_roles('opentera.protobuf.ParticipantEvent', jsonb_build_object('participantUuid', p.participant_uuid))
-                FROM OPENTERA.t_participants p WHERE p.id_participant = principal);
+        RETURN (SELECT ARRAY['p:' || p.id_project, 't:' || p.id_participant]
+                    || ARRAY(SELECT 'd:' || l.id_device FROM OPENTERA.t_devices_participants l
+                             WHERE  l.id_participant = p.id_participant AND l.deleted_at IS NULL)
+                FROM   OPENTERA.t_participants p WHERE p.id_participant = principal AND p.deleted_at IS NULL);
     WHEN 'device' THEN
-        RETURN (SELECT terasocket.message_roles('opentera.protobuf.DeviceEvent', jsonb_build_object('deviceUuid', d.device_uuid))
-                FROM OPENTERA.t_devices d WHERE d.id_device = principal);
+        RETURN (SELECT terasocket.device_clause(d.id_device) || ARRAY['d:' || d.id_device]
+                    || ARRAY(SELECT 't:' || l.id_participant FROM OPENTERA.t_devices_participants l
+                             WHERE  l.id_device = d.id_device AND l.deleted_at IS NULL)
+                FROM   OPENTERA.t_devices d WHERE d.id_device = principal AND d.deleted_at IS NULL);
     END CASE;
 END $$;
 
@@ -122,28 +110,10 @@ $$;
 CREATE OR REPLACE FUNCTION terasocket.connected(gateway uuid, kind text, principal integer, client_name text, address text, socket bigint DEFAULT NULL)
 RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    connection  bigint;
-    was_online  boolean;
 BEGIN
-    PERFORM FROM terasocket.gateways g WHERE g.id = connected.gateway AND g.lease_until > '-infinity' FOR KEY SHARE;
-    IF NOT FOUND THEN
-        RAISE foreign_key_violation USING MESSAGE = format('gateway %s is not registered', connected.gateway);
-    END IF;
-    INSERT INTO terasocket.online AS o (kind, principal, connected_at) VALUES (connected.kind, connected.principal, clock_timestamp())
-    ON CONFLICT ON CONSTRAINT online_pkey DO UPDATE SET offline_at = NULL, connected_at = clock_timestamp()
-    RETURNING o.online_since IS NOT NULL INTO was_online;
-    INSERT INTO terasocket.connections AS c (gateway, socket, kind, principal, client_name, address)
-    VALUES (connected.gateway, connected.socket, connected.kind, connected.principal, connected.client_name, connected.address)
-    ON CONFLICT ON CONSTRAINT connections_socket DO UPDATE SET client_name = excluded.client_name
-    RETURNING c.id INTO connection;
-    PERFORM terasocket.bridge_moved(connected.kind, connected.principal);
-    IF NOT was_online THEN
-        UPDATE terasocket.online o SET online_since = clock_timestamp()
-        WHERE  o.kind = connected.kind AND o.principal = connected.principal;
-        PERFORM terasocket.presence_event(connected.kind, connected.principal, 'CONNECTED');
-    END IF;
-    RETURN connection;
+    PERFORM terasocket.connected_many(gateway, ARRAY[socket], ARRAY[kind], ARRAY[principal], ARRAY[client_name], ARRAY[address]);
+    RETURN (SELECT max(c.id) FROM terasocket.connections c WHERE c.gateway = connected.gateway AND c.kind = connected.kind
+            AND c.principal = connected.principal AND c.socket IS NOT DISTINCT FROM connected.socket);
 END $$;
 
 -- connected_many: the same for many sockets of a gateway, all or none.
@@ -151,12 +121,32 @@ CREATE OR REPLACE FUNCTION terasocket.connected_many(gateway uuid, sockets bigin
 RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '5s' AS $$
 DECLARE
-    who record;
+    new_kinds  text[];      -- of those who were not online
+    newcomers  integer[];
 BEGIN
-    FOR who IN SELECT * FROM unnest(sockets, kinds, principals, client_names, addresses) w (socket, kind, principal, client_name, address)
-               ORDER BY w.kind, w.principal, w.socket LOOP
-        PERFORM terasocket.connected(gateway, who.kind, who.principal, who.client_name, who.address, who.socket);
-    END LOOP;
+    PERFORM FROM terasocket.gateways g WHERE g.id = connected_many.gateway AND g.lease_until > '-infinity' FOR KEY SHARE;
+    IF NOT FOUND THEN
+        RAISE foreign_key_violation USING MESSAGE = format('gateway %s is not registered', connected_many.gateway);
+    END IF;
+    WITH came AS (
+        INSERT INTO terasocket.online AS o (kind, principal, connected_at)
+        SELECT w.kind, w.principal, clock_timestamp() FROM unnest(kinds, principals) w (kind, principal) GROUP BY 1, 2 ORDER BY 1, 2   -- the order of locks
+        ON CONFLICT ON CONSTRAINT online_pkey DO UPDATE SET offline_at = NULL, connected_at = clock_timestamp()
+        RETURNING o.kind, o.principal, o.online_since
+    )
+    SELECT array_agg(c.kind ORDER BY c.kind, c.principal) FILTER (WHERE c.online_since IS NULL),
+           array_agg(c.principal ORDER BY c.kind, c.principal) FILTER (WHERE c.online_since IS NULL)
+    INTO   new_kinds, newcomers FROM came c;
+    PERFORM terasocket.bridge_moved(kinds, principals);
+    INSERT INTO terasocket.connections (gateway, socket, kind, principal, client_name, address)
+    SELECT connected_many.gateway, w.socket, w.kind, w.principal, w.client_name, w.address
+    FROM   unnest(sockets, kinds, principals, client_names, addresses) w (socket, kind, principal, client_name, address)
+    ON CONFLICT ON CONSTRAINT connections_socket DO NOTHING;   -- it was told before
+    IF newcomers IS NOT NULL THEN
+        UPDATE terasocket.online o SET online_since = clock_timestamp()
+        FROM   unnest(new_kinds, newcomers) n (kind, principal) WHERE o.kind = n.kind AND o.principal = n.principal;
+        PERFORM terasocket.presence_events(new_kinds, newcomers, 'CONNECTED');
+    END IF;
 END $$;
 
 -- disconnected: that socket is closed. When it was the last of its principal anywhere, it is offline after the grace, or
