@@ -28,6 +28,7 @@ type benchCmd struct {
 	People    int           `name:"people" default:"0" help:"Further users who might hear every event, and are not connected."`
 	Rate      float64       `name:"rate" default:"10" help:"Events a second: one-row updates of participants, each in a transaction."`
 	Duration  time.Duration `name:"duration" default:"10s" help:"How long to make them."`
+	Storm     time.Duration `name:"storm" default:"0" placeholder:"DURATION" help:"Connect the sockets within this time, and make the events meanwhile, for those who are connected by then."`
 	Writers   int           `name:"writers" default:"8" help:"Connections to PostgreSQL that make them."`
 	Encoding  string        `name:"encoding" enum:"protobuf,json" default:"protobuf" help:"Of the sockets."`
 	Directory string        `name:"directory" placeholder:"DIR" help:"Where the throw-away PostgreSQL keeps its data, with fsync on; the temporary directory if there is none."`
@@ -46,12 +47,17 @@ func (c *benchCmd) check() error {
 	switch {
 	case c.Clients < 1 || c.Users < 1 || c.People < 0 || c.Writers < 1:
 		return errors.New("--clients, --users and --writers must be 1 or more, --people not negative")
+	case c.Storm > 0 && c.Reference:
+		return errors.New("--storm and --reference exclude each other")
 	case c.Rate <= 0 || c.Duration <= 0:
 		return errors.New("--rate and --duration must be positive")
 	case c.Rate*c.Duration.Seconds() < 1:
 		return errors.New("--rate times --duration is less than one event")
 	}
 	c.Users = min(c.Users, c.Clients)
+	if c.Storm > 0 {
+		c.Duration = c.Storm
+	}
 	return nil
 }
 
@@ -92,7 +98,7 @@ func (c *benchCmd) Run(ctx context.Context, con *console) (err error) {
 	}
 	say("Connecting %d sockets", c.Clients)
 	writers := &writers{pool: pool, n: c.Writers}
-	result := benchResult{Clients: c.Clients, Users: c.Users, People: c.People, Rate: c.Rate, Seconds: c.Duration.Seconds(), Encoding: c.Encoding}
+	result := benchResult{Clients: c.Clients, Users: c.Users, People: c.People, Rate: c.Rate, Seconds: c.Duration.Seconds(), Encoding: c.Encoding, Storm: c.Storm.Seconds()}
 	if result.Gateway, err = c.measure(ctx, subject{
 		address: address, targets: func(ctx context.Context, from, n int) ([]string, error) { return c.tokens(ctx, pool, from, n) },
 		change: writers.change, pid: gateway.pid(), postgres: postgres, say: say,

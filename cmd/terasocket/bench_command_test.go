@@ -32,13 +32,32 @@ func TestBenchCommand(t *testing.T) {
 	}
 }
 
+// In a storm the events are heard by who is connected by then.
+func TestBenchStorm(t *testing.T) {
+	t.Parallel()
+	cmd := exec.CommandContext(t.Context(), must(os.Executable()), "bench", "--clients", "30", "--users", "30", "--rate", "20", "--storm", "1s", "--json")
+	var stderr strings.Builder
+	cmd.Env, cmd.Stderr = append(os.Environ(), asProgram+"=1"), &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v: %s", err, &stderr)
+	}
+	var r benchResult
+	if err := json.Unmarshal(out, &r); err != nil {
+		t.Fatalf("%s: %v", out, err)
+	}
+	if f := r.Gateway; r.Storm != 1 || f == nil || f.Events != 20 || f.Deliveries == 0 || f.Deliveries > 600 || f.EachP99 <= 0 || f.ConnectFrames < 30+f.Deliveries || f.ConnectPostgresCPU <= 0 {
+		t.Errorf("%s", out)
+	}
+}
+
 func TestBenchRefusesWhatCannotWork(t *testing.T) {
 	t.Parallel()
 	for flag, want := range map[string]string{
 		"--clients=0": "--clients", "--users=0": "--users", "--people=-1": "not negative", "--writers=0": "--writers",
-		"--rate=0": "must be positive", "--duration=0": "must be positive", "--rate=0.01": "less than one event",
+		"--rate=0": "must be positive", "--duration=0": "must be positive", "--rate=0.01": "less than one event", "--storm=1s --reference": "exclude each other",
 	} {
-		if got := command(t.Context(), nil, "bench", flag); got.code != 1 || !strings.Contains(got.stderr, want) {
+		if got := command(t.Context(), nil, append([]string{"bench"}, strings.Fields(flag)...)...); got.code != 1 || !strings.Contains(got.stderr, want) {
 			t.Errorf("%s: exit code %d, %q; want %q", flag, got.code, got.stderr, want)
 		}
 	}

@@ -28,7 +28,10 @@ type subject struct {
 // benchFigures are of one server. Times are in milliseconds.
 type benchFigures struct {
 	ConnectsPerSecond   float64 `json:"connects_per_second"`
-	BytesPerIdleClient  int64   `json:"bytes_per_idle_client"` // resident memory
+	ConnectCPU          float64 `json:"connect_cpu_ms"`            // of the server, for one client, until everybody has heard who came
+	ConnectPostgresCPU  float64 `json:"connect_postgresql_cpu_ms"` // the same of PostgreSQL, its token included
+	ConnectFrames       int     `json:"connect_frames"`            // that all have heard by then
+	BytesPerIdleClient  int64   `json:"bytes_per_idle_client"`     // resident memory
 	Events              int     `json:"events"`
 	Deliveries          int     `json:"deliveries"`
 	Missing             int     `json:"missing"` // of all clients and events
@@ -50,6 +53,7 @@ type benchResult struct {
 	Rate      float64       `json:"rate"`
 	Seconds   float64       `json:"seconds"`
 	Encoding  string        `json:"encoding"`
+	Storm     float64       `json:"storm_seconds,omitempty"` // the events were made while the clients connected, in this time
 	Gateway   *benchFigures `json:"gateway"`
 	Reference *benchFigures `json:"reference,omitempty"`
 }
@@ -76,46 +80,52 @@ func (c *benchCmd) measure(ctx context.Context, s subject) (_ *benchFigures, err
 	}()
 
 	var f benchFigures
-	before, err := load.UsageOf(s.pid, false)
-	if err != nil {
-		return nil, err
-	}
-	var connecting time.Duration
-	for from := 0; from < c.Clients; from += connectedAtOnce {
-		targets, err := s.targets(reading, from, min(connectedAtOnce, c.Clients-from))
-		if err != nil {
-			return nil, err
-		}
-		began := time.Now()
-		if err := clients.Connect(reading, s.address, targets); err != nil {
-			return nil, err
-		}
-		connecting += time.Since(began)
-	}
-	f.ConnectsPerSecond = float64(c.Clients) / connecting.Seconds()
-	if err := settle(reading, clients, s.say); err != nil {
-		return nil, err
-	}
-	idle, err := load.UsageOf(s.pid, false)
-	if err != nil {
-		return nil, err
-	}
-	f.BytesPerIdleClient = (idle.Resident - before.Resident) / int64(c.Clients)
-
-	s.say("Making %g events a second for %s", c.Rate, c.Duration)
 	usage := func() (server, postgres load.Usage, err error) {
 		if server, err = load.UsageOf(s.pid, false); err == nil && s.postgres != 0 {
 			postgres, err = load.UsageOf(s.postgres, true)
 		}
 		return server, postgres, err
 	}
-	serverBefore, postgresBefore, err := usage()
+	before, postgresBefore, err := usage()
 	if err != nil {
 		return nil, err
 	}
+	var committed map[int]time.Time
+	var arrivals []load.Arrival
 	began := time.Now()
-	committed, arrivals, err := c.drive(reading, clients, s)
+	if c.Storm > 0 {
+		s.say("Connecting %d sockets in %s, and making %g events a second meanwhile", c.Clients, c.Storm, c.Rate)
+		if committed, arrivals, err = c.storm(reading, clients, s); err != nil {
+			return nil, err
+		}
+	} else {
+		connecting, err := c.connect(reading, clients, s)
+		if err != nil {
+			return nil, err
+		}
+		f.ConnectsPerSecond = float64(c.Clients) / connecting.Seconds()
+	}
+	if err := settle(reading, clients, s.say); err != nil {
+		return nil, err
+	}
+	serverBefore, postgresIdle, err := usage()
 	if err != nil {
+		return nil, err
+	}
+	_, _, f.ConnectFrames = clients.Count()
+	f.ConnectCPU = (serverBefore.CPU - before.CPU).Seconds() * 1000 / float64(c.Clients)
+	f.ConnectPostgresCPU = (postgresIdle.CPU - postgresBefore.CPU).Seconds() * 1000 / float64(c.Clients)
+	f.BytesPerIdleClient = (serverBefore.Resident - before.Resident) / int64(c.Clients)
+	postgresBefore = postgresIdle
+	if c.Storm > 0 {
+		f.Events, f.Deliveries, f.FrameBytes = len(committed), len(arrivals), clients.FrameBytes()
+		f.latencies(committed, arrivals, began)
+		return &f, nil
+	}
+
+	s.say("Making %g events a second for %s", c.Rate, c.Duration)
+	began = time.Now()
+	if committed, arrivals, err = c.drive(reading, clients, s); err != nil {
 		return nil, err
 	}
 	server, postgres, err := usage()
@@ -134,6 +144,47 @@ func (c *benchCmd) measure(ctx context.Context, s subject) (_ *benchFigures, err
 	f.PostgresPerEvent = (postgres.CPU - postgresBefore.CPU).Seconds() * 1000 / float64(len(committed))
 	f.FrameBytes = clients.FrameBytes()
 	return &f, nil
+}
+
+// connect opens all sockets, and says how long that took, but for the making of tokens.
+func (c *benchCmd) connect(ctx context.Context, clients *load.Clients, s subject) (took time.Duration, err error) {
+	for from := 0; from < c.Clients; from += connectedAtOnce {
+		targets, err := s.targets(ctx, from, min(connectedAtOnce, c.Clients-from))
+		if err != nil {
+			return 0, err
+		}
+		began := time.Now()
+		if err := clients.Connect(ctx, s.address, targets); err != nil {
+			return 0, err
+		}
+		took += time.Since(began)
+	}
+	return took, nil
+}
+
+// storm opens all sockets within c.Storm, and makes events meanwhile.
+func (c *benchCmd) storm(ctx context.Context, clients *load.Clients, s subject) (committed map[int]time.Time, arrivals []load.Arrival, err error) {
+	targets, err := s.targets(ctx, 0, c.Clients)
+	if err != nil {
+		return nil, nil, err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		const parts = 100
+		for i, began := 0, time.Now(); i < parts; i++ {
+			if err := pause(ctx, time.Until(began.Add(c.Storm*time.Duration(i)/parts))); err != nil {
+				return err
+			}
+			part := targets[len(targets)*i/parts : len(targets)*(i+1)/parts]
+			group.Go(func() error { return clients.Connect(ctx, s.address, part) })
+		}
+		return nil
+	})
+	group.Go(func() (err error) {
+		committed, arrivals, err = c.drive(ctx, clients, s)
+		return err
+	})
+	return committed, arrivals, group.Wait()
 }
 
 // settle waits until no frames come any more: those of the presence of all who connected.
@@ -187,6 +238,10 @@ func (c *benchCmd) drive(ctx context.Context, clients *load.Clients, s subject) 
 	if err := group.Wait(); err != nil {
 		return nil, nil, err
 	}
+	idle := 10 * time.Second
+	if c.Storm > 0 { // nobody knows who was to hear what
+		idle = 2 * time.Second
+	}
 	for end := time.Now().Add(benchPatience); ; {
 		was := len(arrivals)
 		arrivals = append(arrivals, clients.Arrivals()...)
@@ -194,7 +249,7 @@ func (c *benchCmd) drive(ctx context.Context, clients *load.Clients, s subject) 
 			return committed, arrivals, nil
 		}
 		if len(arrivals) > was {
-			end = time.Now().Add(10 * time.Second)
+			end = time.Now().Add(idle)
 		}
 		if err := pause(ctx, 20*time.Millisecond); err != nil {
 			return nil, nil, err
@@ -263,10 +318,15 @@ func (r *benchResult) print(w io.Writer) error {
 	row("commit to each client, median (ms)", number("%.1f", func(f *benchFigures) any { return f.EachMedian }))
 	row("commit to each client, p99 (ms)", number("%.1f", func(f *benchFigures) any { return f.EachP99 }))
 	row("deliveries a second", number("%.0f", func(f *benchFigures) any { return f.DeliveriesPerSecond }))
-	row("deliveries missing", number("%d", func(f *benchFigures) any { return f.Missing }))
-	row("server CPU per 1,000,000 deliveries (s)", number("%.1f", func(f *benchFigures) any { return f.CPUPerMillion }))
-	row("PostgreSQL CPU per event (ms)", number("%.2f", func(f *benchFigures) any { return f.PostgresPerEvent }))
+	if r.Storm == 0 {
+		row("deliveries missing", number("%d", func(f *benchFigures) any { return f.Missing }))
+		row("server CPU per 1,000,000 deliveries (s)", number("%.1f", func(f *benchFigures) any { return f.CPUPerMillion }))
+		row("PostgreSQL CPU per event (ms)", number("%.2f", func(f *benchFigures) any { return f.PostgresPerEvent }))
+		row("connections a second", number("%.0f", func(f *benchFigures) any { return f.ConnectsPerSecond }))
+	}
 	row("memory per idle client (bytes)", number("%d", func(f *benchFigures) any { return f.BytesPerIdleClient }))
-	row("connections a second", number("%.0f", func(f *benchFigures) any { return f.ConnectsPerSecond }))
+	row("server CPU per connection (ms)", number("%.2f", func(f *benchFigures) any { return f.ConnectCPU }))
+	row("PostgreSQL CPU per connection (ms)", number("%.2f", func(f *benchFigures) any { return f.ConnectPostgresCPU }))
+	row("frames heard of who came", number("%d", func(f *benchFigures) any { return f.ConnectFrames }))
 	return t.Flush()
 }
