@@ -21,7 +21,7 @@ func TestNothingIsCompiledWithoutStatistics(t *testing.T) {
 	exec(`SET allow_system_table_mods = on;
 		DELETE FROM pg_statistic s USING pg_class c WHERE c.oid = s.starelid AND c.relnamespace = 'terasocket'::regnamespace;
 		UPDATE pg_class SET reltuples = -1, relpages = 0, relallvisible = 0 WHERE relnamespace = 'terasocket'::regnamespace AND relkind IN ('r', 'i')`)
-	for file, arguments := range map[string]string{"begin": "", "read": "(1, 1000000, 256, 4194304)", "reaches": "(1)", "standing": "('{user}', '{1}')",
+	for file, arguments := range map[string]string{"begin": "", "read": "(1, 1000000, 256)", "reaches": "(1)", "standing": "('{user}', '{1}')",
 		"rights": "('user', 1, 1, 1000000)", "told_keys": "('site', 1)", "gauges": ""} {
 		sql, err := os.ReadFile("sql/" + file + ".sql")
 		if err != nil {

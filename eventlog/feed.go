@@ -47,7 +47,7 @@ type Feed struct {
 func NewFeed(c FeedConfig) *Feed {
 	setDefault(&c.PollEvery, 5*time.Second)
 	setDefault(&c.PageRows, pageRows)
-	return &Feed{FeedConfig: c, log: eventLog{c.Pool}, decoder: decoder{c.Log, c.Metrics}, ours: make(chan struct{}, 1)}
+	return &Feed{FeedConfig: c, log: eventLog{pool: c.Pool}, decoder: decoder{c.Log, c.Metrics}, ours: make(chan struct{}, 1)}
 }
 
 // LastSeen is the highest seq that was handed out, or was in the log at the beginning.

@@ -28,7 +28,7 @@ type History struct {
 
 // NewHistory makes a history beside a feed.
 func NewHistory(pool *pgxpool.Pool, feed *Feed, log *slog.Logger, metrics *Metrics) *History {
-	return &History{pool: pool, feed: feed, log: eventLog{pool}, decoder: decoder{log, metrics}}
+	return &History{pool: pool, feed: feed, log: eventLog{pool: pool}, decoder: decoder{log, metrics}}
 }
 
 var (

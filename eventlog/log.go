@@ -3,9 +3,9 @@ package eventlog
 import (
 	"context"
 	_ "embed"
+	"sync/atomic"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"terasocket/proto/event"
@@ -14,13 +14,14 @@ import (
 // eventLog reads terasocket.events.
 type eventLog struct {
 	pool *pgxpool.Pool
+	fits atomic.Int32 // how many rows to ask for, so that few come that do not fit into a page; 0 = any number
 }
 
 // Of reading.
 const (
 	statementLimit = 30 * time.Second // on a connection that is half-open a statement would never end
 	pageRows       = 256              // that one read returns at most
-	pageBytes      = 4 << 20          // of bodies and keys as they are stored, about, that one read returns at most
+	pageBytes      = 4 << 20          // of bodies and keys that one read returns at most, and one row
 )
 
 //go:embed sql/read.sql
@@ -34,18 +35,27 @@ type read struct {
 	isMore         bool // there may be more rows than these
 }
 
-// read gives at most limit rows with behind < seq <= until, in order.
-func (l eventLog) read(ctx context.Context, behind, until uint64, limit int) (r read, err error) {
+// read gives at most limit rows with behind < seq <= until, in order, and fewer once they have pageBytes.
+func (l *eventLog) read(ctx context.Context, behind, until uint64, limit int) (r read, err error) {
 	ctx, cancel := context.WithTimeout(ctx, statementLimit)
 	defer cancel()
-	rows, err := l.pool.Query(ctx, readSQL, int64(behind), int64(until), limit, pageBytes)
+	asked := limit
+	if fits := int(l.fits.Load()); fits > 0 {
+		asked = min(limit, fits)
+	}
+	rows, err := l.pool.Query(ctx, readSQL, int64(behind), int64(until), asked)
 	if err != nil {
 		return read{}, described("read the event log", err)
 	}
 	var snapshot *string
 	var row event.Record
-	isThere, follows := false, false
-	_, err = pgx.ForEachRow(rows, append([]any{&r.epoch, &r.trimmed, &follows, &snapshot}, columns(&row)...), func() error {
+	to := append([]any{&r.epoch, &r.trimmed, &snapshot}, columns(&row)...)
+	isThere, bytes := false, 0
+	for bytes < pageBytes && rows.Next() {
+		if err := rows.Scan(to...); err != nil {
+			rows.Close()
+			return read{}, described("read the event log", err)
+		}
 		isThere = true
 		if snapshot != nil {
 			r.snapshot = *snapshot
@@ -53,15 +63,21 @@ func (l eventLog) read(ctx context.Context, behind, until uint64, limit int) (r 
 		if row.Seq > 0 {
 			r.rows = append(r.rows, row)
 		}
-		return nil
-	})
-	switch {
+		bytes += len(row.Body) + len(row.Gone) + len(row.Present) + len(row.Former)
+	}
+	fits := min(2*asked, pageRows)
+	if bytes >= pageBytes {
+		fits = len(r.rows)
+	}
+	l.fits.Store(int32(fits))
+	rows.Close() // passes over those that do not fit
+	switch err := rows.Err(); {
 	case err != nil:
 		return read{}, described("read the event log", err)
 	case !isThere:
 		return read{}, described("read the event log", errNoState)
 	}
-	r.isMore = follows || len(r.rows) == limit
+	r.isMore = bytes >= pageBytes || len(r.rows) == asked
 	return r, nil
 }
 

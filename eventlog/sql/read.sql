@@ -1,22 +1,16 @@
 -- The rows of the log behind a seq, in order, and with each the state of the log; one row without an event when there is none.
--- $1 bigint: the seq; $2 bigint: not beyond this one; $3 integer: how many at most; $4 integer: once so many bytes are reached (as they
--- are stored, compressed), no more rows: a page of large bodies must not fill the memory of a gateway
--- Result: the epoch; the highest seq that was trimmed; whether rows were left out for $4; of the first row, the snapshot of the last complete announcement, or
+-- $1 bigint: the seq; $2 bigint: not beyond this one; $3 integer: how many at most
+-- Result: the epoch; the highest seq that was trimmed; of the first row, the snapshot of the last complete announcement, or
 -- null; then the row as event.Record has it, its seq 0 when there is none.
 -- Index: the primary key of events
-SELECT s.epoch, s.trimmed, coalesce(e.follows, false), CASE WHEN coalesce(e.seq, $1::bigint + 1) = $1::bigint + 1 THEN s.snapshot END,
+SELECT s.epoch, s.trimmed, CASE WHEN coalesce(e.seq, $1::bigint + 1) = $1::bigint + 1 THEN s.snapshot END,
        coalesce(e.seq, 0), coalesce(e.announcement, 0), coalesce(e.at, 'epoch'), coalesce(e.topic, ''), coalesce(e.type, ''),
        coalesce(e.op, ''), coalesce(e.object_type, ''), coalesce(e.object_id, 0), coalesce(e.body::text, ''),
        coalesce(e.gone::text, ''), coalesce(e.present::text, ''), coalesce(e.former::text, '')
 FROM   (SELECT coalesce((SELECT max(p.begin) FROM terasocket.epochs p), 0) AS epoch, t.seq AS trimmed, a.snapshot::text AS snapshot
         FROM   (SELECT * FROM terasocket.trimmed LIMIT 1) t, terasocket.announcer a) s   -- LIMIT: never analyzed, it is taken for 2,000 rows
 LEFT   JOIN LATERAL (
-        SELECT * FROM (
-            SELECT p.*, sum(p.size) OVER (ORDER BY p.seq) - p.size AS before, lead(p.seq) OVER (ORDER BY p.seq) IS NOT NULL AS follows
-            FROM  (SELECT v.*, coalesce(pg_column_size(v.body), 0) + coalesce(pg_column_size(v.gone), 0) + coalesce(pg_column_size(v.present), 0)
-                          + coalesce(pg_column_size(v.former), 0) AS size
-                   FROM   terasocket.events v
-                   WHERE  v.seq > greatest($1, s.trimmed) AND v.seq <= $2   -- below it are the dead rows of what was trimmed
-                   ORDER  BY v.seq LIMIT $3) p) b
-        WHERE b.before < $4) e ON true
+        SELECT * FROM terasocket.events v
+        WHERE  v.seq > greatest($1, s.trimmed) AND v.seq <= $2   -- below it are the dead rows of what was trimmed
+        ORDER  BY v.seq LIMIT $3) e ON true
 ORDER  BY e.seq
