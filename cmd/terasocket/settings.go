@@ -72,16 +72,17 @@ func misspelt(ctx context.Context, environ []string) (said []string) {
 	known := map[string]bool{}
 	for _, leaf := range parser.Model.Leaves(false) {
 		for _, flag := range leaf.Flags {
-			known[flag.Name] = true
+			name := "TERASOCKET_" + strings.ToUpper(strings.ReplaceAll(flag.Name, "-", "_"))
+			known[name], known[name+"_FILE"] = true, true
 		}
 	}
 	for _, variable := range environ {
 		name, _, _ := strings.Cut(variable, "=")
 		rest, ok := strings.CutPrefix(strings.TrimSuffix(name, "_FILE"), "TERASOCKET_")
-		flag := strings.ToLower(strings.ReplaceAll(rest, "_", "-"))
-		if !ok || known[flag] || notOurs.MatchString(name) {
+		if !ok || known[name] || notOurs.MatchString(name) {
 			continue
 		}
+		flag := strings.ToLower(strings.ReplaceAll(rest, "_", "-"))
 		text := name + " is no setting"
 		_, err := parser.Parse([]string{"serve", "--" + flag})
 		if _, meant, ok := strings.Cut(fmt.Sprint(err), ", did you mean "); ok {
