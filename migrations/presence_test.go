@@ -167,6 +167,35 @@ func TestGrace(t *testing.T) {
 	mustEqual(t, "kicks that are remembered", one[int](f, "SELECT count(*) FROM terasocket.kicked"), 0)
 }
 
+// The gateway of a socket that is replaced may be faster than that of the one that takes its place: whoever it is stays online, unless
+// nobody comes, or it is kicked.
+func TestReplacedOnAnotherGateway(t *testing.T) {
+	t.Parallel()
+	f, g := registered(t, 2)
+	replaced := func(connection int64) {
+		t.Helper()
+		f.exec("SELECT terasocket.replace_sockets('user', 9, nextval('terasocket.connect_tokens_counter'))")
+		f.announced()
+		f.disconnect(connection, "0")
+		mustEqual(t, "swept", f.sweep(), 0)
+		f.mustAnnounce("replaced")
+	}
+	replaced(f.connect(g[0], "user", 9))
+	second := f.connect(g[1], "user", 9)
+	f.mustAnnounce("the other one is there")
+	replaced(second)
+	f.exec("SELECT terasocket.kick($1)", f.uuid("user", 9))
+	mustEqual(t, "swept after a kick", f.sweep(), 1)
+	f.announced()
+	third := f.connect(g[0], "user", 9)
+	f.disconnect(third, "0")
+	f.announced()
+	mustEqual(t, "online after a kick", one[int](f, "SELECT count(*) FROM terasocket.online"), 0)
+	replaced(f.connect(g[0], "user", 9))
+	f.exec("UPDATE terasocket.online SET offline_at = offline_at - interval '5 seconds'")
+	mustEqual(t, "swept when nobody came", f.sweep(), 1)
+}
+
 // Several sessions connect and disconnect the same few people at once, with and without grace, while others sweep. What the
 // log says of each alternates, begins with CONNECTED, and ends with DISCONNECTED, since nobody is left.
 func TestPresenceAlternates(t *testing.T) {

@@ -150,7 +150,7 @@ BEGIN
 END $$;
 
 -- disconnected: that socket is closed. When it was the last of its principal anywhere, it is offline after the grace, or
--- at once when it left on purpose (logout, kick). Nothing happens when the connection is not there any more.
+-- at once when it left on purpose (logout, kick), but for one that was replaced. Nothing happens when the connection is not there any more.
 CREATE OR REPLACE FUNCTION terasocket.disconnected(connection bigint, grace interval) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -168,6 +168,10 @@ BEGIN
     PERFORM terasocket.bridge_moved(gone.kind, gone.principal);
     IF EXISTS (SELECT FROM terasocket.connections c WHERE c.kind = gone.kind AND c.principal = gone.principal) THEN
         RETURN;
+    END IF;
+    IF grace <= interval '0' AND (SELECT k.is_replaced AND k.at > clock_timestamp() - interval '1 minute' FROM terasocket.kicked k
+                                  WHERE  k.kind = gone.kind AND k.principal = gone.principal ORDER BY k.id DESC LIMIT 1) THEN
+        grace := interval '5 seconds';   -- the socket that took its place may not be recorded yet
     END IF;
     IF grace > interval '0' THEN
         UPDATE terasocket.online o SET offline_at = clock_timestamp() + grace WHERE o.kind = gone.kind AND o.principal = gone.principal;
