@@ -43,7 +43,7 @@ func (h *heard) hear(channel, payload string) (ok bool, complain int) {
 		wake(h.announced)
 	} else {
 		var xid uint64
-		if xid, err = ParseChange(payload); err == nil {
+		if xid, err = ParseChange(payload); err == nil && xid > 0 {
 			h.hints.add(xid, now)
 		} else {
 			h.hints.more(now)

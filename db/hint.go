@@ -16,14 +16,18 @@ const (
 
 var errNotOurs = errors.New("parse notification: it is not the JSON that terasocket sends")
 
-// ParseChange reads the payload of a notification on ChangeChannel: which transaction has committed changes. What it says
-// beside that is for people who LISTEN with psql.
+// ParseChange reads the payload of a notification on ChangeChannel: which transaction has committed changes; 0: look, since a
+// gateway begins to poll. What it says beside that is for people who LISTEN with psql.
 func ParseChange(payload string) (xid uint64, err error) {
 	var p struct {
-		XID string `json:"xid"`
+		XID  string `json:"xid"`
+		What string `json:"what"`
 	}
 	if err := json.Unmarshal([]byte(payload), &p); err != nil {
 		return 0, errNotOurs
+	}
+	if p.What == "poll" {
+		return 0, nil
 	}
 	if xid, err = strconv.ParseUint(p.XID, 10, 63); err != nil {
 		return 0, fmt.Errorf("parse notification: xid: %w", errors.Unwrap(err)) // without the text

@@ -96,6 +96,11 @@ func TestBothChannelsAreHeard(t *testing.T) {
 	if seq, isGap := b.listener.TakeAnnounced(); seq != 0 || isGap {
 		t.Errorf("taken twice: seq %d, gap %t", seq, isGap)
 	}
+	b.notify("terasocket", `{"what": "poll"}`)
+	b.hear(5)
+	if hints := b.listener.TakeHints(); !hints.IsMore || testutil.ToFloat64(b.metrics.Malformed) > 0 {
+		t.Errorf("a gateway begins to poll: %+v", hints)
+	}
 }
 
 func TestALostConnectionIsAGap(t *testing.T) {

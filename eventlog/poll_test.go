@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
 
 	"terasocket/db/dbtest"
@@ -291,4 +292,46 @@ func TestAnAnnouncementWaitsForItsTurnToNotify(t *testing.T) {
 	if err := group.Wait(); err != nil {
 		t.Error(err)
 	}
+}
+
+// A gateway waits for the lock when another begins to poll, and has nothing left to announce when it is free: it knows of that time all the
+// same, and finds what was committed after the death of the other one.
+func TestAGatewayThatHearsOfPollingWhileItWaits(t *testing.T) {
+	url := dbtest.New(t, migrated())
+	t.Parallel()
+	g := polls(t, url, "off")
+	begin := func() *pgx.Conn { // of the other gateway's announcement, when the one before it has ended
+		conn := dbtest.Conn(t, url+"&terasocket.poll=always")
+		dbtest.Exec(t, conn, "BEGIN ISOLATION LEVEL REPEATABLE READ")
+		return conn
+	}
+	const lock = "LOCK TABLE terasocket.announcer IN EXCLUSIVE MODE"
+	end := func(conn *pgx.Conn, next *pgx.Conn) {
+		t.Helper()
+		dbtest.Exec(t, conn, "SELECT * FROM terasocket.announce(2000, false, 0) a, LATERAL terasocket.poll(7, true, coalesce(pg_sequence_last_value('terasocket.polled_until'), 0) > 0)")
+		var group errgroup.Group
+		group.Go(func() error { _, err := next.Exec(t.Context(), lock); return err })
+		dbtest.Eventually(t, "the next one waits", func() bool {
+			return scan[bool](g, "SELECT EXISTS (SELECT FROM pg_locks WHERE pid = $1 AND NOT granted)", int(next.PgConn().PID()))
+		})
+		dbtest.Exec(t, conn, "COMMIT")
+		if err := group.Wait(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first, second, third := begin(), begin(), begin()
+	dbtest.Exec(t, first, lock)
+	g.publish(g.pool, "before")
+	dbtest.Eventually(t, "it waits", func() bool { return g.value("terasocket_announce_busy_total") > 3 })
+	end(first, second)
+	g.mustHear("before")
+	time.Sleep(300 * time.Millisecond) // it has taken the hints
+	g.publish(g.pool, "between")
+	end(second, third)
+	g.mustHear("between")
+	time.Sleep(300 * time.Millisecond) // longer than its longest pause
+	writer := dbtest.Conn(t, url)
+	dbtest.Exec(t, third, "ROLLBACK; SELECT setval('terasocket.polled_until', (date_part('epoch', clock_timestamp()) * 1000)::bigint * 1000 + 990007)")
+	g.publish(writer, "after")
+	g.mustHear("after")
 }

@@ -20,15 +20,16 @@ type looked struct {
 	Oldest, Next uint64
 }
 
-// poll is what an announcement of gateway me does at its end.
-func (f *fixture) poll(me int, isBusy bool) (l looked) {
+// poll is what an announcement of gateway me does at its end; before says that its last one polled.
+func (f *fixture) poll(me int, isBusy bool, before ...looked) (l looked) {
 	f.Helper()
+	isTold := len(before) > 0 && before[0].IsMine
 	tx, err := f.teller.BeginTx(f.Context(), pgx.TxOptions{IsoLevel: pgx.RepeatableRead})
 	if err != nil {
 		f.Fatal(err)
 	}
 	dbtest.Exec(f, tx, "LOCK TABLE terasocket.announcer IN EXCLUSIVE MODE NOWAIT")
-	rows, _ := tx.Query(f.Context(), "SELECT is_mine, for_ms, was_polled, recorded, oldest::text::bigint, next::text::bigint FROM terasocket.poll($1, $2)", me, isBusy)
+	rows, _ := tx.Query(f.Context(), "SELECT is_mine, for_ms, was_polled, recorded, oldest::text::bigint, next::text::bigint FROM terasocket.poll($1, $2, $3)", me, isBusy, isTold)
 	if l, err = pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[looked]); err == nil {
 		err = tx.Commit(f.Context())
 	}
@@ -71,11 +72,23 @@ func TestNobodyNotifiesWhileAGatewayPolls(t *testing.T) {
 	if l := f.poll(7, false); l.IsMine || l.WasPolled || l.ForMs != 0 {
 		t.Errorf("before: %+v", l)
 	}
-	if l := f.poll(7, true); !l.IsMine || l.WasPolled {
-		t.Errorf("begins: %+v", l)
+	begin := f.poll(7, true)
+	if !begin.IsMine || begin.WasPolled {
+		t.Errorf("begins: %+v", begin)
 	}
-	if got := received(f, listener); len(got) != 1 || got[0].What != "poll" || got[0].XID == "" {
+	if got := received(f, listener); len(got) != 1 || got[0].What != "poll" {
 		t.Errorf("the other gateways hear %+v", got)
+	}
+	f.exec(ahead(990 * time.Millisecond))
+	if l := f.poll(int(one[int64](f, "SELECT last_value % 1000 FROM terasocket.polled_until")), true); l.IsMine { // its COMMIT failed: they have not heard
+		if got := received(f, listener); len(got) != 1 || got[0].What != "poll" {
+			t.Errorf("the other gateways hear again %+v", got)
+		}
+	}
+	f.whilePolled(f.teller, "SELECT")
+	f.poll(int(one[int64](f, "SELECT last_value % 1000 FROM terasocket.polled_until")), true, begin)
+	if got := received(f, listener); len(got) > 0 && one[bool](f, isAhead) {
+		t.Errorf("the other gateways, who know, hear %+v", got)
 	}
 	for _, sql := range []string{write, "DELETE FROM t_tests_invitations", "SELECT terasocket.record('site', 'U', false, '{1}')"} {
 		f.whilePolled(f.conn, sql)

@@ -6,12 +6,13 @@
 -- until all transactions have ended that had begun by then (eventlog/poll.go).
 
 -- poll: what an announcement does at its end, under its lock: this gateway begins to poll, goes on for another second, or
--- ends it. me: its number, 0 to 999, the last digits of polled_until. is_busy: it should poll. The setting terasocket.poll (ALTER
+-- ends it. me: its number, 0 to 999, the last digits of polled_until. is_busy: it should poll. is_told: its last announcement was
+-- committed, and polled; else the others are told, and when they cannot be, it does not poll. The setting terasocket.poll (ALTER
 -- DATABASE ... SET) decides: always, off, on (while it is busy). Unless set it is on where max_prepared_transactions is 0: else
 -- PREPARE TRANSACTION, which PostgreSQL refuses after NOTIFY, would work at one time and fail at another.
 -- Result: whether this gateway polls; for how many milliseconds somebody does, at least; whether somebody did when this announcement
 -- took its snapshot; how many changes were ever recorded; xmin and xmax of the snapshot.
-CREATE OR REPLACE FUNCTION terasocket.poll(me integer, is_busy boolean, OUT is_mine boolean, OUT for_ms integer, OUT was_polled boolean,
+CREATE OR REPLACE FUNCTION terasocket.poll(me integer, is_busy boolean, is_told boolean, OUT is_mine boolean, OUT for_ms integer, OUT was_polled boolean,
     OUT recorded bigint, OUT oldest xid8, OUT next xid8)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -24,11 +25,14 @@ BEGIN
     is_mine := CASE WHEN for_ms > 0 AND until % 1000 <> me THEN false   -- it is another gateway
                     WHEN setting IN ('always', 'off') THEN setting = 'always'
                     ELSE is_busy AND (setting = 'on' OR current_setting('max_prepared_transactions') = '0') END;
+    IF is_mine AND (for_ms = 0 OR NOT is_told) THEN   -- the others are to know of it: this one may die
+        is_mine := pg_notification_queue_usage() < 0.5;
+        IF is_mine THEN
+            PERFORM pg_notify('terasocket', '{"what": "poll"}');
+        END IF;
+    END IF;
     IF is_mine AND for_ms < 750 THEN
         PERFORM setval('terasocket.polled_until', now / 1000 * 1000 + 999000 + me);
-        IF for_ms = 0 AND pg_notification_queue_usage() < 0.5 THEN   -- the others are to know of it: this one may die
-            PERFORM pg_notify('terasocket', format('{"xid": "%s", "what": "poll"}', pg_current_xact_id()));
-        END IF;
     ELSIF NOT is_mine AND was_polled AND (for_ms = 0 OR until % 1000 = me) THEN
         PERFORM setval('terasocket.polled_until', 0);
         for_ms := 0;
