@@ -61,11 +61,8 @@ func (c *demoCmd) Run(ctx context.Context, con *console) (err error) {
 	say("OpenTera        3 sites, 8 projects, 40 users, 120 participants, 30 devices, 60 sessions")
 	say("terasocket      migrated to version %d", migrations.Latest())
 
-	serve := &serveCmd{
-		databaseFlags: databaseFlags{databaseURL}, Listen: c.Listen, AdminListen: c.Admin, PlainHTTP: c.PlainHTTP, Encoding: c.Encoding,
-		LogRetention: 24 * time.Hour, LogMaxRows: 1_000_000, MaxBacklog: 256 << 10,
-		PresenceLease: 10 * time.Second, PresenceGrace: 5 * time.Second,
-	}
+	serve := demoServe(c.Listen, databaseURL)
+	serve.AdminListen, serve.PlainHTTP, serve.Encoding = c.Admin, c.PlainHTTP, c.Encoding
 	safety := "without TLS"
 	if !c.PlainHTTP {
 		cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
@@ -114,6 +111,12 @@ func (c *demoCmd) Run(ctx context.Context, con *console) (err error) {
 		showErr = nil // Ctrl-C in the middle
 	}
 	return errors.Join(showErr, group.Wait())
+}
+
+// demoServe is serve for a demonstration: clients that leave are told of soon.
+func demoServe(listen, databaseURL string) *serveCmd {
+	return &serveCmd{databaseFlags: databaseFlags{databaseURL}, Listen: listen, LogRetention: 24 * time.Hour, LogMaxRows: 1_000_000,
+		MaxBacklog: 256 << 10, StatusRate: 2, PresenceLease: 10 * time.Second, PresenceGrace: 5 * time.Second}
 }
 
 // mustBeFree finds an address that is taken before all the work.

@@ -70,11 +70,9 @@ func (c *demoOpenTeraCmd) Run(ctx context.Context, con *console) (err error) {
 	defer func() { _ = client.Close() }()
 	manager.Start(ctx)
 
-	g, err := openGateway(ctx, &serveCmd{
-		databaseFlags: databaseFlags{databaseURL}, redisFlags: redisFlags{store.URL()}, Listen: c.Listen, PlainHTTP: true,
-		LogRetention: 24 * time.Hour, LogMaxRows: 1_000_000, MaxBacklog: 256 << 10, StatusRate: 2,
-		PresenceLease: 10 * time.Second, PresenceGrace: 5 * time.Second,
-	}, log)
+	serve := demoServe(c.Listen, databaseURL)
+	serve.RedisURL, serve.PlainHTTP = store.URL(), true
+	g, err := openGateway(ctx, serve, log)
 	if err != nil {
 		return err
 	}

@@ -48,13 +48,10 @@ END $$;
 -- bridge_nobody_elsewhere: OpenTera's own server has stopped.
 CREATE OR REPLACE FUNCTION terasocket.bridge_nobody_elsewhere(term bigint) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
-DECLARE
-    connection bigint;
 BEGIN
     PERFORM terasocket.bridge_hold(term);
-    FOR connection IN SELECT c.id FROM terasocket.connections c WHERE c.gateway = terasocket.opentera_gateway() ORDER BY c.kind, c.principal LOOP
-        PERFORM terasocket.disconnected(connection, interval '0');
-    END LOOP;
+    PERFORM terasocket.disconnected(c.id, interval '0')
+    FROM  (SELECT c.id FROM terasocket.connections c WHERE c.gateway = terasocket.opentera_gateway() ORDER BY c.kind, c.principal) c;
 END $$;
 
 -- bridge_untold: whom the user manager is to be told of: the event, and whether it comes or goes. Looked at are those whose

@@ -5,15 +5,12 @@
 CREATE OR REPLACE FUNCTION terasocket.end_gateway(dead uuid, at_most integer) RETURNS integer
 LANGUAGE plpgsql AS $$
 DECLARE
-    connection  bigint;
-    n           integer := 0;
+    n integer;
 BEGIN
     UPDATE terasocket.gateways g SET lease_until = '-infinity' WHERE g.id = dead;   -- no way back, should it live
-    FOR connection IN SELECT c.id FROM terasocket.connections c WHERE c.gateway = dead
-                      ORDER BY c.kind, c.principal, c.id LIMIT at_most LOOP
-        PERFORM terasocket.disconnected(connection, interval '0');
-        n := n + 1;
-    END LOOP;
+    PERFORM terasocket.disconnected(c.id, interval '0')
+    FROM  (SELECT c.id FROM terasocket.connections c WHERE c.gateway = dead ORDER BY c.kind, c.principal, c.id LIMIT at_most) c;
+    GET DIAGNOSTICS n = ROW_COUNT;
     IF n < at_most THEN
         DELETE FROM terasocket.gateways g WHERE g.id = dead;
         n := n + 1;
