@@ -37,7 +37,7 @@ type stage struct {
 
 // timing of the bridge in tests, beside standin.Fast.
 func quick(c *Config) {
-	c.Lease, c.Look, c.Probe, c.Reconcile, c.Answer = 600*time.Millisecond, 5*time.Millisecond, 20*time.Millisecond, 300*time.Millisecond, time.Second
+	c.Lease, c.Look, c.Probe, c.Reconcile, c.Answer = 600*time.Millisecond, 5*time.Millisecond, 20*time.Millisecond, 300*time.Millisecond, 5*time.Second
 }
 
 func setup(t *testing.T, settings ...string) *stage {

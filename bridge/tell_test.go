@@ -234,7 +234,7 @@ func TestDeafUserManager(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
 	slow := standin.Fast
-	slow.Deaf = []time.Duration{outage(time.Second, 15*time.Second)}
+	slow.Deaf = []time.Duration{outage(3*time.Second, 15*time.Second)}
 	s.newManager(slow)
 	s.opentera()
 	b := s.bridge(nil)
