@@ -239,7 +239,7 @@ func (c *Conn) abort() {
 func (c *Conn) sendPing() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.code == 0 && c.written(c.ws.WriteControl(websocket.PingMessage, nil, time.Time{})) {
+	if c.mayWrite() && c.written(c.ws.WriteControl(websocket.PingMessage, nil, time.Time{})) {
 		c.ping.Reset(c.nextPing())
 	}
 }
