@@ -33,7 +33,7 @@ type API struct {
 	Limit          time.Duration // of a request, its body included, but for publishing; 0 = 20 s
 	StatusRate     float64       // posts of one device's status a second, five times as many at once; 0 = 2
 
-	visits, posts rates
+	visits, posts, strangers rates
 }
 
 // requestLimit is what a request may take.

@@ -117,14 +117,20 @@ func (a *API) failed(r *http.Request, v visit, status opentera.LoginEvent_LoginS
 	a.record(r, v, status, who)
 }
 
-// record says what became of a visit: a line of the log, and a LoginEvent in the event log, which no client hears.
+// record says what became of a visit: a line of the log, and a LoginEvent in the event log, which no client hears. Refusals that any
+// stranger brings about, from however many addresses, write strangerRate rows a second at most: the others are a line only.
 func (a *API) record(r *http.Request, v visit, status opentera.LoginEvent_LoginStatus, who access.Identity) {
 	principal := "unknown"
 	if who.UUID != "" {
 		principal = who.Principal.String()
 	}
 	addr := a.Proxies.ClientAddr(r)
-	a.Log.Info("door", "op", v.op, "principal", principal, "addr", addr, "status", strings.ToLower(strings.TrimPrefix(status.String(), "LOGIN_STATUS_")))
+	isStrange := status > succeeded && (who.UUID == "" || status == tooOften)
+	isLeftOut := isStrange && a.strangers.wait(access.Principal{}, strangerRate, strangerBurst, time.Now()) > 0
+	a.Log.Info("door", "op", v.op, "principal", principal, "addr", addr, "status", strings.ToLower(strings.TrimPrefix(status.String(), "LOGIN_STATUS_")), "recorded", !isLeftOut)
+	if isLeftOut {
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), auditWait)
 	defer cancel()
 	if err := a.Audit.Record(ctx, access.LoginRecord{

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -211,6 +212,36 @@ func TestRates(t *testing.T) {
 	}
 	if len(posts.of) > whoKept {
 		t.Errorf("%d devices are remembered", len(posts.of))
+	}
+}
+
+// Whoever has many addresses cannot push everybody's events out of the log with refusals that name nobody.
+func TestRefusalsOfStrangersHaveALimit(t *testing.T) {
+	t.Parallel()
+	h := opened(t)
+	const rows = "SELECT count(*) FROM terasocket.events WHERE type = 'opentera.protobuf.LoginEvent'"
+	refuse := func(n int) {
+		t.Helper()
+		h.get(participantLogin, from(fmt.Sprintf("[2001:db8:%x::1]", n)), token("a.b.c")).must(401, unauthorizedText)
+	}
+	refuse(0)
+	if n := logged[int](h, rows); n != 1 {
+		t.Errorf("%d rows of one refusal", n)
+	}
+	h.api.strangers.of = map[access.Principal]*rate.Limiter{{}: rate.NewLimiter(0, 2)}
+	for i := range 5 {
+		refuse(i + 1)
+	}
+	if n := logged[int](h, rows); n != 3 {
+		t.Errorf("%d rows, want 3", n)
+	}
+	if n := h.log.Count("recorded=false"); n != 3 {
+		t.Errorf("%d lines of what was not recorded, want 3", n)
+	}
+	h.get(userLogin, basic(user, "Falsch-1")).must(401, unauthorizedText) // names somebody
+	h.get(userLogin, basic(user, password)).object("user_uuid", "user_fullname", "user_token")
+	if n := logged[int](h, rows); n != 5 {
+		t.Errorf("%d rows, want those of somebody, too", n)
 	}
 }
 

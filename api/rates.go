@@ -19,6 +19,9 @@ const (
 	visitRate   = 1 // logins, logouts, refreshes and disconnects together, a second
 	visitBurst  = 60
 	whoKept     = 10_000
+
+	strangerRate  = 10 // refusals of whoever it is, that are recorded, a second
+	strangerBurst = 600
 )
 
 // rates bounds how often each principal does something, on this gateway.
