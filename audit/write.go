@@ -43,6 +43,9 @@ func (r *Recorder) Start(ctx context.Context) error {
 	return nil
 }
 
+// noWeek is check_violation: of no partition.
+const noWeek = "23514"
+
 // code is the SQLSTATE of an error, "" when it has none.
 func code(err error) string {
 	var refused *pgconn.PgError
@@ -52,13 +55,18 @@ func code(err error) string {
 	return ""
 }
 
-// Keep makes the weeks that are due, and drops those whose time is over. Errors: the database's.
+// Keep makes the weeks that are due, and drops those whose time is over. Errors: the database's. What
+// is wrong with one week alone is logged.
 func (r *Recorder) Keep(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, statementWait)
 	defer cancel()
-	var made, dropped int
-	if err := r.Pool.QueryRow(ctx, keepSQL, r.Retention).Scan(&made, &dropped); err != nil {
+	var dropped int
+	var problems string
+	if err := r.Pool.QueryRow(ctx, keepSQL, r.Retention).Scan(&dropped, &problems); err != nil {
 		return fmt.Errorf("keep the weeks of terasocket.deliveries: %w", err)
+	}
+	if problems != "" {
+		r.Log.Error("weeks of terasocket.deliveries not made or dropped, trying again in an hour", "op", "audit", "err", problems)
 	}
 	if dropped > 0 {
 		r.Log.Info("weeks of terasocket.deliveries dropped: their time is over", "op", "audit", "weeks", dropped)
@@ -71,19 +79,28 @@ func (r *Recorder) Flush(ctx context.Context) (err error) {
 	r.flushing.Lock()
 	defer r.flushing.Unlock()
 	r.collect()
-	for len(r.rows) > 0 && err == nil {
+	isKept := false
+	for len(r.rows) > 0 {
 		batch := r.rows[:min(maxBatch, len(r.rows))]
-		if err = r.record(ctx, batch); err != nil {
+		if err = r.record(ctx, batch); code(err) == noWeek && !isKept {
 			r.metrics.errors.Inc()
-			if code(err) == "23514" { // check_violation: there is no week for it
-				err = errors.Join(err, r.Keep(ctx))
+			if isKept, err = true, r.Keep(ctx); err == nil {
+				continue
 			}
+		}
+		var refused []Row
+		if code(err) == noWeek {
+			refused, err = r.divided(ctx, batch)
+		}
+		if err != nil {
+			r.metrics.errors.Inc()
 			break
 		}
+		r.refuse(refused)
 		for i := range batch {
 			r.held.Add(-rowCost - int64(len(batch[i].Seqs)))
 		}
-		r.metrics.rows.Add(float64(len(batch)))
+		r.metrics.rows.Add(float64(len(batch) - len(refused)))
 		if r.rows = r.rows[len(batch):]; len(r.rows) == 0 {
 			r.rows = nil
 		}
@@ -97,6 +114,39 @@ func (r *Recorder) Flush(ctx context.Context) (err error) {
 		r.Log.Error("the audit is not whole: too much waited to be recorded, and deliveries were lost", "op", "audit", "frames", lost)
 	}
 	return err
+}
+
+// divided records what can be of rows, by halves; refused are those for which no week can be made.
+func (r *Recorder) divided(ctx context.Context, rows []Row) (refused []Row, err error) {
+	half := (len(rows) + 1) / 2
+	for _, part := range [][]Row{rows[:half], rows[half:]} {
+		var more []Row
+		switch err = r.record(ctx, part); {
+		case code(err) != noWeek:
+		case len(part) == 1:
+			more, err = part, nil
+		default:
+			more, err = r.divided(ctx, part)
+		}
+		if err != nil {
+			return nil, err
+		}
+		refused = append(refused, more...)
+	}
+	return refused, nil
+}
+
+// refuse counts rows as lost.
+func (r *Recorder) refuse(rows []Row) {
+	frames := 0
+	for i := range rows {
+		frames += rows[i].Frames
+	}
+	if frames > 0 {
+		r.metrics.lost.Add(float64(frames))
+		r.Log.Error("the audit is not whole: terasocket.deliveries has no week for these, and none can be made: see the clock, and terasocket doctor --audit-deliveries",
+			"op", "audit", "frames", frames, "until", rows[0].Until)
+	}
 }
 
 // collect makes rows of all trails.

@@ -15,10 +15,12 @@ func (d *doctor) auditChecks() []check {
 
 // deliveries is what is known of terasocket.deliveries.
 type deliveries struct {
-	role                   string
-	missing                *string    // what must be granted to the role; nil: nothing
-	mayChange              bool       // the role may change or delete rows
-	since, over, coveredTo *time.Time // of the weeks: begin of the oldest, its end, end of those without a gap from now on; nil: none
+	role        string
+	missing     *string    // what must be granted to the role; nil: nothing
+	mayChange   bool       // the role may change or delete rows
+	since, over *time.Time // of the oldest week: its begin and end; nil: none
+	coveredTo   *time.Time // the end of the week that it is, or of the last one before
+	madeTo      *time.Time // the end of the newest
 }
 
 func (d *doctor) deliveriesAreKept(ctx context.Context, tx pgx.Tx) (Finding, error) {
@@ -37,10 +39,14 @@ func (d *doctor) deliveriesAreKept(ctx context.Context, tx pgx.Tx) (Finding, err
 		         ('GRANT EXECUTE ON FUNCTION terasocket.keep_deliveries(interval) TO ', has_function_privilege('terasocket.keep_deliveries(interval)', 'EXECUTE'))) p (what, has),
 		         LATERAL (SELECT p.what || quote_ident(current_user) || ';' AS what) g WHERE NOT p.has) grants,
 		LATERAL (SELECT min(w.since) AS since, min(w.since) + interval '7 days' AS over,
-		                max(w.since) FILTER (WHERE w.since <= clock_timestamp()) + interval '7 days' AS until
-		         FROM  (SELECT to_date(substring(c.relname FROM '^deliveries_(\d{8})$'), 'YYYYMMDD')::timestamp AT TIME ZONE 'UTC' AS since
-		                FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = t.oid) w) weeks`).
-		Scan(&is.role, &is.missing, &is.mayChange, &is.since, &is.over, &is.coveredTo)
+		                max(w.since) FILTER (WHERE w.since <= clock_timestamp()) + interval '7 days' AS until,
+		                max(w.since) + interval '7 days' AS made
+		         FROM   pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid AND c.relnamespace = 'terasocket'::regnamespace, -- as in terasocket.delivery_weeks
+		         LATERAL (SELECT substring(c.relname FROM '^deliveries_([1-9]\d{7})$') AS day) d,
+		         LATERAL (SELECT make_date(left(d.day, 4)::integer, 1, 1) + make_interval(months => substr(d.day, 5, 2)::integer - 1, days => right(d.day, 2)::integer - 1) AS first) f,
+		         LATERAL (SELECT f.first AT TIME ZONE 'UTC' AS since) w
+		         WHERE i.inhparent = t.oid AND to_char(f.first, 'YYYYMMDD') = d.day) weeks`).
+		Scan(&is.role, &is.missing, &is.mayChange, &is.since, &is.over, &is.coveredTo, &is.madeTo)
 	return judgeDeliveries(is, d.now(), d.AuditRetention), err
 }
 
@@ -57,6 +63,8 @@ func judgeDeliveries(is deliveries, now time.Time, retention time.Duration) Find
 	}
 	found := "recorded by weeks, from " + is.since.UTC().Format(time.DateOnly) + " on"
 	switch {
+	case is.madeTo.Before(now.Add(8 * 24 * time.Hour)):
+		return warn(found+"; after "+is.madeTo.UTC().Format(time.DateOnly)+" there is no week", "gateways make weeks two weeks ahead: see their log for \"weeks of terasocket.deliveries not made\"")
 	case is.over.Before(now.Add(-retention - 24*time.Hour)):
 		return warn(found+fmt.Sprintf("; it should hold %s", retention),
 			"gateways drop weeks, but for a transaction that has read them: see transactions, and that they run with this --audit-retention")

@@ -41,9 +41,9 @@ func TestDeliveriesAreKeptByWeeks(t *testing.T) {
 			" FOR VALUES FROM ('" + end + "Z') TO ('" + end + "Z'::timestamptz + interval '7 days')")
 	}
 	f.exec(delivery("2020-01-10Z"))
-	f.exec("CREATE TABLE terasocket.deliveries_mine PARTITION OF terasocket.deliveries FOR VALUES FROM ('2019-01-01') TO ('2019-02-01')")   // an operator's own
-	mustEqual(t, "made and dropped", one[string](f, "SELECT terasocket.keep_deliveries((now() - '2020-01-15Z')::interval)::text"), "(0,1)") // one week was over by then
-	mustEqual(t, "made and dropped", one[string](f, "SELECT terasocket.keep_deliveries('30 days')::text"), "(0,1)")
+	f.exec("CREATE TABLE terasocket.deliveries_mine PARTITION OF terasocket.deliveries FOR VALUES FROM ('2019-01-01') TO ('2019-02-01')")    // an operator's own
+	mustEqual(t, "made and dropped", one[string](f, "SELECT terasocket.keep_deliveries((now() - '2020-01-15Z')::interval)::text"), "(0,1,)") // one week was over by then
+	mustEqual(t, "made and dropped", one[string](f, "SELECT terasocket.keep_deliveries('30 days')::text"), "(0,1,)")
 	mustEqual(t, "weeks", one[string](f, weeks), made)
 	mustEqual(t, "an operator's own table", one[bool](f, "SELECT to_regclass('terasocket.deliveries_mine') IS NOT NULL"), true)
 	for _, wrong := range []string{"'23 hours'", "'-1 year'", "NULL"} {
@@ -65,10 +65,10 @@ func TestDeliveriesDuringADump(t *testing.T) {
 	dump, writer := dbtest.Conn(t, f.url), dbtest.Conn(t, f.url)
 	execOn(t, dump, "BEGIN; SELECT count(*) FROM terasocket.deliveries")
 	execOn(t, writer, "BEGIN; "+delivery("now"))
-	mustEqual(t, "made and dropped", one[string](f, "SELECT terasocket.keep_deliveries('30 days')::text"), "(1,0)")
+	mustEqual(t, "made and dropped", one[string](f, "SELECT terasocket.keep_deliveries('30 days')::text"), "(1,0,)")
 	execOn(t, writer, "COMMIT")
 	execOn(t, dump, "COMMIT")
-	mustEqual(t, "made and dropped", one[string](f, "SELECT terasocket.keep_deliveries('30 days')::text"), "(0,1)")
+	mustEqual(t, "made and dropped", one[string](f, "SELECT terasocket.keep_deliveries('30 days')::text"), "(0,1,)")
 }
 
 // Who may INSERT into the table and call the function can add rows, twice the same without harm, and change none.
@@ -90,4 +90,38 @@ func TestDeliveriesAreOnlyAddedTo(t *testing.T) {
 	}
 	f.exec("RESET ROLE")
 	mustEqual(t, "rows", one[int](f, "SELECT count(*) FROM terasocket.deliveries"), 1)
+}
+
+// A week that cannot be made or dropped keeps no other from it, and is named.
+func TestWeeksThatCannotBeKept(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	week := func(name, from string) {
+		t.Helper()
+		f.exec("CREATE TABLE terasocket." + name + " (LIKE terasocket.deliveries INCLUDING CONSTRAINTS); ALTER TABLE terasocket.deliveries ATTACH PARTITION terasocket." + name +
+			" FOR VALUES FROM ('" + from + "Z') TO ('" + from + "Z'::timestamptz + interval '7 days')")
+	}
+	week("deliveries_20200106", "2020-01-06")
+	week("deliveries_20200113", "2020-01-13")
+	week("deliveries_20200120", "2020-01-20")
+	week("deliveries_20201399", "2019-01-06") // no date: an operator's own
+	f.exec("CREATE VIEW mine AS SELECT * FROM terasocket.deliveries_20200106; CREATE SCHEMA elsewhere; ALTER TABLE terasocket.deliveries_20200113 SET SCHEMA elsewhere")
+	const keep = "SELECT format('%s %s %s', made, dropped, problems) FROM terasocket.keep_deliveries('30 days')"
+	got := one[string](f, keep)
+	if !strings.HasPrefix(got, "3 1 deliveries_20200106 not dropped: cannot drop") || strings.Contains(got, ";") {
+		t.Errorf("%s", got)
+	}
+	f.exec("DROP VIEW mine")
+	current := one[string](f, "SELECT min(name) FROM terasocket.delivery_weeks WHERE since > '2021-01-01'")
+	f.exec("ALTER TABLE terasocket.deliveries DETACH PARTITION terasocket." + current)
+	got = one[string](f, keep)
+	if !strings.HasPrefix(got, "0 1 "+current+" not made: ") || !strings.Contains(got, "already exists") {
+		t.Errorf("%s", got)
+	}
+	f.exec("DROP TABLE terasocket." + current + "; CREATE TABLE terasocket.deliveries_rest PARTITION OF terasocket.deliveries DEFAULT; " + delivery("now"))
+	week("deliveries_20200106", "2020-01-06")
+	got = one[string](f, keep)
+	if !strings.HasPrefix(got, "0 1 "+current+" not made: ") {
+		t.Errorf("%s", got)
+	}
 }
