@@ -63,3 +63,16 @@ func (c *Conn) settle() {
 	defer c.mu.Unlock()
 	c.trail.settle(c.out)
 }
+
+// endTrail lets the kernel take no more of a socket that ends with this process, and notes what it has taken.
+func (c *Conn) endTrail() {
+	if c.trail.note == nil {
+		return
+	}
+	c.abort()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.out != nil {
+		c.trail.settle(c.out)
+	}
+}

@@ -1,6 +1,7 @@
 package ws
 
 import (
+	"context"
 	"fmt"
 	"net/http/httptest"
 	"slices"
@@ -105,6 +106,34 @@ func TestWhatWaitsIsNotNoted(t *testing.T) {
 				if want := fmt.Sprint("live ", i+1); note != want {
 					t.Fatalf("noted %s, want %s", note, want)
 				}
+			}
+		})
+	}
+}
+
+// What a slow client takes is noted when it is taken, though nothing more is written to it; when the gateway stops, too.
+func TestWhatASlowClientTakesIsNoted(t *testing.T) {
+	t.Parallel()
+	for name, listen := range map[string]func(*httptest.Server){"plain": nil, "tls": overTLS} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			notes := newNotebook()
+			g := newGateway(t, func(h *Handler) { h.Auditor, h.Limits.Backlog = notes, 1<<30 }, listen)
+			client := g.connect(t, "user?id=user_1_a")
+			var values []string
+			large := strings.Repeat("x", 100_000)
+			for g.backlog() < 150*len(large) {
+				values = append(values, large)
+				g.deliver(large, user(1))
+			}
+			read := len(notes.of(1)) + 10
+			client.want(values[:read]...)
+			dbtest.Eventually(t, "what it has read is noted", func() bool { return len(notes.of(1)) >= read })
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			_ = g.Drain(ctx, 0)
+			if n := len(notes.of(1)); n < read || n == len(values) {
+				t.Errorf("%d of %d are noted", n, len(values))
 			}
 		})
 	}

@@ -8,7 +8,7 @@ import (
 
 // Drain refuses new sockets, closes those there are with CloseRestart, spread evenly over that time so that not all
 // come back at once, and waits until the last has ended. When ctx ends, the rest is closed and cut at once; Drain then
-// returns the error of ctx, still with no socket left.
+// returns the error of ctx, still with no socket left. An Auditor is told of nothing afterwards.
 func (h *Hub) Drain(ctx context.Context, over time.Duration) error {
 	conns := h.refuse()
 	rand.Shuffle(len(conns), func(i, j int) { conns[i], conns[j] = conns[j], conns[i] })
@@ -19,6 +19,11 @@ func (h *Hub) Drain(ctx context.Context, over time.Duration) error {
 		sleep(ctx, at-time.Since(began))
 		c.Close(CloseRestart)
 	}
+	defer func() {
+		for _, c := range conns {
+			c.endTrail()
+		}
+	}()
 	select {
 	case <-h.empty:
 		return nil

@@ -11,10 +11,11 @@ func (o *Outbox) flush() {
 		} else {
 			err = o.flushBlocking()
 		}
-		if o.isFlushed(err) {
-			if o.flushed != nil {
-				o.flushed()
-			}
+		isOver := o.isFlushed(err)
+		if o.flushed != nil {
+			o.flushed()
+		}
+		if isOver {
 			return
 		}
 	}
@@ -39,7 +40,8 @@ func (o *Outbox) isFlushed(err error) bool {
 	return true
 }
 
-// flushWhenReady gives the kernel everything that waits, each time that it has room, until nothing waits.
+// flushWhenReady gives the kernel everything that waits, each time that it has room, until nothing waits; or once, where
+// somebody wants to know.
 // The lock is held only for writes that do not block, so that what comes meanwhile joins the next write.
 func (o *Outbox) flushWhenReady() error {
 	var failed error
@@ -50,7 +52,7 @@ func (o *Outbox) flushWhenReady() error {
 		o.off += n
 		o.sent += uint64(n)
 		failed = err
-		return err != nil || o.off == len(o.waiting)
+		return err != nil || o.off == len(o.waiting) || n > 0 && o.flushed != nil
 	})
 	if err == nil {
 		err = failed

@@ -74,7 +74,7 @@ type Outbox struct {
 	waiting  []byte
 	off      int    // waiting[:off] is sent
 	sent     uint64 // bytes that the kernel has taken, since GoAsync
-	flushed  func() // called when the flusher has ended, without a lock; nil: nobody wants to know
+	flushed  func() // called by the flusher, without a lock, when the kernel has taken something, and at the end; nil: nobody wants to know
 	inFlight int    // bytes that the flusher took out of waiting, where the socket cannot be tried
 
 	raw     syscall.RawConn // nil where the socket cannot be tried: then everything goes through the flusher
