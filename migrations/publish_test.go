@@ -187,6 +187,12 @@ func TestPublishSize(t *testing.T) {
 	if state, _ := refusal(t, f.conn, sized, managerTopic, text(100)); state != "54000" {
 		t.Errorf("100 bytes: %s", state)
 	}
+	// of one that is too large nothing else is judged
+	mustEqual(t, "judged", one[string](f, "SELECT format('%s %s %s', j.state, j.type IS NULL, j.message IS NULL) FROM terasocket.judged($1, $2) j",
+		[]string{managerTopic}, []string{text(100)}), "54000 t t")
+	if _, message := refusal(t, f.conn, sized, managerTopic, `{"x": "`+strings.Repeat("x", 100)+`"}`); !strings.Contains(message, "more than 100") {
+		t.Errorf("without a type: %s", message)
+	}
 	f.exec("SET terasocket.max_event_bytes = 999999999")
 	if state, message := refusal(t, f.conn, sized, managerTopic, text(17_000_000)); state != "54000" || !strings.Contains(message, "more than 16777216") {
 		t.Errorf("17 MB: %s %s", state, message)

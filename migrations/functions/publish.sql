@@ -38,11 +38,12 @@ DECLARE
 BEGIN
     RETURN QUERY
     WITH given AS MATERIALIZED (   -- (a regular expression that captures costs more than all else)
-        SELECT g.n, g.topic, g.event, octet_length(g.event::text) AS size, k.kind,
-               CASE WHEN starts_with(g.event ->> '@type', 'type.googleapis.com/') THEN substr(g.event ->> '@type', 21) END AS type,
+        SELECT g.n, g.topic, g.event, s.size, k.kind,
+               CASE WHEN s.size <= most AND starts_with(g.event ->> '@type', 'type.googleapis.com/') THEN substr(g.event ->> '@type', 21) END AS type,   -- null: no more is judged of it
                CASE WHEN k.kind IS NOT NULL THEN left(substr(g.topic, 12 + length(k.kind)), -7) END AS owner_uuid,
                CASE WHEN starts_with(g.topic, 'module.TeraServer.TwistedModule.events.') THEN substr(g.topic, 40) END AS whom
         FROM   unnest(topics, events) WITH ORDINALITY g (topic, event, n),
+               LATERAL (SELECT octet_length(g.event::text) OFFSET 0) s (size),
                LATERAL (SELECT CASE WHEN g.topic LIKE 'websocket.user.%.events' THEN 'user' WHEN g.topic LIKE 'websocket.participant.%.events' THEN 'participant'
                                     WHEN g.topic LIKE 'websocket.device.%.events' THEN 'device' END) k (kind)
     ), fields AS MATERIALIZED (
@@ -73,9 +74,9 @@ BEGIN
         SELECT g.*, c.message, coalesce('u:' || u.id_user, 't:' || p.id_participant, 'd:' || d.id_device) AS owner,
                CASE WHEN g.topic IS NULL THEN 'topic is null'
                     WHEN g.event IS NULL THEN 'event is null'
-                    WHEN g.type IS NULL THEN 'event has no "@type": "type.googleapis.com/opentera.protobuf...."'
                     WHEN most IS NULL THEN format('setting terasocket.max_event_bytes is %L, not a number of bytes', left(setting, 100))
                     WHEN g.size > most THEN format('event is of %s bytes, more than %s (terasocket.max_event_bytes)', g.size, most)
+                    WHEN g.type IS NULL THEN 'event has no "@type": "type.googleapis.com/opentera.protobuf...."'
                     WHEN c.n IS NULL THEN format('type %L is not of a message that clients hear', left(g.type, 100))
                     WHEN g.event - c.keys <> '{}' THEN format('event has a key %L: %s has none of that name',
                         left((SELECT min(k) FROM jsonb_object_keys(g.event - c.keys) k), 100), g.type)
