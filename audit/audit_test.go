@@ -179,6 +179,18 @@ func TestDatabaseThatTakesNothing(t *testing.T) {
 	}
 }
 
+// Where there is memory for a row, and none for what it is of, there is no row.
+func TestNoRowOfNothing(t *testing.T) {
+	t.Parallel()
+	d := setup(t)
+	d.mostHeld = rowCost
+	d.open(someone(access.User, 7))(1)
+	d.mustFlush()
+	if n := dbtest.One[int](t, d.conn, "SELECT count(*) FROM terasocket.deliveries"); n != 0 || testutil.ToFloat64(d.metrics.lost) != 1 || d.held.Load() != 0 {
+		t.Errorf("%d rows, %d held", n, d.held.Load())
+	}
+}
+
 // A statement whose answer is lost is said again, and recorded once.
 func TestLostAnswer(t *testing.T) {
 	t.Parallel()

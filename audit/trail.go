@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -103,11 +104,12 @@ func (row *Row) add(r *Recorder, seq uint64) bool {
 	return true
 }
 
-// empty gives what was noted.
+// empty gives what was noted. A row of no frames, since there was no memory for the first, gives its own back.
 func (t *trail) empty() []Row {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	rows := t.rows
+	rows := slices.DeleteFunc(t.rows, func(row Row) bool { return row.Frames == 0 })
+	t.recorder.held.Add(-rowCost * int64(len(t.rows)-len(rows)))
 	t.rows = nil
 	return rows
 }

@@ -109,7 +109,7 @@ func nothingFound(ctx context.Context, pool *pgxpool.Pool, w io.Writer) error {
 // delivered is a row for people.
 func delivered(row audit.Row) string {
 	line := fmt.Sprintf("%s to %s  %s %s  %s", row.Since.UTC().Format("2006-01-02 15:04:05"), row.Until.UTC().Format("15:04:05 UTC"), row.Kind, row.UUID, row.Mode)
-	if len(row.Seqs) == 0 {
+	if row.Mode == "snapshot" {
 		line += fmt.Sprintf(" of presence, %d frames", row.Frames)
 	} else {
 		var seqs []string
