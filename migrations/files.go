@@ -23,7 +23,7 @@ var embedded embed.FS
 
 // Compatibility is a number that changes when gateways and functions (or tables) of before and after cannot work with each
 // other. Those of equal numbers can: a gateway runs beside older and newer functions of its own number.
-const Compatibility = 1
+const Compatibility = 2
 
 // Step is one migration.
 type Step struct {
