@@ -139,3 +139,16 @@ func TestNewerFunctions(t *testing.T) {
 		}
 	}
 }
+
+// Tables of before the first release lack what functions need: up says what to do, and down can be done.
+func TestTablesOfBeforeTheFirstRelease(t *testing.T) {
+	t.Parallel()
+	m, _, conn := migrator(t)
+	mustUp(t, m)
+	execOn(t, conn, "DROP SEQUENCE terasocket.polled_until; UPDATE terasocket.functions SET hash = 'before'")
+	if _, err := m.Up(t.Context()); err == nil || !strings.Contains(err.Error(), "polled_until") || !strings.Contains(err.Error(), "run `terasocket migrate down --all`, and") {
+		t.Errorf("%v", err)
+	}
+	mustMigrate(t, int(migrations.Latest()), func() (int, error) { return m.Down(t.Context(), 99) })
+	mustUp(t, m)
+}

@@ -54,6 +54,9 @@ func (m *Migrator) apply(ctx context.Context, conn *pgx.Conn) error {
 	return err
 }
 
+var errOtherTables = errors.New("the tables of terasocket are not those of their version: were they made by a binary of before the first release? " +
+	"Then run `terasocket migrate down --all`, and `terasocket migrate up`")
+
 // mustDrop says whether CREATE OR REPLACE was refused because something else of that name is there: another type of result or
 // other names of parameters, another kind of object, other columns of a view.
 func mustDrop(err error) bool {
@@ -97,6 +100,9 @@ func (m *Migrator) replace(ctx context.Context, conn *pgx.Conn, files []function
 			return fmt.Errorf("drop the functions of before: %w", err)
 		}
 		if _, err := tx.Exec(ctx, validateSQL); err != nil {
+			if state := sqlState(err); state == "42P01" || state == "42703" { // undefined_table, undefined_column
+				err = fmt.Errorf("%w: %w", errOtherTables, err)
+			}
 			return fmt.Errorf("check the functions: %w", err)
 		}
 		if afresh {
