@@ -33,8 +33,10 @@ func TestContainerfile(t *testing.T) {
 			t.Errorf("%s: %v", text, err)
 		}
 	}
+	env := map[string]string{"TERASOCKET_PLAIN_HTTP": "true"} // settings come from there
 	for _, args := range [][]string{check[1:], start} {
-		parser, err := newParser(t.Context(), &console{stdout: io.Discard, stderr: io.Discard, getenv: func(string) string { return "" }}, func(int) {})
+		con := &console{stdout: io.Discard, stderr: io.Discard, getenv: func(name string) string { return env[name] }, origins: map[string]string{}}
+		parser, err := newParser(t.Context(), con, func(int) {})
 		if err != nil {
 			t.Fatal(err)
 		}
