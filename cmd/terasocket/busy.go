@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgtype"
+
 	"terasocket/presence"
 )
 
@@ -50,6 +52,14 @@ type busyEnd struct {
 	installedFlags
 	Kind string `arg:"" enum:"user,participant,device,session" help:"user, participant or device; session for everybody in it."`
 	UUID string `arg:"" name:"uuid" help:"Its UUID."`
+}
+
+// Validate refuses what is no UUID.
+func (c *busyEnd) Validate() error {
+	if new(pgtype.UUID).Scan(c.UUID) != nil {
+		return fmt.Errorf("%q is no UUID: see terasocket busy list", c.UUID)
+	}
+	return nil
 }
 
 // Run ends it.

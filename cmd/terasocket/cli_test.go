@@ -124,6 +124,7 @@ func TestWrongUsage(t *testing.T) {
 		{"token robot x", "terasocket token --help"},
 		{"token --public-url https://x user x", "--public-url must be"},
 		{"migrate down x", "terasocket migrate down --help"},
+		{"busy end session abc", `"abc" is no UUID`},
 		{"audit", "say what to look for"},
 		{"tail", "say who to be"},
 		{"tail --as user:x --username y", "exclude each other"},

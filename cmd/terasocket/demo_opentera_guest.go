@@ -63,7 +63,7 @@ func call(ctx context.Context, url, authorization string) ([]byte, error) {
 	defer func() { _ = response.Body.Close() }()
 	body, err := io.ReadAll(response.Body)
 	if err == nil && response.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s: %s", response.Status, strings.TrimSpace(string(body)))
+		err = errors.New(answered(response, body))
 	}
 	return body, err
 }

@@ -18,7 +18,7 @@ func TestDemoOpenTera(t *testing.T) {
 		}
 	}
 	for _, want := range []string{"JoinSessionEvent", "JoinSessionReplyEvent REPLY_BUSY", "her socket: websocket: close 4000: CMD_CLIENT_DISCONNECT",
-		"the same ticket again: 403 Forbidden", "DB_UPDATE participant", "knows of both sockets again", "All went as it must.\n"} {
+		"the same ticket again: 403 Forbidden", "DB_UPDATE participant", "knows of both sockets again", "before: 401 Unauthorized\n", "All went as it must. "} {
 		if !strings.Contains(got.stdout, want) {
 			t.Errorf("it does not show %q", want)
 		}

@@ -75,20 +75,21 @@ func TestPrintConfigSaysWhatIsWrong(t *testing.T) {
 // A setting that is misspelt in the environment is told of; what Kubernetes sets for a service of our name is not.
 func TestMisspeltSettings(t *testing.T) {
 	for name, want := range map[string]string{
-		"TERASOCKET_LISTN":            "is no setting, did you mean TERASOCKET_LISTEN?",
-		"TERASOCKET_TLS_KEY_FILES":    "is no setting",
-		"TERASOCKET_NONSENSE":         "is no setting",
-		"TERASOCKET_LISTEN":           "",
-		"TERASOCKET_DATABASE_URL":     "",
-		"TERASOCKET_REDIS_URL_FILE":   "",
-		"TERASOCKET_WRITE_MAN":        "",
-		"TERASOCKET_TEST_POSTGRES":    "",
-		"TERASOCKET_SERVICE_HOST":     "",
-		"TERASOCKET_SERVICE_PORT_WSS": "",
-		"TERASOCKET_PORT":             "",
-		"TERASOCKET_PORT_4050_TCP":    "",
-		"TERASOCKETS":                 "",
-		"PATH":                        "",
+		"TERASOCKET_LISTN":                 "is no setting, did you mean TERASOCKET_LISTEN?",
+		"TERASOCKET_TLS_KEY_FILES":         "is no setting",
+		"TERASOCKET_NONSENSE":              "is no setting",
+		"TERASOCKET_LISTEN":                "",
+		"TERASOCKET_DATABASE_URL":          "",
+		"TERASOCKET_REDIS_URL_FILE":        "",
+		"TERASOCKET_CONSOLE_PASSWORD_FILE": "",
+		"TERASOCKET_WRITE_MAN":             "",
+		"TERASOCKET_TEST_POSTGRES":         "",
+		"TERASOCKET_SERVICE_HOST":          "",
+		"TERASOCKET_SERVICE_PORT_WSS":      "",
+		"TERASOCKET_PORT":                  "",
+		"TERASOCKET_PORT_4050_TCP":         "",
+		"TERASOCKETS":                      "",
+		"PATH":                             "",
 	} {
 		got := strings.Join(misspelt(t.Context(), []string{name + "=x"}), "; ")
 		if want == "" && got != "" || want != "" && (!strings.HasPrefix(got, name) || !strings.Contains(got, want)) {

@@ -277,15 +277,23 @@ func loginWith(ctx context.Context, base, query, username, password string, tlsC
 	return answer.WebsocketURL, nil
 }
 
-// refusal is what a gateway answers, and what to do.
-func refusal(response *http.Response, body []byte) string {
+// answered is a status, and what the body says beyond it.
+func answered(response *http.Response, body []byte) string {
 	text := strings.TrimSpace(string(body))
 	_ = json.Unmarshal(body, &text) // REST answers with a JSON string
-	said := response.Status + ": " + text
+	if strings.HasSuffix(response.Status, text) {
+		return response.Status
+	}
+	return response.Status + ": " + text
+}
+
+// refusal is what a gateway answers, and what to do.
+func refusal(response *http.Response, body []byte) string {
+	said := answered(response, body)
 	switch {
-	case strings.Contains(text, "HTTP request to an HTTPS server"):
+	case strings.Contains(said, "HTTP request to an HTTPS server"):
 		return said + ": it speaks TLS, say wss://"
-	case strings.Contains(text, "already logged in"):
+	case strings.Contains(said, "already logged in"):
 		return said + " --replace closes that one's sockets"
 	case response.Header.Get("Retry-After") != "":
 		return said + ": try again in " + response.Header.Get("Retry-After") + " s"

@@ -120,6 +120,7 @@ func TestTailSaysWhatToDoAboutARefusal(t *testing.T) {
 		{429, `"Too many"`, "7", "429 Too Many Requests: Too many: try again in 7 s"},
 		{400, "Client sent an HTTP request to an HTTPS server.\n", "", "it speaks TLS, say wss://"},
 		{200, `{"message": "2FA required for this user."}`, "", "2FA required for this user.: tail knows no second step, use --as user:UUID"},
+		{418, `"I'm a teapot"`, "", "log in as u: 418 I'm a teapot\n"},
 		{418, "{}", "", "418 I'm a teapot: {}"},
 	} {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
