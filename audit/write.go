@@ -43,8 +43,11 @@ func (r *Recorder) Start(ctx context.Context) error {
 	return nil
 }
 
-// noWeek is check_violation: of no partition.
-const noWeek = "23514"
+// hasNoWeek says whether there is no partition for a row: check_violation, and of no constraint.
+func hasNoWeek(err error) bool {
+	var refused *pgconn.PgError
+	return errors.As(err, &refused) && refused.Code == "23514" && refused.ConstraintName == ""
+}
 
 // code is the SQLSTATE of an error, "" when it has none.
 func code(err error) string {
@@ -82,14 +85,14 @@ func (r *Recorder) Flush(ctx context.Context) (err error) {
 	isKept := false
 	for len(r.rows) > 0 {
 		batch := r.rows[:min(maxBatch, len(r.rows))]
-		if err = r.record(ctx, batch); code(err) == noWeek && !isKept {
+		if err = r.record(ctx, batch); hasNoWeek(err) && !isKept {
 			r.metrics.errors.Inc()
 			if isKept, err = true, r.Keep(ctx); err == nil {
 				continue
 			}
 		}
 		var refused []Row
-		if code(err) == noWeek {
+		if hasNoWeek(err) {
 			refused, err = r.divided(ctx, batch)
 		}
 		if err != nil {
@@ -122,7 +125,7 @@ func (r *Recorder) divided(ctx context.Context, rows []Row) (refused []Row, err 
 	for _, part := range [][]Row{rows[:half], rows[half:]} {
 		var more []Row
 		switch err = r.record(ctx, part); {
-		case code(err) != noWeek:
+		case !hasNoWeek(err):
 		case len(part) == 1:
 			more, err = part, nil
 		default:

@@ -272,7 +272,7 @@ func TestPublishedByHTTP(t *testing.T) {
 	s.mustReach("protobuf", []*ear{s.tablet}, heard(s.tablet.uuid))
 
 	// all or nothing
-	if answer := s.post("OpenTera "+token, "application/json", body(archive(s.lucie.uuid), archive("x"))); answer != `400 {"index":1,"message":"event has a ownerUuid that is not a UUID"}` {
+	if answer := s.post("OpenTera "+token, "application/json", body(archive(s.lucie.uuid), archive("x"))); answer != `400 {"index":1,"message":"event has a archiveUuid that is not a UUID"}` {
 		t.Error(answer)
 	}
 	for header, want := range map[string]string{"OpenTera " + token + "x": `"Unauthorized"`, "OpenTera": `"Invalid Token"`} {
