@@ -160,8 +160,8 @@ check-proto: ## buf lint of the .proto files that are ours
 test: postgres pgbouncer curl redis nginx chromium compiler ## run the tests, with the race detector; random and many-seed ones in their short form
 	$(TEST) -short $(PACKAGES)
 
-test-long: postgres pgbouncer curl redis nginx chromium compiler ## run all tests but the fault suite in their long form, as CI does
-	$(TEST) $(PACKAGES)
+test-long: postgres pgbouncer curl redis nginx chromium compiler ## run the tests that have a short form in their long one: all seeds, whole crowds
+	$(TEST) -run "$$(script/long-tests)" $(PACKAGES)
 
 test-matrix: pgbouncer ## run the database suites on every major of MAJORS (13 to 19) that can be had
 	@GO='$(GO)' script/test-matrix $(MAJORS)
