@@ -169,7 +169,7 @@ test-matrix: pgbouncer ## run the database suites on every major of MAJORS (13 t
 flaky: postgres pgbouncer curl redis nginx chromium compiler ## run the tests N times (20), and count the failures by name
 	@script/flaky $(N) $(TEST) -short -json -count 1 $(PACKAGES)
 
-check: ## formatting, vet, staticcheck, go.mod, generated code, what is from npm
+check: ## formatting, vet, staticcheck, go.mod, generated code, what is from npm, known vulnerabilities
 	@unformatted="$$(gofmt -l .)"; if [ -n "$$unformatted" ]; then echo "gofmt -w these:"; echo "$$unformatted"; exit 1; fi
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
@@ -180,6 +180,7 @@ check: ## formatting, vet, staticcheck, go.mod, generated code, what is from npm
 	if [ "$$before" != "$$(sum)" ]; then \
 		echo "generated code was stale; it is current now, commit it"; exit 1; \
 	fi
+	@GO='$(GO)' script/vulncheck
 
 demo: postgres build ## run a made-up installation on a throw-away PostgreSQL
 	bin/terasocket demo
