@@ -387,6 +387,9 @@ func TestARowThatIsNoEventIsRefusedAndItsNeighboursGoOn(t *testing.T) {
 	// of rights, nobody knows what it said: begin anew
 	g.append("terasocket.Rights", "site", `{"gained": ["x"]}`)
 	g.publish(g.pool, "lost")
+	dbtest.Eventually(t, "it is announced", func() bool {
+		return scan[bool](g, "SELECT EXISTS (SELECT FROM terasocket.events WHERE body ->> 'userFullname' = 'lost')")
+	})
 	g.mustBreak()
 	g.publish(g.pool, "end")
 	g.mustHear("end")
