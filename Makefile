@@ -19,7 +19,7 @@ TEST     = CGO_ENABLED=1 $(GO) test -race -parallel 4 -timeout 15m -skip '^TestC
 CHAOS    = CGO_ENABLED=1 $(GO) test -race -count 1 -v -timeout 60m -run '^TestChaos$$' ./cmd/terasocket/chaos
 
 .DEFAULT_GOAL := help
-.PHONY: help postgres postgres-majors pgbouncer curl compiler redis nginx chromium build install dist reproducible test-package container man console check-deploy check-proto test test-long test-matrix flaky check demo demo-opentera bench performance fuzz chaos chaos-short interleave clean
+.PHONY: help postgres postgres-majors pgbouncer curl compiler redis nginx chromium build install dist reproducible test-package container man console check-deploy check-proto test test-long examples test-matrix flaky check demo demo-opentera bench performance fuzz chaos chaos-short interleave clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -162,6 +162,17 @@ test: postgres pgbouncer curl redis nginx chromium compiler ## run the tests, wi
 
 test-long: postgres pgbouncer curl redis nginx chromium compiler ## run the tests that have a short form in their long one: all seeds, whole crowds
 	$(TEST) -run "$$(script/long-tests)" $(PACKAGES)
+
+examples: postgres compiler ## install what the clients of examples/ need, and drive each of them
+	@$(INSTALL) \
+	need() { echo "make: installing $$1, which an example needs"; shift; install_as "$$@"; }; \
+	have node || need node nodejs nodejs nodejs nodejs node; \
+	have npm || need npm npm npm npm npm node; \
+	python3 -c 'import websockets' 2>/dev/null || /usr/bin/python3 -c 'import websockets' 2>/dev/null || \
+		need websockets python3-websockets python3-websockets py3-websockets python-websockets python; \
+	{ have cmake && pkg-config --exists Qt6WebSockets; } || \
+		need Qt "cmake g++ pkg-config qt6-websockets-dev" "cmake gcc-c++ qt6-qtwebsockets-devel" "cmake g++ qt6-qtwebsockets-dev" "cmake qt6-websockets" "cmake qt"
+	TERASOCKET_TEST_EXAMPLES=all $(GO) test -count 1 -timeout 15m -run '^TestExamples$$' ./cmd/terasocket
 
 test-matrix: pgbouncer ## run the database suites on every major of MAJORS (13 to 19) that can be had
 	@GO='$(GO)' script/test-matrix $(MAJORS)
