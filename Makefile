@@ -19,7 +19,7 @@ TEST     = CGO_ENABLED=1 $(GO) test -race -parallel 4 -timeout 15m -skip '^TestC
 CHAOS    = CGO_ENABLED=1 $(GO) test -race -count 1 -v -timeout 60m -run '^TestChaos$$' ./cmd/terasocket/chaos
 
 .DEFAULT_GOAL := help
-.PHONY: help postgres postgres-majors pgbouncer curl compiler redis nginx chromium build install dist reproducible test-package container man console check-deploy check-proto test test-long examples test-matrix flaky check demo demo-opentera bench performance fuzz chaos chaos-short interleave clean
+.PHONY: help postgres postgres-majors pgbouncer curl compiler redis nginx chromium build install dist reproducible test-package container man reference console check-deploy check-proto test test-long examples test-matrix flaky check demo demo-opentera bench performance fuzz chaos chaos-short interleave clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -149,6 +149,9 @@ man: ## write packaging/terasocket.8 from the flags
 
 console: ## take uPlot, which draws the console's plots, anew from npm
 	script/console
+
+reference: ## write docs/reference.md from docs/openapi.yaml and docs/asyncapi.yaml
+	TERASOCKET_WRITE_DOCS=1 $(GO) test -count 1 -run '^TestTheReferenceIsCurrent$$' ./api
 
 check-deploy: ## the Kubernetes manifests, by Kubernetes' own types; docs/performance.md, by what was measured
 	cd deploy/kubernetes && $(GO) vet ./... && $(GO) test ./...

@@ -86,7 +86,7 @@ func TestTheReferenceIsCurrent(t *testing.T) {
 	rest, sockets := readSpecification(t, "../docs/openapi.yaml"), readSpecification(t, "../docs/asyncapi.yaml")
 	var b bytes.Buffer
 	b.WriteString("# Reference\n\nEvery endpoint, answer, parameter and close code: [openapi.yaml](openapi.yaml) and [asyncapi.yaml](asyncapi.yaml) to read\n" +
-		"(`TERASOCKET_WRITE_DOCS=1 go test ./api -run Reference`). [clients.md](clients.md) says how to use them.\n\n## REST\n")
+		"(`make reference` writes it). [clients.md](clients.md) says how to use them.\n\n## REST\n")
 	for path, operations := range rest.at("paths").each() {
 		for method := range operations.each() {
 			o := rest.at("paths", path, method)
@@ -139,6 +139,6 @@ func TestTheReferenceIsCurrent(t *testing.T) {
 		}
 	}
 	if committed, err := os.ReadFile(page); err != nil || !bytes.Equal(committed, b.Bytes()) {
-		t.Errorf("docs/reference.md is not current (%v): TERASOCKET_WRITE_DOCS=1 go test ./api -run Reference", err)
+		t.Errorf("docs/reference.md is not current (%v): make reference", err)
 	}
 }
