@@ -105,7 +105,7 @@ func TestSweepDoor(t *testing.T) {
 // What could not be recorded does not pile up for ever once it is announced; what is not announced stays.
 func TestCaptureErrorsAreBounded(t *testing.T) {
 	t.Parallel()
-	f := setup(t)
+	f := alone(t)
 	f.isBroken = true
 	f.exec(`INSERT INTO terasocket.capture_errors (table_name, op, sqlstate, message, announced_at)
 		SELECT 't_sites', 'UPDATE', '55P03', 'x', CASE WHEN n <> 2 THEN clock_timestamp() - CASE WHEN n = 2500 THEN interval '31 days' ELSE '0' END END FROM generate_series(1, 3000) n`)

@@ -295,7 +295,7 @@ func TestPublishRights(t *testing.T) {
 // each made later; it takes back those that are open, and is not mixed up with changes of whom it kicks.
 func TestPublishKick(t *testing.T) {
 	t.Parallel()
-	f := setup(t)
+	f := alone(t)
 	kick := typed("ServerCommand", `, "type": "CMD_CLIENT_DISCONNECT"`)
 	counter := int64(0)
 	for kind, p := range map[string]struct {
