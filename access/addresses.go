@@ -18,7 +18,7 @@ type Addresses struct {
 
 // Wait says how long this address must wait; 0: it may try. Errors: the database's.
 func (a *Addresses) Wait(ctx context.Context, addr string) (time.Duration, error) {
-	network, isLimited := network(addr)
+	network, isLimited := Network(addr)
 	if !isLimited {
 		return 0, nil
 	}
@@ -34,7 +34,7 @@ func (a *Addresses) Wait(ctx context.Context, addr string) (time.Duration, error
 
 // Failed counts a failure of this address. Errors: the database's.
 func (a *Addresses) Failed(ctx context.Context, addr string) error {
-	network, isLimited := network(addr)
+	network, isLimited := Network(addr)
 	if !isLimited {
 		return nil
 	}
@@ -44,8 +44,8 @@ func (a *Addresses) Failed(ctx context.Context, addr string) error {
 	return nil
 }
 
-// network is what an address is counted by.
-func network(addr string) (string, bool) {
+// Network is what an address is counted by: of IPv6 its /64, since a client has all of it. False: it is no address.
+func Network(addr string) (string, bool) {
 	a, err := netip.ParseAddr(addr)
 	if err != nil {
 		return "", false

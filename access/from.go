@@ -7,7 +7,7 @@ type addressKey struct{}
 // FromAddress says where a request came from, as Addresses counts it ("" where that is not known): the queue of passwords
 // gives each its turn.
 func FromAddress(ctx context.Context, addr string) context.Context {
-	network, _ := network(addr)
+	network, _ := Network(addr)
 	return context.WithValue(ctx, addressKey{}, network)
 }
 

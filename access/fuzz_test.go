@@ -72,7 +72,7 @@ func FuzzRecorded(f *testing.F) {
 		if got := printable(text); len(got) > 204 || !utf8.ValidString(got) || strings.ContainsAny(got, "\x00\n\r\x7f") {
 			t.Errorf("%q becomes %q", text, got)
 		}
-		if got, ok := network(text); !isText(got) != !ok || strings.Contains(got, "%") {
+		if got, ok := Network(text); !isText(got) != !ok || strings.Contains(got, "%") {
 			t.Errorf("%q becomes the network %q, %t", text, got, ok)
 		}
 	})

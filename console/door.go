@@ -268,7 +268,8 @@ func (d *door) try(addr string, now time.Time) (wait time.Duration) {
 	if d.tries == nil {
 		d.tries = map[string]tries{}
 	}
-	spent := d.tries[network(addr)].left(now)
+	network, _ := access.Network(addr) // whose address is not known share one
+	spent := d.tries[network].left(now)
 	if spent+1 > wrongAtOnce {
 		return time.Duration((spent + 1 - wrongAtOnce) * float64(wrongEvery))
 	}
@@ -281,7 +282,7 @@ func (d *door) try(addr string, now time.Time) (wait time.Duration) {
 		}
 		delete(d.tries, other)
 	}
-	d.tries[network(addr)] = tries{spent + 1, now}
+	d.tries[network] = tries{spent + 1, now}
 	return 0
 }
 
@@ -289,14 +290,7 @@ func (d *door) try(addr string, now time.Time) (wait time.Duration) {
 func (d *door) forgive(addr string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	t := d.tries[network(addr)]
-	d.tries[network(addr)] = tries{max(0, t.spent-1), t.at}
-}
-
-// network is what an address is counted by: of IPv6 its /64. Whose address is not known share one.
-func network(addr string) string {
-	if a, err := netip.ParseAddr(addr); err == nil && a.Is6() && !a.Is4In6() {
-		return netip.PrefixFrom(a.WithZone(""), 64).Masked().String()
-	}
-	return addr
+	network, _ := access.Network(addr)
+	t := d.tries[network]
+	d.tries[network] = tries{max(0, t.spent-1), t.at}
 }

@@ -4,11 +4,12 @@ import (
 	"container/list"
 	"math"
 	"net/http"
-	"net/netip"
 	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"terasocket/access"
 )
 
 // FailureLimit bounds how often one address may come with an invalid token. Only failures count, so that a clinic
@@ -29,8 +30,8 @@ type failures struct {
 }
 
 type offender struct {
-	addr string
-	rate *rate.Limiter
+	network string
+	rate    *rate.Limiter
 }
 
 func newFailures(limit FailureLimit) *failures {
@@ -53,7 +54,8 @@ func (f *failures) tooMany(addr string, now time.Time) (wait time.Duration, yes 
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	e, ok := f.byAddr[network(addr)]
+	network, _ := access.Network(addr)
+	e, ok := f.byAddr[network]
 	if !ok {
 		return 0, false
 	}
@@ -68,26 +70,18 @@ func (f *failures) add(addr string, now time.Time) {
 	if f.limit.PerMinute <= 0 || addr == "" {
 		return
 	}
-	addr = network(addr)
+	network, _ := access.Network(addr)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	e, ok := f.byAddr[addr]
+	e, ok := f.byAddr[network]
 	if !ok {
-		e = f.recent.PushFront(&offender{addr, rate.NewLimiter(rate.Limit(f.limit.PerMinute/60), f.limit.Burst)})
-		f.byAddr[addr] = e
+		e = f.recent.PushFront(&offender{network, rate.NewLimiter(rate.Limit(f.limit.PerMinute/60), f.limit.Burst)})
+		f.byAddr[network] = e
 	}
 	e.Value.(*offender).rate.AllowN(now, 1)
 	f.recent.MoveToFront(e)
 	for f.recent.Len() > f.limit.Addresses {
 		last := f.recent.Back()
-		delete(f.byAddr, f.recent.Remove(last).(*offender).addr)
+		delete(f.byAddr, f.recent.Remove(last).(*offender).network)
 	}
-}
-
-func network(addr string) string {
-	a, err := netip.ParseAddr(addr)
-	if err != nil || !a.Is6() || a.Is4In6() {
-		return addr
-	}
-	return netip.PrefixFrom(a.WithZone(""), 64).Masked().String()
 }
