@@ -8,7 +8,6 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"terasocket/bridge"
-	"terasocket/bridge/standin"
 )
 
 // everyRight is the line of docs/operators.md; channels are not a right before Redis 6.2.
@@ -28,17 +27,8 @@ func everyRight(t *testing.T, server *redis.Client) string {
 // A Redis in which a command was renamed would repeat the ticket in its answer.
 func TestARedisThatLacksACommand(t *testing.T) {
 	t.Parallel()
-	server, err := standin.StartRedis(t.Context(), "--rename-command", "DEL", "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(server.Stop)
-	client, err := open(server.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
-	err = bridge.Check(t.Context(), client)
+	_, client := start(t, "--rename-command", "DEL", "")
+	err := bridge.Check(t.Context(), client)
 	if _, isSetting := err.(*bridge.SettingError); !isSetting || !strings.Contains(err.Error(), "no command DEL") || strings.Contains(err.Error(), "00000000") {
 		t.Errorf("%v", err)
 	}

@@ -10,8 +10,8 @@ import (
 	"terasocket/db"
 )
 
-// mute is a server that lets everybody in and answers no statement, as a pooler whose database is away. It gives its URL.
-func mute(t *testing.T) string {
+// server takes connections, each after the other, until the test ends. It gives its address.
+func server(t *testing.T, serve func(net.Conn)) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -27,17 +27,26 @@ func mute(t *testing.T) string {
 				return
 			}
 			defer func() { _ = conn.Close() }()
-			backend := pgproto3.NewBackend(conn, conn)
-			if _, err := backend.ReceiveStartupMessage(); err != nil {
-				continue
-			}
-			backend.Send(&pgproto3.AuthenticationOk{})
-			backend.Send(&pgproto3.BackendKeyData{ProcessID: 1, SecretKey: []byte{0, 0, 0, 1}})
-			backend.Send(&pgproto3.ReadyForQuery{TxStatus: 'I'})
-			_ = backend.Flush()
+			serve(conn)
 		}
 	}()
-	return "postgres://anybody@" + listener.Addr().String() + "/x?sslmode=disable"
+	return listener.Addr().String()
+}
+
+// mute is a server that lets everybody in and answers no statement, as a pooler whose database is away. It gives its URL.
+func mute(t *testing.T) string {
+	t.Helper()
+	address := server(t, func(conn net.Conn) {
+		backend := pgproto3.NewBackend(conn, conn)
+		if _, err := backend.ReceiveStartupMessage(); err != nil {
+			return
+		}
+		backend.Send(&pgproto3.AuthenticationOk{})
+		backend.Send(&pgproto3.BackendKeyData{ProcessID: 1, SecretKey: []byte{0, 0, 0, 1}})
+		backend.Send(&pgproto3.ReadyForQuery{TxStatus: 'I'})
+		_ = backend.Flush()
+	})
+	return "postgres://anybody@" + address + "/x?sslmode=disable"
 }
 
 // It takes the 10 s that Open may.

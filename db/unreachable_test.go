@@ -17,31 +17,17 @@ import (
 // refusing is a server without TLS that refuses everybody with this SQLSTATE. It gives its address.
 func refusing(t *testing.T, code string) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	t.Cleanup(func() { _ = listener.Close(); <-done })
-	go func() {
-		defer close(done)
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			backend := pgproto3.NewBackend(conn, conn)
-			message, err := backend.ReceiveStartupMessage()
-			if _, ok := message.(*pgproto3.SSLRequest); ok && err == nil {
-				_, _ = conn.Write([]byte("N"))
-			} else if err == nil {
-				backend.Send(&pgproto3.ErrorResponse{Severity: "FATAL", Code: code, Message: "so it says"})
-				_ = backend.Flush()
-			}
-			_ = conn.Close()
+	return server(t, func(conn net.Conn) {
+		defer func() { _ = conn.Close() }()
+		backend := pgproto3.NewBackend(conn, conn)
+		message, err := backend.ReceiveStartupMessage()
+		if _, ok := message.(*pgproto3.SSLRequest); ok && err == nil {
+			_, _ = conn.Write([]byte("N"))
+		} else if err == nil {
+			backend.Send(&pgproto3.ErrorResponse{Severity: "FATAL", Code: code, Message: "so it says"})
+			_ = backend.Flush()
 		}
-	}()
-	return listener.Addr().String()
+	})
 }
 
 // Why a connection cannot be made is one sentence, however often pgx has tried.

@@ -5,11 +5,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
@@ -56,46 +54,17 @@ func BenchmarkWriters(b *testing.B) {
 
 func benchWriters(b *testing.B, url string, writers int) {
 	const turns, turn = 4, 2 * time.Second
-	connect := func(setting string) (conns []*pgx.Conn) {
-		for range writers {
-			conn := dbtest.Conn(b, url)
-			dbtest.Exec(b, conn, setting)
-			conns = append(conns, conn)
-		}
-		return conns
-	}
-	plain, captured := connect("SET session_replication_role = replica"), connect("SET jit = off")
-	write := func(conns []*pgx.Conn, d time.Duration) float64 {
-		var all sync.WaitGroup
-		counts := make([]int, writers)
-		began := time.Now()
-		for i, conn := range conns {
-			all.Go(func() {
-				for time.Since(began) < d {
-					if _, err := conn.Exec(context.Background(), "UPDATE t_participants SET participant_name = clock_timestamp()::text WHERE id_participant = $1", 100_000+i); err != nil {
-						b.Error(err)
-						return
-					}
-					counts[i]++
-				}
-			})
-		}
-		all.Wait()
-		total := 0
-		for _, n := range counts {
-			total += n
-		}
-		return float64(total) / time.Since(began).Seconds()
-	}
+	plain := dbtest.NewWriters(b, url, writers, "SET session_replication_role = replica")
+	captured := dbtest.NewWriters(b, url, writers, "SET jit = off")
 	var without, notified, polled float64
 	rounds := 0
 	for b.Loop() {
 		for ; rounds < turns; rounds++ {
-			without += write(plain, turn)
+			without += plain.Write(b, turn)
 			for setting, sum := range map[string]*float64{"off": &notified, "": &polled} {
 				isPolling, stop := announcing(b, url, setting)
 				for end := time.Now().Add(10 * time.Second); ; {
-					write(captured, 500*time.Millisecond)
+					captured.Write(b, 500*time.Millisecond)
 					if isPolling() == (setting == "") {
 						break
 					}
@@ -104,7 +73,7 @@ func benchWriters(b *testing.B, url string, writers int) {
 						break
 					}
 				}
-				*sum += write(captured, turn)
+				*sum += captured.Write(b, turn)
 				stop()
 			}
 		}

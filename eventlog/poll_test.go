@@ -12,7 +12,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"terasocket/db/dbtest"
-	"terasocket/db/embedded"
 	"terasocket/migrations"
 )
 
@@ -211,11 +210,7 @@ func TestAGatewayThatDoesNotListenDoesNotPoll(t *testing.T) {
 // PostgreSQL crashes, and is stopped and started, while a gateway polls: that gateway goes on, and nothing is lost.
 func TestPostgreSQLStartsAgainWhileAGatewayPolls(t *testing.T) {
 	t.Parallel()
-	server, err := embedded.Start(t.Context(), embedded.Config{Settings: map[string]string{"synchronous_commit": "on", "fsync": "on"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = server.Stop() })
+	server := dbtest.Server(t, map[string]string{"synchronous_commit": "on", "fsync": "on"})
 	url := server.URL("postgres")
 	if err := dbtest.OpenTera("polls", migrations.Up).Fill(t.Context(), url); err != nil {
 		t.Fatal(err)
@@ -252,12 +247,7 @@ func TestPostgreSQLStartsAgainWhileAGatewayPolls(t *testing.T) {
 // again beside many writers.
 func TestAnAnnouncementWaitsForItsTurnToNotify(t *testing.T) {
 	t.Parallel()
-	server, err := embedded.Start(t.Context(), embedded.Config{Settings: map[string]string{"fsync": "on", "commit_delay": "90000", "commit_siblings": "0"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = server.Stop() })
-	url := server.URL("postgres")
+	url := dbtest.Server(t, map[string]string{"fsync": "on", "commit_delay": "90000", "commit_siblings": "0"}).URL("postgres")
 	if err := dbtest.OpenTera("turns", migrations.Up).Fill(t.Context(), url); err != nil {
 		t.Fatal(err)
 	}

@@ -1,10 +1,8 @@
 package migrations_test
 
 import (
-	"context"
 	"fmt"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
@@ -94,50 +92,21 @@ func BenchmarkSixteenWriters(b *testing.B) {
 	f.isBroken = true // on a machine with much else to do, one of 16 may wait for longer than capture does: capture_errors
 	manyParticipants(f, writers)
 	f.exec("VACUUM ANALYZE")
-	connect := func(setting string) (conns []*pgx.Conn) {
-		for range writers {
-			conn := dbtest.Conn(b, f.url)
-			execOn(b, conn, setting)
-			conns = append(conns, conn)
-		}
-		return conns
-	}
-	plain, captured := connect("SET session_replication_role = replica"), connect("SET terasocket.notify = off")
-	write := func(conns []*pgx.Conn) int {
-		var all sync.WaitGroup
-		counts := make([]int, writers)
-		began := time.Now()
-		for i, conn := range conns {
-			all.Go(func() {
-				for time.Since(began) < turn {
-					if _, err := conn.Exec(context.Background(), "UPDATE t_participants SET participant_name = clock_timestamp()::text WHERE id_participant = $1", 100_000+i); err != nil {
-						b.Error(err)
-						return
-					}
-					counts[i]++
-				}
-			})
-		}
-		all.Wait()
-		total := 0
-		for _, n := range counts {
-			total += n
-		}
-		return total
-	}
-	write(plain)
-	write(captured)
-	with, without, taken := 0, 0, 0
+	plain := dbtest.NewWriters(b, f.url, writers, "SET session_replication_role = replica")
+	captured := dbtest.NewWriters(b, f.url, writers, "SET terasocket.notify = off")
+	plain.Write(b, turn)
+	captured.Write(b, turn)
+	var with, without float64
+	taken := 0
 	for b.Loop() {
 		for ; taken < turns; taken++ {
-			without += write(plain)
-			with += write(captured)
+			without += plain.Write(b, turn)
+			with += captured.Write(b, turn)
 		}
 	}
-	n := float64(taken) * turn.Seconds()
-	b.ReportMetric(float64(without)/n, "plain/s")
-	b.ReportMetric(float64(with)/n, "captured/s")
-	b.ReportMetric(float64(with)/float64(without), "with/without")
+	b.ReportMetric(without/float64(taken), "plain/s")
+	b.ReportMetric(with/float64(taken), "captured/s")
+	b.ReportMetric(with/without, "with/without")
 	b.ReportMetric(0, "ns/op")
 }
 

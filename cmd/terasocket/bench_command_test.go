@@ -8,20 +8,26 @@ import (
 	"testing"
 )
 
-// bench measures with the program that operators run: every client has every event, and the bare loop is measured beside it.
-func TestBenchCommand(t *testing.T) {
-	t.Parallel()
-	cmd := exec.CommandContext(t.Context(), must(os.Executable()), "bench", "--clients", "30", "--users", "10", "--people", "5", "--rate", "20", "--duration", "500ms", "--reference", "--json")
+// benched is what `terasocket bench --json` says, run as a program of its own.
+func benched(t *testing.T, args ...string) (r benchResult) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), must(os.Executable()), append([]string{"bench", "--json"}, args...)...)
 	var stderr strings.Builder
 	cmd.Env, cmd.Stderr = append(os.Environ(), asProgram+"=1"), &stderr
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatalf("%v: %s", err, &stderr)
 	}
-	var r benchResult
 	if err := json.Unmarshal(out, &r); err != nil {
 		t.Fatalf("%s: %v", out, err)
 	}
+	return r
+}
+
+// bench measures with the program that operators run: every client has every event, and the bare loop is measured beside it.
+func TestBenchCommand(t *testing.T) {
+	t.Parallel()
+	r := benched(t, "--clients", "30", "--users", "10", "--people", "5", "--rate", "20", "--duration", "500ms", "--reference")
 	for name, f := range map[string]*benchFigures{"gateway": r.Gateway, "reference": r.Reference} {
 		if f == nil || f.Events != 10 || f.Deliveries != 300 || f.Missing != 0 || f.LastMedian <= 0 || f.LastP99 < f.LastMedian || f.FrameBytes < 126 {
 			t.Errorf("%s: %+v", name, f)
@@ -35,19 +41,9 @@ func TestBenchCommand(t *testing.T) {
 // In a storm the events are heard by who is connected by then.
 func TestBenchStorm(t *testing.T) {
 	t.Parallel()
-	cmd := exec.CommandContext(t.Context(), must(os.Executable()), "bench", "--clients", "30", "--users", "30", "--rate", "20", "--storm", "1s", "--json")
-	var stderr strings.Builder
-	cmd.Env, cmd.Stderr = append(os.Environ(), asProgram+"=1"), &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("%v: %s", err, &stderr)
-	}
-	var r benchResult
-	if err := json.Unmarshal(out, &r); err != nil {
-		t.Fatalf("%s: %v", out, err)
-	}
+	r := benched(t, "--clients", "30", "--users", "30", "--rate", "20", "--storm", "1s")
 	if f := r.Gateway; r.Storm != 1 || f == nil || f.Events != 20 || f.Deliveries == 0 || f.Deliveries > 600 || f.EachP99 <= 0 || f.ConnectFrames < 30+f.Deliveries || f.ConnectPostgresCPU <= 0 {
-		t.Errorf("%s", out)
+		t.Errorf("%+v: %+v", r, f)
 	}
 }
 
