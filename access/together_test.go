@@ -161,18 +161,6 @@ func TestATokenInHand(t *testing.T) {
 	refused(t, door, access.User, held)
 }
 
-// Functions of an older version redeem one by one.
-func TestTokensOfOlderFunctions(t *testing.T) {
-	t.Parallel()
-	door, pool := tokens(t)
-	dbtest.Exec(t, pool, "DROP FUNCTION terasocket.redeem_connect_tokens(text[], bytea[])")
-	token := create(t, door, access.User, opentera.DemoProjectUserUUID)
-	if who, err := door.Redeem(t.Context(), access.User, token); err != nil || who.ID != opentera.DemoProjectUserID {
-		t.Errorf("%+v, %v", who, err)
-	}
-	refused(t, door, access.User, token)
-}
-
 // BenchmarkRedeem is what one token costs PostgreSQL, alone and among 100 that come at once; the client's side is in ns/op.
 func BenchmarkRedeem(b *testing.B) {
 	for _, together := range []int{1, 100} {

@@ -65,9 +65,8 @@ func (t *Tokens) Create(ctx context.Context, kind Kind, uuid string) (string, er
 // Those that come at once are redeemed together. Errors: ErrRefused, or the database's.
 func (t *Tokens) Redeem(ctx context.Context, kind Kind, token string) (Identity, error) {
 	got, err := t.door.Do(ctx, presented{kind, sha256.Sum256([]byte(token))}, t.redeemMany)
-	var refused *pgconn.PgError
 	switch {
-	case got.isHeld, errors.As(err, &refused) && refused.Code == "42883": // undefined_function: older ones redeem one by one
+	case got.isHeld:
 		return t.redeemOne(ctx, kind, token)
 	case err != nil:
 		return Identity{}, fmt.Errorf("redeem connect token: %w", err)
@@ -112,11 +111,9 @@ func (t *Tokens) redeemOne(ctx context.Context, kind Kind, token string) (Identi
 }
 
 // Replace closes the sockets that a principal has opened with tokens from before its own, on whichever gateway, with 4000; its
-// unused URLs of before are void, too. Functions of an older binary cannot: then nothing happens. Errors: the database's.
+// unused URLs of before are void, too. Errors: the database's.
 func (t *Tokens) Replace(ctx context.Context, id Identity) error {
-	_, err := t.Pool.Exec(ctx, "SELECT terasocket.replace_sockets($1, $2, $3)", id.Kind.String(), id.ID, id.Token)
-	var refused *pgconn.PgError
-	if err != nil && !(errors.As(err, &refused) && refused.Code == "42883") { // undefined_function
+	if _, err := t.Pool.Exec(ctx, "SELECT terasocket.replace_sockets($1, $2, $3)", id.Kind.String(), id.ID, id.Token); err != nil {
 		return fmt.Errorf("replace other sockets: %w", err)
 	}
 	return nil

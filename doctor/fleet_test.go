@@ -78,9 +78,9 @@ func TestLoginURL(t *testing.T) {
 	i.find("login-url").must(t, Skip)
 	i.exec("SELECT terasocket.gateway_register('older', '1 hour')")
 	i.find("login-url").must(t, Skip)
-	i.exec("SELECT terasocket.gateway_serves(terasocket.gateway_register('plain', '1 hour'), '')")
+	i.exec("SELECT terasocket.gateway_register('plain', '1 hour', '')")
 	i.find("login-url").must(t, Warn, "serves without --public-url: plain.", "inner")
-	i.exec("DELETE FROM terasocket.gateways; SELECT terasocket.gateway_serves(terasocket.gateway_register('right', '1 hour'), 'wss://tera.example/')")
+	i.exec("DELETE FROM terasocket.gateways; SELECT terasocket.gateway_register('right', '1 hour', 'wss://tera.example/')")
 	i.find("login-url").must(t, OK)
 	i.PublicURL = "wss://TERA.example"
 	ask(t, newDoctor(i.Config), "login-url").must(t, OK)

@@ -28,7 +28,7 @@ func (d *doctor) rightsChecks() []check {
 var served = []string{
 	"accept_otp", "address_failed", "address_wait", "announce", "change_password", "connected_many", "count_attempt",
 	"create_connect_token", "device_by_token", "device_by_uuid", "device_login", "device_status", "disable_token", "disconnect",
-	"disconnected_many", "end_login_session", "fill", "forget_attempts", "gateway_beat", "gateway_leave", "gateway_register", "gateway_serves", "gateway_succeed", "is_connected", "is_current", "is_filled",
+	"disconnected_many", "end_login_session", "fill", "forget_attempts", "gateway_beat", "gateway_leave", "gateway_register", "gateway_succeed", "is_connected", "is_current", "is_filled",
 	"login_session_user", "logout", "missing_triggers", "online_seen", "otp_blocked", "otp_secret", "participant_account", "participant_session_types", "poll",
 	"presence_snapshot", "presence_sweep", "publish", "reconcile", "record_login", "redeem_connect_token", "redeem_connect_tokens", "refresh_capture", "replace_sockets", "server_setting", "service",
 	"service_token_key", "set_aside_next", "set_otp", "signing_key", "stamp_last_online", "start_login_session", "sweep_door", "ticket_holder", "token_check",

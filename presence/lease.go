@@ -44,11 +44,8 @@ func (r *Registry) Register(ctx context.Context) error {
 	now := time.Now()
 	var gateway string
 	var beat time.Time
-	if err := r.Pool.QueryRow(ctx, "SELECT clock_timestamp(), terasocket.gateway_register($1, $2)::text", r.Name, r.promise()).Scan(&beat, &gateway); err != nil {
+	if err := r.Pool.QueryRow(ctx, "SELECT clock_timestamp(), terasocket.gateway_register($1, $2, $3)::text", r.Name, r.promise(), r.PublicURL).Scan(&beat, &gateway); err != nil {
 		return fmt.Errorf("register the gateway: %w", err)
-	}
-	if _, err := r.Pool.Exec(ctx, "SELECT terasocket.gateway_serves($1::text::uuid, $2)", gateway, r.PublicURL); err != nil { // older functions have none
-		r.Log.Debug("terasocket doctor will not know what address logins give", "op", "lease", "err", err)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -29,6 +29,7 @@ type benchCmd struct {
 	Rate      float64       `name:"rate" default:"10" help:"Events a second: one-row updates of participants, each in a transaction."`
 	Duration  time.Duration `name:"duration" default:"10s" help:"How long to make them."`
 	Storm     time.Duration `name:"storm" default:"0" placeholder:"DURATION" help:"Connect the sockets within this time, and make the events meanwhile, for those who are connected by then."`
+	Idle      time.Duration `name:"idle" default:"0" placeholder:"DURATION" help:"Leave the connected sockets alone this long before the events, and measure what they cost meanwhile."`
 	Writers   int           `name:"writers" default:"8" help:"Connections to PostgreSQL that make them."`
 	Encoding  string        `name:"encoding" enum:"protobuf,json" default:"protobuf" help:"Of the sockets."`
 	Directory string        `name:"directory" placeholder:"DIR" help:"Where the throw-away PostgreSQL keeps its data, with fsync on; the temporary directory if there is none."`
@@ -49,8 +50,8 @@ func (c *benchCmd) check() error {
 		return errors.New("--clients, --users and --writers must be 1 or more, --people not negative")
 	case c.Storm > 0 && c.Reference:
 		return errors.New("--storm and --reference exclude each other")
-	case c.Rate <= 0 || c.Duration <= 0:
-		return errors.New("--rate and --duration must be positive")
+	case c.Rate <= 0 || c.Duration <= 0 || c.Idle < 0:
+		return errors.New("--rate and --duration must be positive, --idle not negative")
 	case c.Rate*c.Duration.Seconds() < 1:
 		return errors.New("--rate times --duration is less than one event")
 	}

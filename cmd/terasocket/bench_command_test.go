@@ -27,13 +27,13 @@ func benched(t *testing.T, args ...string) (r benchResult) {
 // bench measures with the program that operators run: every client has every event, and the bare loop is measured beside it.
 func TestBenchCommand(t *testing.T) {
 	t.Parallel()
-	r := benched(t, "--clients", "30", "--users", "10", "--people", "5", "--rate", "20", "--duration", "500ms", "--reference")
+	r := benched(t, "--clients", "30", "--users", "10", "--people", "5", "--rate", "20", "--duration", "500ms", "--idle", "500ms", "--reference")
 	for name, f := range map[string]*benchFigures{"gateway": r.Gateway, "reference": r.Reference} {
 		if f == nil || f.Events != 10 || f.Deliveries != 300 || f.Missing != 0 || f.LastMedian <= 0 || f.LastP99 < f.LastMedian || f.FrameBytes < 126 {
 			t.Errorf("%s: %+v", name, f)
 		}
 	}
-	if r.Clients != 30 || r.Users != 10 || r.People != 5 || r.Gateway != nil && r.Gateway.PostgresPerEvent <= 0 {
+	if r.Clients != 30 || r.Users != 10 || r.People != 5 || r.Gateway != nil && (r.Gateway.PostgresPerEvent <= 0 || r.Gateway.IdlePostgresCPU < 0) {
 		t.Errorf("%+v", r)
 	}
 }
@@ -51,7 +51,7 @@ func TestBenchRefusesWhatCannotWork(t *testing.T) {
 	t.Parallel()
 	for flag, want := range map[string]string{
 		"--clients=0": "--clients", "--users=0": "--users", "--people=-1": "not negative", "--writers=0": "--writers",
-		"--rate=0": "must be positive", "--duration=0": "must be positive", "--rate=0.01": "less than one event", "--storm=1s --reference": "exclude each other",
+		"--rate=0": "must be positive", "--duration=0": "must be positive", "--rate=0.01": "less than one event", "--idle=-1s": "not negative", "--storm=1s --reference": "exclude each other",
 	} {
 		if got := command(t.Context(), nil, append([]string{"bench"}, strings.Fields(flag)...)...); got.code != 1 || !strings.Contains(got.stderr, want) {
 			t.Errorf("%s: exit code %d, %q; want %q", flag, got.code, got.stderr, want)

@@ -28,10 +28,12 @@ type subject struct {
 // benchFigures are of one server. Times are in milliseconds.
 type benchFigures struct {
 	ConnectsPerSecond   float64 `json:"connects_per_second"`
-	ConnectCPU          float64 `json:"connect_cpu_ms"`            // of the server, for one client, until everybody has heard who came
-	ConnectPostgresCPU  float64 `json:"connect_postgresql_cpu_ms"` // the same of PostgreSQL, its token included
-	ConnectFrames       int     `json:"connect_frames"`            // that all have heard by then
-	BytesPerIdleClient  int64   `json:"bytes_per_idle_client"`     // resident memory
+	ConnectCPU          float64 `json:"connect_cpu_ms"`                        // of the server, for one client, until everybody has heard who came
+	ConnectPostgresCPU  float64 `json:"connect_postgresql_cpu_ms"`             // the same of PostgreSQL, its token included
+	ConnectFrames       int     `json:"connect_frames"`                        // that all have heard by then
+	BytesPerIdleClient  int64   `json:"bytes_per_idle_client"`                 // resident memory
+	IdleCPU             float64 `json:"idle_cpu_percent,omitempty"`            // of one core, while nothing happens but pings
+	IdlePostgresCPU     float64 `json:"idle_postgresql_cpu_percent,omitempty"` // the same of PostgreSQL
 	Events              int     `json:"events"`
 	Deliveries          int     `json:"deliveries"`
 	Missing             int     `json:"missing"` // of all clients and events
@@ -116,6 +118,19 @@ func (c *benchCmd) measure(ctx context.Context, s subject) (_ *benchFigures, err
 	f.ConnectCPU = (serverBefore.CPU - before.CPU).Seconds() * 1000 / float64(c.Clients)
 	f.ConnectPostgresCPU = (postgresIdle.CPU - postgresBefore.CPU).Seconds() * 1000 / float64(c.Clients)
 	f.BytesPerIdleClient = (serverBefore.Resident - before.Resident) / int64(c.Clients)
+	if c.Idle > 0 {
+		s.say("Leaving the sockets alone for %s", c.Idle)
+		if err := pause(reading, c.Idle); err != nil {
+			return nil, err
+		}
+		server, postgres, err := usage()
+		if err != nil {
+			return nil, err
+		}
+		f.IdleCPU = 100 * (server.CPU - serverBefore.CPU).Seconds() / c.Idle.Seconds()
+		f.IdlePostgresCPU = 100 * (postgres.CPU - postgresIdle.CPU).Seconds() / c.Idle.Seconds()
+		serverBefore, postgresIdle = server, postgres
+	}
 	postgresBefore = postgresIdle
 	if c.Storm > 0 {
 		f.Events, f.Deliveries, f.FrameBytes = len(committed), len(arrivals), clients.FrameBytes()
@@ -325,6 +340,10 @@ func (r *benchResult) print(w io.Writer) error {
 		row("connections a second", number("%.0f", func(f *benchFigures) any { return f.ConnectsPerSecond }))
 	}
 	row("memory per idle client (bytes)", number("%d", func(f *benchFigures) any { return f.BytesPerIdleClient }))
+	if r.Gateway.IdleCPU > 0 {
+		row("server CPU while idle (% of a core)", number("%.1f", func(f *benchFigures) any { return f.IdleCPU }))
+		row("PostgreSQL CPU while idle (% of a core)", number("%.1f", func(f *benchFigures) any { return f.IdlePostgresCPU }))
+	}
 	row("server CPU per connection (ms)", number("%.2f", func(f *benchFigures) any { return f.ConnectCPU }))
 	row("PostgreSQL CPU per connection (ms)", number("%.2f", func(f *benchFigures) any { return f.ConnectPostgresCPU }))
 	row("frames heard of who came", number("%d", func(f *benchFigures) any { return f.ConnectFrames }))

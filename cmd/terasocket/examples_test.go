@@ -164,6 +164,20 @@ func TestExamples(t *testing.T) {
 	}
 }
 
+// Whoever copies a client reads it first: each is under 100 lines.
+func TestExamplesAreShort(t *testing.T) {
+	t.Parallel()
+	for _, client := range []string{"go/main.go", "python/client.py", "node/client.js", "browser/terasocket.ts", "qt/main.cpp"} {
+		text, err := os.ReadFile(filepath.Join("../../examples", client))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(string(text), "\n"); n >= 100 {
+			t.Errorf("examples/%s has %d lines", client, n)
+		}
+	}
+}
+
 // said is what a client prints.
 type said struct {
 	t       *testing.T

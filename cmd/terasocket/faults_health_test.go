@@ -45,7 +45,10 @@ func TestTheSchemaIsGone(t *testing.T) {
 	pool := dbtest.Pool(t, url)
 	gateway := serve(t, url)
 	gateway.login(opentera.DemoProjectAdmin, "")
-	dbtest.Exec(t, pool, "DROP SCHEMA terasocket CASCADE")
+	dbtest.Eventually(t, "the schema is dropped: the gateway's statements may deadlock with it", func() bool {
+		_, err := pool.Exec(t.Context(), "DROP SCHEMA terasocket CASCADE")
+		return err == nil
+	})
 	gateway.waitReady(http.StatusServiceUnavailable, "terasocket is not installed in this database")
 	dbtest.Eventually(t, "it says so", func() bool { return gateway.Log.Count("terasocket was taken out of this database") > 0 })
 	time.Sleep(5 * time.Second) // a poll, and a beat of its lease

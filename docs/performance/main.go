@@ -23,7 +23,10 @@ type results struct {
 	Machine string                        `json:"machine"`
 	Date    string                        `json:"date"`
 	Loads   []load                        `json:"loads"`
-	Go      map[string]map[string]float64 `json:"go"` // benchmark without its number of processors -> unit -> value
+	Crowd   load                          `json:"crowd"` // 4,000 sockets of 500 users
+	Idle    load                          `json:"idle"`  // 10,000 sockets and nothing but pings
+	Storm   load                          `json:"storm"` // 2,000 users who see each other connect within 10 s
+	Go      map[string]map[string]float64 `json:"go"`    // benchmark without its number of processors -> unit -> value
 }
 
 // load is what `terasocket bench --json` printed.
@@ -32,12 +35,17 @@ type load struct {
 	People    int     `json:"people"`
 	Rate      float64 `json:"rate"`
 	Gateway   figures `json:"gateway"`
-	Reference figures `json:"reference"`
+	Reference figures `json:"reference,omitzero"`
 }
 
 type figures struct {
 	ConnectsPerSecond   float64 `json:"connects_per_second"`
+	ConnectCPU          float64 `json:"connect_cpu_ms"`
+	ConnectPostgresCPU  float64 `json:"connect_postgresql_cpu_ms"`
+	ConnectFrames       int     `json:"connect_frames"`
 	BytesPerIdleClient  int64   `json:"bytes_per_idle_client"`
+	IdleCPU             float64 `json:"idle_cpu_percent,omitzero"`
+	IdlePostgresCPU     float64 `json:"idle_postgresql_cpu_percent,omitzero"`
 	Missing             int     `json:"missing"`
 	DeliveriesPerSecond float64 `json:"deliveries_per_second"`
 	LastMedian          float64 `json:"last_client_median_ms"`

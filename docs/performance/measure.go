@@ -28,7 +28,8 @@ var benchmarks = []struct{ packages, pattern string }{
 	{"./bridge", "^BenchmarkMessages$"},
 	{"./audit", "."},
 	{"./ws", "^(BenchmarkSend|BenchmarkDeliver|BenchmarkIdleConnection)$"},
-	{"./access", "^BenchmarkAudience$"},
+	{"./access", "^(BenchmarkAudience|BenchmarkRedeem)$"},
+	{"./presence", "^(BenchmarkConnected|BenchmarkSnapshot)$"},
 	{"./proto/event", "."},
 }
 
@@ -43,16 +44,21 @@ func measure() (results, error) {
 	}
 	r.Machine = fmt.Sprintf("%d cores (%s)", runtime.NumCPU(), model)
 	for _, l := range loads {
-		out, err := command("bin/terasocket", "bench", "--reference", "--json", "--duration", "10s",
-			"--clients", fmt.Sprint(l.clients), "--people", fmt.Sprint(l.people), "--rate", fmt.Sprint(l.rate))
+		measured, err := bench("--reference", "--duration", "10s", "--clients", fmt.Sprint(l.clients), "--people", fmt.Sprint(l.people), "--rate", fmt.Sprint(l.rate))
 		if err != nil {
 			return results{}, err
 		}
-		var measured load
-		if err := json.Unmarshal(out, &measured); err != nil {
-			return results{}, fmt.Errorf("what terasocket bench printed: %w", err)
-		}
 		r.Loads = append(r.Loads, measured)
+	}
+	var err error
+	if r.Crowd, err = bench("--clients", "4000"); err != nil {
+		return results{}, err
+	}
+	if r.Idle, err = bench("--reference", "--clients", "10000", "--rate", "1", "--idle", "60s"); err != nil {
+		return results{}, err
+	}
+	if r.Storm, err = bench("--clients", "2000", "--users", "2000", "--storm", "10s"); err != nil {
+		return results{}, err
 	}
 	for _, b := range benchmarks {
 		out, err := command("go", "test", "-run", "^$", "-bench", b.pattern, "-benchmem", "-timeout", "30m", b.packages)
@@ -77,6 +83,18 @@ func measure() (results, error) {
 		}
 	}
 	return r, nil
+}
+
+// bench runs `terasocket bench`.
+func bench(args ...string) (measured load, err error) {
+	out, err := command("bin/terasocket", append([]string{"bench", "--json"}, args...)...)
+	if err != nil {
+		return load{}, err
+	}
+	if err := json.Unmarshal(out, &measured); err != nil {
+		return load{}, fmt.Errorf("what terasocket bench printed: %w", err)
+	}
+	return measured, nil
 }
 
 // command runs something in the root of the repository, and gives what it printed.

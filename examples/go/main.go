@@ -1,6 +1,5 @@
 // A client of terasocket in protobuf: logs in, prints events, comes back where it was.
-//
-//	go run ./examples/go https://host:port username password
+// go run ./examples/go https://host:port username password
 package main
 
 import (
@@ -15,16 +14,14 @@ import (
 
 	"github.com/gorilla/websocket"
 	"google.golang.org/protobuf/proto"
-
 	"terasocket/proto/opentera"
 	"terasocket/proto/terasocket"
 )
 
 var errStayAway = errors.New("staying away")
 
-// login gives the URL of a socket: good once, within 60 s.
+// login gives the URL of a socket: good once, within 60 s. isBack: a connection broke, and the server may not know yet.
 func login(base, username, password string, isBack bool) (string, error) {
-	// after a connection that broke, the server may not know yet: replace=true
 	request, err := http.NewRequest(http.MethodGet, fmt.Sprintf("%s/api/user/login?with_websocket=true&replace=%t", base, isBack), nil)
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", errStayAway, err)
@@ -86,8 +83,7 @@ func once(base, username, password string, cursor *uint64) error {
 }
 
 func main() {
-	cursor := uint64(0)
-	for pause := time.Second; ; pause = min(2*pause, time.Minute) {
+	for pause, cursor := time.Second, uint64(0); ; pause = min(2*pause, time.Minute) {
 		began := time.Now()
 		err := once(os.Args[1], os.Args[2], os.Args[3], &cursor)
 		if errors.Is(err, errStayAway) {

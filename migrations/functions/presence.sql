@@ -81,15 +81,10 @@ $$;
 
 -- gateway_register, gateway_beat, gateway_leave: the lease of a gateway. beat is false when others have given it up for
 -- dead: it must register again, and all its sockets with it. leave is false while it still has sockets here; the lease
--- sees to those.
-CREATE OR REPLACE FUNCTION terasocket.gateway_register(name text, lease interval) RETURNS uuid
+-- sees to those. public_url: what its logins put before /wss/...
+CREATE OR REPLACE FUNCTION terasocket.gateway_register(name text, lease interval, public_url text DEFAULT NULL) RETURNS uuid
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    INSERT INTO terasocket.gateways (name, lease_until) VALUES (name, clock_timestamp() + lease) RETURNING id
-$$;
--- gateway_serves: what its logins put before /wss/...
-CREATE OR REPLACE FUNCTION terasocket.gateway_serves(gateway uuid, public_url text) RETURNS void
-LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    UPDATE terasocket.gateways g SET public_url = gateway_serves.public_url WHERE g.id = gateway
+    INSERT INTO terasocket.gateways (name, lease_until, public_url) VALUES (name, clock_timestamp() + lease, public_url) RETURNING id
 $$;
 CREATE OR REPLACE FUNCTION terasocket.gateway_beat(gateway uuid, lease interval) RETURNS boolean
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
