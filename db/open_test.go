@@ -5,9 +5,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgproto3"
 
 	"terasocket/db"
+	"terasocket/db/dbtest"
 )
 
 // server takes connections, each after the other, until the test ends. It gives its address.
@@ -54,6 +56,27 @@ func TestOpenEndsWhereNobodyAnswers(t *testing.T) {
 	t.Parallel()
 	_, err := db.Open(t.Context(), mute(t))
 	if err == nil || !strings.Contains(err.Error(), "cannot be reached") {
+		t.Error(err)
+	}
+}
+
+// Presence and connect tokens need statements that see what others have committed, whatever the database's default is: behind a pooler,
+// whose connections are not ours to set, an error says how.
+func TestIsolation(t *testing.T) {
+	t.Parallel()
+	url := dbtest.New(t, dbtest.Empty())
+	conn := dbtest.Conn(t, url)
+	dbtest.Exec(t, conn, "ALTER DATABASE "+pgx.Identifier{conn.Config().Database}.Sanitize()+" SET default_transaction_isolation = 'serializable'")
+	pool, err := db.Open(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	if level := dbtest.One[string](t, pool, "SHOW transaction_isolation"); level != "read committed" {
+		t.Errorf("statements are %s", level)
+	}
+	_, err = db.Open(t.Context(), dbtest.PgBouncer(t, url, "transaction").URL)
+	if err == nil || !strings.Contains(err.Error(), `ALTER ROLE "postgres" SET default_transaction_isolation = 'read committed'`) {
 		t.Error(err)
 	}
 }

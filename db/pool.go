@@ -43,36 +43,52 @@ func OpenSource(ctx context.Context, source Source) (*pgxpool.Pool, error) {
 	// what is half-open never answers: who asks must not spend its own time on one after the other
 	setDefault(&config.PingTimeout, pingTimeout)
 	config.BeforeConnect = source.renew
-	pool, isPooled, err := open(ctx, config.Config)
-	if err != nil || !isPooled || config.has("default_query_exec_mode") {
-		return pool, err
+	isPooled, err := isPooled(ctx, config.ConnConfig)
+	switch {
+	case err != nil:
+		return nil, err
+	case !isPooled:
+		config.ConnConfig.RuntimeParams["default_transaction_isolation"] = "read committed"
+	case !config.has("default_query_exec_mode"): // the next transaction may not find what this one has prepared
+		config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
 	}
-	// the next transaction may not find what this one has prepared
-	pool.Close()
-	config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
-	pool, _, err = open(ctx, config.Config)
-	return pool, err
-}
-
-// open makes a pool, and says whether there is a pooler between it and the server.
-func open(ctx context.Context, config *pgxpool.Config) (pool *pgxpool.Pool, isPooled bool, err error) {
-	config = config.Copy()
 	w := &watch{}
 	config.ConnConfig.Tracer = w
-	if pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
-		return nil, false, fmt.Errorf("open pool: %w", err)
+	pool, err := pgxpool.NewWithConfig(ctx, config.Config)
+	if err != nil {
+		return nil, fmt.Errorf("open pool: %w", err)
 	}
 	w.mu.Lock()
 	w.pool = pool
 	w.mu.Unlock()
-	err = pool.AcquireFunc(ctx, func(c *pgxpool.Conn) error {
-		backend, err := backendPID(ctx, c.Conn())
-		isPooled = backend != c.Conn().PgConn().PID()
-		return err
-	})
-	if err != nil {
+	if err := pool.Ping(ctx); err != nil {
 		pool.Close()
-		return nil, false, fmt.Errorf("the database cannot be reached: %w", err)
+		return nil, fmt.Errorf("the database cannot be reached: %w", err)
 	}
-	return pool, isPooled, nil
+	return pool, nil
+}
+
+// isPooled says whether there is a pooler in between. What its connections share cannot be set for us: an error says what must be.
+func isPooled(ctx context.Context, config *pgx.ConnConfig) (is bool, err error) {
+	conn, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		return false, fmt.Errorf("the database cannot be reached: %w", err)
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	backend, err := backendPID(ctx, conn)
+	if err != nil {
+		return false, fmt.Errorf("the database cannot be reached: %w", err)
+	}
+	if backend == conn.PgConn().PID() {
+		return false, nil
+	}
+	var level string
+	if err := conn.QueryRow(ctx, "SHOW default_transaction_isolation", pgx.QueryExecModeExec).Scan(&level); err != nil {
+		return false, fmt.Errorf("ask for default_transaction_isolation: %w", err)
+	}
+	if level != "read committed" {
+		return false, fmt.Errorf("default_transaction_isolation is %q behind the connection pooler, and terasocket needs READ COMMITTED: "+
+			"ALTER ROLE %s SET default_transaction_isolation = 'read committed'", level, pgx.Identifier{config.User}.Sanitize())
+	}
+	return true, nil
 }

@@ -36,8 +36,8 @@ const answerLimit = 10 * time.Second
 
 // announce asks for one announcement, and says what is to become of polling.
 func announce(ctx context.Context, pool *pgxpool.Pool, atMost int, isCareful bool, lastSeen uint64, limit time.Duration, p polling) (announcement, error) {
-	values, err := locked(ctx, pool, fmt.Sprintf("* FROM terasocket.announce(%d, %t, %d) a, LATERAL terasocket.poll(%d, %t AND a.more IS NOT NULL, %t)",
-		atMost, isCareful, lastSeen, p.number, p.isBusy, p.isOn), limit)
+	values, err := locked(ctx, pool, fmt.Sprintf("* FROM terasocket.announce(%d, %t, %d) a, LATERAL terasocket.poll(%d, %t AND a.more IS NOT NULL, %t, %t)",
+		atMost, isCareful, lastSeen, p.number, p.isBusy, p.isOn, p.isLate && p.horizon == 0), limit)
 	if err != nil {
 		return announcement{}, err
 	}

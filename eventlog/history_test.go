@@ -71,7 +71,11 @@ func TestHowFarTheLogReaches(t *testing.T) {
 	if ok, oldest, err := g.history.Reaches(t.Context(), last); ok || oldest != 0 || err != nil {
 		t.Errorf("an empty log: %t, oldest %d, %v", ok, oldest, err)
 	}
-	g.mustReach("the end of an empty log", scan[uint64](g, "SELECT last_seq FROM terasocket.announcer"), true)
+	end := scan[uint64](g, "SELECT last_seq FROM terasocket.announcer")
+	g.mustReach("the end of an empty log", end, true)
+	g.newEpoch()
+	g.mustReach("the end of a log that was empty when the server was started again", end, true)
+	g.mustReach("beyond it", end+1, false)
 }
 
 // What was missed before the memory of announcements was made anew is not in the log.

@@ -4,6 +4,7 @@ package eventlog_test
 
 import (
 	"context"
+	"errors"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"terasocket/db/dbtest"
 	"terasocket/db/opentera"
@@ -57,9 +59,17 @@ func admin(t *testing.T, address string, statements ...string) {
 	t.Helper()
 	conn := dbtest.Conn(t, aside(t, address, "postgres"))
 	for _, sql := range statements {
-		if _, err := conn.Exec(t.Context(), sql); err != nil {
-			t.Fatalf("%s: %v", sql, err)
-		}
+		dbtest.Eventually(t, sql, func() bool {
+			_, err := conn.Exec(t.Context(), sql)
+			var refused *pgconn.PgError
+			if errors.As(err, &refused) && refused.Code == "55006" { // object_in_use: who was terminated has not ended in 5 s
+				return false
+			}
+			if err != nil {
+				t.Fatalf("%s: %v", sql, err)
+			}
+			return true
+		})
 	}
 }
 

@@ -11,7 +11,7 @@ type polled struct {
 	left         time.Duration // for which somebody polls, and no writer notifies
 	was          bool          // somebody did when this announcement began
 	recorded     uint64        // changes, ever
-	oldest, next uint64        // every transaction below oldest has ended, and none from next on had begun
+	oldest, next uint64        // every transaction below oldest has ended; none from next on had an id, if that was asked
 }
 
 // polling decides when to look for changes without a hint: every few milliseconds while they come so fast that notifications

@@ -298,7 +298,7 @@ func TestAGatewayThatHearsOfPollingWhileItWaits(t *testing.T) {
 	const lock = "LOCK TABLE terasocket.announcer IN EXCLUSIVE MODE"
 	end := func(conn *pgx.Conn, next *pgx.Conn) {
 		t.Helper()
-		dbtest.Exec(t, conn, "SELECT * FROM terasocket.announce(2000, false, 0) a, LATERAL terasocket.poll(7, true, coalesce(pg_sequence_last_value('terasocket.polled_until'), 0) > 0)")
+		dbtest.Exec(t, conn, "SELECT * FROM terasocket.announce(2000, false, 0) a, LATERAL terasocket.poll(7, true, coalesce(pg_sequence_last_value('terasocket.polled_until'), 0) > 0, false)")
 		var group errgroup.Group
 		group.Go(func() error { _, err := next.Exec(t.Context(), lock); return err })
 		dbtest.Eventually(t, "the next one waits", func() bool {

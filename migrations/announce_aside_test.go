@@ -44,6 +44,20 @@ func TestWhatCannotBeAnnounced(t *testing.T) {
 	f.remembers()
 }
 
+// What was set aside is announced with whatever it follows: nobody has heard of its own change.
+func TestWhatWasSetAsideFollowsAnother(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	session := one[int](f, "SELECT min(p.id_session) FROM t_sessions_participants p JOIN t_sessions s USING (id_session) WHERE p.id_participant = 1 AND s.deleted_at IS NULL")
+	f.exec(fmt.Sprintf("UPDATE t_sessions SET session_name = 'x' WHERE id_session = %d", session))
+	execOn(t, f.teller, lock+"SELECT terasocket.set_aside_next(); COMMIT")
+	f.log()
+	f.exec("UPDATE t_participants SET id_project = 4, id_participant_group = NULL WHERE id_participant = 1")
+	f.expectLog("it follows", fmt.Sprint("U session ", session), "U participant 1")
+	mustEqual(t, "set aside", one[int](f, "SELECT count(*) FROM terasocket.set_aside"), 0)
+	f.remembers()
+}
+
 // Rule "what cannot be announced": nor does a message that fails take others with it.
 func TestWhatCannotBeAnnouncedOfMessages(t *testing.T) {
 	t.Parallel()

@@ -28,6 +28,7 @@ func TestEpochs(t *testing.T) {
 		{"a copy of the database", "UPDATE terasocket.epochs SET database = 1", "another database", true, true, 0},
 		{"a restart", "UPDATE terasocket.epochs SET started_at = started_at - interval '1 day'", "the server was started again", false, true, 0},
 		{"a disk put back", "UPDATE terasocket.epochs SET started_at = started_at - interval '1 day'", "an older state of this server was put back", true, true, 7},
+		{"a machine put back with its memory", "", "an older state of this server was put back", true, true, 7},
 		{"rows restored or replicated", "UPDATE terasocket.written_here SET xid = xid", "the log was restored into this database", true, false, 0},
 		{"rows restored beside ours", "INSERT INTO terasocket.written_here VALUES ('1')", "the log was restored into this database", true, false, 0},
 		{"rows restored into the log", "INSERT INTO terasocket.events (seq, announcement, at, topic, type, body) SELECT last_seq + 1000, 0, now(), '', 'terasocket.Settled', '{}' FROM terasocket.announcer",

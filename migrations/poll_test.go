@@ -29,7 +29,7 @@ func (f *fixture) poll(me int, isBusy bool, before ...looked) (l looked) {
 		f.Fatal(err)
 	}
 	dbtest.Exec(f, tx, "LOCK TABLE terasocket.announcer IN EXCLUSIVE MODE NOWAIT")
-	rows, _ := tx.Query(f.Context(), "SELECT is_mine, for_ms, was_polled, recorded, oldest::text::bigint, next::text::bigint FROM terasocket.poll($1, $2, $3)", me, isBusy, isTold)
+	rows, _ := tx.Query(f.Context(), "SELECT is_mine, for_ms, was_polled, recorded, oldest::text::bigint, next::text::bigint FROM terasocket.poll($1, $2, $3, true)", me, isBusy, isTold)
 	if l, err = pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[looked]); err == nil {
 		err = tx.Commit(f.Context())
 	}
@@ -198,6 +198,20 @@ func TestATransactionThatDidNotNotifyIsKnown(t *testing.T) {
 		dbtest.Eventually(t, "all have ended", func() bool { return f.poll(7, false).Oldest >= l.Next })
 		f.expectLog(what, "U site 1")
 	}
+}
+
+// A transaction that has an id, and may not notify, is below next: also when no later one has ended.
+func TestTheNewestTransactionIsKnown(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.exec(ahead(-time.Second))
+	f.poll(7, false) // ends it
+	f.exec("BEGIN")
+	id := one[uint64](f, "SELECT pg_current_xact_id()::text::bigint")
+	if l := f.poll(7, false); l.WasPolled || l.Next <= id {
+		t.Errorf("transaction %d: %+v", id, l)
+	}
+	f.exec("ROLLBACK")
 }
 
 // Whether somebody polls is read as it is, whatever the writer's snapshot; that locks nothing which a look, a dump or a SERIALIZABLE

@@ -24,8 +24,11 @@ BEGIN
     IF current_setting('transaction_isolation') NOT IN ('repeatable read', 'serializable') THEN
         RAISE invalid_transaction_state USING MESSAGE = 'announce() needs a REPEATABLE READ transaction that holds the lock of terasocket.announcer';
     END IF;
-    epoch := terasocket.enter_epoch(announce.last_seen);
     SELECT * INTO a FROM terasocket.announcer;
+    epoch := terasocket.enter_epoch(announce.last_seen, announce.last_seen > a.last_seq);
+    IF epoch > a.last_seq THEN   -- it has just begun
+        SELECT * INTO a FROM terasocket.announcer;
+    END IF;
     last_seq := a.last_seq;
     announced := 0;
     IF a.fill_type IS NOT NULL THEN

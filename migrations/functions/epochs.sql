@@ -38,7 +38,7 @@ END $$;
 CREATE OR REPLACE FUNCTION terasocket.begin_epoch(reason text, last_seen bigint) RETURNS bigint
 LANGUAGE plpgsql AS $$
 DECLARE
-    old_end   bigint := greatest((SELECT max(e.seq) FROM terasocket.events e), 0);
+    old_end   bigint := greatest((SELECT max(e.seq) FROM terasocket.events e), (SELECT t.seq FROM terasocket.trimmed t), 0);
     begins    bigint;
 BEGIN
     SELECT greatest((extract(epoch FROM clock_timestamp()) * 1000000)::bigint, a.last_seq, old_end, (SELECT max(e.begin) FROM terasocket.epochs e), last_seen) + 1
@@ -54,8 +54,9 @@ BEGIN
 END $$;
 
 -- enter_epoch: the current epoch; a new one when this is not the server, or not the run of it, that began the last one, or
--- when rows were put into these tables by a restore or by logical replication.
-CREATE OR REPLACE FUNCTION terasocket.enter_epoch(last_seen bigint) RETURNS bigint
+-- when rows were put into these tables by a restore or by logical replication, or when somebody has seen more of the log than
+-- there is (is_ahead): a machine that was put back to a snapshot with its memory knows nothing of it.
+CREATE OR REPLACE FUNCTION terasocket.enter_epoch(last_seen bigint, is_ahead boolean DEFAULT false) RETURNS bigint
 LANGUAGE plpgsql AS $$
 DECLARE
     e          terasocket.epochs;
@@ -66,7 +67,7 @@ DECLARE
     reason     text;
     begins     bigint := terasocket.epoch_of_this_run();
 BEGIN
-    IF begins IS NOT NULL THEN
+    IF begins IS NOT NULL AND NOT is_ahead THEN
         RETURN begins;
     END IF;
     PERFORM terasocket.check_it_is_whole();

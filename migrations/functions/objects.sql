@@ -22,13 +22,14 @@ BEGIN
         CONTINUE WHEN ot.object_type <> ALL (types) AND NOT own ? ot.object_type;
         touched := ARRAY(
             SELECT ROW(t.id, coalesce(min(t.at), clock_timestamp()), min(t.first), max(t.last), coalesce(string_agg(t.op, ''), ''),
-                       bool_or(t.op <> 'l') OR "all", coalesce(bool_or(t.rights), false))::terasocket.touch
+                       bool_or(t.op <> 'l') OR "all"
+                           OR has_aside AND EXISTS (SELECT FROM terasocket.set_aside s WHERE s.object_type = ot.object_type AND s.id = t.id), coalesce(bool_or(t.rights), false))::terasocket.touch
             FROM  (SELECT i.id, c.at, c.id AS first, c.id AS last, c.op, c.rights IS DISTINCT FROM false AS rights
                    FROM   unnest(picked) c, unnest(CASE WHEN c.ids IS NULL THEN terasocket.all_ids(c.what) ELSE c.ids END) i (id) WHERE c.what = ot.object_type
                    UNION ALL
                    SELECT f.id::bigint, NULL, NULL, NULL, 'l', false FROM jsonb_array_elements_text(own -> ot.object_type) f (id)) t
             GROUP  BY t.id);
-        IF has_aside THEN   -- each has another chance
+        IF has_aside THEN   -- each has another chance, and what was not said of it is said now
             DELETE FROM terasocket.set_aside s USING unnest(touched) t WHERE s.object_type = ot.object_type AND s.id = t.id;
         END IF;
         IF careful THEN

@@ -9,10 +9,11 @@
 -- ends it. me: its number, 0 to 999, the last digits of polled_until. is_busy: it should poll. is_told: its last announcement was
 -- committed, and polled; else the others are told, and when they cannot be, it does not poll. The setting terasocket.poll (ALTER
 -- DATABASE ... SET) decides: always, off, on (while it is busy). Unless set it is on where max_prepared_transactions is 0: else
--- PREPARE TRANSACTION, which PostgreSQL refuses after NOTIFY, would work at one time and fail at another.
+-- PREPARE TRANSACTION, which PostgreSQL refuses after NOTIFY, would work at one time and fail at another. is_late: next is to be
+-- above every transaction that has an id by now, should nobody poll any more (xmax is one above the last that has ended).
 -- Result: whether this gateway polls; for how many milliseconds somebody does, at least; whether somebody did when this announcement
--- took its snapshot; how many changes were ever recorded; xmin and xmax of the snapshot.
-CREATE OR REPLACE FUNCTION terasocket.poll(me integer, is_busy boolean, is_told boolean, OUT is_mine boolean, OUT for_ms integer, OUT was_polled boolean,
+-- took its snapshot; how many changes were ever recorded; xmin of the snapshot, and next.
+CREATE OR REPLACE FUNCTION terasocket.poll(me integer, is_busy boolean, is_told boolean, is_late boolean, OUT is_mine boolean, OUT for_ms integer, OUT was_polled boolean,
     OUT recorded bigint, OUT oldest xid8, OUT next xid8)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -39,5 +40,5 @@ BEGIN
     END IF;
     recorded := coalesce(pg_sequence_last_value('terasocket.changes_id_seq'), 0);
     oldest := pg_snapshot_xmin(pg_current_snapshot());
-    next := pg_snapshot_xmax(pg_current_snapshot());
+    next := CASE WHEN is_late AND NOT was_polled AND NOT is_mine THEN pg_current_xact_id() ELSE pg_snapshot_xmax(pg_current_snapshot()) END;
 END $$;
