@@ -1,4 +1,4 @@
-// What the page says, in English and French.
+// The page's texts, in English and French.
 const words = {
   well: ['Is it well?', 'Tout va bien ?'], well_short: ['Well?', 'État'],
   people: ['Who is here?', 'Qui est là ?'], people_short: ['Who?', 'Présents'],
@@ -84,7 +84,7 @@ export function speak(which) {
   document.documentElement.lang = which;
 }
 
-// t gives a text, with {name} replaced; of what it does not know the fallback.
+// t returns a text, with {name} replaced; if it is not known, the fallback.
 export function t(key, values = {}, fallback = key) {
   const both = words[key];
   if (!both) return fallback;
@@ -96,12 +96,12 @@ const clock = (v) => format({ hour: '2-digit', minute: '2-digit', second: '2-dig
 export const clockMs = (v) => format({ hour: '2-digit', minute: '2-digit', second: '2-digit', fractionalSecondDigits: 3 })(v);
 const day = (v) => format({ month: 'short', day: 'numeric' })(v);
 
-// when is a time, with the day where it is not today.
+// when formats a time, with the day unless it is today.
 export const when = (v) => (new Date(v).toDateString() === new Date().toDateString() ? clock(v) : day(v) + ' ' + clock(v));
 
 export const number = (v, digits = 0) => new Intl.NumberFormat(current === 'fr' ? 'fr-CA' : 'en-CA', { maximumFractionDigits: digits }).format(v);
 
-// span is so many seconds in words: 850 ms, 12 s, 3 min, 4 h, 2 d.
+// span formats seconds: 850 ms, 12 s, 3 min, 4 h, 2 d.
 export function span(s) {
   const a = Math.abs(s);
   if (a < 1) return number(s * 1000, a < 0.01 ? 1 : 0) + ' ms';
