@@ -85,7 +85,7 @@ type words struct {
 
 var inWords = []words{
 	{"en", "Sockets", "Examine again", "this one", "Disconnect", "is disconnected", "may see it", "may not see it", "Show what is in it", "does not let",
-		"Connected", "Cut the network", "Missed, and here now", "Pause", "Go on", "Participants", "In session", "Superadmins"},
+		"Connected", "Cut the network", "Missed events received", "Pause", "Go on", "Participants", "In session", "Superadmins"},
 	{"fr", "Connexions", "Réexaminer", "celle-ci", "Déconnecter", "est déconnecté", "peut le voir", "ne peut pas le voir", "Montrer son contenu", "ne permet pas",
 		"Connecté", "Couper le réseau", "Manqués, et arrivés maintenant", "Suspendre", "Reprendre", "Participants", "En séance", "Superadministrateurs"},
 }
