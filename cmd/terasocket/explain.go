@@ -58,7 +58,7 @@ func (c *explainCmd) Run(ctx context.Context, con *console) error {
 	return err
 }
 
-// page is text in two columns: what, and lines that tell.
+// page is text in two columns.
 type page struct{ strings.Builder }
 
 func (p *page) add(what string, lines ...string) {
