@@ -24,11 +24,10 @@ CHAOS    = CGO_ENABLED=1 $(GO) test -race -count 1 -v -timeout 60m -run '^TestCh
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-# Shell functions of the targets that install something. install_as takes the
-# package names for apt-get, dnf, apk, pacman and brew. On Debian and Ubuntu a
-# package with a server would create and start it: a file in createcluster.d and
-# a policy-rc.d forbid that for as long as the installation takes. The servers
-# that run go on.
+# Shell functions for the install targets. install_as takes the package names
+# for apt-get, dnf, apk, pacman and brew. On Debian and Ubuntu a server package
+# creates and starts a server: a file in createcluster.d and a policy-rc.d
+# prevent that during the installation. Running servers are left alone.
 define INSTALL
 set -e; \
 have() { command -v "$$1" >/dev/null 2>&1; }; \
@@ -60,11 +59,11 @@ install_as() { \
 };
 endef
 
-# The same places as db/embedded looks in.
+# Where db/embedded looks, too.
 POSTGRES_DIRS = $$(echo "$$PATH" | tr : ' ') /usr/lib/postgresql/*/bin /usr/pgsql-*/bin /usr/libexec/postgresql* \
 	/opt/homebrew/opt/postgresql*/bin /usr/local/opt/postgresql*/bin
 
-postgres: ## install the PostgreSQL server programs, unless there are some
+postgres: ## install the PostgreSQL server programs, if missing
 	@$(INSTALL) \
 	found() { for d in $(POSTGRES_DIRS); do if [ -x "$$d/initdb" ] && [ -x "$$d/postgres" ]; then return 0; fi; done; return 1; }; \
 	if found; then exit 0; fi; \
@@ -78,7 +77,7 @@ postgres-%: ## install a server of another major from npm: make postgres-14
 postgres-majors: ## install a server of every supported major
 	@for major in $(MAJORS); do script/postgres $$major || true; done
 
-# server_as is install_as for a package with a server that is enabled at its installation: tests and the demo start their own.
+# server_as is install_as for a package that enables a server; it disables that server, since tests and the demo start their own.
 define SERVER
 server_as() { \
 	unit="$$1"; shift; \
@@ -88,28 +87,28 @@ server_as() { \
 };
 endef
 
-pgbouncer: # the doctor's tests find it between themselves and the server
+pgbouncer: # for the doctor's tests
 	@$(INSTALL) $(SERVER) \
 	if have pgbouncer || [ -x /usr/sbin/pgbouncer ]; then exit 0; fi; \
 	server_as pgbouncer pgbouncer pgbouncer pgbouncer pgbouncer pgbouncer
 
-redis: # the bridge's tests and demo-opentera run a real one
+redis: # for the bridge's tests and demo-opentera
 	@$(INSTALL) $(SERVER) \
 	if have redis-server; then exit 0; fi; \
 	server_as redis-server redis-server redis redis redis redis
 
-nginx: # the tests of deploy/opentera put a real one in front
+nginx: # for the tests of deploy/opentera
 	@$(INSTALL) $(SERVER) \
 	if have nginx || [ -x /usr/sbin/nginx ]; then exit 0; fi; \
 	server_as nginx nginx nginx nginx nginx nginx
 
-chromium: # the tests of the console drive a real one
+chromium: # for the console's tests
 	@$(INSTALL) \
 	if have chromium || have chromium-browser || have google-chrome || have google-chrome-stable; then exit 0; fi; \
 	echo "make: no Chromium found; installing it"; \
 	install_as chromium chromium chromium chromium chromium
 
-curl: # the demo's test runs what it prints
+curl: # the demo's test runs the printed commands
 	@$(INSTALL) \
 	if have curl; then exit 0; fi; \
 	echo "make: no curl found; installing it"; \
@@ -126,47 +125,47 @@ build: ## build bin/terasocket
 	@mkdir -p bin
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/terasocket ./cmd/terasocket
 
-install: ## install bin/terasocket into PREFIX/bin (/usr/local/bin), below DESTDIR: builds nothing, since sudo may not find go
+install: ## install bin/terasocket into PREFIX/bin (/usr/local/bin), under DESTDIR; builds nothing, since sudo may not find go
 	@test -x bin/terasocket || { echo "make: there is no bin/terasocket: run make build first" >&2; exit 1; }
 	install -d '$(DESTDIR)$(PREFIX)/bin'
 	install -m 755 bin/terasocket '$(DESTDIR)$(PREFIX)/bin/terasocket'
 
-dist: ## what is published, into dist/: static binaries, Debian packages, SBOMs, checksums
+dist: ## build a release in dist/: static binaries, Debian packages, SBOMs, checksums
 	GO='$(GO)' VERSION='$(VERSION)' script/dist
 
-reproducible: ## build what is published twice, and compare the bytes
+reproducible: ## build the release twice and compare the bytes
 	GO='$(GO)' script/reproducible
 
 test-package: postgres ## build, install, serve, upgrade, remove and purge the Debian package (needs root)
 	GO='$(GO)' ARCHS="$$(dpkg --print-architecture)" script/dist bin/package
 	script/test-package bin/package
 
-container: ## bin/linux-ARCH/terasocket, and an image of it with podman, docker or buildah
+container: ## build bin/linux-ARCH/terasocket, and an image with podman, docker or buildah
 	@script/container '$(LDFLAGS)'
 
 man: ## write packaging/terasocket.8 from the flags
 	TERASOCKET_WRITE_MAN=1 $(GO) test -count 1 -run '^TestManPageIsCurrent$$' ./cmd/terasocket
 
-console: ## take uPlot, which draws the console's plots, anew from npm
+console: ## update uPlot, the console's plotting library, from npm
 	script/console
 
 reference: ## write docs/reference.md from docs/openapi.yaml and docs/asyncapi.yaml
 	TERASOCKET_WRITE_DOCS=1 $(GO) test -count 1 -run '^TestTheReferenceIsCurrent$$' ./api
 
-check-deploy: ## the Kubernetes manifests, by Kubernetes' own types; docs/performance.md, by what was measured
+check-deploy: ## check the Kubernetes manifests against Kubernetes' types, and docs/performance.md against the measurements
 	cd deploy/kubernetes && $(GO) vet ./... && $(GO) test ./...
 	cd docs/performance && $(GO) vet ./... && $(GO) test ./...
 
-check-proto: ## buf lint of the .proto files that are ours
+check-proto: ## run buf lint on our own .proto files
 	$(GO) run github.com/bufbuild/buf/cmd/buf@v1.75.0 lint
 
-test: postgres pgbouncer curl redis nginx chromium compiler ## run the tests, with the race detector; random and many-seed ones in their short form
+test: postgres pgbouncer curl redis nginx chromium compiler ## run the tests with the race detector; random and many-seed ones in their short form
 	$(TEST) -short $(PACKAGES)
 
-test-long: postgres pgbouncer curl redis nginx chromium compiler ## run the tests that have a short form in their long one: all seeds, whole crowds
+test-long: postgres pgbouncer curl redis nginx chromium compiler ## run the tests that have a short form in their long form: all seeds, full crowds
 	$(TEST) -run "$$(script/long-tests)" $(PACKAGES)
 
-examples: postgres compiler ## install what the clients of examples/ need, and drive each of them
+examples: postgres compiler ## install what the clients of examples/ need, and test each of them
 	@$(INSTALL) \
 	need() { echo "make: installing $$1, which an example needs"; shift; install_as "$$@"; }; \
 	have node || need node nodejs nodejs nodejs nodejs node; \
@@ -177,13 +176,13 @@ examples: postgres compiler ## install what the clients of examples/ need, and d
 		need Qt "cmake g++ pkg-config qt6-websockets-dev" "cmake gcc-c++ qt6-qtwebsockets-devel" "cmake g++ qt6-qtwebsockets-dev" "cmake qt6-websockets" "cmake qt"
 	TERASOCKET_TEST_EXAMPLES=all $(GO) test -count 1 -timeout 15m -run '^TestExamples$$' ./cmd/terasocket
 
-test-matrix: pgbouncer ## run the database suites on every major of MAJORS (13 to 19) that can be had
+test-matrix: pgbouncer ## run the database suites on every available major of MAJORS (13 to 19)
 	@GO='$(GO)' script/test-matrix $(MAJORS)
 
-flaky: postgres pgbouncer curl redis nginx chromium compiler ## run the tests N times (20), and count the failures by name
+flaky: postgres pgbouncer curl redis nginx chromium compiler ## run the tests N times (20) and count the failures by name
 	@script/flaky $(N) $(TEST) -short -json -count 1 $(PACKAGES)
 
-check: ## formatting, vet, staticcheck, go.mod, generated code, what is from npm, known vulnerabilities
+check: ## check formatting, vet, staticcheck, go.mod, generated code, files from npm, known vulnerabilities
 	@unformatted="$$(gofmt -l .)"; if [ -n "$$unformatted" ]; then echo "gofmt -w these:"; echo "$$unformatted"; exit 1; fi
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
@@ -199,27 +198,27 @@ check: ## formatting, vet, staticcheck, go.mod, generated code, what is from npm
 demo: postgres build ## run a made-up installation on a throw-away PostgreSQL
 	bin/terasocket demo
 
-demo-opentera: postgres redis build ## show the job beside a running OpenTera: a stand-in of it, and a real Redis
+demo-opentera: postgres redis build ## show terasocket beside a running OpenTera: a stand-in for it, and a real Redis
 	bin/terasocket demo-opentera
 
 bench: postgres redis build ## measure everything (20 minutes, on a quiet machine) and write docs/performance.md
 	cd docs/performance && $(GO) run . -measure
 
-performance: ## write docs/performance.md from what was measured
+performance: ## write docs/performance.md from the measurements
 	cd docs/performance && $(GO) run .
 
 fuzz: postgres ## run every fuzz target for FUZZTIME (30s)
 	GO='$(GO)' script/fuzz $(FUZZTIME)
 
-chaos: postgres pgbouncer compiler ## the long fault suite: CHAOS_TIME (2m) of faults, CHAOS_SEED to repeat
+chaos: postgres pgbouncer compiler ## run the long fault suite: CHAOS_TIME (2m) of faults, CHAOS_SEED to repeat
 	CHAOS_TIME=$(CHAOS_TIME) CHAOS_SEED=$(CHAOS_SEED) $(CHAOS)
 	TERASOCKET_TEST_LONG=1 $(GO) test -race -count 1 -run 'Away|Deaf' ./bridge
 
-chaos-short: postgres pgbouncer compiler ## the short one, of some 60 s
+chaos-short: postgres pgbouncer compiler ## run the short one, about 60 s
 	CHAOS_TIME= CHAOS_SEED=$(CHAOS_SEED) $(CHAOS)
 
-interleave: postgres pgbouncer compiler ## random interleaved transactions against OpenTera's rules: INTERLEAVE_TIME (10m), INTERLEAVE_SEED to repeat
+interleave: postgres pgbouncer compiler ## test random interleaved transactions against OpenTera's rules: INTERLEAVE_TIME (10m), INTERLEAVE_SEED to repeat
 	INTERLEAVE_TIME=$(INTERLEAVE_TIME) INTERLEAVE_SEED=$(INTERLEAVE_SEED) $(GO) test -count 1 -v -timeout 60m -run '^TestInterleave$$' ./cmd/terasocket/interleave
 
-clean: ## remove what the targets above built
+clean: ## remove build products
 	rm -rf bin dist .demo *.test *.prof

@@ -13,7 +13,7 @@ import (
 	"terasocket/access"
 )
 
-// API answers /api/... All fields but the settings at the end are needed.
+// API serves /api/.... All fields but the settings at the end are required.
 type API struct {
 	Door         *Door
 	Users        Users
@@ -26,17 +26,17 @@ type API struct {
 	DeviceStatus DeviceStatus
 	Disconnector Disconnector
 	Proxies      *Proxies
-	PublicURL    string // --public-url, "" = from the request
+	PublicURL    string // --public-url, "" = derived from the request
 	Log          *slog.Logger
 
 	AllowedOrigins []string      // of browsers, "https://host[:port]"; empty = any, without credentials
-	Limit          time.Duration // of a request, its body included, but for publishing; 0 = 20 s
-	StatusRate     float64       // posts of one device's status a second, five times as many at once; 0 = 2
+	Limit          time.Duration // for a request and its body, except publishing; 0 = 20 s
+	StatusRate     float64       // status posts a second of one device, in bursts of up to five times as many; 0 = 2
 
 	visits, posts, strangers rates
 }
 
-// requestLimit is what a request may take.
+// requestLimit is the default of API.Limit.
 const requestLimit = 20 * time.Second
 
 // Routes adds the endpoints to r.
@@ -77,7 +77,7 @@ func (a *API) Routes(r chi.Router) {
 	})
 }
 
-// limited ends what a request waits for; it is then answered with 503.
+// limited sets a deadline for what a request waits for; past it the answer is 503.
 func (a *API) limited(next http.Handler) http.Handler {
 	limit := a.Limit
 	if limit == 0 {
@@ -90,14 +90,13 @@ func (a *API) limited(next http.Handler) http.Handler {
 	})
 }
 
-// knowsAddress tells the queue of passwords who waits.
+// knowsAddress puts the client's address into the context, for the queue of password checks.
 func (a *API) knowsAddress(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		next.ServeHTTP(w, r.WithContext(access.FromAddress(r.Context(), a.Proxies.ClientAddr(r))))
 	})
 }
 
-// answer writes JSON.
 func (a *API) answer(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
@@ -106,12 +105,12 @@ func (a *API) answer(w http.ResponseWriter, status int, body any) {
 	}
 }
 
-// unavailable answers what nobody could say now. What the client brought about is no error of ours.
+// unavailable answers 503 and logs why. Causes on the client's side are not logged as errors.
 func (a *API) unavailable(w http.ResponseWriter, op string, err error) {
 	switch {
 	case errors.Is(err, access.ErrBusy):
 		a.Log.Warn("too many logins at once", "op", op)
-	case errors.Is(err, context.Canceled): // the client has left: our own limits are deadlines
+	case errors.Is(err, context.Canceled): // the client has gone: our own limits are deadlines
 		a.Log.Debug("request given up by its client", "op", op, "err", err)
 	default:
 		a.Log.Error("request failed", "op", op, "err", err)

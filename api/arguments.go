@@ -16,11 +16,11 @@ import (
 // Limits of the body of a form.
 const (
 	maxFormBody  = 16 << 10
-	formBodyTime = 10 * time.Second // for it to arrive
+	formBodyTime = 10 * time.Second // for the body to arrive
 )
 
-// arguments reads those of a request: of the query, and of a POST also of the body, a JSON object of texts, booleans and
-// numbers, or a form. The query counts first. Where the body is none of these, the answer is written: 400, or 413 over 16 KiB.
+// arguments returns the arguments of the query and, for a POST, of the body: a JSON object of strings, booleans and numbers, or
+// a form. The query takes precedence. For any other body it answers 400, or 413 over 16 KiB.
 func (a *API) arguments(w http.ResponseWriter, r *http.Request) (url.Values, bool) {
 	given := r.URL.Query()
 	if r.Method != http.MethodPost {
@@ -48,7 +48,7 @@ func (a *API) arguments(w http.ResponseWriter, r *http.Request) (url.Values, boo
 	return given, true
 }
 
-// parseArguments reads a body. ok is false for one that is no form and no such object.
+// parseArguments parses a body. ok is false if it is neither a form nor such an object.
 func parseArguments(contentType string, body []byte) (_ url.Values, ok bool) {
 	if len(body) == 0 {
 		return nil, true
@@ -79,7 +79,7 @@ func parseArguments(contentType string, body []byte) (_ url.Values, ok bool) {
 			values.Set(name, value.String())
 		case bool:
 			values.Set(name, map[bool]string{true: "true", false: "false"}[value])
-		case nil: // as if it were not there
+		case nil: // as if absent
 		default:
 			return nil, false
 		}
@@ -87,7 +87,7 @@ func parseArguments(contentType string, body []byte) (_ url.Values, ok bool) {
 	return values, true
 }
 
-// onlyKnown refuses arguments that an endpoint does not have, where OpenTera does.
+// onlyKnown refuses unknown arguments where OpenTera does.
 func (a *API) onlyKnown(w http.ResponseWriter, given url.Values, known ...string) bool {
 	var unknown []string
 	for name := range given {
@@ -103,7 +103,7 @@ func (a *API) onlyKnown(w http.ResponseWriter, given url.Values, known ...string
 	return false
 }
 
-// boolean reads the first of these arguments that is there. Absent is false; for what is no boolean the answer is written.
+// boolean returns the first of these arguments that is given; absent is false. If it is not a boolean, the answer is written.
 func (a *API) boolean(w http.ResponseWriter, given url.Values, names ...string) (value, ok bool) {
 	for _, name := range names {
 		if !given.Has(name) {
@@ -121,18 +121,17 @@ func (a *API) boolean(w http.ResponseWriter, given url.Values, names ...string) 
 	return false, true
 }
 
-// withWebsocket reads whether a websocket URL is asked for; some clients say it in the plural.
+// withWebsocket reports whether a websocket URL is requested; some clients use the plural name.
 func (a *API) withWebsocket(w http.ResponseWriter, given url.Values) (value, ok bool) {
 	return a.boolean(w, given, "with_websocket", "with_websockets")
 }
 
-// socketWish is what a login asks for.
+// socketWish is what a login requests.
 type socketWish struct {
 	wanted    bool // a websocket URL
-	isReplace bool // though the caller is connected: the socket that it opens takes the place of the others
+	isReplace bool // the new socket replaces those that the caller has open
 }
 
-// wish reads it.
 func (a *API) wish(w http.ResponseWriter, given url.Values) (wish socketWish, ok bool) {
 	if wish.wanted, ok = a.withWebsocket(w, given); !ok {
 		return wish, false
@@ -141,7 +140,7 @@ func (a *API) wish(w http.ResponseWriter, given url.Values) (wish socketWish, ok
 	return wish, ok
 }
 
-// required reads arguments that must be there; where one is not, the answer is written.
+// required returns required arguments; if one is missing, the answer is written.
 func (a *API) required(w http.ResponseWriter, given url.Values, names ...string) (values []string, ok bool) {
 	for _, name := range names {
 		if !given.Has(name) {
@@ -153,7 +152,7 @@ func (a *API) required(w http.ResponseWriter, given url.Values, names ...string)
 	return values, true
 }
 
-// badArgument is OpenTera's answer to an argument that is missing, or of another type than it must be of.
+// badArgument is OpenTera's answer to an argument that is missing or of the wrong type.
 func (a *API) badArgument(w http.ResponseWriter, name, problem string) {
 	a.answer(w, http.StatusBadRequest, map[string]any{
 		"errors":  map[string]string{name: problem},

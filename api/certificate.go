@@ -8,12 +8,12 @@ import (
 	"strings"
 )
 
-// uid is the attribute that an OpenTera device certificate carries the device's UUID in.
+// uid is the attribute of an OpenTera device certificate that carries the device's UUID.
 var uid = asn1.ObjectIdentifier{0, 9, 2342, 19200300, 100, 1, 1}
 
-// certificateUUID gives the UUID of the device whose client certificate came with the request: verified by this server's
-// own TLS (--client-ca), or by a trusted proxy, which says so in X-SSL-VERIFIED and gives the subject in X-SSL-CLIENT-DN.
-// From anyone else these headers are nothing. ok is false where there is no device's certificate.
+// certificateUUID returns the UUID from the client certificate of a request, verified by this server's own TLS (--client-ca),
+// or by a trusted proxy, which says so in X-SSL-VERIFIED and passes the subject in X-SSL-CLIENT-DN. These headers are ignored
+// from anyone else. ok is false without a device certificate.
 func (p *Proxies) certificateUUID(r *http.Request) (uuid string, ok bool) {
 	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
 		return deviceOf(subjectOf(r.TLS.VerifiedChains[0][0]))
@@ -33,8 +33,8 @@ func (p *Proxies) certificateUUID(r *http.Request) (uuid string, ok bool) {
 // attribute is one of a certificate's subject: type and value, {"CN", "Device"}.
 type attribute struct{ name, value string }
 
-// deviceOf gives the UUID of a subject as OpenTera issues it to devices: CN Device, UID the UUID. ok is false for another,
-// and for one that has either of them twice.
+// deviceOf returns the UUID of a subject as OpenTera issues it to devices: CN is Device, UID the UUID. ok is false for any
+// other subject, or if either attribute occurs twice.
 func deviceOf(subject []attribute) (uuid string, ok bool) {
 	var commonName string
 	seen := map[string]bool{}
@@ -68,9 +68,8 @@ func subjectOf(cert *x509.Certificate) (subject []attribute) {
 	return subject
 }
 
-// parseSubject reads a distinguished name as nginx writes it in $ssl_client_s_dn, RFC 2253: "UID=...,CN=Device,O=A\, B".
-// A comma or a plus sign within a value is escaped there, so that no value can pass for another attribute. ok is false for
-// anything else.
+// parseSubject parses a distinguished name in nginx's $ssl_client_s_dn format, RFC 2253: "UID=...,CN=Device,O=A\, B". Commas
+// and plus signs in a value are escaped, so that no value can pass for another attribute. ok is false for anything else.
 func parseSubject(dn string) (subject []attribute, ok bool) {
 	for rest := dn; ; {
 		name, value, found := strings.Cut(rest, "=")
@@ -86,18 +85,18 @@ func parseSubject(dn string) (subject []attribute, ok bool) {
 		if rest == "" {
 			return subject, true
 		}
-		rest = rest[1:] // the comma or plus sign
+		rest = rest[1:] // comma or plus sign
 	}
 }
 
-// parseValue reads a value up to the comma or plus sign behind it, which is left in rest.
+// parseValue parses a value up to the next comma or plus sign, which stays in rest.
 func parseValue(s string) (value, rest string, ok bool) {
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; c {
 		case ',', '+':
 			return b.String(), s[i:], true
-		case '"', ';', '<', '>': // only escaped
+		case '"', ';', '<', '>': // allowed only escaped
 			return "", "", false
 		case '\\':
 			if i+2 < len(s) {

@@ -5,10 +5,9 @@ import (
 	"strings"
 )
 
-// clientVersion compares the client program, where it says in X-Client-Name and X-Client-Version which it is, with what
-// the installation knows of it, and adds to a login's answer what OpenTera does: version_latest, and version_error where
-// they differ. isTooOld: their major versions differ; then answer is that of 426. What cannot be read is not known: nobody is
-// refused for it.
+// clientVersion compares the client program named in X-Client-Name and X-Client-Version with the versions known to the
+// installation. It adds what OpenTera does to the answer of a login: version_latest, and version_error if they differ. isTooOld
+// means that the major versions differ; answer is then the body of the 426. Malformed headers refuse nobody.
 func (a *API) clientVersion(r *http.Request, answer map[string]any) (isTooOld bool) {
 	name, version := r.Header.Get("X-Client-Name"), r.Header.Get("X-Client-Version")
 	if name == "" || version == "" {

@@ -9,27 +9,25 @@ import (
 	"terasocket/access"
 )
 
-// Users knows users by what they show. Errors: *access.Refusal, *access.TooMany, access.ErrBusy (of passwords), or the
-// database's.
+// Users authenticates users. Errors: *access.Refusal, *access.TooMany, access.ErrBusy (passwords only), or the database's.
 type Users interface {
 	ByPassword(ctx context.Context, username, password string) (access.Account, error)
 	ByToken(ctx context.Context, token string) (access.Account, error)
 }
 
-// Devices knows devices by their tokens, and by the UUID of their certificates.
-// Errors: *access.Refusal, access.ErrDisabled, or the database's.
+// Devices authenticates devices by token, or by the UUID of their certificate. Errors: *access.Refusal, access.ErrDisabled, or
+// the database's.
 type Devices interface {
 	Device(ctx context.Context, token string) (access.Identity, error)
 	ByUUID(ctx context.Context, uuid string) (access.Identity, error)
 }
 
-// Services knows services by their tokens. Errors: access.ErrUnauthorized, or the database's.
+// Services authenticates services. Errors: access.ErrUnauthorized, or the database's.
 type Services interface {
 	Service(ctx context.Context, token string) (access.Service, error)
 }
 
-// authorization reads the header Authorization, "OpenTera <token>". hasBlank is false for one that is there and has no
-// two parts.
+// authorization parses the header Authorization, "OpenTera <token>". hasBlank is false if the header does not have two parts.
 func authorization(r *http.Request) (scheme, token string, hasBlank bool) {
 	header := strings.TrimSpace(r.Header.Get("Authorization"))
 	if header == "" {
@@ -39,18 +37,17 @@ func authorization(r *http.Request) (scheme, token string, hasBlank bool) {
 	return scheme, strings.TrimSpace(token), hasBlank
 }
 
-// tokenScheme is OpenTera's name of it, written exactly so.
+// tokenScheme is OpenTera's authorization scheme, in this exact spelling.
 const tokenScheme = "OpenTera"
 
-// caller is a user that may call, and the token that it showed, "" after a password.
+// caller is an authenticated user, with the token it presented, "" after a password.
 type caller struct {
 	access.Account
 	token string
 	visit
 }
 
-// user says which user calls, by HTTP Basic or by Authorization: OpenTera <token>. Where there is none that may, the answer
-// is written:
+// user authenticates a user, by HTTP Basic or Authorization: OpenTera <token>. If it cannot, the answer is written:
 //
 //	401 Unauthorized: no credentials, unknown name, wrong password, bad token, disabled account
 //	401 {"message": "Unauthorized - ..."}: the password is right but must be changed first, or is not enough (2FA)
@@ -103,15 +100,15 @@ func (a *API) userByPassword(w http.ResponseWriter, r *http.Request, v visit) (a
 	return account, true
 }
 
-// participantCaller is a participant that may call, and how.
+// participantCaller is an authenticated participant, with the token it presented.
 type participantCaller struct {
 	access.ParticipantLogin
 	token string
 	visit
 }
 
-// participant says which participant calls, by HTTP Basic or by Authorization: OpenTera <token>, a static or a dynamic one.
-// Answers as user does.
+// participant authenticates a participant, by HTTP Basic or Authorization: OpenTera <token>, a static or a dynamic one. It
+// answers as user does.
 func (a *API) participant(w http.ResponseWriter, r *http.Request, op string) (participantCaller, bool) {
 	if scheme, token, _ := authorization(r); scheme == tokenScheme {
 		return a.participantByToken(w, r, visit{op, byToken}, token)
@@ -145,9 +142,8 @@ func (a *API) participantByToken(w http.ResponseWriter, r *http.Request, v visit
 	return participantCaller{login, token, v}, true
 }
 
-// device says which device calls (login.md, section 5.1): by its certificate, else by its static token, Authorization:
-// OpenTera <token> or ?token=<token>. What names no device leaves it to the next. Where there is none that may, the answer is
-// written:
+// device authenticates a device (login.md, section 5.1): by certificate, else by its static token, in Authorization: OpenTera
+// <token> or ?token=<token>. Credentials that name no device fall through to the next. If none is left, the answer is written:
 //
 //	401 "Unauthorized"; "Disabled device" for a disabled one's certificate, or token in the header; "Invalid token" for a
 //	    header without a blank
@@ -158,7 +154,7 @@ func (a *API) device(w http.ResponseWriter, r *http.Request, op string) (access.
 	type key struct {
 		with     visit
 		ask      func() (access.Identity, error)
-		disabled string // what a disabled device is told
+		disabled string // text for a disabled device
 	}
 	var keys []key
 	if uuid, ok := a.Proxies.certificateUUID(r); ok {
@@ -202,8 +198,8 @@ func (a *API) device(w http.ResponseWriter, r *http.Request, op string) (access.
 	return access.Identity{}, last, false
 }
 
-// service says which service calls, by Authorization: OpenTera <token> or ?token=<token>. Where there is none that may, the
-// answer is written: 401 "Unauthorized", or "Invalid Token" for a header without a blank; 429; 503.
+// service authenticates a service, by Authorization: OpenTera <token> or ?token=<token>. If it cannot, the answer is written:
+// 401 "Unauthorized", or "Invalid Token" for a header without a blank; 429; 503.
 func (a *API) service(w http.ResponseWriter, r *http.Request, op string) (access.Service, bool) {
 	token := r.URL.Query().Get("token")
 	scheme, headerToken, hasBlank := authorization(r)
@@ -229,10 +225,10 @@ func (a *API) service(w http.ResponseWriter, r *http.Request, op string) (access
 	return service, true
 }
 
-// unauthorized is OpenTera's 401 of users and participants: no WWW-Authenticate, so that browsers do not prompt.
+// unauthorized is OpenTera's 401 for users and participants: no WWW-Authenticate, so that browsers do not prompt.
 func unauthorized(w http.ResponseWriter, r *http.Request) { plainly(w, r, http.StatusUnauthorized) }
 
-// plainly is OpenTera's answer of its Basic and token schemes: plain text, called HTML.
+// plainly is OpenTera's answer for its Basic and token schemes: plain text, labelled HTML.
 func plainly(w http.ResponseWriter, r *http.Request, status int) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)

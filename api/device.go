@@ -4,10 +4,10 @@ import "net/http"
 
 // deviceLogin answers GET /api/device/login of a device (see device; login.md, section 5.2).
 //
-//	200 device_info, participants_info, session_types_info; websocket_url of a device that may be online
+//	200 device_info, participants_info, session_types_info; websocket_url if the device may be online
 //	400 an argument other than token and replace
 //	401 as JSON text
-//	403 "Device already logged in." (but with replace=true)
+//	403 "Device already logged in." (unless replace=true)
 //	429 too many failures of this address, or logins and logouts of this device
 func (a *API) deviceLogin(w http.ResponseWriter, r *http.Request) {
 	device, v, ok := a.device(w, r, "device login")
@@ -51,8 +51,8 @@ func (a *API) deviceLogin(w http.ResponseWriter, r *http.Request) {
 	a.answer(w, http.StatusOK, answer)
 }
 
-// deviceLogout answers GET /api/device/logout of a device: its sockets are closed with 4000 on every gateway, and websocket
-// URLs open nothing any more; its token stays. 200 "Device logged out."
+// deviceLogout answers GET /api/device/logout of a device: its sockets are closed with 4000 on every gateway, and its websocket
+// URLs become invalid; its token stays valid. 200 "Device logged out."
 func (a *API) deviceLogout(w http.ResponseWriter, r *http.Request) {
 	device, v, ok := a.device(w, r, "device logout")
 	if !ok || !a.mayVisit(w, v, device.Principal) {

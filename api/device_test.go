@@ -11,7 +11,7 @@ import (
 
 const deviceLogin = "/api/device/login"
 
-// proxied is a request that a trusted proxy passes on for a client with a verified certificate of this subject.
+// proxied is a request passed on by a trusted proxy for a client with a verified certificate of this subject.
 func proxied(subject string) with {
 	return func(r *http.Request) {
 		from("10.0.0.1")(r)
@@ -135,7 +135,7 @@ func TestDeviceLogout(t *testing.T) {
 	if id, err := h.api.Door.Tokens.Redeem(t.Context(), access.Device, strings.TrimPrefix(url, "wss://tera.example:443/wss/device?id=")); err == nil {
 		t.Errorf("a URL from before the logout lets %v in", id)
 	}
-	h.get(deviceLogin, good).object("device_info", "participants_info", "session_types_info", "websocket_url") // nothing is disabled
+	h.get(deviceLogin, good).object("device_info", "participants_info", "session_types_info", "websocket_url") // no token was disabled
 	if n := logged[int](h, "SELECT count(*) FROM terasocket.events WHERE type = 'terasocket.Kick' AND object_type = 'device' AND object_id = $1", opentera.DemoDeviceID); n != 1 {
 		t.Errorf("%d kicks", n)
 	}

@@ -10,19 +10,19 @@ import (
 	"terasocket/access"
 )
 
-// Disconnector closes the sockets of a target, on whichever gateway they are.
+// Disconnector closes the sockets of a target on every gateway.
 // Errors: access.ErrForbidden, access.ErrSelf (of a user), or the database's.
 type Disconnector interface {
 	ForUser(ctx context.Context, id int32, target access.Target) error
 	ForService(ctx context.Context, id int32, target access.Target) error
 }
 
-// userDisconnect answers GET /api/user/disconnect of a user (see user). The target is the first of the arguments id_user,
-// user_uuid, id_participant, participant_uuid, id_device, device_uuid that is not empty.
+// userDisconnect answers GET /api/user/disconnect of a user (see user). The target is the first non-empty argument of id_user,
+// user_uuid, id_participant, participant_uuid, id_device, device_uuid.
 //
-//	200 "Success": the command is out, no matter whether anybody is connected
-//	400 "Invalid request": no argument; "Use Logout instead to disconnect current user"; or an id that is no number
-//	403 "Forbidden": not among those that the caller may disconnect
+//	200 "Success": the command was sent, whether or not anybody is connected
+//	400 "Invalid request": no argument; "Use Logout instead to disconnect current user"; or an id that is not a number
+//	403 "Forbidden": the caller may not disconnect this target
 //	429 too many failures of this username or address, or disconnects, logins and logouts of this user
 func (a *API) userDisconnect(w http.ResponseWriter, r *http.Request) {
 	caller, ok := a.user(w, r, "disconnect")
@@ -34,7 +34,7 @@ func (a *API) userDisconnect(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// serviceDisconnect answers GET /api/service/disconnect of a service (see service): as userDisconnect.
+// serviceDisconnect answers GET /api/service/disconnect of a service (see service), like userDisconnect.
 func (a *API) serviceDisconnect(w http.ResponseWriter, r *http.Request) {
 	caller, ok := a.service(w, r, "disconnect")
 	if !ok {
@@ -45,7 +45,7 @@ func (a *API) serviceDisconnect(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// target reads whom to disconnect. Where nobody is named, the answer is written.
+// target parses the target. If none is given, the answer is written.
 func (a *API) target(w http.ResponseWriter, r *http.Request) (access.Target, bool) {
 	target, wrong := parseTarget(r.URL.Query())
 	switch {
@@ -59,20 +59,20 @@ func (a *API) target(w http.ResponseWriter, r *http.Request) (access.Target, boo
 	return target, true
 }
 
-// parseTarget takes the first argument that is not empty; 0 is empty. wrong names one that should be a number.
+// parseTarget returns the first non-empty argument; 0 counts as empty. wrong names an argument that should be a number.
 func parseTarget(query url.Values) (target access.Target, wrong string) {
 	for _, kind := range access.Kinds {
 		name := "id_" + kind.String()
 		var id int64
 		if text := query.Get(name); text != "" {
 			var err error
-			// one that is too large is nobody's
+			// a number that is too large is nobody's id
 			if id, err = strconv.ParseInt(text, 10, 64); errors.Is(err, strconv.ErrSyntax) {
 				return access.Target{}, name
 			}
 		}
 		if target != (access.Target{}) {
-			continue // all ids are looked at
+			continue // check all ids
 		}
 		if id != 0 {
 			target = access.Target{Kind: kind, ID: id}
@@ -83,7 +83,7 @@ func parseTarget(query url.Values) (target access.Target, wrong string) {
 	return target, ""
 }
 
-// disconnected answers how it went.
+// disconnected answers with the result.
 func (a *API) disconnected(w http.ResponseWriter, r *http.Request, target access.Target, caller string, err error) {
 	switch {
 	case errors.Is(err, access.ErrSelf):

@@ -14,7 +14,7 @@ import (
 	"terasocket/access"
 )
 
-// disconnector keeps who asked for what.
+// disconnector records its calls.
 type disconnector struct {
 	calls []string
 	err   error
@@ -49,7 +49,7 @@ func TestDisconnect(t *testing.T) {
 		{"participant_uuid=u", nil, 200, success, "participant 0 u"},
 		{"id_device=9", nil, 200, success, "device 9 "},
 		{"device_uuid=u", nil, 200, success, "device 0 u"},
-		// the first that is not empty
+		// the first non-empty argument
 		{"device_uuid=f&id_device=5&participant_uuid=d&id_participant=3&user_uuid=b&id_user=1", nil, 200, success, "user 1 "},
 		{"device_uuid=f&id_device=5&participant_uuid=d&id_participant=3&user_uuid=b", nil, 200, success, "user 0 b"},
 		{"device_uuid=f&id_device=5&participant_uuid=d&id_participant=3", nil, 200, success, "participant 3 "},

@@ -1,5 +1,5 @@
-// Package api is the REST side of the gateway: login, and what an operator's tools ask.
+// Package api is the REST API of the gateway: login, and the endpoints for operators' tools.
 //
-// The answers are OpenTera's, down to their texts (OpenTera's Login and authentication), so that a client written against
+// Answers match OpenTera's, down to their texts (OpenTera's Login and authentication), so that a client written against
 // OpenTera notices no difference.
 package api

@@ -11,19 +11,18 @@ import (
 	"terasocket/proto/opentera"
 )
 
-// Addresses counts failures by address, for all gateways.
-// Errors: the database's.
+// Addresses counts failures by address, across all gateways. Errors: the database's.
 type Addresses interface {
 	Wait(ctx context.Context, addr string) (time.Duration, error) // 0: it may try
 	Failed(ctx context.Context, addr string) error
 }
 
-// Audit keeps who came in, who was refused and who left. Errors: the database's.
+// Audit records logins, refusals and logouts. Errors: the database's.
 type Audit interface {
 	Record(ctx context.Context, r access.LoginRecord) error
 }
 
-// Door is what the endpoints of login, logout and refresh_token work with. All fields are needed.
+// Door holds the dependencies of the login, logout and refresh_token endpoints. All fields are required.
 type Door struct {
 	Users        *access.Users
 	Participants *access.Participants
@@ -39,35 +38,35 @@ const (
 	refreshLifetime = 30 * time.Minute
 )
 
-// visit is one call at the door, as the log and the audit tell of it. It never holds what was shown there.
+// visit describes one call for the log and the audit. It never holds credentials.
 type visit struct {
 	op   string // "user login"
 	with opentera.LoginEvent_LoginType
 }
 
-// The ways in.
+// Login types.
 const (
 	byPassword    = opentera.LoginEvent_LOGIN_TYPE_PASSWORD
 	byToken       = opentera.LoginEvent_LOGIN_TYPE_TOKEN
 	byCertificate = opentera.LoginEvent_LOGIN_TYPE_CERTIFICATE
 )
 
-// What becomes of a visit.
+// Outcomes of a visit.
 const (
 	succeeded     = opentera.LoginEvent_LOGIN_STATUS_SUCCESS
-	neither       = opentera.LoginEvent_LOGIN_STATUS_UNKNOWN // a logout, or a refusal that OpenTera has no status for
+	neither       = opentera.LoginEvent_LOGIN_STATUS_UNKNOWN // a logout, or a refusal for which OpenTera has no status
 	tooOften      = opentera.LoginEvent_LOGIN_STATUS_FAILED_WITH_MAX_ATTEMPTS_REACHED
 	alreadyOnline = opentera.LoginEvent_LOGIN_STATUS_FAILED_WITH_ALREADY_LOGGED_IN
-	wrongCode     = opentera.LoginEvent_LOGIN_STATUS_FAILED_WITH_WRONG_PASSWORD // OpenTera has none for codes
+	wrongCode     = opentera.LoginEvent_LOGIN_STATUS_FAILED_WITH_WRONG_PASSWORD // OpenTera has no status for codes
 	badToken      = opentera.LoginEvent_LOGIN_STATUS_FAILED_WITH_INVALID_TOKEN
 	isDisabled    = opentera.LoginEvent_LOGIN_STATUS_FAILED_WITH_DISABLED_ACCOUNT
 )
 
-// auditWait bounds the writing of an audit record: the login does not fail for it.
+// auditWait bounds the writing of an audit record; the login does not fail with it.
 const auditWait = 5 * time.Second
 
-// mayTry says whether this address may show credentials. Where it may not, the answer is written: 429, or 503 when the
-// database cannot say. What is refused here leaves no row: whoever hammers must not push events out of the log.
+// mayTry reports whether this address may try credentials. If not, the answer is written: 429, or 503 if the database fails.
+// Such refusals leave no row: a flood of them must not push events out of the log.
 func (a *API) mayTry(w http.ResponseWriter, r *http.Request, op string) bool {
 	wait, err := a.Addresses.Wait(r.Context(), a.Proxies.ClientAddr(r))
 	switch {
@@ -82,8 +81,8 @@ func (a *API) mayTry(w http.ResponseWriter, r *http.Request, op string) bool {
 	return true
 }
 
-// refused answers credentials that opened nothing: deny for those that are wrong, whatever was wrong with them; 429 after
-// too many; 503 when nobody could say. It counts and records them.
+// refused answers credentials that failed: deny writes the answer for wrong ones, whatever was wrong; 429 after too many; 503
+// if they could not be checked. It counts and records the failure.
 func (a *API) refused(w http.ResponseWriter, r *http.Request, v visit, who access.Identity, err error, deny func()) {
 	var refusal *access.Refusal
 	var tooMany *access.TooMany
@@ -97,7 +96,7 @@ func (a *API) refused(w http.ResponseWriter, r *http.Request, v visit, who acces
 	case errors.Is(err, access.ErrDisabled):
 		a.failed(r, v, isDisabled, who)
 		deny()
-	case errors.Is(err, access.ErrUnauthorized), errors.Is(err, access.ErrUnknown): // gone a moment ago
+	case errors.Is(err, access.ErrUnauthorized), errors.Is(err, access.ErrUnknown): // deleted a moment ago
 		a.failed(r, v, badToken, who)
 		deny()
 	case errors.Is(err, errNoHost):
@@ -107,7 +106,6 @@ func (a *API) refused(w http.ResponseWriter, r *http.Request, v visit, who acces
 	}
 }
 
-// failed counts a failure against its address, and records it.
 func (a *API) failed(r *http.Request, v visit, status opentera.LoginEvent_LoginStatus, who access.Identity) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), auditWait)
 	defer cancel()
@@ -117,8 +115,8 @@ func (a *API) failed(r *http.Request, v visit, status opentera.LoginEvent_LoginS
 	a.record(r, v, status, who)
 }
 
-// record says what became of a visit: a line of the log, and a LoginEvent in the event log, which no client hears. Refusals that any
-// stranger brings about, from however many addresses, write strangerRate rows a second at most: the others are a line only.
+// record writes the outcome of a visit to the log, and as a LoginEvent to the event log, which no client receives. Refusals of
+// unknown callers, from any number of addresses, write at most strangerRate rows a second; beyond that only a log line.
 func (a *API) record(r *http.Request, v visit, status opentera.LoginEvent_LoginStatus, who access.Identity) {
 	principal := "unknown"
 	if who.UUID != "" {
@@ -142,8 +140,8 @@ func (a *API) record(r *http.Request, v visit, status opentera.LoginEvent_LoginS
 	}
 }
 
-// websocketURL mints a connect token for a principal and says where it opens a socket.
-// Errors: access.ErrUnknown for one that may not connect any more; errNoHost; or the database's.
+// websocketURL creates a connect token for a principal and returns the URL for it. Errors: access.ErrUnknown if it may no
+// longer connect; errNoHost; or the database's.
 func (a *API) websocketURL(r *http.Request, who access.Identity, wish socketWish) (string, error) {
 	if a.host(r) == "" {
 		return "", errNoHost
@@ -159,7 +157,7 @@ func (a *API) websocketURL(r *http.Request, who access.Identity, wish socketWish
 	return address, nil
 }
 
-// mayConnect says whether a principal holds no socket on any gateway that is alive, or is to replace those that it holds.
+// mayConnect reports whether a principal has no socket on any live gateway, or wants to replace its sockets.
 func (a *API) mayConnect(r *http.Request, who access.Identity, wish socketWish) (bool, error) {
 	if wish.isReplace {
 		return true, nil
@@ -168,5 +166,5 @@ func (a *API) mayConnect(r *http.Request, who access.Identity, wish socketWish) 
 	return !isConnected, err
 }
 
-// errNoHost says that no websocket URL can be made.
+// errNoHost means that no websocket URL can be built.
 var errNoHost = errors.New("the Host header is missing, or is no host[:port], and there is no --public-url")

@@ -15,7 +15,7 @@ import (
 	"terasocket/db/opentera"
 )
 
-// Whatever fails counts against the address, and what is refused for that leaves no row.
+// Every failure counts against the address; refusals for that reason leave no row.
 func TestAddressLimit(t *testing.T) {
 	t.Parallel()
 	h := opened(t)
@@ -48,15 +48,15 @@ func TestAddressLimit(t *testing.T) {
 	h.get("/api/user/login/2fa?otp_code=1", from(bad), cookie("x")).must(429, tooManyBody)
 	h.get("/api/service/disconnect?id_user=1", from(bad), token("x")).must(429, tooManyBody)
 	if n := logged[int](h, "SELECT count(*) FROM terasocket.events WHERE type = 'opentera.protobuf.LoginEvent'"); n != rows {
-		t.Errorf("%d rows of what the limit refused", n-rows)
+		t.Errorf("%d rows of refusals by the limit", n-rows)
 	}
-	h.get(userLogin, from(bad)).must(401, unauthorizedText) // nothing was shown
+	h.get(userLogin, from(bad)).must(401, unauthorizedText) // no credentials
 	h.get(userLogin, from(good), basic(user, password)).object("user_uuid", "user_fullname", "user_token")
-	// behind a proxy it is the client's address that counts, and what the client says of itself does not
+	// Behind a proxy the client's address counts, not what the client claims.
 	h.get(userLogin, from("10.0.0.1"), header("X-Forwarded-For", good+", "+bad), basic(user, password)).must(429, tooManyBody)
 	h.get(userLogin, from("10.0.0.1"), header("X-Forwarded-For", bad+", "+good), basic(user, password)).object("user_uuid", "user_fullname", "user_token")
 	h.get(userLogin, from(bad), header("X-Forwarded-For", good), basic(user, password)).must(429, tooManyBody)
-	h.exec("UPDATE terasocket.address_failures SET until = until - interval '60 s'") // 60 are not forgotten yet, but one
+	h.exec("UPDATE terasocket.address_failures SET until = until - interval '60 s'") // of 60 failures, one is forgotten
 	h.get(userLogin, from(bad), basic(user, password)).object("user_uuid", "user_fullname", "user_token")
 }
 
@@ -94,7 +94,7 @@ func TestAudit(t *testing.T) {
 	h.get("/api/user/users/online", client, token(o["user_token"].(string)))
 	h.get("/api/user/users/online", client, basic(user, password))
 	if n := logged[int](h, "SELECT count(*) FROM terasocket.events WHERE type = 'opentera.protobuf.LoginEvent'"); n != before {
-		t.Error("a call that is no login is recorded as one")
+		t.Error("a call other than a login is recorded as one")
 	}
 	h.get("/api/user/logout", client, token(o["user_token"].(string)))
 	last("log.info LOGIN_TYPE_TOKEN " + opentera.DemoProjectUserUUID + by + "/api/user/logout")
@@ -115,7 +115,7 @@ func TestAudit(t *testing.T) {
 	}
 	last("log.error " + status + "FAILED_WITH_MAX_ATTEMPTS_REACHED LOGIN_TYPE_PASSWORD " + opentera.DemoSiteAdminUUID + by + userLogin)
 
-	// never a secret, and not what was typed for a name that nobody has
+	// never a secret, nor a user name that does not exist
 	events := logged[string](h, "SELECT string_agg(topic || body::text, ' ') FROM terasocket.events")
 	for _, secret := range []string{password, "Falsch-1", "My.Password", o["user_token"].(string), device, session, o["websocket_url"].(string), "918273",
 		strings.TrimPrefix(o["websocket_url"].(string), "wss://tera.example:443/wss/user?id=")} {
@@ -128,7 +128,7 @@ func TestAudit(t *testing.T) {
 	}
 }
 
-// brokenDoor is a door whose database is away.
+// With the database away no call succeeds, and no secret is logged.
 func TestDoorWithoutDatabase(t *testing.T) {
 	t.Parallel()
 	h := opened(t)
@@ -152,7 +152,7 @@ func TestDoorWithoutDatabase(t *testing.T) {
 		h.get(participantLogin, token(static)).must(503, unavailableBody)
 		h.post("/api/user/login/change_password", "{}", cookie(session)).must(503, unavailableBody)
 	}
-	ask() // the limits cannot be asked
+	ask() // the limits cannot be checked
 	h.api.Addresses = &doorstep{}
 	ask() // nor can anything else
 	if text := h.log.String(); strings.Contains(text, userToken) || strings.Contains(text, password) || strings.Contains(text, session) {
@@ -160,7 +160,7 @@ func TestDoorWithoutDatabase(t *testing.T) {
 	}
 }
 
-// A login is worth more than its record.
+// A login succeeds even if it cannot be recorded.
 func TestLoginWithoutAudit(t *testing.T) {
 	t.Parallel()
 	h := opened(t)
@@ -191,7 +191,7 @@ func TestTwoPeopleBehindOneAddress(t *testing.T) {
 		}
 		for name, address := range urls {
 			if seen[address] {
-				t.Error("one URL twice")
+				t.Error("both got the same URL")
 			}
 			seen[address] = true
 			if id := h.redeemed(access.User, address); id.UUID != who[name] {
@@ -231,12 +231,12 @@ func TestConcurrentLogins(t *testing.T) {
 	guests = guests[:20]
 	var all sync.WaitGroup
 	var mu sync.Mutex
-	var late []string // secrets that nobody has used yet
+	var late []string // unused tokens
 	for i := range 200 {
 		g := guests[i%20]
 		all.Go(func() {
 			r := h.get(g.path, g.show)
-			for r.status == 503 { // too many passwords at once: come back
+			for r.status == 503 { // too many passwords at once: try again
 				time.Sleep(10 * time.Millisecond)
 				r = h.get(g.path, g.show)
 			}
@@ -317,7 +317,7 @@ func TestTranslated(t *testing.T) {
 	}
 }
 
-// FuzzHeader reads a text as Accept-Language, as Authorization and as the subject of a certificate.
+// FuzzHeader parses a text as Accept-Language, as Authorization and as the subject of a certificate.
 func FuzzHeader(f *testing.F) {
 	for _, seed := range []string{"fr-CA,fr;q=0.9,en;q=0.8", "*;q=0.x", "OpenTera abc", " \tBasic",
 		"UID=d4745145-f361-593f-bafd-a4f7fd28214e,CN=Device,O=A\\, B", `CN=Device\2CUID=x+UID=\`} {

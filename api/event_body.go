@@ -16,18 +16,18 @@ import (
 	"terasocket/proto/opentera"
 )
 
-// typeURL is what stands before the full name of a message in OpenTera's Any.
+// typeURL precedes the full name of a message in OpenTera's Any.
 const typeURL = "type.googleapis.com/"
 
-// bodyError says what is wrong with the body of a publishing call. It never holds a part of the body but names of types.
+// bodyError describes an error in the body of a publish request. It never quotes the body, except names of types.
 type bodyError struct {
 	problem string
-	index   int // of the event, from 0; -1: the whole
+	index   int // of the event, from 0; -1: the whole body
 }
 
 func (e *bodyError) Error() string { return e.problem }
 
-// parsers read a body by its Content-Type. Their errors are *bodyError.
+// parsers by Content-Type. Their errors are *bodyError.
 var parsers = map[string]func([]byte) ([]access.Publication, error){
 	"application/x-protobuf": parseProtobuf,
 	"application/json":       parseJSON,
@@ -78,7 +78,7 @@ func checkCount(n int) error {
 	return nil
 }
 
-// publications are the events with their topic. What is in them, the database checks.
+// publications pairs the events with their topic. The database checks their contents.
 func publications(topic string, events []*anypb.Any) ([]access.Publication, error) {
 	if topic == "" {
 		return nil, &bodyError{"header has no topic", -1}

@@ -25,14 +25,13 @@ const (
 	publishDeadline = 30 * time.Second
 )
 
-// publishEvents answers POST /api/service/events of a service: Authorization: OpenTera <token>, or ?token=<token>. The
-// body is a TeraEvent with 1 to 1,000 events, serialized (application/x-protobuf) or as ProtoJSON (application/json);
-// its header.topic says where they go. Each event becomes one frame for those who may see it, in order; all or none.
+// publishEvents answers POST /api/service/events of a service: Authorization: OpenTera <token>, or ?token=<token>. The body is
+// a TeraEvent with 1 to 1,000 events, serialized (application/x-protobuf) or as ProtoJSON (application/json); its header.topic
+// is the destination. Each event becomes one frame for those who may see it, in order; all or none.
 //
-//	200 {"events": 2}: so many are published; a gateway gives them their numbers in the log
-//	400 {"message": "event has no sessionUuid", "index": 0}: what is wrong, and with which event where it is one of them
-//	401 Unauthorized: no token, a bad or expired one, a service that is disabled or deleted; Invalid Token: the header
-//	    has no blank in it
+//	200 {"events": 2}: number of events published; a gateway assigns their seqs later
+//	400 {"message": "event has no sessionUuid", "index": 0}: what is wrong, and with which event, if it is one of them
+//	401 Unauthorized: no token, a bad or expired one, a disabled or deleted service; Invalid Token: a header without a blank
 //	413 body over 16 MiB, or an event over terasocket.max_event_bytes
 //	415 another Content-Type
 //	503 no database
@@ -79,25 +78,25 @@ func (a *API) publishEvents(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// isTooBig tells the error of readBody for a body over its limit.
+// isTooBig reports whether the error of readBody means that the body is over its limit.
 func isTooBig(err error) bool {
 	var tooBig *http.MaxBytesError
 	return errors.As(err, &tooBig)
 }
 
-// readBody reads at most limit bytes within that time; one more is an error that isTooBig knows.
+// readBody reads at most limit bytes within that time. For a larger body, isTooBig is true of the error.
 func readBody(w http.ResponseWriter, r *http.Request, limit int64, within time.Duration) ([]byte, error) {
-	// not every ResponseWriter has deadlines; without one the client may take its time
+	// Not every ResponseWriter supports deadlines; without one there is no time limit.
 	deadline := http.NewResponseController(w)
 	_ = deadline.SetReadDeadline(time.Now().Add(within))
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
-	if err == nil { // else net/http reads on after the answer, and must not do so for ever
-		_ = deadline.SetReadDeadline(time.Time{}) // it would end the request while the database is at it
+	if err == nil { // otherwise net/http reads on after the answer, which must be bounded
+		_ = deadline.SetReadDeadline(time.Time{}) // or it would end the request while the database is still working
 	}
 	return body, err
 }
 
-// refuse answers what is wrong; index is the event that it is about, or -1.
+// refuse answers an error; index is the event that it is about, or -1.
 func (a *API) refuse(w http.ResponseWriter, status int, message string, index int) {
 	answer := map[string]any{"message": message}
 	if index >= 0 {

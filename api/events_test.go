@@ -33,7 +33,7 @@ func (f publisher) Publish(_ context.Context, events []access.Publication) error
 
 const eventsTopic = "websocket.user.0badcafe-0000-4000-8000-00000000000a.events"
 
-// teraEvent is one with these messages.
+// teraEvent returns an event with these messages.
 func teraEvent(t testing.TB, topic string, messages ...proto.Message) *opentera.TeraEvent {
 	t.Helper()
 	e := &opentera.TeraEvent{Header: &opentera.TeraEvent_Header{Version: 1, Time: 1.5, Topic: topic}}
@@ -167,13 +167,13 @@ func TestPublishEvents(t *testing.T) {
 				t.Errorf("published %d times", calls)
 			}
 			if said := log.String() + w.Body.String(); strings.Contains(said, "secret") || strings.Contains(log.String(), "good") {
-				t.Errorf("a secret is told: %s", said)
+				t.Errorf("leaks a secret: %s", said)
 			}
 		})
 	}
 }
 
-// What the two parsers take is what a TeraEvent holds; they never panic, and say which event is wrong.
+// The two parsers accept what a TeraEvent can hold; they never panic, and report which event is wrong.
 func FuzzEventsBody(f *testing.F) {
 	two := teraEvent(f, eventsTopic, &opentera.StopSessionEvent{SessionUuid: "s"}, &opentera.ArchiveEvent{OwnerUuid: "o", Status: 2})
 	text, err := protojson.Marshal(two)

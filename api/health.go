@@ -12,16 +12,15 @@ import (
 // Admin answers on the address for operators, without a password (the console beside it has its own rules):
 //
 //	/healthz  200 while the process runs; when it fails, restart it
-//	/readyz   200 when new clients can be taken, with a second line when something else does not work; 503 with one line
-//	          that says why not; clients that are connected stay
+//	/readyz   200 if new clients can connect, with a second line if something else is degraded; otherwise 503 with one line
+//	          that says why; connected clients stay
 //	/metrics  Prometheus
 type Admin struct {
-	Ready    func(*http.Request) error // why the gateway cannot take clients now, or nil
-	Degraded func() string             // what does not work though clients can be taken, "" for nothing; nil: nothing
+	Ready    func(*http.Request) error // why clients cannot connect now, or nil
+	Degraded func() string             // what is degraded though clients can connect, "" for nothing; may be nil
 	Metrics  prometheus.Gatherer
 }
 
-// Handler gives the routes.
 func (a *Admin) Handler() http.Handler {
 	r := chi.NewRouter()
 	r.Use(middleware.NoCache, middleware.GetHead) // HEAD is answered like GET

@@ -55,7 +55,7 @@ func TestAdmin(t *testing.T) {
 			t.Errorf("HEAD %s: %d, want %d", path, w.Code, want)
 		}
 	}
-	// what one part of the program cannot tell does not take the rest away
+	// a failing collector does not take the other metrics away
 	registry.MustRegister(broken{})
 	if code, body := get("/metrics"); code != 200 || !strings.Contains(body, "terasocket_test_total 0") {
 		t.Errorf("/metrics with a broken collector: %d %q", code, body)

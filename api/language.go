@@ -6,7 +6,7 @@ import (
 	"golang.org/x/text/language"
 )
 
-// french is what OpenTera says in French (login.md, section 2). A text that is not here is said in English.
+// french holds OpenTera's French texts (login.md, section 2). Texts that are missing here are sent in English.
 var french = map[string]string{
 	"Unauthorized":                   "Non autorisé",
 	"Forbidden":                      "Accès refusé",
@@ -25,7 +25,7 @@ var french = map[string]string{
 // maxAcceptLanguage is far more than a browser sends.
 const maxAcceptLanguage = 1000
 
-// translated gives a text in the language that the client prefers, of English and French; English where it names neither.
+// translated returns a text in the language that the client prefers, English or French; English if it prefers neither.
 func translated(r *http.Request, text string) string {
 	in, ok := french[text]
 	if ok && prefersFrench(r.Header.Get("Accept-Language")) {
@@ -46,7 +46,7 @@ func prefersFrench(accept string) bool {
 	return index == 1 && confidence > language.No
 }
 
-// say answers a text in the client's language, as a JSON string.
+// say answers with a text in the client's language, as a JSON string.
 func (a *API) say(w http.ResponseWriter, r *http.Request, status int, text string) {
 	a.answer(w, status, translated(r, text))
 }

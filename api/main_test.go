@@ -25,7 +25,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(dbtest.Suite(m)) }
 
-// house is an installation with its door.
+// house is an installation with its Door.
 type house struct {
 	testing.TB
 	conn   *pgx.Conn
@@ -37,7 +37,7 @@ type house struct {
 	away time.Duration // how far the clock of tokens and codes is ahead
 }
 
-// opened gives the demo installation and a door to it.
+// opened returns the demo installation with a Door.
 func opened(t testing.TB) *house {
 	t.Helper()
 	url := dbtest.New(t, dbtest.OpenTera("door", migrations.Up, dbtest.QuickPasswords))
@@ -70,11 +70,11 @@ func opened(t testing.TB) *house {
 		Log: slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	h.reroute()
-	h.announce() // as a gateway does when it starts: in a copy of a database an epoch begins
+	h.announce() // as a gateway does at start: an epoch begins in the copied database
 	return h
 }
 
-// reroute makes the routes anew, after a setting was changed.
+// reroute rebuilds the routes after a setting was changed.
 func (h *house) reroute() {
 	router := chi.NewRouter()
 	router.Use(described(h))
@@ -97,7 +97,7 @@ func value[T any](h *house, sql string, args ...any) (v T) {
 	return v
 }
 
-// logged is the same of the log, when all is announced.
+// logged queries the log after everything is announced.
 func logged[T any](h *house, sql string, args ...any) T {
 	h.Helper()
 	h.announce()
@@ -106,7 +106,7 @@ func logged[T any](h *house, sql string, args ...any) T {
 
 func (h *house) announce() { dbtest.Announce(h, h.conn, 2000) }
 
-// wait lets the clock of tokens and codes pass.
+// wait advances the clock of tokens and codes.
 func (h *house) wait(d time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -188,7 +188,7 @@ type reply struct {
 	cookies []*http.Cookie
 }
 
-// must be this status and body: JSON, or plain text.
+// must checks the status and the body: JSON, or plain text.
 func (r *reply) must(status int, body string) *reply {
 	r.Helper()
 	if r.status != status || !sameJSON(r, r.body, body) {
@@ -197,7 +197,7 @@ func (r *reply) must(status int, body string) *reply {
 	return r
 }
 
-// object of a 200 answer, with exactly these keys.
+// object returns the object of a 200 answer, which must have exactly these keys.
 func (r *reply) object(keys ...string) map[string]any {
 	r.Helper()
 	var object map[string]any
@@ -216,7 +216,7 @@ func (r *reply) object(keys ...string) map[string]any {
 	return object
 }
 
-// session is the value of the cookie that was set.
+// session returns the value of the cookie that was set.
 func (r *reply) session() string {
 	r.Helper()
 	for _, c := range r.cookies {
@@ -231,12 +231,12 @@ func (r *reply) session() string {
 	return ""
 }
 
-// hasEnded says whether the answer takes the cookie away.
+// hasEnded reports whether the answer deletes the cookie.
 func (r *reply) hasEnded() bool {
 	return slices.ContainsFunc(r.cookies, func(c *http.Cookie) bool { return c.Name == sessionCookie && c.MaxAge < 0 })
 }
 
-// redeemed says whom a websocket URL lets in.
+// redeemed returns the identity that a websocket URL admits.
 func (h *house) redeemed(kind access.Kind, url any) access.Identity {
 	h.Helper()
 	text, _ := url.(string)
@@ -258,7 +258,7 @@ func (h *house) redeemed(kind access.Kind, url any) access.Identity {
 	return id
 }
 
-// sameJSON compares parsed values, or texts where they are no JSON.
+// sameJSON compares parsed values, or texts that are not JSON.
 func sameJSON(t testing.TB, a, b string) bool {
 	t.Helper()
 	var x, y any

@@ -15,7 +15,7 @@ import (
 	"terasocket/db/opentera"
 )
 
-// A login that was begun without a socket ends without one, whatever its second step asks for.
+// A login begun without a socket ends without one, whatever its second step asks for.
 func TestASecondStepWithoutASocket(t *testing.T) {
 	t.Parallel()
 	h := opened(t)
@@ -34,7 +34,7 @@ func TestASecondStepWithoutASocket(t *testing.T) {
 	second("?with_websocket=false").object("user_uuid", "user_fullname", "user_token")
 	second("?with_websocket=true").object("user_uuid", "user_fullname", "user_token", "websocket_url")
 
-	// the letter that says so cannot be changed
+	// changing the letter that marks it invalidates the cookie
 	session := h.get(userLogin, basic(user, password)).session()
 	h.get("/api/user/login/2fa?otp_code=1", cookie(strings.TrimSuffix(session, "n")+"w")).must(401, unauthorizedText)
 }
@@ -53,7 +53,7 @@ func TestAPasswordOver72Bytes(t *testing.T) {
 	h.get(userLogin, basic(opentera.DemoForcedChange, fits)).object("user_uuid", "user_fullname", "user_token")
 }
 
-// Who is connected gets a URL all the same when it says replace.
+// A caller that is online gets a URL all the same with replace.
 func TestALoginThatReplaces(t *testing.T) {
 	t.Parallel()
 	h := opened(t)
@@ -79,7 +79,7 @@ func TestALoginThatReplaces(t *testing.T) {
 	}
 }
 
-// What stands in Host becomes a URL that a client connects to.
+// The Host header becomes a URL that the client connects to.
 func TestTheHostOfAWebsocketURL(t *testing.T) {
 	t.Parallel()
 	h := opened(t)
@@ -102,7 +102,7 @@ func TestTheHostOfAWebsocketURL(t *testing.T) {
 		}
 	}
 	if log := h.log.String(); strings.Contains(log, "level=ERROR") {
-		t.Errorf("what a client does is an error of ours: %s", log)
+		t.Errorf("a client's mistake is logged as an error: %s", log)
 	}
 }
 
@@ -119,7 +119,7 @@ func TestPagesOfOtherOrigins(t *testing.T) {
 	}
 	session := r.cookies[0]
 	if session.SameSite != http.SameSiteNoneMode || !session.Secure || !session.HttpOnly {
-		t.Errorf("a page of an allowed origin cannot go on with %+v", session)
+		t.Errorf("a page of an allowed origin cannot use the cookie %+v", session)
 	}
 	asks := h.ask(http.MethodOptions, "/api/user/login/change_password", "", origin("https://other.example:8443"))
 	if asks.status != 200 || asks.header.Get("Access-Control-Allow-Origin") != "https://other.example:8443" ||
@@ -145,7 +145,7 @@ func TestPagesOfOtherOrigins(t *testing.T) {
 	}
 }
 
-// A database that does not answer costs a client the limit, not for ever.
+// A database that does not answer delays a client up to the limit, not for ever.
 func TestARequestHasALimit(t *testing.T) {
 	t.Parallel()
 	h := opened(t)
@@ -158,7 +158,7 @@ func TestARequestHasALimit(t *testing.T) {
 	}
 	h.exec("ROLLBACK")
 
-	// a client that leaves is no error of ours
+	// a client that leaves is not logged as an error
 	gone, leave := context.WithCancel(t.Context())
 	leave()
 	r := httptest.NewRequest(http.MethodGet, "/api/device/login?token=x", nil).WithContext(gone)
@@ -205,7 +205,7 @@ func TestRates(t *testing.T) {
 		t.Error("another device waits")
 	}
 	if wait(1, now.Add(time.Second)) > 0 {
-		t.Error("it waits for ever")
+		t.Error("a device that pauses is not let in again")
 	}
 	for i := range int32(2 * whoKept) {
 		wait(i, now)
@@ -215,7 +215,7 @@ func TestRates(t *testing.T) {
 	}
 }
 
-// Whoever has many addresses cannot push everybody's events out of the log with refusals that name nobody.
+// A client with many addresses cannot push everybody's events out of the log with anonymous refusals.
 func TestRefusalsOfStrangersHaveALimit(t *testing.T) {
 	t.Parallel()
 	h := opened(t)
@@ -226,7 +226,7 @@ func TestRefusalsOfStrangersHaveALimit(t *testing.T) {
 	}
 	refuse(0)
 	if n := logged[int](h, rows); n != 1 {
-		t.Errorf("%d rows of one refusal", n)
+		t.Errorf("%d rows for one refusal", n)
 	}
 	h.api.strangers.of = map[access.Principal]*rate.Limiter{{}: rate.NewLimiter(0, 2)}
 	for i := range 5 {
@@ -236,16 +236,16 @@ func TestRefusalsOfStrangersHaveALimit(t *testing.T) {
 		t.Errorf("%d rows, want 3", n)
 	}
 	if n := h.log.Count("recorded=false"); n != 3 {
-		t.Errorf("%d lines of what was not recorded, want 3", n)
+		t.Errorf("%d log lines of unrecorded refusals, want 3", n)
 	}
-	h.get(userLogin, basic(user, "Falsch-1")).must(401, unauthorizedText) // names somebody
+	h.get(userLogin, basic(user, "Falsch-1")).must(401, unauthorizedText) // names an existing user
 	h.get(userLogin, basic(user, password)).object("user_uuid", "user_fullname", "user_token")
 	if n := logged[int](h, rows); n != 5 {
-		t.Errorf("%d rows, want those of somebody, too", n)
+		t.Errorf("%d rows, want those of known users too", n)
 	}
 }
 
-// Whoever holds good credentials cannot push everybody's events out of the log with them.
+// Nor can a client with good credentials.
 func TestVisitsHaveALimit(t *testing.T) {
 	t.Parallel()
 	h := opened(t)
@@ -291,7 +291,7 @@ func TestVisitsHaveALimit(t *testing.T) {
 		}
 	}
 	if n := logged[int](h, rows); n != before {
-		t.Errorf("%d rows of what the limit refused", n-before)
+		t.Errorf("%d rows of refusals by the limit", n-before)
 	}
 	h.get("/api/user/users/online", basic(user, password)).must(200, `[]`)
 	h.get(userLogin, basic(opentera.DemoOtherProjectUser, password)).object("user_uuid", "user_fullname", "user_token")

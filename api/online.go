@@ -7,7 +7,7 @@ import (
 	"terasocket/access"
 )
 
-// OnlineLister says who is online or busy, of those that a user may see. No slice is nil, else the answer would be null.
+// OnlineLister lists who is online or busy among those a user may see. No slice is nil, since nil would encode as null.
 // Errors: the database's.
 type OnlineLister interface {
 	Users(ctx context.Context, viewer int32) ([]access.OnlineUser, error)
@@ -29,8 +29,8 @@ func (a *API) usersOnline(w http.ResponseWriter, r *http.Request) {
 	a.answer(w, http.StatusOK, users)
 }
 
-// participantsOnline answers GET /api/user/participants/online[?with_sites=true][&with_projects=true]: the same, the
-// objects with id_site and site_name, and with project_name, where asked for; 400 for what is no boolean.
+// participantsOnline answers GET /api/user/participants/online[?with_sites=true][&with_projects=true] like usersOnline; the
+// objects have id_site and site_name, and project_name, if requested; 400 if an argument is not a boolean.
 func (a *API) participantsOnline(w http.ResponseWriter, r *http.Request) {
 	caller, ok := a.user(w, r, "online participants")
 	if !ok {
@@ -61,7 +61,7 @@ func (a *API) participantsOnline(w http.ResponseWriter, r *http.Request) {
 	a.answer(w, http.StatusOK, participants)
 }
 
-// devicesOnline answers GET /api/user/devices/online: as usersOnline.
+// devicesOnline answers GET /api/user/devices/online, like usersOnline.
 func (a *API) devicesOnline(w http.ResponseWriter, r *http.Request) {
 	caller, ok := a.user(w, r, "online devices")
 	if !ok {

@@ -17,7 +17,7 @@ import (
 	"terasocket/access"
 )
 
-// lister shows the same to everybody, or fails.
+// lister returns the same to everybody, or fails.
 type lister struct {
 	viewer       int32
 	users        []access.OnlineUser
@@ -41,7 +41,7 @@ func (l *lister) Devices(_ context.Context, viewer int32) ([]access.OnlineDevice
 	return l.devices, l.err
 }
 
-// crowd knows ada by some passwords and tokens, each of which has another outcome.
+// crowd knows ada by several passwords and tokens, each with its own outcome.
 type crowd struct{}
 
 var people crowd
@@ -51,7 +51,7 @@ func (crowd) ByPassword(_ context.Context, _, password string) (access.Account, 
 	switch password {
 	case "good":
 		return ada, nil
-	case "forced": // 2FA too: the change comes first
+	case "forced": // with 2FA too: the change comes first
 		ada.MustChangePassword, ada.Needs2FA = true, true
 		return ada, nil
 	case "2fa":
@@ -67,19 +67,19 @@ func (crowd) ByPassword(_ context.Context, _, password string) (access.Account, 
 	return access.Account{}, &access.Refusal{Status: wrongCode}
 }
 
-// ByToken takes the passwords for tokens: what a token opens asks for no second step.
+// ByToken accepts the passwords as tokens: a token needs no second step.
 func (c crowd) ByToken(ctx context.Context, token string) (access.Account, error) {
 	return c.ByPassword(ctx, "", token)
 }
 
-// doorstep counts the failures of addresses, and keeps what was recorded.
+// doorstep counts the failures of addresses and keeps what was recorded.
 type doorstep struct {
 	mu      sync.Mutex
 	wait    time.Duration
 	waitErr error
 	failed  int
 	records []access.LoginRecord
-	err     error // of writing
+	err     error // of writes
 }
 
 func (d *doorstep) Wait(context.Context, string) (time.Duration, error) { return d.wait, d.waitErr }
@@ -98,7 +98,7 @@ func (d *doorstep) Record(_ context.Context, r access.LoginRecord) error {
 	return d.err
 }
 
-// ask sends a request to a. auth is the header Authorization, or a password of HTTP Basic after "basic:".
+// ask sends a request to a. auth is the Authorization header, or "basic:" and a password for HTTP Basic.
 func ask(t *testing.T, a *API, method, path, auth, body string) *httptest.ResponseRecorder {
 	t.Helper()
 	var err error
@@ -140,7 +140,7 @@ const tooManyBody = `"Too many failed attempts. Please wait and try again."`
 
 const unavailableBody = `"Service unavailable, please try again."`
 
-// What every endpoint of users answers to those that it does not let in.
+// What every endpoint for users answers to callers that it refuses.
 func TestUserEndpointsRefuse(t *testing.T) {
 	t.Parallel()
 	for _, path := range []string{"/api/user/users/online", "/api/user/participants/online", "/api/user/devices/online", "/api/user/disconnect?id_user=9"} {
@@ -171,7 +171,7 @@ func TestUserEndpointsRefuse(t *testing.T) {
 				t.Errorf("%s %s: %d", method, path, w.Code)
 			}
 		}
-		// what a browser asks before it shows credentials from another origin
+		// a browser's preflight
 		w := ask(t, &API{Users: people}, http.MethodOptions, path, "", "")
 		if h := w.Header(); w.Code != http.StatusOK || w.Body.Len() > 0 || h.Get("Access-Control-Allow-Origin") != "*" ||
 			h.Get("Access-Control-Allow-Methods") != "*" || h.Get("Access-Control-Allow-Headers") != "Authorization, *" {
@@ -228,7 +228,7 @@ func TestOnline(t *testing.T) {
 		{"devices/online", empty, 200, `[]`},
 		{"devices/online", down, 503, unavailableBody},
 	} {
-		for _, auth := range []string{"basic:good", "OpenTera good", "OpenTera 2fa"} { // a token is past the second step
+		for _, auth := range []string{"basic:good", "OpenTera good", "OpenTera 2fa"} { // a token needs no second step
 			t.Run(test.path+" "+auth, func(t *testing.T) {
 				t.Parallel()
 				l := test.lister()

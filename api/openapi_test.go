@@ -15,7 +15,7 @@ import (
 	"terasocket/ws"
 )
 
-// openAPI is docs/openapi.yaml, as far as the code can be compared with it.
+// openAPI is the part of docs/openapi.yaml that the code can be compared with.
 type openAPI struct {
 	Paths map[string]map[string]struct {
 		Responses map[string]any
@@ -35,7 +35,7 @@ func readOpenAPI(t testing.TB) openAPI {
 	return document
 }
 
-// documents says whether this status of an operation is described.
+// documents reports whether this status of an operation is described.
 func (d openAPI) documents(method, path string, status int) bool {
 	_, ok := d.Paths[path][strings.ToLower(method)].Responses[fmt.Sprint(status)]
 	return ok
@@ -62,7 +62,7 @@ func TestOpenAPIHasEveryRouteAndNoOther(t *testing.T) {
 	walk(admin.(chi.Routes))
 	for route := range routes {
 		method, path, _ := strings.Cut(route, " ")
-		if path == "/metrics" && method != http.MethodGet { // chi's Handle is every method
+		if path == "/metrics" && method != http.MethodGet { // chi's Handle serves every method
 			delete(routes, route)
 		} else if _, ok := document.Paths[path][strings.ToLower(method)]; !ok {
 			t.Errorf("docs/openapi.yaml does not describe %s", route)
@@ -71,7 +71,7 @@ func TestOpenAPIHasEveryRouteAndNoOther(t *testing.T) {
 	for path, operations := range document.Paths {
 		for method := range operations {
 			if route := strings.ToUpper(method) + " " + path; !routes[route] {
-				t.Errorf("docs/openapi.yaml describes %s, which is no route", route)
+				t.Errorf("docs/openapi.yaml describes %s, which does not exist", route)
 			}
 		}
 	}
@@ -80,8 +80,7 @@ func TestOpenAPIHasEveryRouteAndNoOther(t *testing.T) {
 	}
 }
 
-// described fails the test when something is answered that docs/openapi.yaml does not describe: it sees every request of
-// this package's tests.
+// described fails the test if an answer is not described in docs/openapi.yaml. It sees every request of this package's tests.
 func described(t testing.TB) func(http.Handler) http.Handler {
 	document := readOpenAPI(t)
 	return func(next http.Handler) http.Handler {
@@ -91,7 +90,7 @@ func described(t testing.TB) func(http.Handler) http.Handler {
 			route := chi.RouteContext(r.Context())
 			status := seen.Status()
 			if route == nil || status == 0 || status == http.StatusNotFound || status == http.StatusMethodNotAllowed || r.Method == http.MethodOptions {
-				return // no route of ours, or nobody to answer
+				return // not our route, or no handler
 			}
 			if !document.documents(r.Method, route.RoutePattern(), status) {
 				t.Errorf("docs/openapi.yaml does not describe the answer %d of %s %s", status, r.Method, route.RoutePattern())

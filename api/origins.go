@@ -6,9 +6,8 @@ import (
 	"strings"
 )
 
-// headers sets what OpenTera sends with every answer, and what browsers need to let a page of another origin read it. With
-// AllowedOrigins, pages of these may send their credentials, pages of others read nothing. Answers with tokens in them are
-// not for caches.
+// headers sets the headers that OpenTera sends with every answer, and CORS headers. With AllowedOrigins, pages of these origins
+// may send credentials, and pages of others can read nothing. Answers that contain tokens must not be cached.
 func (a *API) headers(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -21,12 +20,12 @@ func (a *API) headers(next http.Handler) http.Handler {
 			h.Set("Access-Control-Allow-Headers", "*")
 			h.Set("Access-Control-Allow-Methods", "*")
 			h.Set("Access-Control-Expose-Headers", "Retry-After")
-			if isPreflight { // a browser asks what it may send; to it, * alone is without Authorization
+			if isPreflight { // in a preflight * does not include Authorization
 				h.Set("Access-Control-Allow-Headers", "Authorization, *")
 			}
 		case a.isAllowed(origin):
 			h.Set("Access-Control-Allow-Origin", origin)
-			h.Set("Access-Control-Allow-Credentials", "true") // with them, * is no wildcard
+			h.Set("Access-Control-Allow-Credentials", "true") // with credentials * is not a wildcard
 			h.Set("Access-Control-Allow-Headers", allowedHeaders)
 			h.Set("Access-Control-Allow-Methods", "GET, POST, OPTIONS")
 			h.Set("Access-Control-Expose-Headers", "Retry-After")
@@ -41,7 +40,6 @@ func (a *API) headers(next http.Handler) http.Handler {
 	})
 }
 
-// allowedHeaders are those that clients of OpenTera send.
 const allowedHeaders = "Authorization, Content-Type, X-Client-Name, X-Client-Version, X-OS-Name, X-OS-Version"
 
 func (a *API) isAllowed(origin string) bool {
@@ -53,8 +51,8 @@ func (a *API) isAllowed(origin string) bool {
 	return false
 }
 
-// isForeign says whether a browser makes this request for a page that may not use the session's cookie: one of neither this
-// server nor the allowed origins. Without these the cookie itself is kept from them (SameSite).
+// isForeign reports whether a browser makes this request for a page of another origin that is not allowed: it may not use the
+// session's cookie. Without AllowedOrigins, SameSite keeps the cookie from such pages.
 func (a *API) isForeign(r *http.Request) bool {
 	origin := r.Header.Get("Origin")
 	if len(a.AllowedOrigins) == 0 || origin == "" || a.isAllowed(origin) {

@@ -5,13 +5,13 @@ import (
 	"strings"
 )
 
-// participantLogin answers GET /api/participant/login[?with_websocket=true][&replace=true] of a participant (see participant; login.md,
-// section 4.2).
+// participantLogin answers GET /api/participant/login[?with_websocket=true][&replace=true] of a participant (see participant;
+// login.md, section 4.2).
 //
 //	200 participant_uuid, participant_name, base_token (its static token, or null), session_types_info; participant_token,
-//	    good for an hour, unless it came with its static token; websocket_url unless it is online
+//	    valid for an hour, unless the static token was used; websocket_url unless it is online
 //	400 with_websocket is not a boolean
-//	403 with_websocket, and it is online (but with replace)
+//	403 with_websocket although it is online (unless replace)
 //	429 too many failures of this username or address, or logins and logouts of this participant
 func (a *API) participantLogin(w http.ResponseWriter, r *http.Request) {
 	c, ok := a.participant(w, r, "participant login")
@@ -59,7 +59,7 @@ func (a *API) participantLogin(w http.ResponseWriter, r *http.Request) {
 }
 
 // participantLogout answers GET /api/participant/logout of a participant: its sockets are closed with 4000 on every gateway,
-// its dynamic token and websocket URLs open nothing any more; a static token stays. 200 "Participant logged out."
+// and its dynamic token and websocket URLs become invalid; a static token stays valid. 200 "Participant logged out."
 func (a *API) participantLogout(w http.ResponseWriter, r *http.Request) {
 	c, ok := a.participant(w, r, "participant logout")
 	if !ok || !a.mayVisit(w, c.visit, c.Principal) {
@@ -74,7 +74,7 @@ func (a *API) participantLogout(w http.ResponseWriter, r *http.Request) {
 }
 
 // participantRefresh answers GET /api/participant/refresh_token with Authorization: OpenTera <dynamic token>: 200
-// refresh_token, good for half an hour; the old one is good no more. 403 for a static token.
+// refresh_token, valid for half an hour; the old token becomes invalid. 403 for a static token.
 func (a *API) participantRefresh(w http.ResponseWriter, r *http.Request) {
 	v := visit{"participant refresh", byToken}
 	scheme, token, _ := authorization(r)

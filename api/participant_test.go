@@ -162,7 +162,7 @@ func TestParticipantLogoutAndRefresh(t *testing.T) {
 		t.Errorf("a URL from before the logout lets %v in", id)
 	}
 	h.get(logout, token(static)).must(200, `"Participant logged out."`)
-	h.get(logout, token(static)).must(200, `"Participant logged out."`) // a static token stays
+	h.get(logout, token(static)).must(200, `"Participant logged out."`) // a static token stays valid
 	if n := logged[int](h, "SELECT count(*) FROM terasocket.events WHERE type = 'terasocket.Kick' AND object_type = 'participant' AND object_id = $1", patientID); n != 3 {
 		t.Errorf("%d kicks", n)
 	}

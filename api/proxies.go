@@ -10,13 +10,13 @@ import (
 	"strings"
 )
 
-// Proxies are the addresses whose X-Forwarded-*, X-ExternalServer and X-ExternalPort headers count. From anyone else
-// these headers are ignored.
+// Proxies are the addresses whose X-Forwarded-*, X-ExternalServer and X-ExternalPort headers are trusted. From any other
+// address these headers are ignored.
 type Proxies struct {
 	trusted []netip.Prefix
 }
 
-// ParseProxies reads addresses and networks ("10.0.0.1", "10.0.0.0/8").
+// ParseProxies parses addresses and networks ("10.0.0.1", "10.0.0.0/8").
 func ParseProxies(list []string) (*Proxies, error) {
 	p := &Proxies{}
 	for _, s := range list {
@@ -40,9 +40,8 @@ func ParseProxies(list []string) (*Proxies, error) {
 	return p, nil
 }
 
-// ClientAddr is the address that a request came from, without port: the peer, or the last untrusted one of
-// X-Forwarded-For where the peer is a trusted proxy. "" when a trusted proxy does not say (OpenTera's nginx does not,
-// for /wss).
+// ClientAddr returns the client's address without port: the peer, or the last untrusted address of X-Forwarded-For if the peer
+// is a trusted proxy. It is "" if a trusted proxy passes none (OpenTera's nginx does not, for /wss).
 func (p *Proxies) ClientAddr(r *http.Request) string {
 	peer, ok := peerAddr(r)
 	if !ok {
@@ -64,7 +63,7 @@ func (p *Proxies) ClientAddr(r *http.Request) string {
 	return ""
 }
 
-// parseHop reads an address of X-Forwarded-For. Some proxies add the port: 192.0.2.1:5678, [2001:db8::1]:5678.
+// parseHop parses an address of X-Forwarded-For. Some proxies add the port: 192.0.2.1:5678, [2001:db8::1]:5678.
 func parseHop(hop string) (netip.Addr, bool) {
 	if bare, ok := strings.CutPrefix(hop, "["); ok && strings.HasSuffix(bare, "]") {
 		hop = strings.TrimSuffix(bare, "]")
@@ -80,9 +79,9 @@ func parseHop(hop string) (netip.Addr, bool) {
 	return addr.Unmap().WithZone(""), true
 }
 
-// External is host:port as a trusted proxy says that clients reach it: X_ExternalServer (as OpenTera's nginx spells it)
-// or X-ExternalServer, with X-ExternalPort. Where there are two that differ, one is the client's own, which the proxy passed
-// on: neither counts.
+// External returns the host:port by which clients reach a trusted proxy: X_ExternalServer (as OpenTera's nginx spells it) or
+// X-ExternalServer, with X-ExternalPort. Of two different values one is the client's own, passed on by the proxy: then neither
+// counts.
 func (p *Proxies) External(r *http.Request) (host string, ok bool) {
 	peer, ok := peerAddr(r)
 	if !ok || !p.isTrusted(peer) {
@@ -100,7 +99,7 @@ func (p *Proxies) External(r *http.Request) (host string, ok bool) {
 	return host, isHost(host)
 }
 
-// isHost says whether s is a name or an address, with or without a port, and nothing that could end the host part of a URL.
+// isHost reports whether s is a name or an address, with or without a port, and nothing that could end the host part of a URL.
 func isHost(s string) bool {
 	u, err := url.Parse("wss://" + s)
 	return err == nil && u.Host == s && u.Hostname() != "" && u.User == nil

@@ -21,7 +21,7 @@ func TestClientAddr(t *testing.T) {
 		{"192.0.2.1:5", []string{"203.0.113.9"}, "192.0.2.1"}, // spoofed: not from a trusted proxy
 		{"10.1.2.3:5", nil, ""},
 		{"10.1.2.3:5", []string{"203.0.113.9"}, "203.0.113.9"},
-		{"10.1.2.3:5", []string{"1.2.3.4, 203.0.113.9"}, "203.0.113.9"}, // the first is the client's own word
+		{"10.1.2.3:5", []string{"1.2.3.4, 203.0.113.9"}, "203.0.113.9"}, // the first is the client's own claim
 		{"10.1.2.3:5", []string{"203.0.113.9, 10.9.9.9"}, "203.0.113.9"},
 		{"10.1.2.3:5", []string{"203.0.113.9", "10.9.9.9"}, "203.0.113.9"},
 		{"10.1.2.3:5", []string{"203.0.113.9, rubbish"}, ""},
@@ -48,7 +48,7 @@ func TestClientAddr(t *testing.T) {
 	}
 }
 
-// A proxy is the same by its mapped address, on a socket of both families.
+// A proxy is recognised by its IPv4-mapped address too, on a dual-stack socket.
 func TestMappedProxies(t *testing.T) {
 	t.Parallel()
 	for _, list := range []string{"::ffff:10.0.0.1", "::ffff:10.0.0.0/104"} {
@@ -67,7 +67,7 @@ func TestMappedProxies(t *testing.T) {
 	}
 }
 
-// Of two that should be one, a proxy wrote the one and passed on the other.
+// Of two values that should be one, the proxy wrote one and passed on the other.
 func TestExternalTwice(t *testing.T) {
 	t.Parallel()
 	proxies, err := ParseProxies([]string{"10.0.0.0/8"})
@@ -90,7 +90,7 @@ func TestParseProxiesRefuses(t *testing.T) {
 	t.Parallel()
 	for _, s := range []string{"nginx", "10.0.0.0/33", "10.0.0", "*"} {
 		if _, err := ParseProxies([]string{s}); err == nil {
-			t.Errorf("%q was taken", s)
+			t.Errorf("%q was accepted", s)
 		}
 	}
 }
@@ -155,7 +155,7 @@ func FuzzClientAddr(f *testing.F) {
 	})
 }
 
-// A request without a host, or with one that is not valid, gets no URL: "ws:///wss" would send the token to a host named wss.
+// A request without a valid host gets no URL: "ws:///wss" would send the token to a host named wss.
 func TestNoHostNoURL(t *testing.T) {
 	t.Parallel()
 	h := opened(t)

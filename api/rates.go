@@ -11,8 +11,8 @@ import (
 	"terasocket/access"
 )
 
-// Each post of a device's status is an event that everybody who sees the device hears; each login and logout is one, and may be a
-// kick: they push others out of the log.
+// Every status post is an event that everybody who sees the device receives; every login and logout is an event too, and may be
+// a kick: too many push other events out of the log.
 const (
 	statusRate  = 2 // posts a second
 	statusBurst = 5 // seconds' worth at once
@@ -20,17 +20,17 @@ const (
 	visitBurst  = 60
 	whoKept     = 10_000
 
-	strangerRate  = 10 // refusals of whoever it is, that are recorded, a second
+	strangerRate  = 10 // recorded refusals of unknown callers a second
 	strangerBurst = 600
 )
 
-// rates bounds how often each principal does something, on this gateway.
+// rates limits how often each principal does something on this gateway.
 type rates struct {
 	mu sync.Mutex
 	of map[access.Principal]*rate.Limiter
 }
 
-// wait says how long who must; 0: it may go on.
+// wait returns how long a principal must wait; 0: not at all.
 func (p *rates) wait(who access.Principal, perSecond float64, burst int, now time.Time) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -48,8 +48,7 @@ func (p *rates) wait(who access.Principal, perSecond float64, burst int, now tim
 	return time.Duration((1 - l.TokensAt(now)) / perSecond * float64(time.Second))
 }
 
-// mayVisit says whether somebody whose credentials are good may use them once more. Where it may not, the answer is written, and no
-// row: 429.
+// mayVisit reports whether an authenticated principal is within its rate. If not, it answers 429 and records nothing.
 func (a *API) mayVisit(w http.ResponseWriter, v visit, who access.Principal) bool {
 	wait := a.visits.wait(who, visitRate, visitBurst, time.Now())
 	if wait > 0 {
@@ -59,7 +58,7 @@ func (a *API) mayVisit(w http.ResponseWriter, v visit, who access.Principal) boo
 	return wait == 0
 }
 
-// mayPost is the same of a device's status.
+// mayPost is mayVisit for status posts.
 func (a *API) mayPost(w http.ResponseWriter, device access.Principal) bool {
 	perSecond := a.StatusRate
 	if perSecond <= 0 {
@@ -72,7 +71,7 @@ func (a *API) mayPost(w http.ResponseWriter, device access.Principal) bool {
 	return wait == 0
 }
 
-// tooMany is the answer to one of them too many.
+// tooMany answers 429.
 func (a *API) tooMany(w http.ResponseWriter, wait time.Duration, them string) {
 	w.Header().Set("Retry-After", strconv.Itoa(int(max(wait, time.Second).Seconds()+0.5)))
 	a.answer(w, http.StatusTooManyRequests, "Too many "+them+". Please wait and try again.")

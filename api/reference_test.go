@@ -10,7 +10,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// specification is a document of docs/ as it is written: an object whose keys keep their order.
+// specification is a YAML document of docs/, with its keys in order.
 type specification struct{ root, node *yaml.Node }
 
 func readSpecification(t *testing.T, path string) specification {
@@ -26,7 +26,7 @@ func readSpecification(t *testing.T, path string) specification {
 	return specification{document.Content[0], document.Content[0]}
 }
 
-// at follows keys; references and aliases are resolved. What is not there is empty.
+// at follows keys, references and aliases. It is empty if nothing is there.
 func (d specification) at(keys ...string) specification {
 	for _, key := range keys {
 		next := &yaml.Node{}
@@ -53,7 +53,7 @@ func (d specification) ref() string {
 	return ""
 }
 
-// each gives the keys of an object, or the items of a list under "0", "1" and so on.
+// each yields the keys of an object, or the items of a list under "0", "1" and so on.
 func (d specification) each() func(yield func(string, specification) bool) {
 	return func(yield func(string, specification) bool) {
 		for i, n := range d.node.Content {
@@ -67,7 +67,7 @@ func (d specification) each() func(yield func(string, specification) bool) {
 	}
 }
 
-// text is a value for a cell of a table.
+// text returns a value as the text of a table cell.
 func (d specification) text(keys ...string) string {
 	return strings.NewReplacer("|", "\\|", "<", "&lt;").Replace(strings.Join(strings.Fields(d.at(keys...).node.Value), " "))
 }
@@ -79,8 +79,8 @@ func keysOf(d specification) (keys []string) {
 	return keys
 }
 
-// TestTheReferenceIsCurrent compares docs/reference.md with docs/openapi.yaml and docs/asyncapi.yaml, which other tests compare with
-// the code. With TERASOCKET_WRITE_DOCS it writes it.
+// TestTheReferenceIsCurrent compares docs/reference.md with docs/openapi.yaml and docs/asyncapi.yaml, which other tests compare
+// with the code. With TERASOCKET_WRITE_DOCS set it writes docs/reference.md.
 func TestTheReferenceIsCurrent(t *testing.T) {
 	t.Parallel()
 	rest, sockets := readSpecification(t, "../docs/openapi.yaml"), readSpecification(t, "../docs/asyncapi.yaml")

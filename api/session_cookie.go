@@ -8,11 +8,11 @@ import (
 	"terasocket/access"
 )
 
-// sessionCookie carries the second step of a user's login. It is made anew for each, and what a client brings of its own
-// opens nothing.
+// sessionCookie carries the second step of a user's login. Its value is new for each login; one chosen by a client is not
+// accepted.
 const sessionCookie = "session"
 
-// startSession begins the second step of a login, which asked for a websocket URL or did not.
+// startSession begins the second step of a login; withWebsocket: the first asked for a websocket URL.
 func (a *API) startSession(w http.ResponseWriter, r *http.Request, id int32, withWebsocket bool) error {
 	secret, err := a.Door.Users.StartSession(r.Context(), id, withWebsocket)
 	if err == nil {
@@ -21,13 +21,13 @@ func (a *API) startSession(w http.ResponseWriter, r *http.Request, id int32, wit
 	return err
 }
 
-// withWebsocketFrom says whether the login of this session asked for a websocket URL.
+// withWebsocketFrom reports whether the login of this session asked for a websocket URL.
 func withWebsocketFrom(r *http.Request) bool {
 	cookie, err := r.Cookie(sessionCookie)
 	return err == nil && access.SessionWithWebsocket(cookie.Value)
 }
 
-// further is where a client goes on, as OpenTera says it since 1.3.1.
+// further returns the URL of the next step, as OpenTera does since 1.3.1.
 func further(where string, withWebsocket bool) string {
 	separator := "?"
 	if strings.Contains(where, "?") {
@@ -36,7 +36,7 @@ func further(where string, withWebsocket bool) string {
 	return where + separator + "with_websocket=" + strconv.FormatBool(withWebsocket)
 }
 
-// endSession ends the one that a client has brought, if any.
+// endSession ends the request's session, if any.
 func (a *API) endSession(w http.ResponseWriter, r *http.Request) {
 	cookie, err := r.Cookie(sessionCookie)
 	if err != nil {
@@ -48,8 +48,8 @@ func (a *API) endSession(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// setSession keeps the cookie to pages of this server's own site, but for those of an allowed origin: their own browser
-// would not send it (see isForeign for who may use it then).
+// setSession sets the cookie for pages of this server's own site, or also of others for an allowed origin, since its browser
+// would not send it otherwise (isForeign then decides who may use it).
 func (a *API) setSession(w http.ResponseWriter, r *http.Request, value string, maxAge int) {
 	sameSite := http.SameSiteStrictMode
 	if a.isAllowed(r.Header.Get("Origin")) {

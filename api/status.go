@@ -10,13 +10,13 @@ import (
 	"unicode/utf8"
 )
 
-// DeviceStatus keeps and announces what a device that is online tells of itself, JSON text; isOnline is false when it is
-// not. Errors: the database's.
+// DeviceStatus stores and announces the status that an online device reports, as JSON text; isOnline is false if it is not
+// online. Errors: the database's.
 type DeviceStatus interface {
 	SetStatus(ctx context.Context, id int32, status string, at float64) (isOnline bool, err error)
 }
 
-// maxStatusBody keeps the event that tells of a status far below what a frame may hold.
+// maxStatusBody keeps the event for a status far below the frame limit.
 const (
 	maxStatusBody  = 64 << 10
 	statusBodyTime = 10 * time.Second // for the body to arrive
@@ -24,8 +24,7 @@ const (
 
 // deviceStatus answers POST /api/device/status of a device (see device). Body: {"status": {...}, "timestamp": 1.5}.
 //
-//	200 {"uuid": "...", "status": "{...}", "timestamp": 1.5}: the status is kept, and announced to those who may see
-//	    the device; status is JSON text here
+//	200 {"uuid": "...", "status": "{...}", "timestamp": 1.5}: the status is stored, and announced to those who may see
 //	400 "Missing arguments": a key is missing, or the body is not such an object
 //	403 "Status update forbidden on offline device."
 //	413 body over 64 KiB
@@ -58,7 +57,7 @@ func (a *API) deviceStatus(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// statusAnswer is a status as it is answered.
+// statusAnswer is the answer to a status post.
 type statusAnswer struct {
 	UUID    string      `json:"uuid"`
 	Text    string      `json:"status"`
@@ -66,7 +65,7 @@ type statusAnswer struct {
 	seconds float64     // the same number
 }
 
-// parseStatus reads the body of a status call. ok is false for one that lacks a part.
+// parseStatus parses the body of a status post. ok is false if a part is missing.
 func parseStatus(body []byte) (answer statusAnswer, ok bool) {
 	var given map[string]json.RawMessage // keys are case-sensitive
 	if !utf8.Valid(body) || json.Unmarshal(body, &given) != nil {

@@ -14,7 +14,7 @@ import (
 	"terasocket/access"
 )
 
-// deviceDoor knows a token of each kind.
+// deviceDoor knows one token of each kind.
 type deviceDoor struct{}
 
 func (deviceDoor) Device(_ context.Context, token string) (access.Identity, error) {

@@ -8,13 +8,13 @@ import (
 
 // userLogin answers GET /api/user/login[?with_websocket=true][&replace=true] with HTTP Basic (login.md, section 3.1).
 //
-//	200 user_uuid, user_fullname, user_token (good for an hour); websocket_url where asked for; version_latest and
-//	    version_error for a client program that is known
-//	200 message, reason, redirect_url: more is needed first, the cookie "session" leads there. reason is password_change,
+//	200 user_uuid, user_fullname, user_token (valid for an hour); websocket_url if requested; version_latest and
+//	    version_error for a known client program
+//	200 message, reason, redirect_url: another step comes first, with the cookie "session". reason is password_change,
 //	    2fa or 2fa_setup
-//	400 with_websocket or replace is not a boolean, an unknown argument, or a Host that no URL can be made of
+//	400 with_websocket or replace is not a boolean, an unknown argument, or a Host that is not valid in a URL
 //	401 unknown name, wrong password, disabled account
-//	403 already online (but with replace), or too many wrong codes of two-factor authentication
+//	403 already online (unless replace), or too many wrong codes of two-factor authentication
 //	426 the client program is too old
 //	429 too many failures of this username or address, or logins and logouts of this user
 //	503 too many logins at once, or no database
@@ -63,7 +63,7 @@ const (
 	changeURL  = "/login_change_password"
 )
 
-// clientMayGoOn refuses a client program that is too old, and adds what OpenTera answers about its version.
+// clientMayGoOn refuses a client program that is too old, and adds OpenTera's version fields to the answer.
 func (a *API) clientMayGoOn(w http.ResponseWriter, r *http.Request, v visit, account access.Account, answer map[string]any) bool {
 	if !a.clientVersion(r, answer) {
 		return true
@@ -74,7 +74,7 @@ func (a *API) clientMayGoOn(w http.ResponseWriter, r *http.Request, v visit, acc
 	return false
 }
 
-// furtherStep begins a session, and answers that the password was right and what comes next.
+// furtherStep begins a session and answers that the password was right and which step is next.
 func (a *API) furtherStep(w http.ResponseWriter, r *http.Request, v visit, account access.Account, wish socketWish, answer map[string]any, message, reason, where string) {
 	if err := a.startSession(w, r, account.ID, wish.wanted); err != nil {
 		a.unavailable(w, v.op, err)
@@ -83,14 +83,14 @@ func (a *API) furtherStep(w http.ResponseWriter, r *http.Request, v visit, accou
 	a.goOn(w, r, v, account, answer, message, reason, further(where, wish.wanted))
 }
 
-// goOn answers what comes next in a session.
+// goOn answers with the next step of a session.
 func (a *API) goOn(w http.ResponseWriter, r *http.Request, v visit, account access.Account, answer map[string]any, message, reason, where string) {
 	a.record(r, visit{v.op + ": " + reason, v.with}, neither, account.Identity)
 	answer["message"], answer["reason"], answer["redirect_url"] = message, reason, where
 	a.answer(w, http.StatusOK, answer)
 }
 
-// letIn answers a user that has shown all that it must. The session of its second step, if there was one, is over.
+// letIn answers a user that has completed all steps, and ends the session of the second step, if there was one.
 func (a *API) letIn(w http.ResponseWriter, r *http.Request, v visit, account access.Account, wish socketWish, answer map[string]any) {
 	a.endSession(w, r)
 	if wish.wanted {

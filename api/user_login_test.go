@@ -54,7 +54,7 @@ func TestUserLoginRefused(t *testing.T) {
 	}
 }
 
-// Row 2: OpenTera answers 401 here; the issue asks for 429. A name that nobody has is counted alike.
+// Row 2: OpenTera answers 401 here; the issue asks for 429. Unknown names are counted too.
 func TestUserLoginAttempts(t *testing.T) {
 	t.Parallel()
 	for _, username := range []string{user, "nobody"} {
@@ -94,7 +94,7 @@ func TestUserLoginArguments(t *testing.T) {
 	}
 }
 
-// The answer, the token in it, and the stamp.
+// The answer, the token in it, and the time stamp.
 func TestUserLogin(t *testing.T) {
 	t.Parallel()
 	h := opened(t)
@@ -121,7 +121,7 @@ func TestUserLogin(t *testing.T) {
 	if after := value[string](h, others, userID); after != before {
 		t.Errorf("another column changed: %s, was %s", after, before)
 	}
-	// the token opens what the password does, in this scheme only
+	// the token is accepted like the password, in this scheme only
 	userToken := o["user_token"].(string)
 	h.get("/api/user/users/online", token(userToken)).must(200, "[]")
 	h.get("/api/user/users/online", header("Authorization", "opentera "+userToken)).must(401, unauthorizedText)
@@ -158,7 +158,7 @@ func TestUserLoginClientVersion(t *testing.T) {
 	ask("OpenTeraPlus", "1", opentera.DemoOTP).must(426, `{`+latest+`, "current_version": ["1"], "version_error": "Client version mismatch",
 		"message": "Client major version too old, not accepting login"}`)
 	h.exec("UPDATE t_server_settings SET server_settings_value = 'rubbish' WHERE server_settings_name = 'ServerVersions'")
-	ask("OpenTeraPlus", "1.0.0", user).object("user_uuid", "user_fullname", "user_token") // nobody is refused for that
+	ask("OpenTeraPlus", "1.0.0", user).object("user_uuid", "user_fullname", "user_token") // no client is refused for that
 }
 
 // Row 7, and section 3.5.
@@ -190,11 +190,11 @@ func TestUserChangesPassword(t *testing.T) {
 	h.post(url, both("The same one 1", "The same one 1"), in).must(400, `"New password same as old password"`)
 	version := value[int64](h, "SELECT version_id FROM t_users WHERE user_username = $1", who)
 	if !h.post(url, both(fresh, fresh), in).must(200, `"Password changed"`).hasEnded() {
-		t.Error("the session goes on")
+		t.Error("the session is still open")
 	}
 	h.post(url, both(fresh, fresh), in).must(401, unauthorizedText)
 	if got := value[string](h, "SELECT user_password FROM t_users WHERE user_username = $1", who); len(got) != 60 || !strings.HasPrefix(got, "$2b$04$") {
-		t.Errorf("not as passlib writes it: %s", got[:7])
+		t.Errorf("not passlib's format: %s", got[:7])
 	}
 	if got := value[int64](h, "SELECT version_id FROM t_users WHERE user_username = $1", who); got != version {
 		t.Errorf("version_id changed")
@@ -202,12 +202,12 @@ func TestUserChangesPassword(t *testing.T) {
 	h.get(userLogin, basic(who, password)).must(401, unauthorizedText)
 	h.get(userLogin, basic(who, fresh)).object("user_uuid", "user_fullname", "user_token")
 
-	// a session whose user need not change it any more
+	// a session whose user no longer needs to change the password
 	session = h.get(userLogin, basic(opentera.DemoOTP, password)).session()
 	h.post(url, both(fresh, fresh), cookie(session)).must(400, `"User not required to change password"`)
 }
 
-// quickHash is a bcrypt hash, by the database of a user that has changed to this password.
+// quickHash sets, and returns, a bcrypt hash of this password for a user in the database.
 func quickHash(t *testing.T, h *house, text string) string {
 	t.Helper()
 	h.exec("UPDATE t_users SET user_force_password_change = true WHERE id_user = $1", userID)
@@ -269,30 +269,30 @@ func TestUserSecondFactor(t *testing.T) {
 	session = second()
 	h.connect("user", opentera.DemoOTPID, "1 min")
 	if !h.get(url+"?with_websocket=1&otp_code="+good(), cookie(session)).must(403, alreadyUser).hasEnded() {
-		t.Error("the session goes on")
+		t.Error("the session is still open")
 	}
 	h.wait(time.Minute)
 	h.get(url+"?otp_code="+good(), cookie(second())).object("user_uuid", "user_fullname", "user_token")
 
-	// five wrong ones, of any session
+	// five wrong codes, from any session
 	for i := range 4 {
 		h.get(url+"?otp_code=00000"+fmt.Sprint(i), cookie(second())).must(401, `"Invalid OTP code"`)
 	}
 	session = second()
 	const tooManyCodesBody = `"Too many 2FA attempts. Please wait and try again."`
 	if !h.get(url+"?otp_code=000009", cookie(session)).must(403, tooManyCodesBody).hasEnded() {
-		t.Error("the session goes on")
+		t.Error("the session is still open")
 	}
 	h.get(userLogin, basic(who, password)).must(403, tooManyCodesBody)
 	h.exec("UPDATE terasocket.login_attempts SET expires_at = expires_at - interval '900 s'")
 	h.wait(time.Minute)
 
 	session = second()
-	h.exec("UPDATE t_users SET user_force_password_change = true WHERE user_username = $1", who) // since the password was asked for
+	h.exec("UPDATE t_users SET user_force_password_change = true WHERE user_username = $1", who) // since the password was checked
 	h.get(url+"?otp_code="+good(), cookie(session)).must(200, `{"message": "Password change required for this user.", "reason": "password_change", "redirect_url": "/login_change_password?with_websocket=true"}`)
 	h.exec("UPDATE t_users SET user_force_password_change = false, user_2fa_otp_enabled = false WHERE user_username = $1", who)
 	if !h.get(url+"?otp_code=1", cookie(session)).must(403, `"User does not have 2FA OTP enabled or secret set"`).hasEnded() {
-		t.Error("the session goes on")
+		t.Error("the session is still open")
 	}
 	session = h.get(userLogin, basic(who, password)).session()
 	h.exec("UPDATE t_users SET user_2fa_enabled = false WHERE user_username = $1", who)
@@ -320,7 +320,7 @@ func TestUserSetsUpSecondFactor(t *testing.T) {
 		t.Errorf("%v", offer)
 	}
 	if again := h.get(url, in).object("qr_code", "otp_secret"); again["otp_secret"] == secret {
-		t.Error("one secret for all")
+		t.Error("the same secret twice")
 	}
 	with := func(code string) string {
 		return `{"otp_secret": "` + secret + `", "otp_code": "` + code + `", "with_email_enabled": false}`
@@ -330,17 +330,17 @@ func TestUserSetsUpSecondFactor(t *testing.T) {
 	h.post(url, `{"otp_secret": "A", "otp_code": "000000"}`, in).must(401, `"Invalid OTP code"`)
 	h.post(url, `{"otp_secret": "A", "otp_code": "0", "with_email_enabled": 3}`, in).must(400, `{"errors": {"with_email_enabled": "must be true or false"}, "message": "Input payload validation failed"}`)
 	if value[bool](h, "SELECT user_2fa_otp_enabled FROM t_users WHERE id_user = $1", userID) {
-		t.Fatal("set up without a right code")
+		t.Fatal("set up without a correct code")
 	}
 	code := h.code(secret)
 	h.post(url, with(code), in).must(200, `{"message": "2FA enabled for this user.", "redirect_url": "/login_validate_2fa?code=`+code+`&with_websocket=false"}`)
 	if got := value[string](h, "SELECT user_2fa_otp_secret FROM t_users WHERE id_user = $1 AND user_2fa_otp_enabled", userID); got != secret {
-		t.Error("not kept")
+		t.Error("not stored")
 	}
-	h.get("/api/user/login/2fa?otp_code="+code, in).object("user_uuid", "user_fullname", "user_token") // where it was sent
+	h.get("/api/user/login/2fa?otp_code="+code, in).object("user_uuid", "user_fullname", "user_token") // where the answer redirected
 	session = h.get(userLogin, basic(user, password)).session()
 	if !h.get(url, cookie(session)).must(403, `"User already has 2FA OTP set up"`).hasEnded() {
-		t.Error("the session goes on")
+		t.Error("the session is still open")
 	}
 	session = h.get(userLogin, basic(user, password)).session()
 	h.exec("UPDATE t_users SET user_2fa_enabled = false WHERE id_user = $1", userID)
@@ -350,7 +350,7 @@ func TestUserSetsUpSecondFactor(t *testing.T) {
 	}
 }
 
-// Row 9: an open socket anywhere, on a gateway that is alive.
+// Row 9: an open socket on any live gateway.
 func TestUserAlreadyLoggedIn(t *testing.T) {
 	t.Parallel()
 	h := opened(t)
@@ -360,7 +360,7 @@ func TestUserAlreadyLoggedIn(t *testing.T) {
 	h.get(userLogin+"?with_websocket=true", basic(user, password)).must(403, alreadyUser)
 	h.get(userLogin+"?with_websocket=true", basic(user, password), header("Accept-Language", "fr")).must(403, `"L'utilisateur est déjà connecté."`)
 	h.get(userLogin, basic(user, password)).object("user_uuid", "user_fullname", "user_token")
-	h.exec("UPDATE terasocket.gateways SET lease_until = now()") // it crashed, and its lease is over
+	h.exec("UPDATE terasocket.gateways SET lease_until = now()") // it crashed, and its lease has expired
 	h.get(userLogin+"?with_websocket=true", basic(user, password)).object("user_uuid", "user_fullname", "user_token", "websocket_url")
 }
 
@@ -385,7 +385,7 @@ func TestUserLogout(t *testing.T) {
 	if n := logged[int](h, `SELECT count(*) FROM terasocket.events WHERE type = 'terasocket.Kick' AND object_type = 'user' AND object_id = $1`, userID); n != 1 {
 		t.Errorf("%d kicks", n)
 	}
-	h.get("/api/user/users/online", token(other)).must(200, "[]") // only the token that was shown
+	h.get("/api/user/users/online", token(other)).must(200, "[]") // only the presented token became invalid
 	h.get(url, basic(user, password)).must(200, `"User logged out."`)
 	h.get("/api/user/users/online", token(other)).must(200, "[]")
 }

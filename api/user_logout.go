@@ -7,8 +7,8 @@ import (
 	"terasocket/access"
 )
 
-// userLogout answers GET /api/user/logout of a user (see user): its sockets are closed with 4000 on every gateway, its
-// token and websocket URLs open nothing any more. 200 "User logged out."
+// userLogout answers GET /api/user/logout of a user (see user): its sockets are closed with 4000 on every gateway, and its
+// token and websocket URLs become invalid. 200 "User logged out."
 func (a *API) userLogout(w http.ResponseWriter, r *http.Request) {
 	caller, ok := a.user(w, r, "user logout")
 	if !ok || !a.mayVisit(w, caller.visit, caller.Principal) {
@@ -23,9 +23,9 @@ func (a *API) userLogout(w http.ResponseWriter, r *http.Request) {
 	a.say(w, r, http.StatusOK, "User logged out.")
 }
 
-// userRefresh answers GET /api/user/refresh_token[?with_websocket=true][&replace=true] with Authorization: OpenTera <token>: 200
-// refresh_token, good for half an hour, and websocket_url where asked for and the user is not online. The old token is good
-// no more. 400, 401, 429, 503 as userLogin.
+// userRefresh answers GET /api/user/refresh_token[?with_websocket=true][&replace=true] with Authorization: OpenTera <token>:
+// 200 refresh_token, valid for half an hour, and websocket_url if requested and the user is not online. The old token becomes
+// invalid. 400, 401, 429, 503 as in userLogin.
 func (a *API) userRefresh(w http.ResponseWriter, r *http.Request) {
 	v := visit{"user refresh", byToken}
 	scheme, token, _ := authorization(r)
@@ -54,12 +54,12 @@ func (a *API) userRefresh(w http.ResponseWriter, r *http.Request) {
 	}
 	fresh, err := a.Door.Users.Token(r.Context(), caller.ID, refreshLifetime)
 	if err == nil {
-		err = a.Door.Users.Disable(r.Context(), token) // of several calls with one token, one gets here
+		err = a.Door.Users.Disable(r.Context(), token) // of concurrent calls with one token, one gets here
 	}
 	a.refreshed(w, r, v, caller.Identity, answer, fresh, err)
 }
 
-// refreshed answers a new token, unless there was an error.
+// refreshed answers with the new token, or handles the error.
 func (a *API) refreshed(w http.ResponseWriter, r *http.Request, v visit, who access.Identity, answer map[string]string, fresh string, err error) {
 	if err != nil {
 		a.refused(w, r, v, who, err, func() { unauthorized(w, r) })

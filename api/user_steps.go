@@ -14,11 +14,11 @@ import (
 	"terasocket/access"
 )
 
-// The second steps of a user's login (login.md, sections 3.4 and 3.5). The cookie "session" of the login says whose.
+// The second steps of a user's login (login.md, sections 3.4 and 3.5), identified by the cookie "session".
 
 const tooManyCodes = "Too many 2FA attempts. Please wait and try again."
 
-// inSession says whose second step it is; where it is nobody's, the answer is written: 401, 429 or 503.
+// inSession returns the account of the session; without one, it answers 401, 429 or 503.
 func (a *API) inSession(w http.ResponseWriter, r *http.Request, v visit) (access.Account, bool) {
 	cookie, err := r.Cookie(sessionCookie)
 	if err != nil || a.isForeign(r) {
@@ -37,7 +37,7 @@ func (a *API) inSession(w http.ResponseWriter, r *http.Request, v visit) (access
 }
 
 // userSecondFactor answers GET or POST /api/user/login/2fa: otp_code, with_websocket, replace. As userLogin, but without a
-// websocket URL where the login was begun without one, and:
+// websocket URL if the login began without one, and:
 //
 //	401 no session; "Invalid OTP code"
 //	403 two-factor authentication is not enabled or not set up; too many wrong codes: the login must begin anew
@@ -59,7 +59,7 @@ func (a *API) userSecondFactor(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	wish.wanted = wish.wanted && withWebsocketFrom(r) // a login that was begun without a socket ends without one
+	wish.wanted = wish.wanted && withWebsocketFrom(r) // a login begun without a socket ends without one
 	switch {
 	case !account.Needs2FA:
 		a.endSession(w, r)
@@ -97,8 +97,8 @@ func (a *API) userSecondFactor(w http.ResponseWriter, r *http.Request) {
 	a.letIn(w, r, v, account, wish, answer)
 }
 
-// userOfferOTP answers GET /api/user/login/setup_2fa: 200 {"qr_code": PNG as base64, "otp_secret": base-32}, of a secret
-// that is kept only when it comes back with a right code; 401 no session; 403 not enabled, or set up already.
+// userOfferOTP answers GET /api/user/login/setup_2fa: 200 {"qr_code": PNG as base64, "otp_secret": base-32}. The secret is
+// stored only once it comes back with a correct code. 401 no session; 403 not enabled, or already set up.
 func (a *API) userOfferOTP(w http.ResponseWriter, r *http.Request) {
 	v := visit{"user sets 2FA up", byPassword}
 	account, ok := a.toSetUp(w, r, v)
@@ -126,9 +126,9 @@ func (a *API) userOfferOTP(w http.ResponseWriter, r *http.Request) {
 // qrSize is the width of the QR code, in pixels.
 const qrSize = 300
 
-// userSetUpOTP answers POST /api/user/login/setup_2fa: otp_secret, otp_code, with_email_enabled. 200 message and
-// redirect_url, where the login goes on; 400 a parameter is missing, or the secret is not base32; 401 "Invalid OTP code"; else
-// as userOfferOTP.
+// userSetUpOTP answers POST /api/user/login/setup_2fa: otp_secret, otp_code, with_email_enabled. 200 message and redirect_url,
+// the next step of the login; 400 a parameter is missing, or the secret is not base32; 401 "Invalid OTP code"; otherwise as
+// userOfferOTP.
 func (a *API) userSetUpOTP(w http.ResponseWriter, r *http.Request) {
 	v := visit{"user sets 2FA up", byPassword}
 	account, ok := a.toSetUp(w, r, v)
@@ -168,7 +168,7 @@ func (a *API) userSetUpOTP(w http.ResponseWriter, r *http.Request) {
 
 const hasOTP = "User already has 2FA OTP set up"
 
-// toSetUp says who may set two-factor authentication up.
+// toSetUp returns the account of the session if it may set up two-factor authentication.
 func (a *API) toSetUp(w http.ResponseWriter, r *http.Request, v visit) (access.Account, bool) {
 	account, ok := a.inSession(w, r, v)
 	switch {
@@ -186,8 +186,8 @@ func (a *API) toSetUp(w http.ResponseWriter, r *http.Request, v visit) (access.A
 	return account, true
 }
 
-// userChangePassword answers POST /api/user/login/change_password: new_password, confirm_password. 200 "Password changed":
-// the client logs in again; 400 what is wrong; 401 no session; 503 too many passwords at once, or no database.
+// userChangePassword answers POST /api/user/login/change_password: new_password, confirm_password. 200 "Password changed": the
+// client logs in again; 400 what is wrong; 401 no session; 503 too many passwords at once, or no database.
 func (a *API) userChangePassword(w http.ResponseWriter, r *http.Request) {
 	v := visit{"user changes password", byPassword}
 	account, ok := a.inSession(w, r, v)

@@ -8,12 +8,12 @@ import (
 	"terasocket/access"
 )
 
-// WebsocketURL puts a websocket URL together: base is wss://host:port.
+// WebsocketURL builds a websocket URL; base is wss://host:port.
 func WebsocketURL(base string, kind access.Kind, token string) string {
 	return strings.TrimSuffix(base, "/") + "/wss/" + kind.String() + "?id=" + url.QueryEscape(token)
 }
 
-// host is how a client calls this server, without the port; "" where the request names none, or something else in its place.
+// host returns the name by which a client reaches this server, without the port; "" if the request has no valid one.
 func (a *API) host(r *http.Request) string {
 	base, err := url.Parse(a.base(r))
 	if err != nil || a.PublicURL == "" && !isHost(base.Host) {
@@ -22,8 +22,8 @@ func (a *API) host(r *http.Request) string {
 	return base.Hostname()
 }
 
-// base is what a client puts before /wss/...: --public-url, or what a trusted proxy says that it is called, or the host
-// that the client asked for.
+// base returns what precedes /wss/... in URLs: --public-url, or the name that a trusted proxy reports, or the host that the
+// client requested.
 func (a *API) base(r *http.Request) string {
 	if a.PublicURL != "" {
 		return a.PublicURL

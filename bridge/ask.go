@@ -10,8 +10,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Listeners is how many user managers listen, by a message that does nothing: 0 when OpenTera's server does not run or its user
-// manager is deaf, 1 when all is well.
+// Listeners returns how many user managers are subscribed, by publishing a message without effect: 0 if OpenTera's server is
+// not running or its user manager is deaf, 1 if all is well.
 func Listeners(ctx context.Context, client *redis.Client) (int64, error) {
 	n, err := client.Publish(ctx, rpcTopic, []byte{}).Result() // an empty RPCMessage
 	if err != nil {
@@ -20,13 +20,13 @@ func Listeners(ctx context.Context, client *redis.Client) (int64, error) {
 	return n, nil
 }
 
-// Ask calls a method of OpenTera's user manager that takes no arguments, and returns its value, JSON. There is no answer to an
-// unknown method, nor of a user manager that is deaf: ctx bounds the waiting.
+// Ask calls a method of OpenTera's user manager without arguments and returns its value as JSON. An unknown method or a deaf
+// user manager gives no answer: ctx bounds the wait.
 func Ask(ctx context.Context, client *redis.Client, method string) (json.RawMessage, error) {
 	replyTo := repliesTopic + rand.Text()
 	sub := client.Subscribe(ctx, replyTo)
 	defer sub.Close()
-	if _, err := sub.Receive(ctx); err != nil { // until Redis has it: the answer may come at once
+	if _, err := sub.Receive(ctx); err != nil { // until Redis has subscribed us: the answer may come at once
 		return nil, inWords(client, "SUBSCRIBE "+replyTo, err)
 	}
 	request, err := proto.Marshal(call(method, 0, replyTo))

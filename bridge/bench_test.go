@@ -12,8 +12,8 @@ import (
 	"terasocket/db/dbtest"
 )
 
-// BenchmarkMessages is how many messages a second go from Redis into the log, published as fast as Redis takes them: from the first
-// PUBLISH to the commit of the last. An announcement is not in it.
+// BenchmarkMessages measures how many messages a second go from Redis into the log, published as fast as Redis accepts them:
+// from the first PUBLISH to the commit of the last. Announcement is not included.
 func BenchmarkMessages(b *testing.B) {
 	url := dbtest.New(b, migrated())
 	conn := dbtest.Conn(b, url)

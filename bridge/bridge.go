@@ -10,50 +10,50 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Config says what the bridge connects. Zero durations stand for the defaults given.
+// Config configures the bridge. Zero durations mean the defaults given.
 type Config struct {
 	Redis   *redis.Client // OpenTera's (Open)
 	Pool    *pgxpool.Pool
-	Gateway string // its name, as in terasocket.gateways
+	Gateway string // name of this gateway, as in terasocket.gateways
 	Log     *slog.Logger
 	Metrics *Metrics
 
-	Lease     time.Duration // another gateway takes the bridge that long, and a third, after this one was last alive (3 s)
-	Look      time.Duration // how often to look whose sockets came or went (50 ms)
-	Probe     time.Duration // how often to ask whether OpenTera's user manager listens (1 s)
-	Reconcile time.Duration // how often to compare with it what it knows (30 s)
-	Answer    time.Duration // how long it may take to answer (2 s)
-	Write     time.Duration // how long one transaction may take that writes what was heard (30 s)
-	Blocked   time.Duration // who joins or leaves a session is left to the next comparison when a lock is waited for so long (5 s)
-	Silence   time.Duration // Redis is taken for dead when it does not answer for that long (5 s)
+	Lease     time.Duration // another gateway takes the bridge this long, and a third, after the last sign of life of this one (3 s)
+	Look      time.Duration // interval at which sockets that came or went are looked up (50 ms)
+	Probe     time.Duration // interval at which OpenTera's user manager is probed (1 s)
+	Reconcile time.Duration // interval of reconciliation with it (30 s)
+	Answer    time.Duration // limit for its answers (2 s)
+	Write     time.Duration // limit of one transaction that writes messages (30 s)
+	Blocked   time.Duration // how long a join or leave may wait for a lock before it is left to the next reconciliation (5 s)
+	Silence   time.Duration // without an answer for this long Redis counts as dead (5 s)
 }
 
-// Bridge is what each gateway beside a running OpenTera runs. All of them listen to Redis; one at a time, the one that holds
-// terasocket.bridge, writes what it hears to the log and tells OpenTera's user manager who is connected. When that one ends,
-// freezes or loses the database, another goes on behind the last message that was written.
+// Bridge runs on each gateway beside a running OpenTera. All of them subscribe to Redis; the one that holds terasocket.bridge
+// writes the messages to the log and tells OpenTera's user manager who is connected. When it stops, freezes or loses the
+// database, another continues after the last written message.
 //
 // # Invariants
 //
-//  1. Nothing of ours is kept in Redis: the bridge can be continued from PostgreSQL by any gateway.
-//  2. Messages become rows in the order in which Redis gave them. Each is written once, as long as one gateway was subscribed
-//     all the time.
-//  3. The answers of the user manager come in the same stream as the messages, and are compared with the database at their
-//     place in it. What was heard while the answer was under way is left to the next comparison.
-//  4. Nobody is told of to the user manager who is deleted: it would be deaf for a while.
+//  1. We keep no state in Redis: any gateway can continue the bridge from PostgreSQL.
+//  2. Messages become rows in the order in which Redis delivers them. Each is written once, as long as one gateway was
+//     subscribed all the time.
+//  3. The user manager's answers arrive in the same stream as the messages, and are compared with the database at their place
+//     in it. Whatever changed while the question was pending is left to the next reconciliation.
+//  4. The user manager is never told about a deleted principal: it would be deaf for a while.
 //
 // # Concurrency
 //
-// Run has one goroutine that receives, one that sees to who holds the bridge, and while it does hold it three more: one owns
-// what is written, one what is told, one the lease. It waits for all of them.
+// Run has one goroutine that receives and one that acquires the bridge; while it holds the bridge, three more: one owns the
+// writes, one the presence told, one the lease. It waits for all of them.
 type Bridge struct {
 	Config
 
 	stream *stream
 	sub    *subscription
-	last   int64 // term in which it held the bridge
+	last   int64 // last term in which it held the bridge
 }
 
-// New makes a bridge; Run it.
+// New returns a bridge; call Run.
 func New(c Config) *Bridge {
 	setDefault(&c.Lease, 3*time.Second)
 	setDefault(&c.Look, 50*time.Millisecond)
@@ -73,8 +73,8 @@ func setDefault(d *time.Duration, value time.Duration) {
 	}
 }
 
-// Run works until ctx ends, and then returns nil: what fails is logged and tried again. At the end the user manager is told
-// of the sockets that have ended by then.
+// Run works until ctx ends, then returns nil; failures are logged and retried. At the end it tells the user manager of the
+// sockets that have ended.
 func (b *Bridge) Run(ctx context.Context) error {
 	listening, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -88,10 +88,10 @@ func (b *Bridge) Run(ctx context.Context) error {
 	return group.Wait()
 }
 
-// Err says why nothing comes from Redis, nil when it does. Sockets and what is in the log do not depend on it.
+// Err returns why nothing arrives from Redis, or nil. Sockets and the log do not depend on it.
 func (b *Bridge) Err() error { return b.sub.err() }
 
-// sleep reports whether ctx lasts longer.
+// sleep reports whether d passed before ctx ended.
 func sleep(ctx context.Context, d time.Duration) bool {
 	select {
 	case <-ctx.Done():

@@ -12,16 +12,16 @@ import (
 	"terasocket/proto/opentera"
 )
 
-// item is one thing to be written: what it is, its place and its content, as terasocket.bridge_take() takes them.
+// item is one thing to write: its kind, place and content, as terasocket.bridge_take() takes them.
 type item struct {
 	what, place, content string
 	typeName             string // of the event: "JoinSessionEvent"
 	topic                string // label
-	ends                 *heard // the message, of its last item
-	refused              string // why, of one that is withdrawn
+	ends                 *heard // set on the last item of a message
+	refused              string // why a withdrawn item was refused
 }
 
-// What an item is.
+// The kinds of items.
 const (
 	isPublished = "publish"
 	isStatus    = "status"
@@ -29,19 +29,19 @@ const (
 	isOffline   = "offline"
 )
 
-// takesTurns says whether it locks a row of terasocket.online: no two of those in one transaction, whose order would be ours.
+// takesTurns reports whether it locks a row of terasocket.online. Two of those in one transaction would lock in our order.
 func (i item) takesTurns() bool { return i.what != isPublished }
 
-// withdrawn is in its place what the database refuses at once: the number of items stays right, whatever is still under way.
+// withdrawn replaces an item that the database rejects outright, so that the number of items stays the same.
 func (i item) withdrawn(reason string) item {
 	i.what, i.place, i.content, i.refused = isPublished, "", "", reason
 	return i
 }
 
-// otherType is the label of a type that is not OpenTera's; noType, where nobody can say.
+// otherType labels a type that is not OpenTera's; noType, an unknown one.
 const otherType = "other"
 
-// typesOn are the types that have a meaning on a topic (its label).
+// typesOn returns the types that have a meaning on a topic (its label).
 func typesOn(topic string) []string {
 	session := []string{"JoinSessionEvent", "LeaveSessionEvent", "StopSessionEvent", "JoinSessionReplyEvent"}
 	people := []string{"UserEvent", "ParticipantEvent", "DeviceEvent"}
@@ -58,22 +58,22 @@ func typesOn(topic string) []string {
 	return []string{"ServerCommand"}
 }
 
-// reading is what a message from Redis comes to.
+// reading is a decoded message.
 type reading struct {
 	items   []item
-	seen    []item // all events in it, those too that are of no interest
+	seen    []item // all its events, also those without interest
 	refused []refusal
-	touched []string // UUIDs of people and sessions that it is about, in lower case
+	touched []string // UUIDs of the people and sessions concerned, in lower case
 }
 
-// notUUID is the problem of an event about somebody who can be nobody's. PostgreSQL takes no zero byte in a text, and refuses the
-// whole batch for it.
+// notUUID is the problem of an event with an invalid UUID. PostgreSQL rejects a zero byte in a text, and with it the whole
+// batch.
 const notUUID = "is of somebody whose UUID is none"
 
-// refusal is why an event does not become rows. It never quotes the event.
+// refusal says why an event does not become rows. It never quotes the event.
 type refusal struct{ topic, typeName, reason, problem string }
 
-// touch notes whom and what it is about. What is no UUID is nobody's.
+// touch notes the people and sessions concerned, ignoring invalid UUIDs.
 func (r *reading) touch(uuids ...string) {
 	for _, uuid := range uuids {
 		if uuidForm.MatchString(uuid) {
@@ -86,7 +86,7 @@ func (r *reading) refuse(topic, typeName, reason, problem string) {
 	r.refused = append(r.refused, refusal{topic, typeName, reason, problem})
 }
 
-// decode reads one message; it never fails as a whole.
+// decode reads one message. Bad events are refused one by one.
 func decode(h heard) (r reading) {
 	label := topicLabel(h.topic)
 	if h.isTooBig {
@@ -99,7 +99,7 @@ func decode(h heard) (r reading) {
 		return r
 	}
 	if strings.HasPrefix(source, ourSource) {
-		return reading{} // our own
+		return reading{} // our own message
 	}
 	for _, event := range events {
 		r.event(h.topic, label, source, event)
@@ -110,7 +110,7 @@ func decode(h heard) (r reading) {
 	return r
 }
 
-// unwrap opens the envelope: a TeraModuleMessage on topics of messages and commands, else a TeraEvent.
+// unwrap opens the envelope: TeraModuleMessage on topics for messages and commands, otherwise TeraEvent.
 func unwrap(topic, payload string) (source string, events []*anypb.Any, why, problem string) {
 	var head interface{ GetVersion() uint32 }
 	if topic == messagesTopic || strings.HasPrefix(topic, commandTopics) {
@@ -127,7 +127,7 @@ func unwrap(topic, payload string) (source string, events []*anypb.Any, why, pro
 		head, events = message.GetHeader(), message.GetEvents()
 	}
 	switch {
-	case head.GetVersion() > 1: // 0: it has none
+	case head.GetVersion() > 1: // 0: not set
 		return "", nil, version, "is of a version that is not known"
 	case len(events) == 0:
 		return "", nil, malformed, "has nothing in it"
@@ -135,7 +135,7 @@ func unwrap(topic, payload string) (source string, events []*anypb.Any, why, pro
 	return source, events, "", ""
 }
 
-// event reads one of the events of a message.
+// event reads one event of a message.
 func (r *reading) event(topic, label, source string, event *anypb.Any) {
 	_, name, _ := strings.Cut(event.GetTypeUrl(), "opentera.protobuf.")
 	if !slices.Contains(typesOn(label), name) {
@@ -166,7 +166,7 @@ func (r *reading) event(topic, label, source string, event *anypb.Any) {
 	case "user_manager_events":
 		device, ok := message.(*opentera.DeviceEvent)
 		if !ok || device.GetType() != opentera.DeviceEvent_DEVICE_STATUS_CHANGED {
-			return // an echo, or what the user manager made of a message that we have read as well
+			return // an echo, or what the user manager derived from a message that we have read too
 		}
 		if this.content, ok = statusOf(device); !ok {
 			r.refuse(label, name, malformed, "has a deviceStatus that is not {\"status\": \"...\", \"timestamp\": n}")
@@ -182,7 +182,7 @@ func (r *reading) event(topic, label, source string, event *anypb.Any) {
 	r.items = append(r.items, this)
 }
 
-// ofTheirs is somebody who came to OpenTera's own server, or left it.
+// ofTheirs handles a connect or disconnect at OpenTera's own server.
 func (r *reading) ofTheirs(this item, source, kind, uuid string, comes *bool) {
 	switch {
 	case !strings.HasPrefix(source, theirSource) || comes == nil:
@@ -201,7 +201,7 @@ func (r *reading) ofTheirs(this item, source, kind, uuid string, comes *bool) {
 	r.items = append(r.items, this)
 }
 
-// cameOrWent reads who comes or goes; comes is nil when the event says something else of somebody.
+// cameOrWent returns who connects or disconnects; comes is nil if the event says something else.
 func cameOrWent(message proto.Message) (kind, uuid string, comes *bool, isPresence bool) {
 	yes, no := true, false
 	pick := func(connected, disconnected bool) *bool {
@@ -225,7 +225,7 @@ func cameOrWent(message proto.Message) (kind, uuid string, comes *bool, isPresen
 	return "", "", nil, false
 }
 
-// involved are the session and the people of a session event.
+// involved returns the UUIDs of the session and the people of a session event.
 func involved(message proto.Message) []string {
 	switch e := message.(type) {
 	case *opentera.JoinSessionEvent:
@@ -240,7 +240,7 @@ func involved(message proto.Message) []string {
 	return nil
 }
 
-// statusOf is what a device tells of itself: JSON text that holds a status, itself JSON text, and a timestamp.
+// statusOf returns a device's status: JSON text with a status, itself JSON text, and a timestamp.
 func statusOf(device *opentera.DeviceEvent) (content string, ok bool) {
 	var status struct {
 		Status    *string      `json:"status"`
@@ -249,7 +249,7 @@ func statusOf(device *opentera.DeviceEvent) (content string, ok bool) {
 	if json.Unmarshal([]byte(device.GetDeviceStatus()), &status) != nil || status.Status == nil || status.Timestamp == nil || *status.Timestamp == "" {
 		return "", false
 	}
-	if _, err := status.Timestamp.Float64(); err != nil { // 1e400: the user manager counts in float64
+	if _, err := status.Timestamp.Float64(); err != nil { // 1e400: the user manager uses float64
 		return "", false
 	}
 	text, err := json.Marshal(status)

@@ -12,7 +12,7 @@ import (
 	"terasocket/cmd/terasocket/gatewaytest"
 )
 
-// bridge.md 9, 11: Redis is stopped, or hangs, and comes back empty: sockets stay, the outage is counted, and everybody is online
+// bridge.md 9, 11: Redis is stopped, or hangs, and returns empty: sockets stay, the outage is counted, and everybody is online
 // there afterwards.
 func TestRedisAway(t *testing.T) {
 	t.Parallel()
@@ -36,7 +36,7 @@ func TestRedisAway(t *testing.T) {
 			time.Sleep(outage(time.Second, 20*time.Second))
 			fault.end(s)
 			s.eventually("it is subscribed again", func() bool { return b.Err() == nil })
-			if name == "stopped" { // it has lost its keys; OpenTera is to be started again
+			if name == "stopped" { // it has lost its keys: OpenTera must be restarted
 				s.must(s.manager.Stop(t.Context()))
 				s.opentera()
 			}
@@ -50,7 +50,7 @@ func TestRedisAway(t *testing.T) {
 	}
 }
 
-// bridge.md 9: who does not read fast enough is cut off by Redis: an outage, counted, and no silent loss.
+// bridge.md 9: Redis cuts a slow subscriber off: a counted outage, not a silent loss.
 func TestCutOff(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
@@ -65,8 +65,8 @@ func TestCutOff(t *testing.T) {
 	s.numbers(2)
 }
 
-// bridge.md 11: PostgreSQL is away: what is published meanwhile waits and is written, each once; nothing is told that was not
-// committed; nobody is taken for gone.
+// bridge.md 11: PostgreSQL is down: what is published meanwhile waits and is written, each once; nothing uncommitted is told;
+// nobody is reported gone.
 func TestPostgreSQLAway(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"stopped", "hangs"} {
@@ -103,7 +103,7 @@ func TestPostgreSQLAway(t *testing.T) {
 			s.numbers(300)
 			s.isOnline(3, 4)
 			if got := said.count("USER_DISCONNECTED"); got != 0 {
-				t.Errorf("%d were told to go", got)
+				t.Errorf("%d were reported gone", got)
 			}
 			if testutil.ToFloat64(b.metrics.outages) != 0 {
 				t.Error("Redis was lost too")
@@ -112,7 +112,7 @@ func TestPostgreSQLAway(t *testing.T) {
 	}
 }
 
-// A broken connection in the middle of a write: whether it was committed or not, it is written once.
+// If a connection breaks in the middle of a write, the write takes effect once, committed or not.
 func TestAnswersThatAreLost(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
@@ -146,8 +146,8 @@ func TestAnswersThatAreLost(t *testing.T) {
 	}
 }
 
-// bridge.md 9: of what is published while the gateway that holds the bridge has lost Redis, nothing is lost that another one has heard:
-// that one takes the bridge at once, and goes on behind the last message that was written.
+// bridge.md 9: If the gateway that holds the bridge loses Redis, nothing is lost that another one has received: that one takes
+// the bridge at once and continues after the last written message.
 func TestAnotherHearsMeanwhile(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
@@ -174,7 +174,7 @@ func TestAnotherHearsMeanwhile(t *testing.T) {
 	s.numbers(1)
 	isCut.Store(true)
 	for line := range strings.Lines(subscribers) {
-		if strings.Contains(line, "psub=4") { // ours; the user manager has other topics
+		if strings.Contains(line, "psub=4") { // ours; the user manager has fewer topics
 			s.must(s.client.Do(t.Context(), "CLIENT", "KILL", "ID", strings.TrimPrefix(strings.Fields(line)[0], "id=")).Err())
 		}
 	}
@@ -185,7 +185,7 @@ func TestAnotherHearsMeanwhile(t *testing.T) {
 	s.direct(4)
 	s.numbers(4)
 	s.leads(second)
-	second.stop() // and back, with nothing written twice
+	second.stop() // and back, without writing anything twice
 	s.leads(first)
 	s.direct(5)
 	s.numbers(5)

@@ -9,28 +9,28 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// How often Redis is asked, and how long a start waits for it.
+// The interval of checks, and the limit of the first one.
 const (
 	healthEvery  = time.Second
 	startTimeout = 3 * time.Second
 )
 
-// Health knows whether Redis answers. All methods may be called at once.
+// Health checks whether Redis answers. All methods are safe for concurrent use.
 type Health struct {
 	client *redis.Client
 	log    *slog.Logger
 
 	mu    sync.Mutex
-	err   error     // why it cannot be worked with; nil: it can
-	since time.Time // when that began
+	err   error     // why Redis cannot be used; nil: it can
+	since time.Time // since when
 }
 
-// NewHealth asks nothing yet.
+// NewHealth does not check yet.
 func NewHealth(client *redis.Client, log *slog.Logger) *Health {
 	return &Health{client: client, log: log, since: time.Now()}
 }
 
-// Start asks for the first time. Errors: what waiting does not mend, see Check.
+// Start makes the first check. Errors: those that waiting does not fix, see Check.
 func (h *Health) Start(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -42,7 +42,7 @@ func (h *Health) Start(ctx context.Context) error {
 	return nil
 }
 
-// Run asks every second until ctx ends, and logs when the answer changes. It returns nil.
+// Run checks every second until ctx ends and logs when the result changes. It returns nil.
 func (h *Health) Run(ctx context.Context) error {
 	tick := time.NewTicker(healthEvery)
 	defer tick.Stop()
@@ -54,7 +54,7 @@ func (h *Health) Run(ctx context.Context) error {
 		}
 		ask := Ping
 		if h.Err() != nil {
-			ask = Check // it may be another now
+			ask = Check // it may be another server now
 		}
 		limited, cancel := context.WithTimeout(ctx, commandTimeout)
 		err := ask(limited, h.client)
@@ -65,7 +65,7 @@ func (h *Health) Run(ctx context.Context) error {
 	}
 }
 
-// Err says why Redis cannot be worked with, as of the last second or two; nil: it can.
+// Err returns why Redis cannot be used, as of the last second or two; nil: it can.
 func (h *Health) Err() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -20,20 +20,20 @@ var (
 	errNotHeld = errors.New("the lease of the bridge is not renewed")
 )
 
-// signingKey is new at each start of OpenTera, and gone when it has stopped.
+// signingKey is new at each start of OpenTera, and deleted when it stops.
 const signingKey = "UserTokenAPIKey"
 
-// manager is what is known of OpenTera's user manager.
+// manager is the state of OpenTera's user manager as we know it.
 type manager struct {
 	isUp       bool
-	key        string    // signing key; "": OpenTera does not run
-	probed     time.Time // the last time
-	reconciled time.Time // the last time; zero: at once
-	everybody  bool      // somebody could not be told of: look at everybody
+	key        string    // signing key; "": OpenTera is not running
+	probed     time.Time // last probe
+	reconciled time.Time // last reconciliation; zero: due now
+	everybody  bool      // telling failed: check everybody
 	isEmpty    bool      // OpenTera's own server was found stopped
 }
 
-// keep tells the user manager who comes and goes, and compares with it what it knows, until ctx ends or the bridge is lost.
+// keep tells the user manager who connects and disconnects, and reconciles with it, until ctx ends or the bridge is lost.
 func (r *reign) keep(ctx context.Context) error {
 	for {
 		err := r.turn(ctx)
@@ -55,7 +55,7 @@ func (r *reign) keep(ctx context.Context) error {
 	}
 }
 
-// turn does what is due.
+// turn does whatever is due.
 func (r *reign) turn(ctx context.Context) error {
 	select {
 	case <-r.sub.broken:
@@ -78,7 +78,7 @@ func (r *reign) turn(ctx context.Context) error {
 	return r.tell(ctx, everybody)
 }
 
-// probe asks whether the user manager listens, and whether OpenTera was started again.
+// probe checks whether the user manager listens, and whether OpenTera has been restarted.
 func (r *reign) probe(ctx context.Context) error {
 	r.probed = time.Now()
 	pipe := r.Redis.Pipeline()
@@ -104,7 +104,7 @@ func (r *reign) probe(ctx context.Context) error {
 	return nil
 }
 
-// heardOf notes whether the user manager listens. When it does again, it is compared with.
+// heardOf records whether the user manager listens. If it does again, a reconciliation is due.
 func (r *reign) heardOf(isUp bool) {
 	if isUp == r.isUp {
 		return
@@ -120,7 +120,7 @@ func (r *reign) heardOf(isUp bool) {
 	r.Log.Warn("OpenTera's user manager does not listen: who comes and goes is told when it does", "op", "presence")
 }
 
-// listens is a probe by itself.
+// listens is a probe of the user manager alone.
 func (r *reign) listens(ctx context.Context) error {
 	n, err := r.Redis.Publish(ctx, rpcTopic, "").Result()
 	if err != nil {
@@ -133,9 +133,9 @@ func (r *reign) listens(ctx context.Context) error {
 	return nil
 }
 
-// reconcile asks the user manager for all that it knows, has it compared, and tells it what it lacks.
+// reconcile compares the user manager's state with the database, and tells it what it lacks.
 func (r *reign) reconcile(ctx context.Context) error {
-	r.reconciled = time.Now().Add(r.Probe - r.Reconcile) // after a failure; who comes and goes is told of meanwhile
+	r.reconciled = time.Now().Add(r.Probe - r.Reconcile) // if it fails; connects and disconnects are told meanwhile
 	found, err := r.ask(ctx)
 	if err == nil {
 		err = r.tell(ctx, true)
@@ -159,7 +159,7 @@ func (r *reign) reconcile(ctx context.Context) error {
 	return nil
 }
 
-// ask calls the methods of the user manager and waits for the comparison of what they give.
+// ask calls the methods of the user manager and waits for the comparison of its answers.
 func (r *reign) ask(ctx context.Context) (reconciled, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.Answer)
 	defer cancel()
@@ -182,7 +182,7 @@ func (r *reign) ask(ctx context.Context) (reconciled, error) {
 	}
 }
 
-// give gives the user manager the statuses of devices that it does not have.
+// give sends the user manager the device statuses that it lacks.
 func (r *reign) give(ctx context.Context, statuses []deviceStatus) error {
 	if len(statuses) == 0 {
 		return nil
@@ -203,7 +203,7 @@ func (r *reign) give(ctx context.Context, statuses []deviceStatus) error {
 	return nil
 }
 
-// farewell tells of the sockets that have ended when the gateway stops.
+// farewell reports the sockets that ended when the gateway stopped.
 func (r *reign) farewell(ctx context.Context) error {
 	if !r.isUp {
 		return nil

@@ -8,28 +8,29 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Keys are those that OpenTera signs dynamic tokens with, made anew at each of its starts, and its sets of tokens that are
-// good no more. They are read for each request. Redis is needed. All methods may be called at once.
+// Keys reads the keys with which OpenTera signs dynamic tokens, new at each of its starts, and its sets of disabled tokens, at
+// each request. Redis is required. All methods are safe for concurrent use.
 type Keys struct {
 	Redis *redis.Client
 }
 
-// keyNames are OpenTera's, by whose tokens they are of. Services have no disabled tokens.
+// keyNames are OpenTera's names in Redis, by token kind. Services have no disabled tokens.
 var keyNames = map[string]struct{ key, disabled string }{
 	"user":        {"UserTokenAPIKey", "user_disabled_tokens"},
 	"participant": {"ParticipantTokenAPIKey", "participant_disabled_tokens"},
 	"service":     {"ServiceTokenAPIKey", ""},
 }
 
-// minKey is how long a key is at least; OpenTera makes 32 characters. A shorter one would be guessed, an empty one let anybody in.
+// minKey is the minimum length of a key; OpenTera's have 32 characters. A shorter one could be guessed, an empty one admits
+// anybody.
 const minKey = 32
 
-// ErrNoKeys says that Redis answers and OpenTera has no keys there.
+// ErrNoKeys means that Redis answers but holds no keys of OpenTera.
 var ErrNoKeys = errors.New("OpenTera's signing keys are not in this database of Redis: OpenTera is stopped, or uses another one, or " +
 	"Redis came back empty and OpenTera must be restarted")
 
-// Look gives OpenTera's key of a name, "user", "participant" or "service", and whether this token ("": none) is in its set of
-// disabled ones. Errors: ErrNoKeys, or Redis'.
+// Look returns OpenTera's key "user", "participant" or "service", and whether this token ("": none) is in the set of disabled
+// tokens. Errors: ErrNoKeys, or Redis'.
 func (k *Keys) Look(ctx context.Context, name, token string) (key string, isDisabled bool, err error) {
 	names, ok := keyNames[name]
 	if !ok {
@@ -37,7 +38,7 @@ func (k *Keys) Look(ctx context.Context, name, token string) (key string, isDisa
 	}
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
-	// the set first: a stop of OpenTera empties it, together with the key
+	// the set first: when OpenTera stops, set and key are deleted together
 	if token != "" && names.disabled != "" {
 		if isDisabled, err = k.Redis.SIsMember(ctx, names.disabled, token).Result(); err != nil {
 			return "", false, inWords(k.Redis, "SISMEMBER "+names.disabled, err)
@@ -55,7 +56,7 @@ func (k *Keys) Look(ctx context.Context, name, token string) (key string, isDisa
 	return key, isDisabled, nil
 }
 
-// Disable puts a token of a user or participant into OpenTera's set of disabled ones; isFirst is false when it was there.
+// Disable adds a token of a user or participant to OpenTera's set of disabled tokens; isFirst is false if it was already there.
 // Errors: Redis'.
 func (k *Keys) Disable(ctx context.Context, name, token string) (isFirst bool, err error) {
 	set := keyNames[name].disabled

@@ -19,7 +19,7 @@ import (
 	"terasocket/db/opentera"
 )
 
-// tokens are a gateway's, and what OpenTera does with its own.
+// tokens holds a gateway's token checks, and OpenTera's side of them.
 type tokens struct {
 	*door
 	users        *access.Users
@@ -34,7 +34,7 @@ func newTokens(t testing.TB) *tokens {
 	f := &tokens{d, &access.Users{Pool: d.pool, Passwords: passwords, Keys: keys}, &access.Participants{Pool: d.pool, Passwords: passwords, Keys: keys},
 		&access.Services{Pool: d.pool, Shared: shared}}
 	f.startOpenTera("first")
-	dbtest.Announce(t, dbtest.Conn(t, d.pool.Config().ConnString()), 1000) // begins an epoch: before that no token is taken
+	dbtest.Announce(t, dbtest.Conn(t, d.pool.Config().ConnString()), 1000) // begins an epoch: before that no token is accepted
 	return f
 }
 
@@ -46,7 +46,7 @@ func (f *tokens) startOpenTera(word string) {
 	}
 }
 
-// signed is a token that OpenTera makes.
+// signed returns a token as OpenTera signs it.
 func (f *tokens) signed(key string, claims jwt.MapClaims) string {
 	f.Helper()
 	secret, err := f.redis.Get(f.Context(), key).Result()
@@ -56,7 +56,7 @@ func (f *tokens) signed(key string, claims jwt.MapClaims) string {
 	return token
 }
 
-// ofUser and ofParticipant are those of OpenTera's logins (login.md 7).
+// ofUser and ofParticipant return tokens as OpenTera's logins make them (login.md 7).
 func (f *tokens) ofUser() string {
 	now := time.Now().Unix()
 	return f.signed("UserTokenAPIKey", jwt.MapClaims{"iat": now, "exp": now + 3600, "iss": "TeraServer", "jti": "6a3e3b7e-3c0f-4c55-8f9d-0d3c6f0c7a11",
@@ -69,7 +69,8 @@ func (f *tokens) ofParticipant() string {
 		"participant_uuid": opentera.DemoParticipantUUID, "id_participant": opentera.DemoParticipantID, "user_fullname": "Lucie"})
 }
 
-// openTeraTakes says what OpenTera thinks of a token: it asks the set, the signature and the expiry, and needs the claims.
+// openTeraTakes reports whether OpenTera accepts a token: it checks the set, the signature and the expiry, and needs the
+// claims.
 func (f *tokens) openTeraTakes(key, set, token string, needed ...string) bool {
 	f.Helper()
 	isDisabled, err := f.redis.SIsMember(f.Context(), set, token).Result()
@@ -105,7 +106,7 @@ func (f *tokens) openTeraTakesParticipant(token string) bool {
 	return f.openTeraTakes("ParticipantTokenAPIKey", "participant_disabled_tokens", token, "iat", "exp", "iss", "jti", "participant_uuid", "id_participant", "user_fullname")
 }
 
-// form is what there is of tokens of one kind, for tests of what is the same for both.
+// form describes the tokens of one kind, for tests that are the same for both.
 type form struct {
 	openTeras   func() string
 	ours        func() (string, error)
@@ -130,7 +131,7 @@ func (f *tokens) forms() map[string]form {
 	}
 }
 
-// bridge.md 5: a token of either login is good at both servers; a logout or a refresh at either ends it at both.
+// bridge.md 5: a token of either login is valid at both servers; a logout or a refresh at either ends it at both.
 func TestOneTokenAtBothServers(t *testing.T) {
 	t.Parallel()
 	f := newTokens(t)
@@ -149,13 +150,13 @@ func TestOneTokenAtBothServers(t *testing.T) {
 				t.Errorf("%s, %s: %v", name, whose, err)
 			}
 		}
-		// logout here
+		// log out here
 		f.must(form.logout(theirs))
 		if form.openTera(theirs) {
-			t.Errorf("%s: OpenTera takes a token that was logged out here", name)
+			t.Errorf("%s: OpenTera accepts a token that was logged out here", name)
 		}
 		refused(name+": logged out here", form.weTake(theirs))
-		// logout there
+		// log out there
 		f.must(f.redis.SAdd(t.Context(), form.disabledSet, ours).Err())
 		refused(name+": logged out there", form.weTake(ours))
 		// refresh here
@@ -165,7 +166,7 @@ func TestOneTokenAtBothServers(t *testing.T) {
 		refused(name+": refreshed here", form.weTake(fresh))
 		refused(name+": refreshed again", form.disable(fresh))
 		if form.openTera(fresh) {
-			t.Errorf("%s: OpenTera takes a token that was refreshed here", name)
+			t.Errorf("%s: OpenTera accepts a token that was refreshed here", name)
 		}
 	}
 	if n, err := f.redis.DBSize(t.Context()).Result(); n != 5 || err != nil { // bridge.md 0: nothing of ours
@@ -173,11 +174,11 @@ func TestOneTokenAtBothServers(t *testing.T) {
 	}
 	service := f.signed("ServiceTokenAPIKey", jwt.MapClaims{"service_uuid": opentera.DemoVideoRehabServiceUUID, "iat": time.Now().Unix()})
 	if s, err := f.services.Service(t.Context(), service); err != nil || s.UUID != opentera.DemoVideoRehabServiceUUID {
-		t.Errorf("%+v, %v by a token that a service made", s, err)
+		t.Errorf("%+v, %v with a token made by a service", s, err)
 	}
 }
 
-// bridge.md 5: of refreshes with one token, at both servers at once, one succeeds.
+// bridge.md 5: of concurrent refreshes with one token, at both servers, one succeeds.
 func TestRefreshesAtOnce(t *testing.T) {
 	t.Parallel()
 	f := newTokens(t)
@@ -208,7 +209,7 @@ func TestRefreshesAtOnce(t *testing.T) {
 	}
 }
 
-// bridge.md 5: OpenTera restarted has new keys, and all old tokens are refused; while it has none, nobody can say.
+// bridge.md 5: OpenTera restarts with new keys, and all old tokens are refused; while it has none, the answer is an error.
 func TestOpenTeraRestarted(t *testing.T) {
 	t.Parallel()
 	f := newTokens(t)
@@ -258,7 +259,7 @@ func TestOpenTeraRestarted(t *testing.T) {
 	check("a set that is a text", token, f.forms()["user"].weTake, cannotSay)
 }
 
-// bridge.md 5: a key of one name opens nothing of another, nor do our own keys beside OpenTera's.
+// bridge.md 5: a key is valid only for tokens of its own kind, and our own keys are not valid beside OpenTera's.
 func TestKeysAreNotMixedUp(t *testing.T) {
 	t.Parallel()
 	f := newTokens(t)
@@ -285,7 +286,7 @@ func TestKeysAreNotMixedUp(t *testing.T) {
 	}
 }
 
-// bridge.md 9: while Redis is away no token is good or bad, and a logout is done at both servers or at none.
+// bridge.md 9: while Redis is down no token is accepted or refused, and a logout happens at both servers or at neither.
 func TestTokensWhileRedisIsAway(t *testing.T) {
 	t.Parallel()
 	f := newTokens(t)
@@ -316,7 +317,7 @@ func TestTokensWhileRedisIsAway(t *testing.T) {
 		f.must(form.weTake(tokens[name]))
 	}
 
-	// Redis goes in mid-logout: the key is read, the set cannot be written
+	// Redis fails during a logout: the key is read, the set cannot be written
 	f.must(f.redis.Do(t.Context(), "ACL", "SETUSER", "default", "-sadd").Err())
 	for name, form := range f.forms() {
 		if err := form.logout(tokens[name]); err == nil || !strings.Contains(err.Error(), "+sadd") {

@@ -18,30 +18,30 @@ var leadSQL string
 //go:embed sql/leave.sql
 var leaveSQL string
 
-// errLost says that another gateway holds the bridge.
+// errLost means that another gateway holds the bridge.
 var errLost = errors.New("another gateway has taken the bridge")
 
-// goodbye is what the end may take: a last look at whose sockets have ended, and giving the bridge back.
+// goodbye bounds the end of a reign: telling of the last sockets that ended, and giving the bridge back.
 const goodbye = 800 * time.Millisecond
 
-// reign is the time in which this gateway holds the bridge.
+// reign is one term in which this gateway holds the bridge.
 type reign struct {
 	*Bridge
 	term int64
 	held atomic.Int64 // until when, UnixNano by our own clock
-	gap  atomic.Bool  // it was not held for a while: look at everybody
+	gap  atomic.Bool  // not held for a while: check everybody
 	asking
 
 	// of write
-	nth        int64     // items that are written
-	mark       []byte    // of the last message whose items are
-	complained time.Time // when a refusal was logged
+	nth        int64     // items written
+	mark       []byte    // of the last message whose items are written
+	complained time.Time // when a refusal was last logged
 
 	// of keep
 	manager
 }
 
-// elect takes the bridge whenever nobody holds it, until ctx ends.
+// elect takes the bridge whenever it is free, until ctx ends.
 func (b *Bridge) elect(ctx context.Context) {
 	for {
 		wait := b.Lease / 3
@@ -58,7 +58,7 @@ func (b *Bridge) elect(ctx context.Context) {
 	}
 }
 
-// takeOver takes the bridge; errLost: another gateway holds it. mark: what was written last.
+// takeOver takes the bridge, or returns errLost. mark is that of the last written message.
 func (b *Bridge) takeOver(ctx context.Context) (r *reign, mark []byte, err error) {
 	now := time.Now()
 	term, mark, err := b.lead(ctx, 0)
@@ -84,7 +84,7 @@ func (b *Bridge) lead(ctx context.Context, term int64) (now int64, mark []byte, 
 	return now, mark, nil
 }
 
-// isHeld says whether nobody else can hold the bridge now, by our own clock.
+// isHeld reports whether, by our own clock, nobody else can hold the bridge now.
 func (r *reign) isHeld() bool { return time.Now().UnixNano() < r.held.Load() }
 
 // reign holds the bridge until it is lost, or ctx ends.
@@ -107,7 +107,7 @@ func (b *Bridge) reign(ctx context.Context, r *reign, mark []byte) {
 			select {
 			case <-running.Done():
 				return running.Err()
-			case <-gone: // another may have heard what this one has not
+			case <-gone: // another gateway may have received what this one has not
 				return errors.New("the subscription to Redis is lost")
 			}
 		})
@@ -133,7 +133,7 @@ func (b *Bridge) reign(ctx context.Context, r *reign, mark []byte) {
 	}
 }
 
-// renew keeps the lease. Without the database nobody else can take it, so that it goes on trying.
+// renew keeps the lease. Without the database nobody else can take the bridge, so it keeps trying.
 func (r *reign) renew(ctx context.Context) error {
 	for sleep(ctx, r.Lease/3) {
 		now := time.Now()
@@ -141,7 +141,7 @@ func (r *reign) renew(ctx context.Context) error {
 		case errors.Is(err, errLost):
 			return err
 		case err == nil:
-			if !r.isHeld() { // whose sockets came or went may not have been noted
+			if !r.isHeld() { // changes of sockets may not have been recorded
 				r.gap.Store(true)
 			}
 			r.held.Store(now.Add(r.Lease).UnixNano())

@@ -24,7 +24,7 @@ func (s *stage) direct(numbers ...int) {
 	}
 }
 
-// numbers waits until the log has the numbered events from 1 to n, each once and in order.
+// numbers waits until the log has the numbered events 1 to n, each once and in order.
 func (s *stage) numbers(n int) {
 	s.Helper()
 	s.eventually(fmt.Sprintf("%d are in the log", n), func() bool {
@@ -34,12 +34,12 @@ func (s *stage) numbers(n int) {
 	if s.number("SELECT count(*) FROM terasocket.events WHERE type LIKE '%StopSessionEvent'") != n ||
 		s.number(`SELECT count(*) FROM (SELECT right(body->>'sessionUuid', 12)::integer AS n, row_number() OVER (ORDER BY seq) AS place
 			FROM terasocket.events WHERE type LIKE '%StopSessionEvent') e WHERE e.n <> e.place`) != 0 {
-		s.Errorf("not the events 1 to %d, each once and in order", n)
+		s.Errorf("the log does not hold the events 1 to %d, each once and in order", n)
 	}
 }
 
-// bridge.md 0, 11 (two bridges): one gateway holds the bridge, and nothing is doubled; when it stops, another goes on behind the last
-// message that was written, so that none is lost.
+// bridge.md 0, 11 (two bridges): one gateway holds the bridge, and nothing is written twice; when it stops, another continues
+// after the last written message, so that nothing is lost.
 func TestTwoBridges(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
@@ -52,7 +52,7 @@ func TestTwoBridges(t *testing.T) {
 	s.direct(1, 2, 3)
 	s.numbers(3)
 	first.stop()
-	s.direct(4, 5) // nobody holds it
+	s.direct(4, 5) // while nobody holds it
 	s.leads(second)
 	s.direct(6)
 	s.numbers(6)
@@ -64,7 +64,7 @@ func TestTwoBridges(t *testing.T) {
 	}
 }
 
-// bridge.md 0: a gateway that freezes loses the bridge, and what it still sends is refused.
+// bridge.md 0: a gateway that freezes loses the bridge, and what it still sends is rejected.
 func TestFrozenBridge(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
@@ -72,7 +72,7 @@ func TestFrozenBridge(t *testing.T) {
 	frozen := &reign{Bridge: s.bridge(func(c *Config) { c.Redis = s.open() }).Bridge}
 	s.eventually("it has the bridge", func() bool { return s.number("SELECT term FROM terasocket.bridge") == 2 })
 	frozen.term = 2
-	s.exec("UPDATE terasocket.bridge SET lease_until = now() - interval '1 second', term = 3") // another one has taken it
+	s.exec("UPDATE terasocket.bridge SET lease_until = now() - interval '1 second', term = 3") // another gateway has taken it
 	if err := frozen.writeItems(t.Context(), []item{{what: isPublished, place: "x", content: "{}"}}); err != errLost {
 		t.Errorf("written: %v", err)
 	}
@@ -87,7 +87,7 @@ func TestFrozenBridge(t *testing.T) {
 	}
 }
 
-// idle is a bridge that does not run.
+// idle returns a bridge that does not run.
 func (s *stage) idle(gateway string) *Bridge {
 	s.Helper()
 	config := Config{Redis: s.open(), Pool: dbtest.Pool(s, s.url), Gateway: gateway, Metrics: NewMetrics(prometheus.NewRegistry()), Log: slog.New(slog.DiscardHandler)}
@@ -95,7 +95,7 @@ func (s *stage) idle(gateway string) *Bridge {
 	return New(config)
 }
 
-// A gateway that was frozen finds out that another has had the bridge since, whether or not that one is still there.
+// A gateway that was frozen notices that another has had the bridge since, even if that one is gone.
 func TestRenewTakesNothing(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
@@ -121,8 +121,8 @@ func TestRenewTakesNothing(t *testing.T) {
 	}
 }
 
-// Whose sockets come and go is noted from when the bridge is taken until a minute after it was last held, so that nothing falls between
-// two gateways.
+// Changes of sockets are recorded from when the bridge is taken until a minute after it was last held, so that nothing is lost
+// between two gateways.
 func TestMovesAreNoted(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
@@ -149,7 +149,7 @@ func TestMovesAreNoted(t *testing.T) {
 	}
 }
 
-// A gateway that could not renew its lease for longer looks at everybody when it can again.
+// A gateway that could not renew its lease in time checks everybody once it can.
 func TestLeaseNotRenewedForLong(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
@@ -166,7 +166,7 @@ func TestLeaseNotRenewedForLong(t *testing.T) {
 	s.isOnline(3, 4)
 }
 
-// bridge.md 0: the bridge of a gateway that died without a word is taken over within its lease and a third, behind its last message.
+// bridge.md 0: the bridge of a gateway that died is taken over within its lease and a third, after its last message.
 func TestBridgeOfADeadGateway(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
@@ -197,7 +197,7 @@ func TestBridgeOfADeadGateway(t *testing.T) {
 	s.numbers(5)
 }
 
-// A slow consumer holds up whoever puts, and one that does not hold the bridge keeps the newest.
+// A full stream blocks put on the gateway that holds the bridge; on the others it keeps the newest messages.
 func TestStreamIsBounded(t *testing.T) {
 	t.Parallel()
 	s := newStream()
@@ -244,10 +244,9 @@ func (s *stream) must(t *testing.T, err error) {
 	}
 }
 
-// userOne is user 1 of the demo data.
 const userOne = "606db7bf-089a-5dd8-b6e9-2e4082d37e28"
 
-// numbered is the event number n.
+// numbered returns event number n.
 func numbered(topic string, n int) *opentera.TeraEvent {
 	return standin.TeraEvent(topic, &opentera.StopSessionEvent{SessionUuid: fmt.Sprintf("00000000-0000-4000-8000-%012d", n)})
 }

@@ -7,8 +7,8 @@ import (
 	"terasocket/db/dbtest"
 )
 
-// Everybody takes locks in one order (functions/bridge.sql): whoever waits for an earlier one does not hold a later one.
-// (Those of busy are waited for 50 ms at most, which is less than a deadlock takes.)
+// Everybody takes locks in one order (functions/bridge.sql): a session that waits for an earlier lock holds no later one.
+// (Locks on busy are waited for 50 ms at most, which is less than deadlock_timeout.)
 func TestLocksAreInOrder(t *testing.T) {
 	t.Parallel()
 	s := setup(t)

@@ -23,7 +23,7 @@ func open(address string) (*redis.Client, error) {
 	return bridge.Open(func() (string, error) { return address, nil })
 }
 
-// start gives a redis-server of its own, and a pool on it.
+// start starts a redis-server and returns a connection pool for it.
 func start(t testing.TB, settings ...string) (*standin.Redis, *redis.Client) {
 	t.Helper()
 	server, err := standin.StartRedis(t.Context(), settings...)

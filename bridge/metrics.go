@@ -7,7 +7,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Metrics counts what the bridge does (deploy/README.md).
 type Metrics struct {
 	up, leader, managerUp  prometheus.Gauge
 	received, sent         *prometheus.CounterVec
@@ -17,18 +16,18 @@ type Metrics struct {
 	reconcileErrors        prometheus.Counter
 	differences            *prometheus.CounterVec
 
-	reconciled atomic.Int64 // when the last one was, UnixNano; 0: never
+	reconciled atomic.Int64 // time of the last one, UnixNano; 0: never
 }
 
-// Why something from Redis does not become rows.
+// Reasons why a message does not become rows.
 const (
-	malformed  = "malformed"  // no protobuf, empty, or not the envelope of its topic
-	version    = "version"    // another than OpenTera's, 1
-	unknown    = "type"       // of a type that OpenTera does not have on this topic
-	notAllowed = "refused"    // the database says why: UUIDs of nobody, no UUIDs
-	tooBig     = "too_big"    // more than terasocket.max_event_bytes, a message of more than payloadBytes, or more than the database takes in Config.Write
-	notTaken   = "blocked"    // for Config.Blocked somebody else's transaction was in the way of who joins or leaves a session
-	broken     = "unexpected" // an error that nobody has thought of
+	malformed  = "malformed"  // not protobuf, empty, or not the envelope of its topic
+	version    = "version"    // not OpenTera's version, 1
+	unknown    = "type"       // a type that OpenTera does not have on this topic
+	notAllowed = "refused"    // by the database, which says why: unknown or invalid UUIDs
+	tooBig     = "too_big"    // over terasocket.max_event_bytes, a message over payloadBytes, or one slower than Config.Write
+	notTaken   = "blocked"    // a join or leave that waited for another transaction's lock for Config.Blocked
+	broken     = "unexpected" // any other error
 )
 
 var (

@@ -8,7 +8,7 @@ import (
 	"terasocket/proto/opentera"
 )
 
-// theirs is the socket of a user on OpenTera's own server, which comes or goes.
+// theirs publishes that a user connects to OpenTera's own server, or disconnects.
 func (s *stage) theirs(id int, comes bool) {
 	s.Helper()
 	event := &opentera.UserEvent{UserUuid: s.user(id), Type: opentera.UserEvent_USER_DISCONNECTED}
@@ -18,14 +18,14 @@ func (s *stage) theirs(id int, comes bool) {
 	s.send(messagesTopic, standin.ModuleMessage("websocket.user."+s.user(id), messagesTopic, event))
 }
 
-// bridge.md 7: a user on OpenTera's server, a device here: both hear each other come and go, once each.
+// bridge.md 7: a user on OpenTera's server and a device here see each other connect and disconnect, once each.
 func TestMixed(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
 	s.opentera()
 	said := s.overhear()
 	s.leads(s.bridge(nil))
-	there := s.client.Subscribe(t.Context(), eventsTopic) // what OpenTera's own sockets hear
+	there := s.client.Subscribe(t.Context(), eventsTopic) // what OpenTera's own sockets receive
 	defer there.Close()
 	if _, err := there.Receive(t.Context()); err != nil {
 		t.Fatal(err)
@@ -53,8 +53,8 @@ func TestMixed(t *testing.T) {
 	}
 }
 
-// bridge.md 7: somebody with a socket on both: no news, and when the one there closes, the user manager is told that it is still
-// online; when the one here closes first, nothing is said.
+// bridge.md 7: a user with a socket on both is no news. When the one there closes, the user manager is told that the user is
+// still online; when the one here closes first, nothing is said.
 func TestSocketsOnBothServers(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
@@ -79,7 +79,7 @@ func TestSocketsOnBothServers(t *testing.T) {
 		return s.number("SELECT count(*) FROM terasocket.bridge_told") == 0 && s.number("SELECT count(*) FROM terasocket.bridge_moves") == 0
 	})
 	if said.count("USER_DISCONNECTED") != 0 {
-		t.Error("it was told to go")
+		t.Error("it was told of a disconnect")
 	}
 	s.hearsNothing()
 	s.theirs(3, false)
@@ -87,7 +87,7 @@ func TestSocketsOnBothServers(t *testing.T) {
 	s.isOnline()
 }
 
-// bridge.md 7, 8.2: who was on OpenTera's server when it stopped is offline; who is there when the bridge comes is found.
+// bridge.md 7, 8.2: users on OpenTera's server are offline when it stops, and found when the bridge starts.
 func TestOpenTeraStopsWithItsSockets(t *testing.T) {
 	t.Parallel()
 	s := setup(t)

@@ -30,11 +30,11 @@ func (s *stage) quiet(b *running) {
 			return
 		}
 	}
-	s.Error("there are differences again and again")
+	s.Error("reconciliations keep finding differences")
 }
 
-// bridge.md 8, 8.1, 8.2: ours that the user manager lacks are told of again; those of ours that it keeps without a connection too;
-// those that it has and that we never told it of are left alone.
+// bridge.md 8, 8.1, 8.2: principals of ours that the user manager lacks are told again; so are those of ours that it keeps
+// without a connection; those that we never told it about are left alone.
 func TestReconcileOnline(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
@@ -46,7 +46,7 @@ func TestReconcileOnline(t *testing.T) {
 	s.isOnline(3)
 	s.theirs(4, true)
 	s.isOnline(3, 4)
-	// 8.1: somebody else's word
+	// 8.1: another service's message
 	s.send(messagesTopic, standin.ModuleMessage("serviceX", messagesTopic, &opentera.UserEvent{UserUuid: s.user(3), Type: opentera.UserEvent_USER_DISCONNECTED}))
 	s.eventually("it is told again", func() bool { return said.count("USER_CONNECTED") == 2 })
 	s.isOnline(3, 4)
@@ -56,19 +56,19 @@ func TestReconcileOnline(t *testing.T) {
 	s.eventually("it is told to go", func() bool { return said.count("USER_DISCONNECTED") >= 1 })
 	s.isOnline(3, 4)
 	s.quiet(b)
-	if got := said.count("USER_CONNECTED"); got != 3 { // the dead one's among them
-		t.Errorf("%d were told to come", got)
+	if got := said.count("USER_CONNECTED"); got != 3 { // including the one that is gone
+		t.Errorf("%d connects were told", got)
 	}
 }
 
-// bridge.md 8.3: of sessions the user manager is right: who is in none there leaves, who is in one joins without a word. Of a
-// session that has ended in OpenTera's table nobody is taken for a member.
+// bridge.md 8.3: for sessions the user manager is right: those in none there leave, those in one join silently. Nobody is a
+// member of a session that has ended in OpenTera's table.
 func TestReconcileBusy(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
 	one, two, ended := newUUID(), newUUID(), dbtest.One[string](t, s.conn, "SELECT session_uuid FROM t_sessions WHERE session_status = 2 LIMIT 1")
 	s.opentera()
-	// before the bridge: it has heard none of it
+	// before the bridge, which has received none of it
 	s.must(s.service.Join(t.Context(), standin.Session{UUID: one, Users: []string{s.user(3)}, Participants: []string{s.participant(1)}}))
 	s.must(s.service.Join(t.Context(), standin.Session{UUID: ended, Users: []string{s.user(6)}}))
 	s.exec("INSERT INTO terasocket.busy (kind, principal, session_uuid) VALUES ('user', 3, $1), ('user', 4, $1), ('device', 1, $1)", two)
@@ -84,8 +84,8 @@ func TestReconcileBusy(t *testing.T) {
 	s.hearsNothing()
 }
 
-// bridge.md 8.4: what a device has told is given to an OpenTera that was started again, without a second frame; what it missed
-// here is heard here.
+// bridge.md 8.4: device statuses are given to a restarted OpenTera, without a second frame; those that were missed here are
+// announced here.
 func TestReconcileStatus(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
@@ -109,7 +109,7 @@ func TestReconcileStatus(t *testing.T) {
 	is("{}", 1732325000.123456)
 	s.quiet(b)
 	s.hearsNothing()
-	// a younger one that nobody here has heard
+	// a newer one that was missed here
 	s.exec("UPDATE terasocket.online SET status = 'old', status_at = 1 WHERE kind = 'device'")
 	s.hears("DEVICE_STATUS_CHANGED 1")
 	s.quiet(b)
@@ -118,7 +118,7 @@ func TestReconcileStatus(t *testing.T) {
 	}
 }
 
-// bridge.md 8: what was heard since the user manager was asked is not compared with its answer.
+// bridge.md 8: principals in messages since the question are not compared with its answer.
 func TestReconcileLeavesWhatMoves(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
@@ -146,12 +146,12 @@ func TestReconcileLeavesWhatMoves(t *testing.T) {
 	for _, bad := range []string{"null", "7", `{"a": 7}`, `["x", 7]`, ""} {
 		answers["online_users"] = json.RawMessage(bad)
 		if found := r.compare(t.Context(), answers, nil); bad != "null" && found.err == nil {
-			t.Errorf("%q is an answer", bad)
+			t.Errorf("%q was accepted as an answer", bad)
 		}
 	}
 }
 
-// A status of a device that is none is passed over, counted, and keeps nothing else from being compared.
+// A malformed device status is skipped and counted, and the rest is compared all the same.
 func TestOddStatuses(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
@@ -193,7 +193,7 @@ func TestOddStatuses(t *testing.T) {
 	s.hears("USER_LEFT_SESSION 3")
 }
 
-// bridge.md 6, 8: answers that are no answers.
+// bridge.md 6, 8: invalid answers.
 func TestAnswers(t *testing.T) {
 	t.Parallel()
 	var a asking
@@ -203,7 +203,7 @@ func TestAnswers(t *testing.T) {
 			t.Errorf("%q does not fail the question", payload)
 		}
 		if _, _, _, isLast, err := a.take(payload); isLast || err != nil {
-			t.Errorf("%q: nobody asks any more", payload)
+			t.Errorf("%q: the question is no longer pending", payload)
 		}
 	}
 	_, done, end := a.begin("x")
@@ -218,10 +218,10 @@ func TestAnswers(t *testing.T) {
 	}
 	_, _, _, isLast, err := a.take(fmt.Sprintf(`{"id": %d, "status": "Error", "return_value": null}`, first+1))
 	if !isLast || err == nil {
-		t.Error("an error is none")
+		t.Error("an error answer does not fail the question")
 	}
 	if _, _, _, isLast, _ := a.take(fmt.Sprintf(`{"id": %d, "status": "OK"}`, first+2)); isLast {
-		t.Error("nobody asks any more")
+		t.Error("the question is no longer pending")
 	}
 	end()
 	select {
@@ -231,7 +231,7 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// bridge.md 8.5, 11: OpenTera is started again under 200 sockets: all stay, hear events throughout, and are online there afterwards.
+// bridge.md 8.5, 11: OpenTera restarts under 200 sockets: all stay, receive events throughout, and are online there afterwards.
 func TestOpenTeraStartsAgainUnder200Sockets(t *testing.T) {
 	t.Parallel()
 	s := setup(t)

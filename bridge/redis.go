@@ -1,5 +1,5 @@
-// Package bridge is the Redis side of a running OpenTera: what its modules and services publish becomes rows of our log, and
-// OpenTera's user manager is told who is connected here.
+// Package bridge connects to the Redis of a running OpenTera: it writes what OpenTera's modules and services publish to our
+// log, and tells OpenTera's user manager who is connected here.
 package bridge
 
 import (
@@ -16,21 +16,21 @@ import (
 	"github.com/redis/go-redis/v9/logging"
 )
 
-// Time limits of one command. OpenTera's Redis is on the same machine or the same network.
+// Limits of one command. OpenTera's Redis is on the same machine or network.
 const (
 	dialTimeout    = 2 * time.Second
 	commandTimeout = 2 * time.Second
 )
 
-// What an address must look like.
+// wanted describes a valid address.
 const wanted = "the address must be redis://user:password@host:port/db, or rediss:// for TLS"
 
-// Open returns a pool of connections to the Redis of OpenTera. It does not connect yet.
+// Open returns a connection pool for OpenTera's Redis. It does not connect yet.
 //
-// The address is redis://user:password@host:port/db, or rediss:// for TLS; user, password, port (6379) and db (0) may be left
-// out. With TLS, the server's certificate is verified by the authorities that the system knows, or by those of ?ca=FILE (PEM);
-// ?insecure=true verifies nothing. User and password are read from the source at each new connection. An error never contains
-// the address: it may hold a password.
+// The address is redis://user:password@host:port/db, or rediss:// for TLS; user, password, port (6379) and db (0) are optional.
+// With TLS, the server's certificate is verified against the system's authorities, or those of ?ca=FILE (PEM); ?insecure=true
+// disables verification. User and password are read from source at each new connection. Errors never contain the address, which
+// may hold a password.
 func Open(source func() (string, error)) (*redis.Client, error) {
 	options, err := read(source)
 	if err != nil {
@@ -44,16 +44,15 @@ func Open(source func() (string, error)) (*redis.Client, error) {
 		return now.Username, now.Password, nil
 	}
 	options.DialTimeout, options.ReadTimeout, options.WriteTimeout = dialTimeout, commandTimeout, commandTimeout
-	options.DialerRetries = 1     // of a dial; a command is tried again on other connections
-	options.PipelinePoolSize = -1 // one pool, which knows whether Redis is there, for everything
+	options.DialerRetries = 1     // of a dial; a command is retried on other connections
+	options.PipelinePoolSize = -1 // one pool for everything, which knows whether Redis is up
 	options.ContextTimeoutEnabled = true
 	options.DisableIdentity = true // Redis 6 does not know CLIENT SETINFO
-	options.Protocol = 2           // nor is RESP3 needed
-	logging.Disable()              // what it would print to standard error, it returns as well
+	options.Protocol = 2           // RESP3 is not needed either
+	logging.Disable()              // it also returns what it would print to standard error
 	return redis.NewClient(options), nil
 }
 
-// read reads the address.
 func read(source func() (string, error)) (*redis.Options, error) {
 	address, err := source()
 	if err != nil {
@@ -91,7 +90,7 @@ func read(source func() (string, error)) (*redis.Options, error) {
 		}
 	}
 	if options.TLSConfig != nil {
-		options.TLSConfig.InsecureSkipVerify = insecure == "true" //nolint:gosec // asked for by name
+		options.TLSConfig.InsecureSkipVerify = insecure == "true" //nolint:gosec // requested explicitly
 	}
 	return options, nil
 }
@@ -108,7 +107,7 @@ func authorities(file string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// Ping says whether Redis answers. Errors: as Check.
+// Ping checks that Redis answers. Errors: as Check.
 func Ping(ctx context.Context, client *redis.Client) error {
 	if err := client.Ping(ctx).Err(); err != nil {
 		return inWords(client, "PING", err)

@@ -13,10 +13,10 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// noTicket is a key that no ticket of OpenTera's login has.
+// noTicket is a key that OpenTera's login never uses.
 var noTicket = strings.Repeat("0", 128)
 
-// rights are commands that the user of Redis must be allowed.
+// rights are the commands that the Redis user must be allowed.
 var rights = [...][]any{
 	{"GET", noTicket}, {"PTTL", noTicket}, {"DEL", noTicket},
 	{"GET", "UserTokenAPIKey"}, {"GET", "ParticipantTokenAPIKey"}, {"GET", "ServiceTokenAPIKey"},
@@ -28,11 +28,11 @@ var rights = [...][]any{
 	{"PSUBSCRIBE", commandTopics + "*"},
 }
 
-// Check says whether Redis answers, to whom the address names, in the database that it names, and with all rights. They are
-// asked for in a transaction that is thrown away: nothing is read or written.
+// Check verifies that Redis answers, accepts the user and the database of the address, and allows all rights. It tries them in
+// a transaction that is discarded: nothing is read or written.
 func Check(ctx context.Context, client *redis.Client) error {
 	options := *client.Options()
-	apart := redis.NewClient(&options) // a connection in mid-transaction must not go back to the pool
+	apart := redis.NewClient(&options) // a connection inside a transaction must not return to the pool
 	defer apart.Close()
 	conn := apart.Conn()
 	defer conn.Close()
@@ -52,14 +52,14 @@ func Check(ctx context.Context, client *redis.Client) error {
 			refused = inWords(client, fmt.Sprintf("%s %s", command[0], command[1]), err)
 		}
 	}
-	// after a refusal this is what a transaction ends with, too
+	// after a refusal this is how the transaction ends, too
 	if err := conn.Do(ctx, "DISCARD").Err(); err != nil && refused == nil {
 		return inWords(client, "DISCARD", err)
 	}
 	return refused
 }
 
-// SettingError is what waiting does not mend: password, rights, database, certificate.
+// SettingError is an error that waiting does not fix: password, rights, database, certificate.
 type SettingError struct{ text string }
 
 func (e *SettingError) Error() string { return e.text }
@@ -78,13 +78,13 @@ func isRefused(err error) bool {
 	return err != nil && (strings.Contains(err.Error(), "NOPERM ") || isUnknown(err))
 }
 
-// isUnknown says whether Redis lacks the command: the answer repeats what it was given, and must not get into a log.
+// isUnknown reports whether Redis lacks the command. Its answer quotes the arguments, which must not get into a log.
 func isUnknown(err error) bool { return strings.Contains(err.Error(), "unknown command") }
 
-// refusedCommand finds the command in a refusal of Redis, where it is the command that is refused.
+// refusedCommand matches the command in a refusal by Redis.
 var refusedCommand = regexp.MustCompile(`to run the '([a-z|]+)' command`)
 
-// inWords says what to do about an error of a command ("": of none).
+// inWords explains an error of a command ("": of no command), with what to do about it.
 func inWords(client *redis.Client, command string, err error) error {
 	user := client.Options().Username
 	if user == "" {
@@ -113,7 +113,7 @@ func inWords(client *redis.Client, command string, err error) error {
 	return fmt.Errorf("ask Redis: %w", err)
 }
 
-// mindTLS says of a new connection that got no answer what it may be. Neither side says so.
+// mindTLS explains an unanswered new connection that may be TLS against plaintext. Neither side says so.
 func mindTLS(client *redis.Client, err, inWords error) error {
 	if isSetting(inWords) || errors.Is(err, syscall.ECONNREFUSED) {
 		return inWords
@@ -128,7 +128,7 @@ func mindTLS(client *redis.Client, err, inWords error) error {
 	return inWords
 }
 
-// grant says which right is missing, by what Redis says.
+// grant names the missing right, from Redis' refusal.
 func grant(user, command, refusal string) string {
 	_, object, _ := strings.Cut(command, " ")
 	right := "~*" // a ticket may be any key

@@ -10,7 +10,7 @@ import (
 	"terasocket/bridge"
 )
 
-// everyRight is the line of docs/operators.md; channels are not a right before Redis 6.2.
+// everyRight is the ACL line of docs/operators.md; Redis has no channel rights before 6.2.
 func everyRight(t *testing.T, server *redis.Client) string {
 	t.Helper()
 	const commands = "allkeys +ping +select +multi +discard +get +pttl +del +sismember +sadd +publish +subscribe +unsubscribe +psubscribe +punsubscribe"
@@ -24,7 +24,7 @@ func everyRight(t *testing.T, server *redis.Client) string {
 	return "allchannels " + commands
 }
 
-// A Redis in which a command was renamed would repeat the ticket in its answer.
+// A Redis with a renamed command quotes its arguments, here the ticket, in the error.
 func TestARedisThatLacksACommand(t *testing.T) {
 	t.Parallel()
 	_, client := start(t, "--rename-command", "DEL", "")
@@ -34,7 +34,7 @@ func TestARedisThatLacksACommand(t *testing.T) {
 	}
 }
 
-// bridge.md 0: the only writes are DEL, PUBLISH and SADD. What a user of Redis must be allowed is found out without any.
+// bridge.md 0: the only writes are DEL, PUBLISH and SADD. The rights are checked without any.
 func TestMissingRights(t *testing.T) {
 	t.Parallel()
 	server, owner := start(t)
@@ -61,7 +61,7 @@ func TestMissingRights(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			if strings.Contains(test.without, "resetchannels") && !strings.Contains(all, "allchannels") {
-				t.Skip("this Redis has no rights of channels")
+				t.Skip("this Redis has no channel rights")
 			}
 			command := []any{"ACL", "SETUSER", "gateway", "reset", "on", ">pass"}
 			for word := range strings.FieldsSeq(all + " " + test.without) {
@@ -80,7 +80,7 @@ func TestMissingRights(t *testing.T) {
 				t.Errorf("%v, want %q", err, test.says)
 			}
 			if _, isSetting := err.(*bridge.SettingError); err != nil && !isSetting {
-				t.Errorf("waiting does not mend %v", err)
+				t.Errorf("not a SettingError: %v", err)
 			}
 		})
 	}
@@ -112,7 +112,7 @@ func TestCommandsOfRedis6(t *testing.T) {
 		} else if isCommand {
 			about := docs[1].([]any)
 			if since := about[slices.Index(about, any("since"))+1].(string); since > "6.0.0" {
-				t.Errorf("%s is of %s", name, since)
+				t.Errorf("%s needs Redis %s", name, since)
 			}
 		}
 	}

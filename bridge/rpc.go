@@ -22,42 +22,41 @@ import (
 //go:embed sql/reconcile.sql
 var reconcileSQL string
 
-// The methods that a reconciliation calls.
+// The methods called by a reconciliation.
 var methods = []string{"online_users", "online_participants", "online_devices", "busy_users", "busy_participants", "busy_devices", "status_devices"}
 
-// asking is a question to the user manager whose answers are under way. The goroutine that writes takes them, at their place
-// among the messages.
+// asking is a pending question to the user manager. The writing goroutine takes the answers, at their place among the messages.
 type asking struct {
 	mu      sync.Mutex
 	lastID  uint64
-	waiting map[uint64]string // methods by the id of their call; nil: nothing is asked
+	waiting map[uint64]string // methods by the id of their call; nil: no question is pending
 	answers map[string]json.RawMessage
-	touched []string // UUIDs of which something was heard since
+	touched []string // UUIDs in messages since
 	done    chan reconciled
 }
 
-// reconciled is what a comparison found.
+// reconciled is the result of a comparison.
 type reconciled struct {
 	err                      error
 	people, sessions, status int
-	give                     []deviceStatus // to the user manager
+	give                     []deviceStatus // statuses that the user manager lacks
 }
 
-// deviceStatus is what a device has told of itself.
+// deviceStatus is a status as reported by a device.
 type deviceStatus struct {
 	UUID      string  `json:"uuid"`
 	Status    string  `json:"status"`
 	Timestamp float64 `json:"timestamp"`
 }
 
-// reply is what the user manager answers.
+// reply is an answer of the user manager.
 type reply struct {
 	ID     uint64          `json:"id"`
 	Status string          `json:"status"`
 	Value  json.RawMessage `json:"return_value"`
 }
 
-// touch notes whom something was heard of.
+// touch records UUIDs that messages mention while a question is pending.
 func (a *asking) touch(uuids []string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -66,7 +65,7 @@ func (a *asking) touch(uuids []string) {
 	}
 }
 
-// begin makes the calls of one question; end is to be called when nobody waits for it any more.
+// begin returns the calls of one question; call end when nobody waits for it any more.
 func (a *asking) begin(replyTo string) (calls []*opentera.RPCMessage, done <-chan reconciled, end func()) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -89,10 +88,10 @@ func call(method string, id uint64, replyTo string, args ...*opentera.Value) *op
 
 func seconds(t time.Time) float64 { return float64(t.UnixMicro()) / 1e6 }
 
-// notJSON finds what Python writes for numbers that JSON does not have, and strings, in which they are text.
+// notJSON matches what Python writes for numbers that JSON lacks, and strings, where these are plain text.
 var notJSON = regexp.MustCompile(`"(?:[^"\\]|\\.)*"|-?Infinity|NaN`)
 
-// withoutInfinity is an answer in which numbers that JSON does not have are null.
+// withoutInfinity replaces numbers that JSON lacks by null.
 func withoutInfinity(payload string) string {
 	return notJSON.ReplaceAllStringFunc(payload, func(s string) string {
 		if s[0] == '"' {
@@ -102,16 +101,16 @@ func withoutInfinity(payload string) string {
 	})
 }
 
-// take takes one answer; isLast: now all are there, or the question has failed.
+// take handles one answer; isLast: the question is complete or has failed.
 func (a *asking) take(payload string) (answers map[string]json.RawMessage, touched []string, done chan<- reconciled, isLast bool, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.waiting == nil {
-		return nil, nil, nil, false, nil // too late, or of an update of a status
+		return nil, nil, nil, false, nil // too late, or the answer to a status update
 	}
 	var r reply
 	if json.Unmarshal([]byte(withoutInfinity(payload)), &r) != nil {
-		a.waiting = nil // nobody knows of which call
+		a.waiting = nil // no telling which call it answers
 		return nil, nil, a.done, true, errors.New("an answer of the user manager is not JSON")
 	}
 	method, isAsked := a.waiting[r.ID]
@@ -129,7 +128,7 @@ func (a *asking) take(payload string) (answers map[string]json.RawMessage, touch
 	return a.answers, a.touched, a.done, true, err
 }
 
-// answered takes an answer, and compares when it was the last.
+// answered takes an answer; after the last it compares.
 func (r *reign) answered(ctx context.Context, payload string) {
 	answers, touched, done, isLast, err := r.asking.take(payload)
 	if !isLast {
@@ -142,7 +141,7 @@ func (r *reign) answered(ctx context.Context, payload string) {
 	done <- found
 }
 
-// compare compares the answers with the database, and sets right there what is to be set right.
+// compare compares the answers with the database and corrects the database.
 func (r *reign) compare(ctx context.Context, answers map[string]json.RawMessage, touched []string) (found reconciled) {
 	ctx, cancel := context.WithTimeout(ctx, r.Write)
 	defer cancel()
@@ -156,7 +155,7 @@ func (r *reign) compare(ctx context.Context, answers map[string]json.RawMessage,
 		found.err = errors.New("an answer of the user manager is not of the form that is known")
 		return found
 	}
-	noUUID := func(s string) bool { return !uuidForm.MatchString(s) } // nobody's, and maybe no text to PostgreSQL
+	noUUID := func(s string) bool { return !uuidForm.MatchString(s) } // nobody's, and maybe not valid text for PostgreSQL
 	for kind := range online {
 		online[kind] = slices.DeleteFunc(online[kind], noUUID)
 	}
@@ -181,14 +180,14 @@ func (r *reign) compare(ctx context.Context, answers map[string]json.RawMessage,
 		found.err = errLost
 	} else if err != nil {
 		found.err = fmt.Errorf("compare with the user manager: %w", err)
-	} else if badForm != nil { // who is online and busy is set right all the same
+	} else if badForm != nil { // who is online and busy is corrected all the same
 		return reconciled{err: badForm}
 	}
 	return found
 }
 
-// statusesOf reads what the user manager has of devices: {"<uuid>": {"status": {"status": "<text>", "timestamp": n} or null}}. One
-// that is not of this form is left out; odd is how many are not. The error is that the whole is not.
+// statusesOf parses the user manager's device statuses: {"<uuid>": {"status": {"status": "<text>", "timestamp": n} or null}}.
+// Malformed ones are left out and counted in odd. It fails if the whole is not an object.
 func statusesOf(answer json.RawMessage) (statuses map[string]any, odd int, err error) {
 	statuses = make(map[string]any)
 	var devices map[string]json.RawMessage
@@ -213,7 +212,7 @@ func statusesOf(answer json.RawMessage) (statuses map[string]any, odd int, err e
 	return statuses, odd, nil
 }
 
-// queue adds the publication of a message to a pipeline.
+// queue adds a PUBLISH to a pipeline.
 func queue(ctx context.Context, pipe redis.Pipeliner, topic string, message proto.Message) error {
 	bytes, err := proto.Marshal(message)
 	if err != nil {

@@ -28,14 +28,14 @@ type stage struct {
 	url     string
 	conn    *pgx.Conn
 	server  *standin.Redis
-	client  *redis.Client // of the test
+	client  *redis.Client // the test's own
 	manager *standin.UserManager
 	service standin.Service
-	gateway string // the one that holds the test's sockets
-	seen    int64  // rows of the log that said() has given
+	gateway string // holds the test's sockets
+	seen    int64  // rows of the log already returned by said()
 }
 
-// timing of the bridge in tests, beside standin.Fast.
+// quick sets the bridge's intervals for tests, to go with standin.Fast.
 func quick(c *Config) {
 	c.Lease, c.Look, c.Probe, c.Reconcile, c.Answer = 600*time.Millisecond, 5*time.Millisecond, 20*time.Millisecond, 300*time.Millisecond, 5*time.Second
 }
@@ -62,7 +62,7 @@ func setup(t *testing.T, settings ...string) *stage {
 	return s
 }
 
-// open makes a pool of connections to Redis.
+// open returns a connection pool for the stage's Redis.
 func (s *stage) open() *redis.Client {
 	s.Helper()
 	client, err := Open(func() (string, error) { return s.server.URL(), nil })
@@ -80,7 +80,7 @@ type running struct {
 	stop    func()
 }
 
-// bridge starts one, and waits until it is subscribed.
+// bridge starts one and waits until it is subscribed.
 func (s *stage) bridge(change func(*Config)) *running {
 	s.Helper()
 	pool, err := pgxpool.New(s.Context(), s.url)
@@ -104,13 +104,13 @@ func (s *stage) bridge(change func(*Config)) *running {
 	return r
 }
 
-// leads waits until it holds the bridge.
+// leads waits until r holds the bridge.
 func (s *stage) leads(r *running) {
 	s.Helper()
 	s.eventually("it holds the bridge", func() bool { return testutil.ToFloat64(r.metrics.leader) == 1 })
 }
 
-// opentera starts OpenTera, and waits until its user manager listens.
+// opentera starts OpenTera and waits until its user manager listens.
 func (s *stage) opentera() {
 	s.Helper()
 	s.manager.Start(s.Context())
@@ -127,7 +127,7 @@ func (s *stage) number(sql string, args ...any) int {
 	return dbtest.One[int](s, s.conn, sql, args...)
 }
 
-// said is what is new in the log: "USER_CONNECTED <id>", "StopSessionEvent", "Kick user 9".
+// said returns what is new in the log: "USER_CONNECTED <id>", "StopSessionEvent", "Kick user 9".
 func (s *stage) said() (all []string) {
 	s.Helper()
 	dbtest.Announce(s, s.conn, 2000)
@@ -148,7 +148,7 @@ func (s *stage) said() (all []string) {
 	return all
 }
 
-// hears waits until the log has said just that.
+// hears waits until the log has exactly these new entries.
 func (s *stage) hears(want ...string) {
 	s.Helper()
 	var got []string
@@ -160,7 +160,7 @@ func (s *stage) hears(want ...string) {
 	}
 }
 
-// hearsNothing proves that nothing was said: what is published afterwards comes first.
+// hearsNothing proves that the log has no new entries: an event published afterwards comes first.
 func (s *stage) hearsNothing() {
 	s.Helper()
 	s.publishStop()
@@ -180,7 +180,6 @@ func (s *stage) eventually(what string, isSo func() bool) {
 	dbtest.Eventually(s, what, isSo)
 }
 
-// must fails the test on an error.
 func (s *stage) must(err error) {
 	s.Helper()
 	if err != nil {
@@ -200,19 +199,19 @@ func (s *stage) device(id int) string {
 	return dbtest.One[string](s, s.conn, "SELECT device_uuid FROM t_devices WHERE id_device = $1", id)
 }
 
-// connect opens a socket here; it has a number of its own.
+// connect opens a socket here; socket is its number.
 func (s *stage) connect(kind string, id, socket int) {
 	s.Helper()
 	s.exec("SELECT terasocket.connected($1::text::uuid, $2, $3, '', '', $4)", s.gateway, kind, id, socket)
 }
 
-// leave ends one, with a grace.
+// leave closes a socket, with a grace.
 func (s *stage) leave(socket int) {
 	s.Helper()
 	s.exec("SELECT terasocket.disconnected_many($1::text::uuid, ARRAY[$2::bigint], '1 hour')", s.gateway, socket)
 }
 
-// isOnline waits until the user manager believes just these users to be online.
+// isOnline waits until the user manager believes exactly these users to be online.
 func (s *stage) isOnline(ids ...int) {
 	s.Helper()
 	want := []string{}

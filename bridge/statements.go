@@ -1,6 +1,6 @@
 package bridge
 
-// Statements are those that the bridge asks of PostgreSQL, by the name of their file.
+// Statements returns the bridge's SQL statements by file name.
 func Statements() map[string]string {
 	return map[string]string{
 		"lead":             leadSQL,

@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// Bounds of what waits.
+// Limits of the stream.
 const (
 	streamMessages = 1 << 14
 	streamBytes    = 16 << 20
-	streamKeeps    = time.Minute // of a gateway that does not hold the bridge
+	streamKeeps    = time.Minute // on a gateway that does not hold the bridge
 	payloadBytes   = 1 << 20     // of one message
 	topicBytes     = 256
 )
@@ -21,12 +21,12 @@ const (
 type heard struct {
 	topic, payload string
 	at             time.Time
-	isTooBig       bool // it is cut
+	isTooBig       bool // its payload was dropped
 }
 
 func (h heard) size() int { return len(h.topic) + len(h.payload) }
 
-// bounded is a message as it is kept: one that is too big only to be counted. What answers us may be long.
+// bounded drops the payload of a message that is too big, which is then only counted. Answers to us may be long.
 func (h heard) bounded() heard {
 	if strings.HasPrefix(h.topic, repliesTopic) || len(h.payload) <= payloadBytes && len(h.topic) <= topicBytes {
 		return h
@@ -34,20 +34,20 @@ func (h heard) bounded() heard {
 	return heard{topic: strings.Clone(h.topic[:min(len(h.topic), topicBytes)]), at: h.at, isTooBig: true}
 }
 
-// mark is by what a message is known again: SHA-256 of topic and payload.
+// mark identifies a message: SHA-256 of topic and payload.
 func (h heard) mark() [sha256.Size]byte {
 	return sha256.Sum256([]byte(h.topic + "\x00" + h.payload))
 }
 
-// stream is what was heard and is not written yet, in order. Of the gateway that holds the bridge, whoever puts waits for room.
-// The others keep the last minute, for the case that they take it. All methods may be called at once.
+// stream holds the messages received and not yet written, in order. On the gateway that holds the bridge, put waits for room.
+// The others keep the last minute, in case they take the bridge. All methods are safe for concurrent use.
 type stream struct {
-	more, room chan struct{} // hold one: there is something, there is room
+	more, room chan struct{} // capacity 1: there are messages, there is room
 
 	mu       sync.Mutex
 	waiting  []heard
 	bytes    int
-	before   int // so many were heard before the last outage
+	before   int // number of messages received before the last outage
 	isLeader bool
 }
 
@@ -62,7 +62,7 @@ func signal(c chan struct{}) {
 	}
 }
 
-// put appends. It waits while there is too much, as long as this gateway holds the bridge; the error is ctx's.
+// put appends. If this gateway holds the bridge it waits while the stream is full. The error is ctx's.
 func (s *stream) put(ctx context.Context, h heard) error {
 	h = h.bounded()
 	for !s.tryPut(h) {
@@ -90,17 +90,17 @@ func (s *stream) tryPut(h heard) bool {
 	return true
 }
 
-// full says whether there is too much. The caller holds s.mu.
+// full reports whether a limit is reached. The caller holds s.mu.
 func (s *stream) full() bool { return len(s.waiting) >= streamMessages || s.bytes >= streamBytes }
 
-// isFull says whether whoever puts waits for room.
+// isFull reports whether put waits for room.
 func (s *stream) isFull() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.isLeader && s.full()
 }
 
-// drop takes the first n away. The caller holds s.mu.
+// drop removes the first n. The caller holds s.mu.
 func (s *stream) drop(n int) {
 	for i := range n {
 		s.bytes -= s.waiting[i].size()
@@ -112,7 +112,7 @@ func (s *stream) drop(n int) {
 	s.before = max(0, s.before-n)
 }
 
-// take waits for something and gives the first messages, at most n; they stay until done. The error is ctx's.
+// take waits for messages and returns the first, at most n; they stay until done. The error is ctx's.
 func (s *stream) take(ctx context.Context, n int) ([]heard, error) {
 	for {
 		s.mu.Lock()
@@ -129,7 +129,7 @@ func (s *stream) take(ctx context.Context, n int) ([]heard, error) {
 	}
 }
 
-// done says that the first n are written.
+// done removes the first n, which are written.
 func (s *stream) done(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -137,9 +137,9 @@ func (s *stream) done(n int) {
 	signal(s.room)
 }
 
-// lead says that this gateway holds the bridge now, and mark what was written last: what is known to be written goes. When it is not
-// among what was heard, another gateway has written it, and what this one heard before its last outage too; unless isAgain: nobody
-// else has held the bridge since this one did.
+// lead is called when this gateway has taken the bridge; mark is that of the last written message. It drops what is known to be
+// written: messages up to mark or, if mark is not among them, since another gateway wrote that one, those from before the last
+// outage; unless isAgain: nobody else has held the bridge in between.
 func (s *stream) lead(mark []byte, isAgain bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -158,7 +158,7 @@ func (s *stream) lead(mark []byte, isAgain bool) {
 	signal(s.more)
 }
 
-// follow says that it does not any more.
+// follow is called when this gateway no longer holds the bridge.
 func (s *stream) follow() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -166,7 +166,7 @@ func (s *stream) follow() {
 	signal(s.room)
 }
 
-// broken says that something may be missing behind what was put.
+// broken records that messages may be missing after the last one.
 func (s *stream) broken() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -11,28 +11,27 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Pauses before the next attempt to subscribe.
 const (
 	firstPause   = 50 * time.Millisecond
 	longestPause = time.Second
 )
 
-// subscription hears what OpenTera publishes and puts it into the stream. One goroutine receives, and waits when the stream
-// has no room; Redis then closes the connection of so slow a subscriber, which is an outage like any other.
+// subscription receives what OpenTera publishes and puts it into the stream. One goroutine receives, and waits while the stream
+// is full; Redis then closes the connection of such a slow subscriber, which is an outage like any other.
 type subscription struct {
 	Config
 	stream  *stream
-	replies string // topic on which RPCs are answered to this process
+	replies string // topic of answers to this process
 
-	broken chan struct{} // holds one: it was subscribed again after an outage
+	broken chan struct{} // capacity 1: subscribed again after an outage
 
 	mu     sync.Mutex
 	sub    *redis.PubSub            // nil: not subscribed
-	gone   chan struct{}            // closed when it ends
-	down   time.Time                // since when it is not
-	why    error                    // it is not
-	heard  time.Time                // the last that Redis said
-	passed map[string]chan struct{} // by nonce: closed when Redis has said it back
+	gone   chan struct{}            // closed when sub ends
+	down   time.Time                // since when it is not subscribed
+	why    error                    // why not
+	heard  time.Time                // last message from Redis
+	passed map[string]chan struct{} // by nonce: closed when Redis has echoed it
 }
 
 func newSubscription(c Config, s *stream) *subscription {
@@ -40,7 +39,7 @@ func newSubscription(c Config, s *stream) *subscription {
 		down: time.Now(), why: errors.New("not subscribed to Redis yet"), passed: make(map[string]chan struct{})}
 }
 
-// run subscribes, again and again, until ctx ends.
+// run subscribes again and again until ctx ends.
 func (s *subscription) run(ctx context.Context) {
 	for pause := firstPause; ctx.Err() == nil; pause = min(2*pause, longestPause) {
 		began := time.Now()
@@ -58,7 +57,7 @@ func (s *subscription) run(ctx context.Context) {
 	}
 }
 
-// listen hears until the connection is lost or ctx ends.
+// listen receives until the connection is lost or ctx ends.
 func (s *subscription) listen(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -97,18 +96,18 @@ func (s *subscription) listen(ctx context.Context) error {
 			if err := s.stream.put(ctx, heard{topic: r.Channel, payload: r.Payload, at: time.Now()}); err != nil {
 				return err
 			}
-			s.said() // the time that it took is not Redis'
+			s.said() // time spent waiting for room is not Redis' fault
 		}
 	}
 }
 
-// watch asks Redis for a sign of life now and then, and ends the subscription when there is none.
+// watch pings Redis and ends the subscription if it does not answer.
 func (s *subscription) watch(ctx context.Context, sub *redis.PubSub, end func()) {
 	for sleep(ctx, s.Silence/5) {
 		s.mu.Lock()
 		silent := time.Since(s.heard)
 		s.mu.Unlock()
-		if silent > s.Silence && !s.stream.isFull() || sub.Ping(ctx) != nil { // after an error go-redis subscribes anew, and the receiver need not hear of it
+		if silent > s.Silence && !s.stream.isFull() || sub.Ping(ctx) != nil { // after an error go-redis resubscribes without telling the receiver
 			end()
 			return
 		}
@@ -132,7 +131,7 @@ func (s *subscription) began(sub *redis.PubSub) {
 	s.Log.Info("subscribed to OpenTera's Redis", "op", "redis")
 }
 
-// ended notes that it is not subscribed; wasUp: it was.
+// ended records that it is not subscribed and returns whether it was.
 func (s *subscription) ended(err error) (wasUp bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -153,14 +152,14 @@ func (s *subscription) err() error {
 	return s.why
 }
 
-// ends is closed when the subscription of now ends.
+// ends returns a channel that is closed when the current subscription ends.
 func (s *subscription) ends() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.gone
 }
 
-// catchUp returns when everything is in the stream that was published before it was called.
+// catchUp returns once everything published before the call is in the stream.
 func (s *subscription) catchUp(ctx context.Context) error {
 	nonce, passed := rand.Text(), make(chan struct{})
 	s.mu.Lock()

@@ -14,8 +14,7 @@ import (
 	"terasocket/db/dbtest"
 )
 
-// go-redis subscribes anew by itself when a Ping fails: while the receiver waits for room, that would be an outage of which nobody
-// hears.
+// go-redis resubscribes by itself when a Ping fails: while the receiver waits for room, that would be an unnoticed outage.
 func TestOutageWhileTheStreamIsFull(t *testing.T) {
 	t.Parallel()
 	for name, silence := range map[string]time.Duration{"a sign of life fails": 100 * time.Millisecond, "catching up fails": time.Hour} {
@@ -60,7 +59,7 @@ func TestOutageWhileTheStreamIsFull(t *testing.T) {
 	}
 }
 
-// A connection that was subscribed anew without a word is another one.
+// A connection that was resubscribed silently counts as another one.
 func TestSubscribedAnew(t *testing.T) {
 	t.Parallel()
 	s := setup(t)

@@ -12,7 +12,7 @@ import (
 	"terasocket/proto/opentera"
 )
 
-// BenchmarkTake is the processor time of PostgreSQL for one message of Redis, full batches: to take it, and to announce it.
+// BenchmarkTake measures PostgreSQL's CPU time for one message in full batches: to take it, and to announce it.
 func BenchmarkTake(b *testing.B) {
 	topic := "websocket.user." + userOne + ".events"
 	for name, event := range map[string]func(session string) proto.Message{
@@ -49,7 +49,7 @@ func BenchmarkTake(b *testing.B) {
 				}
 				between := dbtest.CPU(b, pid)
 				if n := dbtest.Announce(b, conn, 2000); n != 10*batchSize {
-					b.Fatal(n, "are announced")
+					b.Fatal(n, "announced")
 				}
 				taken, announced = taken+between-began, announced+dbtest.CPU(b, pid)-between
 			}

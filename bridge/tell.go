@@ -28,7 +28,7 @@ const (
 	settle    = 50 * time.Millisecond
 )
 
-// untold is somebody of whom the user manager is to be told.
+// untold is a principal that the user manager must be told about.
 type untold struct {
 	Kind      string
 	Principal int32
@@ -36,8 +36,8 @@ type untold struct {
 	Event     string // ProtoJSON with @type
 }
 
-// tell tells the user manager who comes and goes: of those whose sockets moved, or whoever differs from what it was told. An error
-// leaves some untold.
+// tell tells the user manager who connects and disconnects: those whose sockets changed, or everybody that differs from what it
+// was told. After an error some are still untold.
 func (r *reign) tell(ctx context.Context, everybody bool) error {
 	for {
 		list, err := r.untold(ctx, everybody)
@@ -48,7 +48,7 @@ func (r *reign) tell(ctx context.Context, everybody bool) error {
 			err = r.record(ctx, list)
 		}
 		if err != nil {
-			r.reconciled = time.Time{} // some may count as told who were not heard, or the other way round
+			r.reconciled = time.Time{} // some may count as told although they were not heard, or the reverse
 		}
 		if err != nil || len(list) == 0 {
 			return err
@@ -73,7 +73,7 @@ func (r *reign) untold(ctx context.Context, everybody bool) ([]untold, error) {
 	return list, nil
 }
 
-// say publishes one event a message. They count as heard when the user manager listened just before and just after.
+// say publishes one event a message. They count as heard if the user manager listened just before and just after.
 func (r *reign) say(ctx context.Context, list []untold) error {
 	if err := r.listens(ctx); err != nil {
 		return err
@@ -113,9 +113,9 @@ func (r *reign) wasHeard(after *redis.IntCmd) error {
 	return nil
 }
 
-// record notes that those who went are not to be told of again, when the user manager listens a moment later, too: if it has raised at
-// something that came before, it drops its connection and what is unread there, which Redis has counted as heard. Nobody
-// would know any more that those were ours.
+// record marks the disconnected as told, if the user manager still listens a moment later. Had it raised at an earlier message,
+// it would have dropped its connection with unread messages that Redis counts as received, and nobody would know any more that
+// those principals were ours.
 func (r *reign) record(ctx context.Context, list []untold) error {
 	kinds, ids := []string{}, []int32{}
 	for _, who := range list {

@@ -19,13 +19,13 @@ import (
 	"terasocket/proto/opentera"
 )
 
-// overheard is what was published on UM.messages.
+// overheard records what was published on UM.messages.
 type overheard struct {
 	mu   sync.Mutex
 	list []*opentera.TeraModuleMessage
 }
 
-// overhear listens to UM.messages.
+// overhear subscribes to UM.messages.
 func (s *stage) overhear() *overheard {
 	s.Helper()
 	sub := s.client.Subscribe(s.Context(), messagesTopic)
@@ -52,7 +52,7 @@ func (s *stage) overhear() *overheard {
 	return o
 }
 
-// ours are the types of those that the bridge sent.
+// ours returns the types of the bridge's own messages.
 func (o *overheard) ours() (types []string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -82,8 +82,8 @@ func (o *overheard) count(name string) (n int) {
 	return n
 }
 
-// bridge.md 3.1: the first socket of a principal in the cluster is told of, and the end of the last; the grace does not count. 3.5: each
-// is said once more by the user manager, which is no news here.
+// bridge.md 3.1: the first socket of a principal in the cluster is told, and the end of the last; the grace does not count.
+// 3.5: the user manager repeats each, which is no news here.
 func TestWhoComesAndGoes(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
@@ -101,7 +101,7 @@ func TestWhoComesAndGoes(t *testing.T) {
 	s.leave(2)
 	s.isOnline()
 	if n := s.number("SELECT count(*) FROM terasocket.online WHERE kind = 'user'"); n != 1 {
-		t.Error("the grace is over")
+		t.Error("the grace has already ended")
 	}
 	s.connect("user", 3, 5)
 	s.isOnline(3)
@@ -109,7 +109,7 @@ func TestWhoComesAndGoes(t *testing.T) {
 	s.leave(4)
 	s.eventually("the others are offline", func() bool { return len(s.manager.Online("participant"))+len(s.manager.Online("device")) == 0 })
 	s.eventually("all were overheard", func() bool { return len(said.ours()) >= 7 })
-	told := map[string][]string{} // of one, in order
+	told := map[string][]string{} // by principal, in order
 	for _, event := range said.ours() {
 		kind, what, _ := strings.Cut(event, "_")
 		told[kind] = append(told[kind], what)
@@ -159,7 +159,7 @@ func TestWhatIsTold(t *testing.T) {
 	}
 }
 
-// bridge.md 3.2: nobody who is deleted is told of, neither that it comes nor that it goes: the user manager would be deaf.
+// bridge.md 3.2: nothing is told about a deleted principal, connecting or disconnecting: the user manager would be deaf.
 func TestNeverOfTheDeleted(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
@@ -183,7 +183,8 @@ func TestNeverOfTheDeleted(t *testing.T) {
 	}
 }
 
-// bridge.md 3.3: OpenTera's login refuses whoever it believes to be online: who has left may come back at once.
+// bridge.md 3.3: OpenTera's login refuses principals that it believes to be online: one that has disconnected may return at
+// once.
 func TestLoginAfterLeaving(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
@@ -197,8 +198,8 @@ func TestLoginAfterLeaving(t *testing.T) {
 	}
 }
 
-// bridge.md 3.6: a service answers the coming of a member of a running session with a new Join, and the going of its creator with
-// Stop.
+// bridge.md 3.6: a service answers the connect of a member of a running session with a new Join, and the disconnect of its
+// creator with Stop.
 func TestServiceAnswers(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
@@ -229,7 +230,8 @@ func TestServiceAnswers(t *testing.T) {
 	s.hears("StopSessionEvent", "StopSessionEvent", "USER_LEFT_SESSION 3", "USER_LEFT_SESSION 4")
 }
 
-// bridge.md 6.2, 11: while the user manager is deaf ten come and go; who is there when it listens again is what it believes.
+// bridge.md 6.2, 11: ten principals connect and disconnect while the user manager is deaf; when it listens again it knows who
+// is here.
 func TestDeafUserManager(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
@@ -259,7 +261,7 @@ func TestDeafUserManager(t *testing.T) {
 	}
 }
 
-// bridge.md 11: a bridge that dies between its PUBLISH and its record: one duplicate at most, and no ghost.
+// bridge.md 11: a bridge that dies between its PUBLISH and its record causes one duplicate at most, and no ghost.
 func TestKilledBetweenPublishAndRecord(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
@@ -273,17 +275,17 @@ func TestKilledBetweenPublishAndRecord(t *testing.T) {
 	s.must(err)
 	s.must(dead.say(t.Context(), list))
 	s.isOnline(3, 4)
-	s.leave(2) // a ghost, unless the next one asks
+	s.leave(2) // a ghost, unless the next bridge asks
 	s.leads(s.bridge(nil))
 	s.isOnline(3)
 	s.connect("user", 5, 3)
 	s.isOnline(3, 5)
 	if got := said.count("USER_CONNECTED"); got > 4 {
-		t.Errorf("%d were told to come", got)
+		t.Errorf("%d connects were told", got)
 	}
 }
 
-// Who comes back while it cannot be recorded that it went is told of: the user manager believes it to be gone.
+// A principal that returns before its disconnect could be recorded is told: the user manager believes it to be gone.
 func TestRecordFails(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
@@ -300,11 +302,11 @@ func TestRecordFails(t *testing.T) {
 	s.exec("DROP FUNCTION terasocket.fails CASCADE")
 	s.isOnline(3)
 	if said.count("USER_DISCONNECTED") == 0 {
-		t.Error("it was not told to go")
+		t.Error("it was not told of the disconnect")
 	}
 }
 
-// Whether an answer of the database that is lost has made some count as told, only the user manager knows.
+// If an answer of the database is lost, only the user manager knows what was told.
 func TestAnswerOfUntoldIsLost(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
@@ -318,8 +320,8 @@ func TestAnswerOfUntoldIsLost(t *testing.T) {
 	}
 }
 
-// bridge.md 6, 6.1: an empty RPC tells how many listen and does no harm; a new key and a user manager that listens again start a
-// reconciliation, which 6.3 shows.
+// bridge.md 6, 6.1: an empty RPC counts the listeners without effect; a new key, or a user manager that listens again, starts a
+// reconciliation, as 6.3 shows.
 func TestProbe(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
@@ -330,12 +332,12 @@ func TestProbe(t *testing.T) {
 		s.eventually("it has reconciled", func() bool { return testutil.ToFloat64(b.metrics.reconciliations) >= n })
 	}
 	if testutil.ToFloat64(b.metrics.managerUp) != 0 {
-		t.Error("who listens?")
+		t.Error("a listener before OpenTera started")
 	}
 	s.opentera()
 	reconciled(1)
 	if testutil.ToFloat64(b.metrics.managerUp) != 1 || b.metrics.reconciled.Load() == 0 {
-		t.Error("it does not listen")
+		t.Error("the user manager does not listen")
 	}
 	n := testutil.ToFloat64(b.metrics.reconciliations)
 	s.must(s.client.Set(t.Context(), signingKey, "another", 0).Err())
@@ -343,11 +345,11 @@ func TestProbe(t *testing.T) {
 	s.manager.Deafen()
 	reconciled(n + 2)
 	if s.manager.Raised() != 0 {
-		t.Error("the probe does harm")
+		t.Error("the probe has an effect")
 	}
 }
 
-// newManager puts another stand-in in the place of the stage's.
+// newManager replaces the stage's stand-in.
 func (s *stage) newManager(timing standin.Timing) {
 	s.Helper()
 	s.manager.Close()

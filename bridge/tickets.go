@@ -13,28 +13,28 @@ import (
 
 // Ages of OpenTera's tickets.
 const (
-	ticketLifetime = 60 * time.Second      // what its login gives them
-	unknownAge     = 5 * time.Minute       // of one of which Redis does not say when it was made: as far back as kicks are remembered
-	roundedAge     = 10 * time.Millisecond // what Redis may be wrong by: it counts in milliseconds
+	ticketLifetime = 60 * time.Second      // set by OpenTera's login
+	unknownAge     = 5 * time.Minute       // assumed for a ticket without expiry: as far back as kicks are remembered
+	roundedAge     = 10 * time.Millisecond // rounding error of Redis, which counts in milliseconds
 )
 
-// Tickets redeems what websocket URLs carry: the tickets of OpenTera's login, which are in its Redis, and our own connect
-// tokens. All fields are needed. Redeem may be called by any number of goroutines.
+// Tickets redeems the contents of websocket URLs: tickets of OpenTera's login, which are in its Redis, and our own connect
+// tokens. All fields are required. Redeem is safe for concurrent use.
 type Tickets struct {
 	Redis  *redis.Client
 	Tokens *access.Tokens
 }
 
-// A ticket is 128 hexadecimal digits; its value in Redis is the UUID of who logged in.
+// A ticket is 128 hexadecimal digits; its value in Redis is the UUID of the principal that logged in.
 var (
 	ticketForm = regexp.MustCompile(`^[0-9a-f]{128}$`)
 	uuidForm   = regexp.MustCompile(`^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$`)
 )
 
-// Redeem consumes a ticket or a connect token, and says whose it was. Of any number of calls with one, on any number of
-// gateways, one succeeds. Nothing that does not look like a ticket is looked up in Redis: a client must not choose the key. A
-// ticket of another kind, or of somebody who may not connect, stays until it expires, as in OpenTera.
-// Errors: access.ErrRefused; or that Redis or the database cannot say now.
+// Redeem consumes a ticket or a connect token and returns its identity. Of any number of calls with the same one, on any
+// gateways, one succeeds. Only what looks like a ticket is looked up in Redis: a client must not choose the key. A ticket of
+// another kind, or of a principal that may not connect, stays until it expires, as in OpenTera. Errors: access.ErrRefused; or
+// Redis' or the database's.
 func (t *Tickets) Redeem(ctx context.Context, kind access.Kind, token string) (access.Identity, error) {
 	if !ticketForm.MatchString(token) {
 		return t.Tokens.Redeem(ctx, kind, token)
@@ -48,7 +48,7 @@ func (t *Tickets) Redeem(ctx context.Context, kind access.Kind, token string) (a
 	switch {
 	case err != nil:
 		return access.Identity{}, err
-	case kicked != nil && *kicked <= age(left)+time.Since(began): // since it was made; however long the database took
+	case kicked != nil && *kicked <= age(left)+time.Since(began): // since it was made, however long the database took
 		return access.Identity{}, access.ErrRefused
 	}
 	if err := t.take(ctx, token); err != nil {
@@ -57,11 +57,11 @@ func (t *Tickets) Redeem(ctx context.Context, kind access.Kind, token string) (a
 	return id, nil
 }
 
-// look gives the UUID under a ticket, and what is left of its life: negative when it has no end.
+// look returns the UUID under a ticket and its remaining life, negative if it has no expiry.
 func (t *Tickets) look(ctx context.Context, ticket string) (uuid string, left time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
-	// in this order no newer ticket of the same id lends its life to an older one
+	// in this order a newer ticket of the same id cannot lend its life to an older one
 	if left, err = t.Redis.PTTL(ctx, ticket).Result(); err != nil {
 		return "", 0, inWords(t.Redis, "PTTL "+noTicket, err)
 	}
@@ -75,7 +75,7 @@ func (t *Tickets) look(ctx context.Context, ticket string) (uuid string, left ti
 	return uuid, left, nil
 }
 
-// age says how old a ticket may be that lives for so long.
+// age returns the greatest possible age of a ticket with this remaining life.
 func age(left time.Duration) time.Duration {
 	if left < 0 || left > ticketLifetime {
 		return unknownAge
@@ -83,7 +83,7 @@ func age(left time.Duration) time.Duration {
 	return ticketLifetime - left + roundedAge
 }
 
-// take deletes a ticket. Errors: access.ErrRefused when somebody else has it.
+// take deletes a ticket. Errors: access.ErrRefused if another call has taken it.
 func (t *Tickets) take(ctx context.Context, ticket string) error {
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()

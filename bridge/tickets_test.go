@@ -21,7 +21,7 @@ import (
 	"terasocket/db/opentera"
 )
 
-// door is a gateway's door, OpenTera's Redis, and the database.
+// door is a gateway's redeemer with OpenTera's Redis and the database.
 type door struct {
 	testing.TB
 	*bridge.Tickets
@@ -36,13 +36,13 @@ func newDoor(t testing.TB) *door {
 	return &door{t, &bridge.Tickets{Redis: client, Tokens: &access.Tokens{Pool: pool}}, server, client, pool}
 }
 
-// ticketOf is the id that OpenTera's login makes for a browser.
+// ticketOf returns the id that OpenTera's login makes for a browser.
 func ticketOf(agent string) string {
 	sum := sha512.Sum512([]byte("192.0.2.1|" + agent))
 	return hex.EncodeToString(sum[:])
 }
 
-// login writes a ticket as OpenTera does.
+// login stores a ticket as OpenTera does.
 func (d *door) login(agent, uuid string) (ticket string) {
 	d.Helper()
 	ticket = ticketOf(agent)
@@ -84,7 +84,7 @@ func (d *door) has(key string) bool {
 	return n == 1
 }
 
-// bridge.md 2: a ticket opens a socket of its kind, once; our tokens go on beside it.
+// bridge.md 2: a ticket opens a socket of its kind, once; our tokens work beside it.
 func TestTicket(t *testing.T) {
 	t.Parallel()
 	d := newDoor(t)
@@ -100,7 +100,7 @@ func TestTicket(t *testing.T) {
 			}
 		}
 		if !d.has(ticket) {
-			t.Error("the path of another kind has used a ticket up")
+			t.Error("a request for another kind used the ticket up")
 		}
 		if got := d.opens(want.Kind, ticket); got.Principal != want.Principal || got.UUID != want.UUID || got.Name == "" {
 			t.Errorf("%+v, want %+v", got, want)
@@ -109,23 +109,23 @@ func TestTicket(t *testing.T) {
 		ours, err := d.Tokens.Create(t.Context(), want.Kind, want.UUID)
 		d.must(err)
 		if got := d.opens(want.Kind, ours); got.Principal != want.Principal {
-			t.Errorf("by our token: %+v", got)
+			t.Errorf("with our token: %+v", got)
 		}
 		d.refuses(want.Kind, ours)
 	}
 }
 
-// bridge.md 2: two people behind one address with one browser share an id: the later login counts, and the earlier has no ticket
-// any more. That is OpenTera's, and cannot be healed here.
+// bridge.md 2: two people behind one address with one browser share an id: the later login counts, and the earlier loses its
+// ticket. That is OpenTera's behaviour, and cannot be fixed here.
 func TestTwoLoginsShareATicket(t *testing.T) {
 	t.Parallel()
 	d := newDoor(t)
 	first, second := d.login("Firefox", opentera.DemoProjectUserUUID), d.login("Firefox", opentera.DemoProjectAdminUUID)
 	if first != second {
-		t.Fatal("two ids")
+		t.Fatal("the ids differ")
 	}
 	if id := d.opens(access.User, first); id.ID != opentera.DemoProjectAdminID {
-		t.Errorf("it opens a socket of %v", id)
+		t.Errorf("the ticket opens a socket of %v", id)
 	}
 	d.refuses(access.User, second)
 }
@@ -155,7 +155,7 @@ func TestOneTicketOnManyGateways(t *testing.T) {
 	}
 }
 
-// bridge.md 2: who may not connect is refused, and the ticket is kept, as OpenTera keeps it.
+// bridge.md 2: a principal that may not connect is refused, and the ticket is kept, as OpenTera keeps it.
 func TestTicketOfNobody(t *testing.T) {
 	t.Parallel()
 	d := newDoor(t)
@@ -178,7 +178,7 @@ func TestTicketOfNobody(t *testing.T) {
 	d.opens(access.Participant, ticketOf("disabled"))
 }
 
-// bridge.md 2: a client does not choose the key, and nothing but a UUID opens anything.
+// bridge.md 2: a client cannot choose the key, and a value that is not a UUID opens nothing.
 func TestWhatIsNoTicket(t *testing.T) {
 	t.Parallel()
 	d := newDoor(t)
@@ -204,7 +204,7 @@ func TestWhatIsNoTicket(t *testing.T) {
 	d.refuses(access.User, list)
 	d.refuses(access.User, set)
 	if !d.has(list) || !d.has(set) {
-		t.Error("what is no text is gone")
+		t.Error("a key that is not a string was deleted")
 	}
 	gone := d.login("expired", uuid)
 	d.must(d.redis.PExpire(t.Context(), gone, time.Millisecond).Err())
@@ -214,7 +214,7 @@ func TestWhatIsNoTicket(t *testing.T) {
 	d.refuses(access.User, gone)
 }
 
-// bridge.md 2: Redis away is no refusal, and is told soon; what was not asked is not used up.
+// bridge.md 2: with Redis down the answer is an error, soon, not a refusal, and the ticket is not used up.
 func TestTicketsWhileRedisIsAway(t *testing.T) {
 	t.Parallel()
 	d := newDoor(t)
@@ -246,7 +246,7 @@ func TestTicketsWhileRedisIsAway(t *testing.T) {
 	cannotSay("locked")
 }
 
-// bridge.md 4: who was kicked after its login does not come in with that login's ticket; who logged in after a kick does, and stays.
+// bridge.md 4: a login's ticket is refused after a kick; the ticket of a login after the kick opens a socket, which stays.
 func TestTicketsAndKicks(t *testing.T) {
 	t.Parallel()
 	d := newDoor(t)
@@ -298,7 +298,7 @@ func TestTicketsAndKicks(t *testing.T) {
 		t.Errorf("a kick up to %d closes the socket of a later login, counter %d", newest-1, id.Token)
 	}
 
-	// of a ticket without an end is not known when it was made
+	// a ticket without expiry has no known age
 	time.Sleep(20 * time.Millisecond)
 	ticket = d.login("Firefox", uuid)
 	d.must(d.redis.Persist(t.Context(), ticket).Err())
@@ -307,7 +307,7 @@ func TestTicketsAndKicks(t *testing.T) {
 	d.opens(access.User, ticket)
 }
 
-// However long the database takes to say whom a ticket names, a kick after the login counts.
+// However long the database takes to look a ticket's principal up, a kick after the login counts.
 func TestAKickWhileTheDatabaseIsSlow(t *testing.T) {
 	t.Parallel()
 	d := newDoor(t)

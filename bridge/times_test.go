@@ -13,7 +13,7 @@ import (
 	"terasocket/bridge/standin"
 )
 
-// outage is how long something is away: as long as bridge.md 11 says where TERASOCKET_TEST_LONG is set (make chaos).
+// outage is how long something is down: as long as in bridge.md 11 if TERASOCKET_TEST_LONG is set (make chaos).
 func outage(short, long time.Duration) time.Duration {
 	if os.Getenv("TERASOCKET_TEST_LONG") != "" {
 		return long
@@ -21,7 +21,7 @@ func outage(short, long time.Duration) time.Duration {
 	return short
 }
 
-// within tries until one try is as fast as it must be: on a busy machine not every one is.
+// within repeats try until one is fast enough: on a busy machine not all are.
 func (s *stage) within(bound time.Duration, what string, try func() time.Duration) {
 	s.Helper()
 	s.eventually(what, func() bool {
@@ -31,8 +31,8 @@ func (s *stage) within(bound time.Duration, what string, try func() time.Duratio
 	})
 }
 
-// bridge.md 0, 3.1, 8.5: with the times that are set by default, who comes and goes is told within 200 ms, everybody is online within 2 s
-// of the user manager's return, and the bridge of a dead gateway is taken over within 5 s.
+// bridge.md 0, 3.1, 8.5: with the default times, connects and disconnects are told within 200 ms, everybody is online within 2
+// s of the user manager's return, and the bridge of a dead gateway is taken over within 5 s.
 func TestTimes(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
@@ -69,7 +69,7 @@ func TestTimes(t *testing.T) {
 	})
 }
 
-// aroundPipelines is called for commands that go to Redis together; next sends them.
+// aroundPipelines is called for each pipeline sent to Redis; next sends it.
 type aroundPipelines func(next func())
 
 func (f aroundPipelines) DialHook(next redis.DialHook) redis.DialHook          { return next }
@@ -81,8 +81,8 @@ func (f aroundPipelines) ProcessPipelineHook(next redis.ProcessPipelineHook) red
 	}
 }
 
-// bridge.md 6.2: a user manager that listened just before, and does not just after, has not heard what was between: who came or went is told
-// again when it listens. One that raised at what came before ours leaves ours unread, while Redis has counted it as a listener.
+// bridge.md 6.2: if the user manager listened just before a message but not just after, it has not heard it: the change is told
+// again when it listens. If it raised at an earlier message, it leaves ours unread, though Redis has counted it as a listener.
 func TestDeafJustAfter(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"before", "at the same time"} {

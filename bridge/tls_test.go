@@ -25,7 +25,7 @@ import (
 	"terasocket/db/opentera"
 )
 
-// certificate writes one that signs itself, for an address, and its key.
+// certificate writes a self-signed certificate for an address, and its key.
 func certificate(t *testing.T, address string) (certFile, keyFile string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -52,7 +52,7 @@ func certificate(t *testing.T, address string) (certFile, keyFile string) {
 	return certFile, keyFile
 }
 
-// startTLS starts a redis-server that speaks TLS at a second port, and gives both addresses.
+// startTLS starts a redis-server with TLS on a second port, and returns it and the rediss:// address.
 func startTLS(t *testing.T, certFile, keyFile string, settings ...string) (server *standin.Redis, secure string) {
 	t.Helper()
 	port, err := embedded.FreePort()
@@ -104,7 +104,7 @@ func TestRedisOverTLS(t *testing.T) {
 			}
 			var setting *bridge.SettingError
 			if errors.As(err, &setting) != test.isSetting {
-				t.Errorf("waiting does not mend it: %t, want %t", !test.isSetting, test.isSetting)
+				t.Errorf("a SettingError: %t, want %t", !test.isSetting, test.isSetting)
 			}
 		})
 	}
@@ -118,9 +118,9 @@ func TestRedisOverTLS(t *testing.T) {
 	}
 }
 
-// bridge.md 0: tickets and keys are read from the database that the address names, as the user that it names, over TLS; a
-// password that was changed in its file counts at the next connection. The user may do what docs/operators.md says, and no
-// more: each of these commands is in Redis 6.0.
+// bridge.md 0: tickets and keys are read from the database of the address, as its user, over TLS; a password changed in its
+// file counts at the next connection. The user needs the rights in docs/operators.md and no others: each of these commands is
+// in Redis 6.0.
 func TestAnotherUserDatabaseAndPassword(t *testing.T) {
 	t.Parallel()
 	certFile, keyFile := certificate(t, "127.0.0.1")
@@ -188,10 +188,10 @@ func TestAnotherUserDatabaseAndPassword(t *testing.T) {
 	do("ACL SETUSER gateway resetpass >second")
 	do("CLIENT KILL TYPE normal USER gateway")
 	if err := redeem(login("locked out")); err == nil || !strings.Contains(err.Error(), "password is wrong") || strings.Contains(err.Error(), "first") {
-		t.Errorf("by the old password: %v", err)
+		t.Errorf("with the old password: %v", err)
 	}
 	password = "second"
 	if err := redeem(login("let in again")); err != nil {
-		t.Errorf("by the new password: %v", err)
+		t.Errorf("with the new password: %v", err)
 	}
 }

@@ -36,12 +36,12 @@ func (s *stage) send(topic string, message proto.Message) {
 	s.must(s.client.Publish(s.Context(), topic, bytes).Err())
 }
 
-// refused is how many events were, for that reason.
+// refused returns the number of events refused for that reason.
 func (r *running) refused(reason string) int {
 	return int(testutil.ToFloat64(r.metrics.refused.WithLabelValues(reason)))
 }
 
-// bridge.md 1, 1.1, 1.2, 4: what services publish becomes rows of the log, in order; who is in a session follows from UM.messages.
+// bridge.md 1, 1.1, 1.2, 4: what services publish becomes rows of the log, in order; session members follow from UM.messages.
 func TestSession(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
@@ -52,7 +52,7 @@ func TestSession(t *testing.T) {
 	joined := []string{"JoinSessionEvent", "JoinSessionEvent", "JoinSessionEvent", "JoinSessionEvent",
 		"USER_JOINED_SESSION 3", "USER_JOINED_SESSION 4", "PARTICIPANT_JOINED_SESSION 1", "DEVICE_JOINED_SESSION 1"}
 	s.hears(joined...)
-	for i, owner := range []string{"u:3", "u:4", "t:1", "d:1"} { // each hears its own
+	for i, owner := range []string{"u:3", "u:4", "t:1", "d:1"} { // each receives its own
 		if got := dbtest.One[string](t, s.conn, `SELECT present->1->>0 FROM terasocket.events WHERE type LIKE '%JoinSessionEvent' ORDER BY seq OFFSET $1 LIMIT 1`, i); got != owner {
 			t.Errorf("Join %d is for %s, want %s", i, got, owner)
 		}
@@ -71,13 +71,13 @@ func TestSession(t *testing.T) {
 	s.must(s.service.Archive(t.Context(), &opentera.ArchiveEvent{ArchiveUuid: newUUID(), OwnerUuid: s.user(3)}))
 	s.must(s.service.Kick(t.Context(), s.user(3)))
 	s.hears("ArchiveEvent", "Kick user 3")
-	s.hearsNothing() // what the user manager has said of all that is no news
+	s.hearsNothing() // what the user manager said about all that is no news
 	if s.manager.Raised() != 0 {
 		t.Error("the user manager raised")
 	}
 }
 
-// bridge.md 1: the status of a device comes on UM.events; the same once more is no news.
+// bridge.md 1: a device's status comes on UM.events; the same status again is no news.
 func TestDeviceStatus(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
@@ -96,7 +96,7 @@ func TestDeviceStatus(t *testing.T) {
 		t.Errorf("%s, want %s", got, want)
 	}
 	status(1, text)
-	status(2, text) // it is not online
+	status(2, text) // it is offline
 	for _, bad := range []string{"", "{}", "7", `{"status": 7, "timestamp": 1}`, `{"status": "", "timestamp": "now"}`, `{"status": ""}`, `{"status": "\u0000", "timestamp": 1}`, `{"status": "", "timestamp": 1e400}`} {
 		status(1, bad)
 	}
@@ -106,7 +106,7 @@ func TestDeviceStatus(t *testing.T) {
 	}
 }
 
-// bridge.md 1: on UM.events all but the status of a device is what UM.messages has said already; our own messages are not for us.
+// bridge.md 1: on UM.events everything but device statuses repeats UM.messages; our own messages are ignored.
 func TestEchoesAreIgnored(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
@@ -128,7 +128,7 @@ func TestEchoesAreIgnored(t *testing.T) {
 	}
 }
 
-// bridge.md 1.3: what is refused is counted, logged without content, and stops nothing, not even what is in the same message.
+// bridge.md 1.3: what is refused is counted and logged without content, and affects nothing else, not even in the same message.
 func TestRefusedTouchesNothing(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
@@ -139,7 +139,7 @@ func TestRefusedTouchesNothing(t *testing.T) {
 	stop := func(uuid string) proto.Message { return &opentera.StopSessionEvent{SessionUuid: uuid} }
 	s.send(topic, standin.TeraEvent(topic, stop(newUUID()), stop("secret"), &wrapperspb.StringValue{Value: "secret"}, stop(newUUID())))
 	s.must(s.service.Direct(t.Context(), "user", "secret", stopEvent()))
-	s.must(s.service.Direct(t.Context(), "user", newUUID(), stopEvent())) // of nobody
+	s.must(s.service.Direct(t.Context(), "user", newUUID(), stopEvent())) // an unknown UUID
 	s.must(s.service.Kick(t.Context(), newUUID()))
 	s.must(s.service.Direct(t.Context(), "user", s.user(3), &opentera.JoinSessionEvent{SessionUuid: newUUID(), SessionParameters: strings.Repeat("secret", 50000)}))
 	s.must(s.service.Direct(t.Context(), "user", s.user(3), &opentera.JoinSessionEvent{SessionUuid: newUUID(), SessionParameters: "secret\x00"}))
@@ -158,8 +158,8 @@ func TestRefusedTouchesNothing(t *testing.T) {
 	}
 }
 
-// What stands where a UUID belongs, and is none, is refused before PostgreSQL sees it: a zero byte is text to protobuf, not to
-// PostgreSQL, which refuses all that comes in the same call.
+// An invalid UUID is refused before PostgreSQL sees it: a zero byte is text to protobuf but not to PostgreSQL, which rejects
+// the whole call.
 func TestNoUUID(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
@@ -205,7 +205,8 @@ func TestBatchIsOneTransaction(t *testing.T) {
 	}
 }
 
-// bridge.md 11: garbage, truncated protobuf, 1 MB, unknown types and versions on every topic are counted, and the bridge lives.
+// bridge.md 11: garbage, truncated protobuf, 1 MB, unknown types and versions on every topic are counted, and the bridge
+// survives.
 func TestGarbage(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
@@ -248,6 +249,6 @@ func TestGarbage(t *testing.T) {
 		t.Errorf("%d malformed", got)
 	}
 	if b.refused(broken) != 0 || testutil.ToFloat64(b.metrics.outages) != 0 {
-		t.Error("something broke")
+		t.Error("unexpected errors")
 	}
 }

@@ -19,10 +19,10 @@ var takeSQL string
 const (
 	batchSize     = 128     // messages in one transaction
 	itemsSize     = 256     // items
-	strikes       = 3       // so often an item is tried alone before it is refused
-	writtenState  = "00000" // by an earlier call, whose answer was lost
-	lostState     = "TB001" // the bridge is another's
-	refusedState  = "22023" // publish() says no
+	strikes       = 3       // attempts alone before an item is refused
+	writtenState  = "00000" // written by an earlier call whose answer was lost
+	lostState     = "TB001" // another gateway holds the bridge
+	refusedState  = "22023" // rejected by publish()
 	tooBigState   = "54000"
 	zeroByteState = "22P05"
 	notJSONState  = "22P02"
@@ -30,8 +30,8 @@ const (
 	memoryState   = "53200"
 )
 
-// write writes what is heard, in order, until ctx ends or the bridge is lost. What the database does not take at the moment is
-// tried again for as long as it needs; what it refuses is counted and passed over.
+// write writes messages in order until ctx ends or the bridge is lost. It retries as long as the database is unavailable; what
+// the database rejects is counted and skipped.
 func (r *reign) write(ctx context.Context) error {
 	for {
 		batch, err := r.stream.take(ctx, batchSize)
@@ -44,10 +44,10 @@ func (r *reign) write(ctx context.Context) error {
 	}
 }
 
-// writeBatch writes messages, as many as may share a transaction at a time.
+// writeBatch writes messages, as many at a time as may share a transaction.
 func (r *reign) writeBatch(ctx context.Context, batch []heard) error {
 	var items []item
-	n := 0 // messages whose items are written, or among those
+	n := 0 // messages whose items are written, or in items
 	flush := func() error {
 		if err := r.writeItems(ctx, items); err != nil {
 			return err
@@ -57,7 +57,7 @@ func (r *reign) writeBatch(ctx context.Context, batch []heard) error {
 		return nil
 	}
 	for _, h := range batch {
-		if h.topic == r.sub.replies { // it is compared with the database as of all messages before it
+		if h.topic == r.sub.replies { // compared with the database as of all messages before it
 			if err := flush(); err != nil {
 				return err
 			}
@@ -85,10 +85,10 @@ func (r *reign) writeBatch(ctx context.Context, batch []heard) error {
 	return flush()
 }
 
-// writeItems writes items: in one transaction, if the database takes that. If it may be too much, or one of them is at fault or has
-// to wait for a lock, half of them is tried, down to one alone: what comes before it is written. One that the database does not
-// take alone, while it takes other things, is refused. One that waits for a lock waits, and what comes after it too; of the user
-// manager's not for long, since who is busy is compared with it.
+// writeItems writes items, in one transaction if the database accepts that. If they may be too much, or one is at fault or must
+// wait for a lock, it tries half of them, down to one alone, so that those before it are written. An item that fails alone,
+// while the database takes other things, is refused. One that waits for a lock waits, and those after it too; joins and leaves
+// not for long, since reconciliation corrects them.
 func (r *reign) writeItems(ctx context.Context, items []item) error {
 	n, failed, pause := len(items), 0, firstPause
 	var blocked time.Time // since when the first waits alone
@@ -128,13 +128,13 @@ func (r *reign) writeItems(ctx context.Context, items []item) error {
 	return nil
 }
 
-// blame says whether fewer items may do where some have failed, and why one is refused that was alone; "": it is not at fault.
+// blame reports whether fewer items may succeed after an error, and why a single item is refused; "": it is not at fault.
 func blame(err error) (reason string, isTooMuch bool) {
 	var no *pgconn.PgError
 	switch {
 	case isState(err, lockedState), isState(err, memoryState):
 		return "", true
-	case errors.As(err, &no) && strings.HasPrefix(no.Code, "22"): // data: before it was an item
+	case errors.As(err, &no) && strings.HasPrefix(no.Code, "22"): // a data exception in the parameters
 		return malformed, true
 	case errors.As(err, &no) && strings.HasPrefix(no.Code, "54"), errors.Is(err, context.DeadlineExceeded):
 		return tooBig, true
@@ -142,14 +142,13 @@ func blame(err error) (reason string, isTooMuch bool) {
 	return "", false
 }
 
-// takesOther says whether the database commits something else of us now.
+// takesOther reports whether the database commits another write of ours now.
 func (r *reign) takesOther(ctx context.Context) bool {
 	_, _, err := r.lead(ctx, r.term)
 	return err == nil
 }
 
-// tryItems writes the first n items in one transaction. written are how many are: n, or as many as an earlier call has written
-// whose answer was lost.
+// tryItems writes the first n items in one transaction. written is n, or what an earlier call wrote whose answer was lost.
 func (r *reign) tryItems(ctx context.Context, items []item, n int) (written int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, r.Write)
 	defer cancel()
@@ -189,7 +188,7 @@ func (r *reign) tryItems(ctx context.Context, items []item, n int) (written int,
 	return written, nil
 }
 
-// markAfter is that of the last message whose items are written when these are.
+// markAfter returns the mark of the last message that is complete once these items are written.
 func (r *reign) markAfter(items []item) []byte {
 	for _, item := range slices.Backward(items) {
 		if item.ends != nil {
@@ -200,7 +199,7 @@ func (r *reign) markAfter(items []item) []byte {
 	return r.mark
 }
 
-// lost says whether an error is that another gateway has taken the bridge.
+// lost reports whether an error means that another gateway has taken the bridge.
 func lost(err error) bool { return isState(err, lostState) }
 
 func isState(err error, state string) bool {
@@ -208,7 +207,7 @@ func isState(err error, state string) bool {
 	return errors.As(err, &refused) && refused.Code == state
 }
 
-// reasonOf is the label of a refusal of the database.
+// reasonOf returns the metric label of a refusal by the database.
 func reasonOf(state string) string {
 	switch state {
 	case refusedState:
@@ -221,7 +220,7 @@ func reasonOf(state string) string {
 	return broken
 }
 
-// note counts what was read, and remembers whom it was about.
+// note counts the events of a message and remembers whom it was about.
 func (r *reign) note(read reading) {
 	for _, i := range read.seen {
 		r.Metrics.received.WithLabelValues(i.topic, i.typeName).Inc()
@@ -232,11 +231,11 @@ func (r *reign) note(read reading) {
 	r.touch(read.touched)
 }
 
-// refuse counts and logs what does not become rows, never its content: not the database's words either, which quote it.
+// refuse counts and logs a refused event, never its content, nor the database's message, which quotes it.
 func (r *reign) refuse(no refusal, state string) {
 	r.Metrics.refused.WithLabelValues(no.reason).Inc()
 	if time.Since(r.complained) < time.Second {
-		return // a flood is in the metrics
+		return // a flood shows in the metrics
 	}
 	r.complained = time.Now()
 	r.Log.Warn("what was published on Redis is refused", "op", "bridge", "topic", no.topic, "event", no.typeName, "reason", no.reason, "problem", no.problem, "sqlstate", state)

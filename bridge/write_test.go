@@ -18,7 +18,7 @@ import (
 	"terasocket/proto/opentera"
 )
 
-// writer is a reign whose writes the test makes itself: no other gateway takes the bridge from it.
+// writer is a reign whose writes the test makes: no other gateway takes the bridge from it.
 func (s *stage) writer() (*reign, *running) {
 	s.Helper()
 	b := s.bridge(func(c *Config) { c.Lease, c.Write = time.Minute, 3*time.Second })
@@ -26,7 +26,7 @@ func (s *stage) writer() (*reign, *running) {
 	return &reign{Bridge: b.Bridge, term: 2}, b
 }
 
-// stops are the items of the numbered events from first to last, each a message of its own.
+// stops returns the items of the numbered events first to last, each a message of its own.
 func (s *stage) stops(first, last int) (items []item) {
 	s.Helper()
 	topic := "websocket.user." + s.user(1) + ".events"
@@ -38,7 +38,7 @@ func (s *stage) stops(first, last int) (items []item) {
 	return items
 }
 
-// What PostgreSQL does not take at all, not even as a parameter, is refused alone; all that comes with it is written, in order.
+// An item that PostgreSQL rejects even as a parameter is refused alone; the rest is written, in order.
 func TestItemThatIsNotTaken(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
@@ -51,7 +51,7 @@ func TestItemThatIsNotTaken(t *testing.T) {
 	}
 }
 
-// An event that takes the database longer than it may is refused alone; the others are written, each once and in order.
+// An event that takes the database too long is refused alone; the others are written, each once and in order.
 func TestItemThatIsTooSlow(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
@@ -69,7 +69,7 @@ func TestItemThatIsTooSlow(t *testing.T) {
 	}
 }
 
-// A call whose answer was lost is repeated with fewer items: it says how many are written.
+// A call whose answer was lost, repeated with fewer items, returns how many are written.
 func TestFewerItemsAfterALostAnswer(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
@@ -80,11 +80,11 @@ func TestFewerItemsAfterALostAnswer(t *testing.T) {
 	r.nth, r.mark = 0, nil
 	for n := 8; n > 0; n /= 2 {
 		if written, err := r.tryItems(t.Context(), items, n); written != 8 || err != nil || string(r.mark) != mark {
-			t.Errorf("%d are tried: %d, %v", n, written, err)
+			t.Errorf("%d items tried: %d, %v", n, written, err)
 		}
 		r.nth, r.mark = 0, nil
 	}
-	// and the other way round: the whole comes late
+	// and the reverse: the full call arrives late
 	r.nth = 8
 	more := s.stops(9, 12)
 	s.must(r.writeItems(t.Context(), more[:2]))
@@ -96,7 +96,7 @@ func TestFewerItemsAfterALostAnswer(t *testing.T) {
 	s.numbers(12)
 }
 
-// An event that waits for a transaction of somebody else does not hold up what came before it.
+// An event that waits for another session's transaction does not delay the events before it.
 func TestItemThatIsBlocked(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
@@ -117,18 +117,18 @@ func TestItemThatIsBlocked(t *testing.T) {
 	s.numbers(3)
 	select {
 	case err := <-done:
-		t.Errorf("it does not wait: %v", err)
+		t.Errorf("the item does not wait: %v", err)
 	default:
 	}
 	dbtest.Exec(t, other, "ROLLBACK")
 	s.must(<-done)
 	s.numbers(5)
 	if b.refused(malformed)+b.refused(tooBig)+b.refused(broken) != 0 {
-		t.Error("something is refused")
+		t.Error("items were refused")
 	}
 }
 
-// What is not the fault of an item stops nothing for good, and drops nothing.
+// An error that is not the fault of an item stops nothing for good, and drops nothing.
 func TestBlame(t *testing.T) {
 	t.Parallel()
 	state := func(code string) error { return fmt.Errorf("write: %w", &pgconn.PgError{Code: code}) }
@@ -148,7 +148,7 @@ func TestBlame(t *testing.T) {
 	}
 }
 
-// A message that is too big, or its topic, is not kept; it is counted where it would have been written, and stops nothing.
+// A message or topic that is too big is not kept; it is counted in its place, and stops nothing.
 func TestTooBigMessages(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
@@ -170,9 +170,9 @@ func TestTooBigMessages(t *testing.T) {
 	if want := 5 + len(messagesTopic); st.bytes != want {
 		t.Errorf("%d bytes are kept, want %d", st.bytes, want)
 	}
-	s.must(st.put(t.Context(), heard{topic: repliesTopic + "x", payload: big})) // what is asked for may be long
+	s.must(st.put(t.Context(), heard{topic: repliesTopic + "x", payload: big})) // answers to us may be long
 	if st.waiting[2].payload != big {
-		t.Error("an answer is cut")
+		t.Error("an answer was cut")
 	}
 	st.done(3)
 	if st.bytes != 0 {
@@ -180,7 +180,7 @@ func TestTooBigMessages(t *testing.T) {
 	}
 }
 
-// A message of very many events is written in parts, in order.
+// A message with very many events is written in parts, in order.
 func TestVeryManyItems(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
@@ -200,8 +200,8 @@ func TestVeryManyItems(t *testing.T) {
 	s.numbers(len(events))
 }
 
-// bridge.md 1.3: of what is written together, each that is refused is refused alone, for its own reason; what is not heard of users
-// (a kick, who joins a session) stays in its place. It is the same when PostgreSQL cannot take all of it in one statement.
+// bridge.md 1.3: of items written together, each bad one is refused alone, for its own reason; items that are not events (a
+// kick, a join) keep their place. The same holds if PostgreSQL cannot take all in one statement.
 func TestManyWithBadOnes(t *testing.T) {
 	t.Parallel()
 	for name, odd := range map[string]string{"at once": "", "one by one": "\x00"} {
@@ -236,8 +236,8 @@ func TestManyWithBadOnes(t *testing.T) {
 	}
 }
 
-// A service that has somebody join a session in a transaction that it leaves open holds up what others publish for Config.Blocked, and no
-// comparison; when that transaction has ended, who is busy is what the user manager says.
+// If a service lets somebody join a session in a transaction that it leaves open, it delays other messages for Config.Blocked,
+// and no reconciliation; once that transaction has ended, the busy are those that the user manager reports.
 func TestItemThatIsBlockedForLong(t *testing.T) {
 	t.Parallel()
 	s := setup(t)

@@ -27,7 +27,7 @@ import (
 	pb "terasocket/proto/opentera"
 )
 
-// desk is a console of its own, without a browser.
+// desk is a console without a browser.
 type desk struct {
 	*console.Console
 	t       *testing.T
@@ -37,7 +37,7 @@ type desk struct {
 	records []access.LoginRecord
 	users   map[string]int32 // by token
 	deaf    bool             // nothing can be recorded
-	passed  *http.Request    // the last that reached the gateway
+	passed  *http.Request    // the last request that reached the gateway
 }
 
 func (d *desk) ByToken(_ context.Context, token string) (access.Account, error) {
@@ -64,7 +64,7 @@ func (d *desk) ServeClient(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusTeapot)
 }
 
-// set makes one; change changes its settings.
+// set starts one; change modifies its settings.
 func set(t *testing.T, change func(*console.Config)) *desk {
 	t.Helper()
 	d := &desk{t: t, users: map[string]int32{"superadmin": opentera.DemoSuperadminID, "clinician": opentera.DemoProjectUserID}}
@@ -82,7 +82,7 @@ func set(t *testing.T, change func(*console.Config)) *desk {
 	return d
 }
 
-// withPassword is one that asks for it.
+// withPassword starts one with a password.
 func withPassword(t *testing.T, password string) *desk {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "password")
@@ -92,7 +92,7 @@ func withPassword(t *testing.T, password string) *desk {
 	return set(t, func(cfg *console.Config) { cfg.Loopback, cfg.PasswordFile = false, file })
 }
 
-// ask asks, "METHOD /path"; headers are name and value in turn.
+// ask sends a request, "METHOD /path"; headers alternate name and value.
 func (d *desk) ask(what, body string, headers ...string) *httptest.ResponseRecorder {
 	d.t.Helper()
 	method, path, _ := strings.Cut(what, " ")
@@ -108,7 +108,7 @@ func (d *desk) ask(what, body string, headers ...string) *httptest.ResponseRecor
 	return w
 }
 
-// must compares status and error code of an answer.
+// must compares the status and the error code of an answer.
 func must(t *testing.T, w *httptest.ResponseRecorder, status int, code string) map[string]any {
 	t.Helper()
 	var answer map[string]any
@@ -128,7 +128,7 @@ func TestNobodyWithoutAPassword(t *testing.T) {
 	}
 }
 
-// Without a password only programs and pages of this machine are answered.
+// Without a password, only programs and pages of this machine are answered.
 func TestStrangers(t *testing.T) {
 	t.Parallel()
 	d := set(t, nil)
@@ -175,7 +175,7 @@ func TestHeadersOfEveryAnswer(t *testing.T) {
 	}
 	page, _ := os.ReadFile("static/index.html")
 	if strings.Contains(string(page), "style=") || strings.Contains(string(page), "<script>") {
-		t.Error("the page has something inline")
+		t.Error("the page has inline script or style")
 	}
 }
 
@@ -192,7 +192,7 @@ func TestPasswords(t *testing.T) {
 		t.Error("the gateway was asked without a password")
 	}
 	if open := must(t, d.ask("GET /api/session", ""), 200, "")["open"]; open != false {
-		t.Error("it is open")
+		t.Error("the console is open")
 	}
 	must(t, d.ask("POST /api/session", `{`), 400, "malformed")
 	must(t, d.ask("POST /api/session", strings.Repeat("x", 5000)), 400, "malformed")
@@ -201,15 +201,15 @@ func TestPasswords(t *testing.T) {
 	token, _ := must(t, d.ask("POST /api/session", `{"password": "`+right+`"}`), 200, "")["token"].(string)
 	must(t, d.ask("GET /api/people", "", "X-Console-Token", token), 200, "")
 	if open := must(t, d.ask("GET /api/session", "", "X-Console-Token", token), 200, "")["open"]; open != true {
-		t.Error("it is not open")
+		t.Error("the console is not open")
 	}
 	must(t, d.ask("GET /client/api/user/login", "", "X-Console-Token", token, "Authorization", "Basic eDp5"), 418, "")
 	basic := httptest.NewRequest("GET", "/", nil)
 	basic.SetBasicAuth("anybody", right)
 	must(t, d.ask("GET /api/people", "", "Authorization", basic.Header.Get("Authorization")), 200, "")
-	must(t, d.ask("GET /client/api/user/login", "", "Authorization", basic.Header.Get("Authorization")), 401, "password") // that is OpenTera's there
+	must(t, d.ask("GET /client/api/user/login", "", "Authorization", basic.Header.Get("Authorization")), 401, "password") // it is OpenTera's credential there
 
-	// through a proxy with its own name; pages of others not
+	// through a proxy with its own name, but not for foreign pages
 	must(t, d.ask("GET /api/people", "", "X-Console-Token", token, "Host", "console.example", "Origin", "https://console.example", "X-Forwarded-For", "192.0.2.7"), 200, "")
 	must(t, d.ask("GET /api/people", "", "X-Console-Token", token, "Host", "console.example", "Origin", "https://evil.example"), 403, "strange")
 
@@ -217,12 +217,12 @@ func TestPasswords(t *testing.T) {
 		t.Errorf("records: %+v", d.records)
 	}
 	if strings.Contains(d.log.String(), "horse") || strings.Contains(d.log.String(), token) {
-		t.Errorf("the log tells a secret: %s", &d.log)
+		t.Errorf("a secret in the log: %s", &d.log)
 	}
 	d.ask("DELETE /api/session", "", "X-Console-Token", token)
 	must(t, d.ask("GET /api/people", "", "X-Console-Token", token), 401, "password")
 
-	// another password ends sessions; one that cannot be read lets nobody in
+	// a new password ends sessions; an unreadable one admits nobody
 	token, _ = must(t, d.ask("POST /api/session", `{"password": "`+right+`"}`), 200, "")["token"].(string)
 	for content, want := range map[string]int{"quite another one": 401, "short": 503} {
 		if err := os.WriteFile(d.cfg.PasswordFile, []byte(content), 0o600); err != nil {
@@ -238,7 +238,7 @@ func TestPasswords(t *testing.T) {
 	must(t, d.ask("GET /api/people", "", "Authorization", basic.Header.Get("Authorization")), 503, "password_file")
 }
 
-// Of many guesses at once five are compared; another address, and a right password, are not held up by those of others.
+// Of concurrent guesses five are compared; wrong guesses delay neither another address nor a correct password.
 func TestGuesses(t *testing.T) {
 	t.Parallel()
 	d := withPassword(t, "correct horse battery")
@@ -248,7 +248,7 @@ func TestGuesses(t *testing.T) {
 		r := httptest.NewRequest("POST", "/console/api/session", strings.NewReader(`{"password": "`+password+`"}`))
 		r.RemoteAddr = addr + ":1"
 		w := httptest.NewRecorder()
-		console.New(d.cfg) // another console counts for itself
+		console.New(d.cfg) // another console counts separately
 		d.ServeHTTP(w, r)
 		if w.Code == 429 && w.Header().Get("Retry-After") == "" {
 			t.Error("429 without Retry-After")
@@ -271,7 +271,7 @@ func TestGuesses(t *testing.T) {
 		t.Errorf("%d compared, %d held up", compared.Load(), held.Load())
 	}
 	if code := guess("192.0.2.1", "correct horse battery"); code != 429 {
-		t.Errorf("a right one after too many wrong ones: %d", code)
+		t.Errorf("the correct password after too many wrong ones: %d", code)
 	}
 	for range 20 {
 		if code := guess("192.0.2.2", "correct horse battery"); code != 200 {
@@ -279,7 +279,7 @@ func TestGuesses(t *testing.T) {
 		}
 	}
 	if d.log.Count("not recorded") != 25 {
-		t.Errorf("%d attempts that could not be recorded are told", d.log.Count("not recorded"))
+		t.Errorf("%d failures to record were logged", d.log.Count("not recorded"))
 	}
 }
 
@@ -327,7 +327,7 @@ func TestArguments(t *testing.T) {
 	must(t, d.ask("GET /client/api/service/events", ""), 404, "unknown")
 }
 
-// What only a proxy may say of a client does not pass through the console.
+// Headers that only a proxy may set do not pass through the console.
 func TestWhatIsPassedOn(t *testing.T) {
 	t.Parallel()
 	d := withPassword(t, "correct horse battery")
@@ -367,22 +367,22 @@ func TestLogOfTheConsole(t *testing.T) {
 			t.Fatalf("%s: %d %s", query, w.Code, text)
 		}
 		if strings.Contains(text, "Secret") || strings.Contains(text, "body") {
-			t.Errorf("%s tells what is in an event: %s", query, text)
+			t.Errorf("%s shows what is in an event: %s", query, text)
 		}
 		return rows
 	}
 	all, outside := list("internal=true"), list("")
 	if len(outside) < 2 || len(all) <= len(outside) {
-		t.Fatalf("%d rows, %d that clients hear", len(all), len(outside))
+		t.Fatalf("%d rows, %d for clients", len(all), len(outside))
 	}
 	for i, r := range all {
 		if i > 0 && r.Seq >= all[i-1].Seq {
-			t.Error("not the newest first")
+			t.Error("not newest first")
 		}
 	}
 	for _, r := range outside {
 		if strings.HasPrefix(r.Type, "terasocket.") {
-			t.Errorf("%s is shown, which no client hears", r.Type)
+			t.Errorf("%s is shown, which no client receives", r.Type)
 		}
 	}
 	if rows := list("part=PARTICIPANT"); len(rows) != 1 || *rows[0].ObjectType != "participant" {
@@ -436,7 +436,7 @@ func TestLogOfTheConsole(t *testing.T) {
 
 func jsonNumber(n int64) string { text, _ := json.Marshal(n); return string(text) }
 
-// A role that is not the owner is told what to grant; a database that is away is told of.
+// A role other than the owner is told what to grant; a database that is down is reported.
 func TestWithoutRights(t *testing.T) {
 	t.Parallel()
 	d := set(t, nil)
@@ -496,7 +496,7 @@ func TestStatusAndDoctor(t *testing.T) {
 	examineErr = errors.New("away")
 	must(t, d.ask("GET /api/doctor", ""), 503, "database")
 	examineErr = nil
-	for range 2 { // once: the second is too soon
+	for range 2 { // the second is too soon
 		must(t, d.ask("GET /api/doctor", ""), 200, "")
 		must(t, d.ask("POST /api/doctor", ""), 200, "")
 	}
@@ -531,7 +531,7 @@ func TestPeopleOfTheConsole(t *testing.T) {
 		t.Helper()
 		w := d.ask("GET /api/people?part="+part, "")
 		if strings.Contains(w.Body.String(), "192.0.2.99") {
-			t.Error("addresses are told")
+			t.Error("addresses are shown")
 		}
 		var answer struct {
 			Total  int
@@ -575,7 +575,7 @@ func TestPeopleOfTheConsole(t *testing.T) {
 	}
 	for _, p := range found {
 		if p.UUID == opentera.DemoDeletedUUID {
-			t.Errorf("who is deleted is found: %+v", p)
+			t.Errorf("a deleted person is found: %+v", p)
 		}
 	}
 }
@@ -606,7 +606,7 @@ func TestCut(t *testing.T) {
 	must(t, d.ask("POST /api/cut", `{"secret": "0123456789abcdef0124"}`), 404, "no_socket")
 	must(t, d.ask("POST /api/cut", `{"secret": "0123456789abcdef0123"}`), 204, "")
 	if err := <-ended; err == nil {
-		t.Error("it was answered")
+		t.Error("the cut socket was answered")
 	}
 	must(t, d.ask("POST /api/cut", `{"secret": "0123456789abcdef0123"}`), 404, "no_socket")
 	must(t, d.ask("POST /api/cut", `{"secret": ""}`), 404, "no_socket")

@@ -21,7 +21,7 @@ import (
 	"terasocket/cmd/terasocket/gatewaytest"
 )
 
-// page is a tab of a real Chromium. What a console must not do is noted: errors, violations of its policy, requests elsewhere.
+// page is a tab of a real Chromium. It records errors, violations of the page's policy, and requests to other hosts.
 type page struct {
 	t    *testing.T
 	ctx  context.Context
@@ -29,10 +29,10 @@ type page struct {
 
 	mu       sync.Mutex
 	problems []string
-	expected []string // parts of problems that are meant
+	expected []string // parts of expected problems
 }
 
-// chromium is the program, "" for none.
+// chromium returns the path of Chromium, "" if there is none.
 func chromium() string {
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable"} {
 		if path, err := exec.LookPath(name); err == nil {
@@ -42,10 +42,10 @@ func chromium() string {
 	return ""
 }
 
-// browsers are how many run at once.
+// browsers limits how many run at once.
 var browsers = make(chan struct{}, 2)
 
-// mayBrowse waits for a turn until the end of the test; without a Chromium it skips it, but in CI.
+// mayBrowse waits for a turn until the end of the test; without Chromium it skips the test, except in CI.
 func mayBrowse(t *testing.T) {
 	t.Helper()
 	switch {
@@ -59,7 +59,7 @@ func mayBrowse(t *testing.T) {
 	t.Cleanup(func() { <-browsers })
 }
 
-// browse opens a browser of its own, of this width, in a language, for the console at base.
+// browse opens a browser of this size and language at base.
 func browse(t *testing.T, base string, width, height int64, language string) *page {
 	t.Helper()
 	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]), chromedp.ExecPath(chromium()), chromedp.NoSandbox, chromedp.UserDataDir(t.TempDir()),
@@ -124,7 +124,7 @@ func (p *page) note(format string, args ...any) {
 	p.problems = append(p.problems, fmt.Sprintf(format, args...))
 }
 
-// expect says which problem is meant: an answer other than 2xx is one to the browser.
+// expect allows a problem; to the browser any answer other than 2xx is one.
 func (p *page) expect(part string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -140,7 +140,7 @@ func (p *page) do(actions ...chromedp.Action[chromedp.Void]) {
 	}
 }
 
-// eval gives what an expression is worth.
+// eval evaluates an expression.
 func eval[T any](p *page, expression string) T {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.ctx, gatewaytest.Limit)
@@ -152,7 +152,7 @@ func eval[T any](p *page, expression string) T {
 	return value
 }
 
-// text is that of the first element of a selector, "" for none.
+// text returns that of the first element of a selector, "" if there is none.
 func (p *page) text(selector string) string {
 	ctx, cancel := context.WithTimeout(p.ctx, 10*time.Second)
 	defer cancel()
@@ -170,7 +170,7 @@ func (p *page) until(expression string) {
 	}
 }
 
-// sees waits until the text of a selector holds all of these.
+// sees waits until the text of a selector contains all of these.
 func (p *page) sees(selector string, parts ...string) {
 	p.t.Helper()
 	for _, part := range parts {
@@ -178,13 +178,13 @@ func (p *page) sees(selector string, parts ...string) {
 	}
 }
 
-// click clicks the first element of a selector whose text holds this.
+// click clicks the first element of a selector whose text contains this.
 func (p *page) click(selector, text string) {
 	p.t.Helper()
 	p.until(fmt.Sprintf(`(() => { const e = [...document.querySelectorAll(%q)].find((e) => e.innerText.includes(%q) && !e.disabled); e?.click(); return e; })()`, selector, text))
 }
 
-// fill types into the field of this name or of a selector.
+// fill types into the field of this name or selector.
 func (p *page) fill(selector, value string) {
 	p.t.Helper()
 	p.until(fmt.Sprintf("(() => { const e = document.querySelector(%q); if (e) { e.value = ''; e.focus(); } return e; })()", selector))

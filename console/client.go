@@ -9,29 +9,29 @@ import (
 	"sync"
 )
 
-// clientPath is where the gateway's own REST and sockets are, on the page's own origin.
+// clientPath is the path of the gateway's own REST and sockets, on the page's own origin.
 const clientPath = "/console/client"
 
-// forClients are what of it the page uses. The sockets need no session: a browser's websocket can carry none, and the connect token
-// in its URL opens no more than it would on the gateway's own address.
+// forClients are the endpoints of these that the page uses. The sockets need no session: a browser's websocket cannot carry
+// one, and the connect token in its URL opens no more than on the gateway's own address.
 var forClients = []string{
 	"/api/user/login", "/api/user/login/2fa", "/api/user/refresh_token", "/api/user/disconnect", "/api/service/disconnect",
 	"/api/participant/login", "/api/participant/refresh_token", "/api/device/login",
 }
 
-// client passes a request on to the gateway itself. What only a proxy may say of a client it does not pass on.
+// client passes a request on to the gateway, without the headers that only a proxy may set.
 func (c *Console) client(w http.ResponseWriter, r *http.Request) {
 	path := strings.TrimPrefix(r.URL.Path, clientPath)
 	r = r.Clone(r.Context())
 	r.URL.Path, r.URL.RawPath = path, ""
 	addr := c.ClientAddr(r)
-	r.Header.Del("Origin") // it is the console's own: --allowed-origins is for others
+	r.Header.Del("Origin") // it is the console's own; --allowed-origins is for others
 	for name := range r.Header {
 		if strings.HasPrefix(name, "X-Forwarded-") || strings.HasPrefix(name, "X-Ssl-") || strings.HasPrefix(name, "X-External") || strings.HasPrefix(name, "X_") {
 			r.Header.Del(name)
 		}
 	}
-	if addr != "" && addr != c.ClientAddr(r) { // a trusted proxy said so
+	if addr != "" && addr != c.ClientAddr(r) { // reported by a trusted proxy
 		r.Header.Set("X-Forwarded-For", addr)
 	}
 	switch {
@@ -51,15 +51,15 @@ func (c *Console) client(w http.ResponseWriter, r *http.Request) {
 
 type connKey struct{}
 
-// ConnContext belongs to the http.Server: it lets the page cut the connection of a socket that it has opened.
+// ConnContext is for the http.Server: it lets the page cut the connection of a socket that it opened.
 func ConnContext(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{}, c)
 }
 
-// mostCuttable is how many sockets of the page can be cut, the newest.
+// mostCuttable is how many sockets of the page can be cut, the newest ones.
 const mostCuttable = 32
 
-// cuttable are connections by a secret that the page has made up.
+// cuttable holds connections by a secret that the page chose.
 type cuttable struct {
 	mu    sync.Mutex
 	conns []struct {
@@ -83,7 +83,7 @@ func (c *cuttable) add(secret string, conn net.Conn) {
 	}{secret, conn})
 }
 
-// take gives a connection once; nil: there is none.
+// take returns a connection once; nil if there is none.
 func (c *cuttable) take(secret string) (conn net.Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -96,7 +96,8 @@ func (c *cuttable) take(secret string) (conn net.Conn) {
 	return nil
 }
 
-// cut answers POST /console/api/cut {"secret": ...}: the connection of that socket is gone, without a word, as when a network breaks.
+// cut answers POST /console/api/cut {"secret": ...}: it drops the connection of that socket without a close frame, as when a
+// network breaks.
 func (c *Console) cut(w http.ResponseWriter, r *http.Request) {
 	var given struct{ Secret string }
 	if !read(w, r, &given) {

@@ -1,19 +1,19 @@
-// Package console is the web page for those who run a gateway: is it well, who is here, why did she not get this event; and a
-// client to try. It is served on the admin address, below /console/.
+// Package console is the operators' web page of a gateway: is it healthy, who is here, why did she not get this event; and a
+// client to try it with. It is served on the admin address, under /console/.
 //
-// # Who may
+//	# Access
 //
-// On a loopback address whoever is on the machine may look, unless there is a password; elsewhere nobody may without one. The
-// page itself holds nothing, so anybody may load it. What it asks for is below /console/api/, by a token that a password buys, in
-// a header: there is no cookie, so another page cannot use it, and another server on the same host does not get it.
+// On a loopback address everybody on the machine may look, unless there is a password; elsewhere a password is required. The
+// page itself holds no data, so anybody may load it. Its data is under /console/api/, with a token in a header that the
+// password buys: without a cookie no other page can use it, and no other server on the same host receives it.
 //
-// What OpenTera decides, OpenTera's own credentials decide here too: below /console/client/ are the gateway's own login, disconnect
-// and sockets, with their limits and their audit. So a kick has the rights of the user or service that signs in, and what is
-// in an event is for superadmins alone, each time with a record in the event log.
+// What OpenTera decides, OpenTera's own credentials decide here too: under /console/client/ are the gateway's own login,
+// disconnect and sockets, with their limits and their audit. So a kick has the rights of the user or service that signs in, and
+// only superadmins see what is in an event, each time with a record in the event log.
 //
 // # Concurrency
 //
-// All methods may be called at once. Run has one goroutine, which samples the metrics.
+// All methods are safe for concurrent use. Run has one goroutine, which samples the metrics.
 package console
 
 import (
@@ -35,16 +35,16 @@ import (
 	"terasocket/doctor"
 )
 
-// Config says what the console shows. All fields but Degraded and PasswordFile are needed.
+// Config configures the console. All fields but Degraded and PasswordFile are required.
 type Config struct {
 	Version, Gateway string
-	Loopback         bool   // it is served on a loopback address alone
-	PasswordFile     string // "": no password; read at each use, so that another counts at once
+	Loopback         bool   // served on loopback addresses only
+	PasswordFile     string // "": no password; read at each use, so that a change counts at once
 	Pool             *pgxpool.Pool
 	Metrics          prometheus.Gatherer
-	Ready            func(*http.Request) error                       // why clients cannot be taken now, or nil
-	Degraded         func() string                                   // what else does not work; nil: nothing
-	Examine          func(context.Context) ([]doctor.Finding, error) // what terasocket doctor says
+	Ready            func(*http.Request) error                       // why clients cannot connect now, or nil
+	Degraded         func() string                                   // what else is degraded; nil: nothing
+	Examine          func(context.Context) ([]doctor.Finding, error) // the checks of terasocket doctor
 	Users            Users
 	Audit            Audit
 	Client           http.Handler                 // the gateway's own sockets and REST
@@ -52,17 +52,17 @@ type Config struct {
 	Log              *slog.Logger
 }
 
-// Users knows users by their tokens. Errors: *access.Refusal, or the database's.
+// Users authenticates users by token. Errors: *access.Refusal, or the database's.
 type Users interface {
 	ByToken(ctx context.Context, token string) (access.Account, error)
 }
 
-// Audit keeps who came in, and who read what is in an event. Errors: the database's.
+// Audit records sign-ins, and who read what is in an event. Errors: the database's.
 type Audit interface {
 	Record(ctx context.Context, r access.LoginRecord) error
 }
 
-// Console is the handler of /console and what is below.
+// Console serves /console and everything below it.
 type Console struct {
 	Config
 	mux      *http.ServeMux
@@ -75,10 +75,10 @@ type Console struct {
 //go:embed static
 var static embed.FS
 
-// apiLimit is for questions to the database.
+// apiLimit bounds a database query.
 const apiLimit = 10 * time.Second
 
-// New makes a console.
+// New returns a Console.
 func New(cfg Config) *Console {
 	c := &Console{Config: cfg, mux: http.NewServeMux(), checkup: checkup{turn: make(chan struct{}, 1)}}
 	c.mux.HandleFunc("GET /console", func(w http.ResponseWriter, r *http.Request) {
@@ -118,8 +118,7 @@ func (c *Console) Run(ctx context.Context) error {
 	return c.samples.run(ctx, c.Metrics)
 }
 
-// policy allows nothing but what is served here: no script, style or request from elsewhere, none inline, and no string that
-// becomes markup.
+// policy allows only what is served here: no script, style or request from elsewhere, nothing inline, and no string as markup.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; " +
 	"form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 
@@ -144,7 +143,7 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.mux.ServeHTTP(w, r)
 }
 
-// serveFile serves the page and what it is made of.
+// serveFile serves the page and its files.
 func serveFile(w http.ResponseWriter, r *http.Request) {
 	name := r.PathValue("file")
 	if name == "" {
@@ -163,31 +162,30 @@ func serveFile(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(content)
 }
 
-// answer writes JSON.
 func answer(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(body)
 }
 
-// refuse answers {"error": code, "text": for people}; the page knows the codes in its languages.
+// refuse answers {"error": code, "text": for people}; the page translates the codes.
 func refuse(w http.ResponseWriter, status int, code, text string) {
 	answer(w, status, map[string]string{"error": code, "text": text})
 }
 
-// Grants says what a role that is not the owner of OpenTera's tables needs for the console.
+// Grants is what to grant to a role other than the owner of OpenTera's tables.
 const Grants = "the role of --database-url may not read this: as the owner of OpenTera's tables run: GRANT EXECUTE ON FUNCTION terasocket.console_gateways(), " +
 	"terasocket.console_people(text, integer), terasocket.console_find(text), terasocket.console_log(bigint, bigint, text, boolean, integer), " +
 	"terasocket.console_body(bigint, integer), terasocket.explain(bigint, text, text) TO that role;"
 
-// unavailable answers what the database did not say.
+// unavailable answers after an error of the database.
 func (c *Console) unavailable(w http.ResponseWriter, op string, err error) {
 	var refused *pgconn.PgError
 	if errors.As(err, &refused) && refused.Code == "42501" { // insufficient_privilege
 		refuse(w, http.StatusForbidden, "grant", Grants)
 		return
 	}
-	if !errors.Is(err, context.Canceled) { // who asked has left
+	if !errors.Is(err, context.Canceled) { // the client has gone
 		c.Log.Warn("console not answered", "op", op, "err", err)
 	}
 	refuse(w, http.StatusServiceUnavailable, "database", "the database does not answer: see Is it well?")

@@ -27,34 +27,34 @@ const (
 	minPassword     = 12
 	sessionLifetime = 8 * time.Hour
 	mostSessions    = 100
-	wrongAtOnce     = 5                // wrong passwords of an address (an IPv6 /64), then one each
-	wrongEvery      = 10 * time.Second // time
-	mostAddresses   = 1000             // remembered
+	wrongAtOnce     = 5 // wrong passwords of an address (an IPv6 /64), then one each wrongEvery
+	wrongEvery      = 10 * time.Second
+	mostAddresses   = 1000 // remembered
 )
 
-// tokenHeader carries the token of a session. It is no cookie: see the package.
+// tokenHeader carries the session token. It is not a cookie: see the package comment.
 const tokenHeader = "X-Console-Token"
 
-// door lets in who knows the password.
+// door holds the sessions and the attempts to sign in.
 type door struct {
 	mu       sync.Mutex
 	sessions []session        // oldest first
 	tries    map[string]tries // by address
 }
 
-// tries are passwords that were compared; they are forgotten one each wrongEvery.
+// tries counts compared passwords; one is forgotten each wrongEvery.
 type tries struct {
 	spent float64
 	at    time.Time
 }
 
-// left is what remains of them at now.
+// left returns what remains of them at now.
 func (t tries) left(now time.Time) float64 {
 	return max(0, t.spent-float64(now.Sub(t.at))/float64(wrongEvery))
 }
 
 type session struct {
-	token, password [sha256.Size]byte // the password that bought it: another one ends it
+	token, password [sha256.Size]byte // the password it was bought with; a changed one ends the session
 	until           time.Time
 }
 
@@ -71,11 +71,11 @@ func ReadPassword(file string) (string, error) {
 	return password, nil
 }
 
-// isOff: nobody may look, on an address that others reach, without a password.
+// isOff reports that the console is closed: the address is reachable by others, and there is no password.
 func (c *Console) isOff() bool { return !c.Loopback && c.PasswordFile == "" }
 
-// isStrange says why this request is none of an operator's browser or program, "" if it may be one. Without a password the
-// address alone protects: then the name must be one of this machine (or a page of a name that was led here reads it: DNS
+// isStrange says why a request cannot come from an operator's browser or program, "" if it can. Without a password only the
+// address protects: then the host must be a name of this machine (or a page whose name was pointed here could read it: DNS
 // rebinding), and no proxy may have passed the request on.
 func (c *Console) isStrange(r *http.Request) string {
 	if c.isOff() {
@@ -91,7 +91,7 @@ func (c *Console) isStrange(r *http.Request) string {
 			}
 		}
 	}
-	isPage := r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Method == http.MethodGet // a link leads here
+	isPage := r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Method == http.MethodGet // a link to the console
 	if site := r.Header.Get("Sec-Fetch-Site"); !slices.Contains([]string{"", "same-origin", "none"}, site) && !isPage {
 		return "another page asks: only the console's own may"
 	}
@@ -103,7 +103,7 @@ func (c *Console) isStrange(r *http.Request) string {
 	return ""
 }
 
-// isLoopbackName says whether host[:port] can only be this machine.
+// isLoopbackName reports whether host[:port] can only be this machine.
 func isLoopbackName(host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
@@ -113,7 +113,7 @@ func isLoopbackName(host string) bool {
 	return strings.EqualFold(host, "localhost") || err == nil && addr.IsLoopback()
 }
 
-// forOperators lets nobody else pass: who is here shows the token of a session, or HTTP Basic (any name).
+// forOperators requires a session token, or HTTP Basic (any name).
 func (c *Console) forOperators(next http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, password, isBasic := r.BasicAuth()
@@ -128,7 +128,7 @@ func (c *Console) forOperators(next http.HandlerFunc) http.Handler {
 	})
 }
 
-// isKnown says whether there is a session, or need be none. Where there is not, the answer is written.
+// isKnown reports whether there is a session, or none is needed. If not, the answer is written.
 func (c *Console) isKnown(w http.ResponseWriter, r *http.Request) bool {
 	if c.PasswordFile == "" {
 		return true
@@ -144,7 +144,7 @@ func (c *Console) isKnown(w http.ResponseWriter, r *http.Request) bool {
 	return true
 }
 
-// password gives the one that counts now. Where there is none, the answer is written.
+// password returns the current password. If it cannot be read, the answer is written.
 func (c *Console) password(w http.ResponseWriter) (string, bool) {
 	password, err := ReadPassword(c.PasswordFile)
 	if err != nil {
@@ -154,8 +154,8 @@ func (c *Console) password(w http.ResponseWriter) (string, bool) {
 	return password, err == nil
 }
 
-// mayEnter compares a password with the one that counts, in constant time, and records what came of it. Where it is wrong, the
-// answer is written.
+// mayEnter compares a password with the current one, in constant time, and records the outcome. If it is wrong, the answer is
+// written.
 func (c *Console) mayEnter(w http.ResponseWriter, r *http.Request, given string) bool {
 	right, ok := c.password(w)
 	if !ok {
@@ -191,7 +191,7 @@ func (c *Console) session(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, map[string]any{"open": isOpen, "password": c.PasswordFile != "", "version": c.Version, "gateway": c.Gateway})
 }
 
-// newSession answers POST /console/api/session {"password": ...}: 200 {"token": ...}; 401, 429; 503 the file cannot be read.
+// newSession answers POST /console/api/session {"password": ...}: 200 {"token": ...}; 401, 429; 503 if the file cannot be read.
 func (c *Console) newSession(w http.ResponseWriter, r *http.Request) {
 	var given struct{ Password string }
 	if !read(w, r, &given) {
@@ -215,7 +215,7 @@ func (c *Console) endSession(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// record writes a sign-in to the event log, where no client hears it.
+// record writes a sign-in to the event log, which no client receives.
 func (c *Console) record(r *http.Request, status opentera.LoginEvent_LoginStatus) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), apiLimit/2)
 	defer cancel()
@@ -225,7 +225,7 @@ func (c *Console) record(r *http.Request, status opentera.LoginEvent_LoginStatus
 	}
 }
 
-// read reads a small JSON body. Where it cannot be read, the answer is written.
+// read parses a small JSON body. If it cannot, the answer is written.
 func read(w http.ResponseWriter, r *http.Request, into any) bool {
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4096)).Decode(into); err != nil {
 		refuse(w, http.StatusBadRequest, "malformed", "the body must be a small JSON object")
@@ -260,15 +260,15 @@ func (d *door) end(token string) {
 	d.sessions = slices.DeleteFunc(d.sessions, func(s session) bool { return s.token == hash })
 }
 
-// try counts a password, before it is compared: of many at once no more than these are. It returns how long the address must
-// wait first, 0 when it may try.
+// try counts a password before it is compared, so that concurrent guesses count too. It returns how long the address must wait,
+// 0 if it may try.
 func (d *door) try(addr string, now time.Time) (wait time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.tries == nil {
 		d.tries = map[string]tries{}
 	}
-	network, _ := access.Network(addr) // whose address is not known share one
+	network, _ := access.Network(addr) // unknown addresses share one limit
 	spent := d.tries[network].left(now)
 	if spent+1 > wrongAtOnce {
 		return time.Duration((spent + 1 - wrongAtOnce) * float64(wrongEvery))
@@ -276,7 +276,7 @@ func (d *door) try(addr string, now time.Time) (wait time.Duration) {
 	if len(d.tries) >= mostAddresses {
 		maps.DeleteFunc(d.tries, func(_ string, t tries) bool { return t.left(now) == 0 })
 	}
-	for other := range d.tries { // any
+	for other := range d.tries { // any one
 		if len(d.tries) < mostAddresses {
 			break
 		}
@@ -286,7 +286,7 @@ func (d *door) try(addr string, now time.Time) (wait time.Duration) {
 	return 0
 }
 
-// forgive takes a right password back out of the count.
+// forgive takes a correct password back out of the count.
 func (d *door) forgive(addr string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -16,7 +16,7 @@ const (
 	samplesKept = 450 // 15 minutes
 )
 
-// point is what the plots show of one moment; rates are since the point before.
+// point is one sample of the plots; rates are since the sample before.
 type point struct {
 	At          float64  `json:"t"` // seconds since 1970
 	User        float64  `json:"user"`
@@ -30,11 +30,11 @@ type point struct {
 	LogAge      *float64 `json:"log_age"`  // seconds
 }
 
-// samples keeps the last quarter of an hour.
+// samples keeps the points of the last quarter of an hour.
 type samples struct {
 	mu     sync.Mutex
 	points []point
-	gauges map[string]float64 // the newest of those without labels
+	gauges map[string]float64 // the latest, of those without labels
 
 	events, deliveries float64
 	written            []*dto.Bucket
@@ -53,7 +53,7 @@ func (s *samples) run(ctx context.Context, metrics prometheus.Gatherer) error {
 	}
 }
 
-// take adds a point. What cannot be gathered is left out of it.
+// take adds a point. Metrics that cannot be gathered are missing from it.
 func (s *samples) take(metrics prometheus.Gatherer, now time.Time) {
 	families, _ := metrics.Gather()
 	p := point{At: float64(now.UnixMilli()) / 1000}
@@ -76,7 +76,7 @@ func (s *samples) take(metrics prometheus.Gatherer, now time.Time) {
 				case "device":
 					p.Device = m.GetGauge().GetValue()
 				}
-			case name == "events_total" && label(m, "source") != "gateway": // those no client hears
+			case name == "events_total" && label(m, "source") != "gateway": // no client receives those
 				events += m.GetCounter().GetValue()
 			case name == "deliveries_total":
 				deliveries += m.GetCounter().GetValue()
@@ -104,7 +104,7 @@ func (s *samples) take(metrics prometheus.Gatherer, now time.Time) {
 	}
 }
 
-// after gives the points behind a time, and the newest gauges. Neither may be changed.
+// after returns the points after a time, and the latest gauges. Neither may be modified.
 func (s *samples) after(at float64) ([]point, map[string]float64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -116,8 +116,8 @@ func (s *samples) after(at float64) ([]point, map[string]float64) {
 	return []point{}, s.gauges
 }
 
-// quantile is that of what came into a histogram between two looks, as Prometheus' histogram_quantile computes it: within a
-// bucket it is taken to be spread evenly. nil: nothing came.
+// quantile returns that of the observations between two snapshots of a histogram, as Prometheus' histogram_quantile computes
+// it, assuming an even distribution within a bucket. nil: no observations.
 func quantile(q float64, before, after []*dto.Bucket) *float64 {
 	count := func(i int) float64 {
 		n := float64(after[i].GetCumulativeCount())

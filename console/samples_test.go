@@ -57,7 +57,7 @@ func TestSamples(t *testing.T) {
 		t.Errorf("%+v %v", points, gauges)
 	}
 	events.WithLabelValues("database").Add(8)
-	events.WithLabelValues("gateway").Add(100) // no client hears them
+	events.WithLabelValues("gateway").Add(100) // no client receives them
 	sockets.WithLabelValues("device").Set(3)
 	s.take(registry, now.Add(2*time.Second))
 	if points, _ := s.after(1000); points[0].Events != 4 || points[0].Device != 3 || points[0].User != 0 {
@@ -75,7 +75,7 @@ func TestSamples(t *testing.T) {
 		t.Errorf("%d points, the last %+v, %v", len(points), last, gauges)
 	}
 	if points, _ := s.after(points[len(points)-2].At); len(points) != 1 {
-		t.Errorf("%d points behind the last but one", len(points))
+		t.Errorf("%d points after the last but one", len(points))
 	}
 	if points, _ := s.after(9e12); points == nil || len(points) != 0 {
 		t.Errorf("%v", points)

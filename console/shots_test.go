@@ -18,7 +18,7 @@ import (
 	"terasocket/db/opentera"
 )
 
-// TestScreenshots takes the pictures of docs/console anew, of a demo that has run for a quarter of an hour:
+// TestScreenshots takes the pictures of docs/console from a demo that has run for a quarter of an hour:
 //
 //	make demo
 //	TERASOCKET_TEST_SCREENSHOTS=http://127.0.0.1:4051/console/ go test ./console -run TestScreenshots -count 1
@@ -33,7 +33,7 @@ func TestScreenshots(t *testing.T) {
 	}
 	shot := func(p *page, name string) {
 		t.Helper()
-		time.Sleep(2 * time.Second) // plots, and what comes with a delay
+		time.Sleep(2 * time.Second) // for plots and delayed content
 		picture, err := chromedp.Run(p.ctx, chromedp.CaptureScreenshot())
 		if err == nil {
 			picture, err = paletted(picture)
@@ -79,7 +79,7 @@ func TestScreenshots(t *testing.T) {
 	shot(p, "phone")
 }
 
-// paletted is a picture with its 256 most frequent colours alone: half the bytes, and none sees it.
+// paletted reduces a picture to its 256 most frequent colours: half the bytes, with no visible difference.
 func paletted(data []byte) ([]byte, error) {
 	picture, err := png.Decode(bytes.NewReader(data))
 	if err != nil {
@@ -107,14 +107,14 @@ func (p *page) open(view string) {
 	p.until("document.querySelector('main." + view + "')")
 }
 
-// choose types a name where an event is explained, and takes the first who has it.
+// choose types a name into the form for explanations and takes the first match.
 func (p *page) choose(name string) {
 	p.t.Helper()
 	p.fill("dialog .search", name)
 	p.click("dialog .choice", name)
 }
 
-// signInAsClient fills the form of the client's view.
+// signInAsClient fills the form of the client view.
 func (p *page) signInAsClient(username string, replace bool) {
 	p.t.Helper()
 	p.fill("form input[name=name]", username)

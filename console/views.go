@@ -15,14 +15,14 @@ import (
 	"terasocket/proto/opentera"
 )
 
-// What one answer holds at most.
+// Limits of one answer.
 const (
 	mostPeople = 500
 	mostEvents = 100
 )
 
-// status answers GET /console/api/status[?after=SECONDS]: whether clients can be taken, the newest gauges, the points behind a
-// time, and the gateways; null when the database does not say.
+// status answers GET /console/api/status[?after=SECONDS]: whether clients can connect, the latest gauges, the points after a
+// time, and the gateways, null if the database does not answer.
 func (c *Console) status(w http.ResponseWriter, r *http.Request) {
 	after, _ := strconv.ParseFloat(r.URL.Query().Get("after"), 64)
 	points, gauges := c.samples.after(after)
@@ -46,19 +46,19 @@ func (c *Console) status(w http.ResponseWriter, r *http.Request) {
 }
 
 const (
-	checkupFresh = 30 * time.Second // a newer examination is not made
+	checkupFresh = 30 * time.Second // no new examination is made within this time
 	checkupLimit = 100 * time.Second
 )
 
-// checkup is the last examination. Who has put something into turn may make one, and read or write the rest.
+// checkup is the last examination. The holder of turn may examine, and read or write the rest.
 type checkup struct {
 	turn     chan struct{}
 	at       time.Time
 	findings []doctor.Finding
 }
 
-// doctor answers GET /console/api/doctor: the findings of the last examination, and when it was; POST, or where there is none: of
-// a new one, unless it would be the second within half a minute. All who ask at once get one.
+// doctor answers GET /console/api/doctor: the findings of the last examination, and its time; POST makes a new one, as GET does
+// if there is none, but not twice within checkupFresh. Concurrent requests share one.
 func (c *Console) doctor(w http.ResponseWriter, r *http.Request) {
 	select {
 	case c.checkup.turn <- struct{}{}:
@@ -79,14 +79,14 @@ func (c *Console) doctor(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, map[string]any{"at": c.checkup.at, "checks": c.checkup.findings})
 }
 
-// people answers GET /console/api/people[?part=TEXT]: who is online or busy, whose name holds the text.
+// people answers GET /console/api/people[?part=TEXT]: who is online or busy, among those whose name contains the text.
 func (c *Console) people(w http.ResponseWriter, r *http.Request) {
 	if part, ok := text(w, r, "part"); ok {
 		c.say(w, r, "people", "SELECT terasocket.console_people($1, $2)", part, mostPeople)
 	}
 }
 
-// find answers GET /console/api/find?part=TEXT: whose name holds the text, of two characters or more.
+// find answers GET /console/api/find?part=TEXT: everybody whose name contains the text, of two characters or more.
 func (c *Console) find(w http.ResponseWriter, r *http.Request) {
 	part, ok := text(w, r, "part")
 	if !ok {
@@ -119,7 +119,7 @@ func (c *Console) log(w http.ResponseWriter, r *http.Request) {
 	c.say(w, r, "log", "SELECT terasocket.console_log($1, $2, nullif($3, ''), $4, $5)", seqs[0], seqs[1], part, r.URL.Query().Get("internal") == "true", mostEvents)
 }
 
-// say answers with the JSON that the database gives.
+// say answers with the JSON that the query returns.
 func (c *Console) say(w http.ResponseWriter, r *http.Request, op, sql string, args ...any) {
 	ctx, cancel := context.WithTimeout(r.Context(), apiLimit)
 	defer cancel()
@@ -131,7 +131,7 @@ func (c *Console) say(w http.ResponseWriter, r *http.Request, op, sql string, ar
 	answer(w, http.StatusOK, found)
 }
 
-// text reads a parameter. What PostgreSQL would not take, or is absurdly long, is answered with 400.
+// text returns a parameter. It answers 400 to one that PostgreSQL would reject, or that is absurdly long.
 func text(w http.ResponseWriter, r *http.Request, name string) (string, bool) {
 	value := strings.TrimSpace(r.URL.Query().Get(name))
 	if len(value) > 200 || strings.ToValidUTF8(value, "") != value || strings.Contains(value, "\x00") {
@@ -166,8 +166,8 @@ func (c *Console) explain(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// body answers GET /console/api/log/{seq}/body with Authorization: OpenTera <user_token> of a superadmin: what is in an event. It is
-// shown only when that it was is recorded.
+// body answers GET /console/api/log/{seq}/body with Authorization: OpenTera <user_token> of a superadmin: what is in an event.
+// It is shown only once the access is recorded.
 func (c *Console) body(w http.ResponseWriter, r *http.Request) {
 	seq, err := strconv.ParseInt(r.PathValue("seq"), 10, 64)
 	if err != nil {

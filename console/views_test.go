@@ -44,7 +44,7 @@ func serve(t *testing.T, args ...string) (gateway *gatewaytest.Gateway, database
 	return gateway, databaseURL
 }
 
-// guest opens a socket, which stays open for the test, and tells how it ended.
+// guest opens a socket that stays open for the test; the channel reports how it ended.
 func guest(t *testing.T, gateway *gatewaytest.Gateway, databaseURL, kind, uuid string) (ended chan error) {
 	t.Helper()
 	token := dbtest.One[string](t, dbtest.Conn(t, databaseURL), "SELECT terasocket.create_connect_token($1, $2)", kind, uuid)
@@ -65,7 +65,7 @@ func guest(t *testing.T, gateway *gatewaytest.Gateway, databaseURL, kind, uuid s
 	return ended
 }
 
-// hostile is a name that would run, were it markup.
+// hostile is a name that would run if it became markup.
 const hostile = `<img src=x onerror="document.title='hurt'">`
 
 // signIn fills the dialog for OpenTera's credentials.
@@ -76,7 +76,7 @@ func (p *page) signIn(username string) {
 	p.click("dialog form button.main", "")
 }
 
-// words of the page, in its two languages.
+// words are the page's texts, in its two languages.
 type words struct {
 	language                                                                       string
 	sockets, examine, thisOne, disconnect, disconnected, may, mayNot, show, refuse string
@@ -85,12 +85,12 @@ type words struct {
 
 var inWords = []words{
 	{"en", "Sockets", "Examine again", "this one", "Disconnect", "is disconnected", "may see it", "may not see it", "Show what is in it", "does not let",
-		"Connected", "Cut the network", "Missed, and here now", "Pause", "Go on", "Participants", "In session", "Superadmins"},
+		"Connected", "Cut the network", "Missed events received", "Pause", "Go on", "Participants", "In session", "Superadmins"},
 	{"fr", "Connexions", "Réexaminer", "celle-ci", "Déconnecter", "est déconnecté", "peut le voir", "ne peut pas le voir", "Montrer son contenu", "ne permet pas",
 		"Connecté", "Couper le réseau", "Manqués, et arrivés maintenant", "Suspendre", "Reprendre", "Participants", "En séance", "Superadministrateurs"},
 }
 
-// Every view, at a desk in English and on a phone in French.
+// Every view, on a desktop in English and on a phone in French.
 func TestViews(t *testing.T) {
 	t.Parallel()
 	for i, w := range inWords {
@@ -114,7 +114,7 @@ func TestViews(t *testing.T) {
 	}
 }
 
-// fits says that nothing sticks out to the side.
+// fits fails if anything overflows to the side.
 func (p *page) fits() {
 	p.t.Helper()
 	if wide := eval[string](p, `document.documentElement.scrollWidth <= innerWidth ? '' : [...document.querySelectorAll('main *')].filter((e) => e.getBoundingClientRect().right > innerWidth)
@@ -184,7 +184,7 @@ func (p *page) whyNot(w words, conn *pgx.Conn) {
 	p.fill("dialog .search", "onerror")
 	p.sees("dialog .found", hostile)
 	if strings.Contains(p.text("body"), "secret@") {
-		p.t.Error("what is in the event is shown to who has not signed in")
+		p.t.Error("what is in the event is shown without a sign-in")
 	}
 	p.expect("403")
 	p.click("dialog button", w.show)
@@ -200,7 +200,7 @@ func (p *page) whyNot(w words, conn *pgx.Conn) {
 	p.sees("dialog.side pre", "secret@example.org")
 	if n := dbtest.One[int](p.t, conn, "SELECT count(*) FROM terasocket.changes WHERE body::text LIKE '%console body of event%'") +
 		dbtest.One[int](p.t, conn, "SELECT count(*) FROM terasocket.events WHERE body::text LIKE '%console body of event%' AND body::text LIKE '%"+opentera.DemoSuperadminUUID+"%'"); n == 0 {
-		p.t.Error("that it was shown is not recorded")
+		p.t.Error("the access is not recorded")
 	}
 	p.do(chromedp.KeyEvent(kb.Escape))
 	p.until("!document.querySelector('dialog')")
@@ -232,7 +232,7 @@ func (p *page) asAClient(w words, conn *pgx.Conn) {
 	rename("while it pauses")
 	p.sees(".pause", w.goOn+" (1)")
 	if strings.Contains(p.text(".frames"), "while it pauses") {
-		p.t.Error("it does not pause")
+		p.t.Error("the log does not pause")
 	}
 	p.click("button", w.goOn)
 	p.sees(".frames", "while it pauses")
@@ -270,7 +270,7 @@ func (p *page) keys() {
 	p.do(chromedp.KeyEvent(kb.Escape))
 }
 
-// Where others reach the address, the password is asked for; a page that is loaded again does not ask again, one that has left does.
+// Where the address is reachable by others, the password is asked for; not again after a reload, but after leaving.
 func TestThePassword(t *testing.T) {
 	t.Parallel()
 	file := t.TempDir() + "/password"
@@ -298,7 +298,7 @@ func TestThePassword(t *testing.T) {
 	}
 }
 
-// A gateway that is gone is told of, and so is one that is back.
+// The page says when the gateway is gone, and when it is back.
 func TestTheGatewayGoes(t *testing.T) {
 	t.Parallel()
 	gateway, _ := serve(t)

@@ -9,7 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// announcementChecks ask whether what was captured is announced.
+// announcementChecks check that captured changes are announced.
 func (d *doctor) announcementChecks() []check {
 	return []check{
 		{name: "capture-errors", needs: []string{"migrations"}, ask: d.owning.asks(captureGoesWell)},
@@ -19,7 +19,7 @@ func (d *doctor) announcementChecks() []check {
 	}
 }
 
-// captureGoesWell looks at what triggers could not record as they should.
+// captureGoesWell looks for changes that triggers could not record as usual.
 func captureGoesWell(ctx context.Context, tx pgx.Tx) (Finding, error) {
 	var n, waiting, last int64
 	if err := tx.QueryRow(ctx, "SELECT count(*), count(*) FILTER (WHERE announced_at IS NULL), coalesce(max(id), 0) FROM terasocket.capture_errors").
@@ -39,7 +39,7 @@ func captureGoesWell(ctx context.Context, tx pgx.Tx) (Finding, error) {
 		fmt.Sprintf("Then, as the owner, run: DELETE FROM terasocket.capture_errors WHERE id <= %d;", last)), err
 }
 
-// isFilled: nothing is announced before it is known what clients have been told.
+// isFilled: nothing is announced before the tables of what clients were told are filled.
 func isFilled(ctx context.Context, tx pgx.Tx) (Finding, error) {
 	var is bool
 	var step string
@@ -51,7 +51,7 @@ func isFilled(ctx context.Context, tx pgx.Tx) (Finding, error) {
 	return fine("all of OpenTera's objects are known"), err
 }
 
-// changesAreAnnounced looks at what waits: how much, how old, and how far from the bound of terasocket.changes.
+// changesAreAnnounced looks at pending changes: how many, how old, and how close to the bound of terasocket.changes.
 func changesAreAnnounced(ctx context.Context, tx pgx.Tx) (Finding, error) {
 	var rows, size int64
 	var oldest time.Duration
@@ -61,7 +61,7 @@ func changesAreAnnounced(ctx context.Context, tx pgx.Tx) (Finding, error) {
 	return judgeChanges(rows, oldest, size, isOver), err
 }
 
-// judgeChanges: gateways announce within a second. A long transaction does not count: its changes are not there yet.
+// judgeChanges: gateways announce within a second. A long transaction does not count: its changes are not visible yet.
 func judgeChanges(rows int64, oldest time.Duration, size int64, isOver bool) Finding {
 	found := fmt.Sprintf("%d wait", rows)
 	if rows >= 10_000 {
@@ -79,7 +79,7 @@ func judgeChanges(rows int64, oldest time.Duration, size int64, isOver bool) Fin
 	return fine("%s", found)
 }
 
-// nothingIsSetAside looks at objects that could not be announced.
+// nothingIsSetAside lists objects that could not be announced.
 func nothingIsSetAside(ctx context.Context, tx pgx.Tx) (Finding, error) {
 	rows, err := tx.Query(ctx, `SELECT format('%s %s since %s (SQLSTATE %s, %s)', object_type, id, to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'), sqlstate, left(message, 200))
 		FROM terasocket.set_aside ORDER BY at DESC`)

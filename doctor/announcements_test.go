@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// announce has everything announced that is committed.
+// announce announces everything that has committed.
 func (i *installation) announce() {
 	i.Helper()
 	i.exec("BEGIN ISOLATION LEVEL REPEATABLE READ; LOCK TABLE terasocket.announcer IN EXCLUSIVE MODE; SELECT * FROM terasocket.announce(2000, true); COMMIT")
@@ -62,7 +62,7 @@ func TestSetAside(t *testing.T) {
 	i.find("set-aside").must(t, OK)
 }
 
-// A function or table that is not as the statements of serve need it.
+// A function or table that does not fit the statements of serve.
 func TestStatements(t *testing.T) {
 	t.Parallel()
 	i := newInstallation(t)

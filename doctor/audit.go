@@ -8,19 +8,19 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// auditChecks ask whether deliveries can be recorded, and by whom they can be changed.
+// auditChecks check that deliveries can be recorded, and who can change the records.
 func (d *doctor) auditChecks() []check {
 	return []check{{name: "audit", needs: []string{"migrations"}, ask: d.serving.asks(d.deliveriesAreKept)}}
 }
 
-// deliveries is what is known of terasocket.deliveries.
+// deliveries is the state of terasocket.deliveries.
 type deliveries struct {
 	role        string
-	missing     *string    // what must be granted to the role; nil: nothing
-	mayChange   bool       // the role may change or delete rows
-	since, over *time.Time // of the oldest week: its begin and end; nil: none
-	coveredTo   *time.Time // the end of the week that it is, or of the last one before
-	madeTo      *time.Time // the end of the newest
+	missing     *string    // grants that the role lacks; nil: none
+	mayChange   bool       // the role may update or delete rows
+	since, over *time.Time // begin and end of the oldest week; nil: none
+	coveredTo   *time.Time // end of the current week's partition, or of the last one
+	madeTo      *time.Time // end of the newest partition
 }
 
 func (d *doctor) deliveriesAreKept(ctx context.Context, tx pgx.Tx) (Finding, error) {
@@ -50,7 +50,7 @@ func (d *doctor) deliveriesAreKept(ctx context.Context, tx pgx.Tx) (Finding, err
 	return judgeDeliveries(is, d.now(), d.AuditRetention), err
 }
 
-// judgeDeliveries gives the gateways, which drop weeks once an hour, a day.
+// judgeDeliveries allows gateways, which drop weeks once an hour, a day.
 func judgeDeliveries(is deliveries, now time.Time, retention time.Duration) Finding {
 	switch {
 	case is.missing != nil:

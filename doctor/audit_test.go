@@ -23,7 +23,7 @@ func TestAuditIsAskedFor(t *testing.T) {
 	i.repair(f)
 	i.find("audit").must(t, OK, role+" may add to it and change nothing")
 
-	i.exec("CREATE TABLE terasocket.deliveries_20261399 (LIKE terasocket.deliveries INCLUDING CONSTRAINTS); " + // no date: an operator's own
+	i.exec("CREATE TABLE terasocket.deliveries_20261399 (LIKE terasocket.deliveries INCLUDING CONSTRAINTS); " + // not a date: an operator's own
 		"ALTER TABLE terasocket.deliveries ATTACH PARTITION terasocket.deliveries_20261399 FOR VALUES FROM ('2019-01-06Z') TO ('2019-01-13Z')")
 	i.exec("DO $$ DECLARE r text; BEGIN FOR r IN SELECT name FROM terasocket.delivery_weeks WHERE since > now() LOOP EXECUTE 'DROP TABLE terasocket.' || r; END LOOP; END $$")
 	i.find("audit").must(t, Warn, "there is no week", "weeks of terasocket.deliveries not made")

@@ -8,11 +8,11 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// longBusy is from when on somebody has been in a session for too long.
+// longBusy is how long a session may last before it is suspicious.
 const longBusy = 12 * time.Hour
 
-// nobodyIsBusyForEver looks for people who are in a session that nobody will end: its service has died, or it is unknown to OpenTera.
-// (Those whose session has ended leave it by themselves.)
+// nobodyIsBusyForEver lists people in a session that nobody will end: its service has died, or OpenTera does not know it.
+// (People leave ended sessions automatically.)
 func (d *doctor) nobodyIsBusyForEver(ctx context.Context, tx pgx.Tx) (Finding, error) {
 	rows, err := tx.Query(ctx, `SELECT format('%s %s since %s in session %s', kind, uuid, to_char(since AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'),
 		session_uuid || CASE WHEN status IS NULL THEN ', which OpenTera does not know' ELSE '' END)

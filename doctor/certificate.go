@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// certificateChecks ask about the certificate in the files, and the one that clients are shown.
+// certificateChecks check the certificate in the files, and the one that clients are shown.
 func (d *doctor) certificateChecks() []check {
 	return []check{
 		{name: "certificate", ask: d.certificateOfFiles},
@@ -17,7 +17,7 @@ func (d *doctor) certificateChecks() []check {
 	}
 }
 
-// soon is when to think of a new certificate.
+// soon is how long before its end a certificate should be renewed.
 const soon = 30 * 24 * time.Hour
 
 func (d *doctor) certificateOfFiles(context.Context) Finding {
@@ -54,7 +54,7 @@ func parseChain(raw [][]byte) ([]*x509.Certificate, error) {
 	return chain, nil
 }
 
-// judgeExpiry: a chain is good as long as each certificate in it.
+// judgeExpiry: a chain is valid as long as each certificate in it.
 func judgeExpiry(chain []*x509.Certificate, now time.Time) Finding {
 	begins, ends := chain[0].NotBefore, chain[0].NotAfter
 	for _, c := range chain[1:] {
@@ -73,7 +73,7 @@ func judgeExpiry(chain []*x509.Certificate, now time.Time) Finding {
 	return fine("good until %s", stamp(ends))
 }
 
-// certificateShown asks the public URL itself: a proxy may hold on to an old one.
+// certificateShown asks the public URL itself: a proxy may still use an old certificate.
 func (d *doctor) certificateShown(ctx context.Context) Finding {
 	if d.PublicURL == "" {
 		return skip("no --public-url given", "")
@@ -115,7 +115,7 @@ func (d *doctor) certificateShown(ctx context.Context) Finding {
 	return f
 }
 
-// tlsConfig is a copy of the one given.
+// tlsConfig returns a copy of the given config.
 func (d *doctor) tlsConfig() *tls.Config {
 	if d.TLS == nil {
 		return &tls.Config{MinVersion: tls.VersionTLS12}

@@ -47,7 +47,7 @@ func newPair(t *testing.T, host string, from, until time.Time) pair {
 	return p
 }
 
-// ages of certificates: from, until, and how the doctor finds them.
+// ages of certificates: from, until, and the expected status.
 var ages = map[string]struct {
 	from, until time.Duration
 	want        Status
@@ -78,7 +78,7 @@ func TestCertificateInFiles(t *testing.T) {
 	ask(t, newDoctor(Config{CertFile: good.cert, KeyFile: good.key, PublicURL: "ws://other.example"}), "certificate").must(t, OK)
 }
 
-// A chain ends with its first certificate that ends.
+// A chain expires with the first of its certificates.
 func TestChain(t *testing.T) {
 	t.Parallel()
 	now := time.Now()

@@ -11,9 +11,9 @@ import (
 
 // Config says what to examine. What is empty is not examined.
 type Config struct {
-	DatabaseURL          string // what serve works with
+	DatabaseURL          string // of serve
 	ListenDatabaseURL    string // its LISTEN connection; "" = the same
-	MigrationDatabaseURL string // of the owner of OpenTera's tables; "" = the same as DatabaseURL
+	MigrationDatabaseURL string // as the owner of OpenTera's tables; "" = DatabaseURL
 	RedisURL             string // of a running OpenTera
 	PublicURL            string // wss://host:port, through the proxy
 	TLS                  *tls.Config
@@ -21,14 +21,14 @@ type Config struct {
 	TrustedProxies       []string
 	Retention            time.Duration // of the event log
 	MaxRows              int64
-	AuditDeliveries      bool // serve records who is sent what
+	AuditDeliveries      bool // serve records deliveries
 	AuditRetention       time.Duration
-	As                   string              // KIND:UUID of who holds a socket open; "" = nobody
-	Quick                bool                // hold none
-	Tell                 func(Finding) error // hears each finding at once; nil = nobody
+	As                   string              // KIND:UUID of the principal to hold a socket as; "" = nobody
+	Quick                bool                // hold no socket
+	Tell                 func(Finding) error // called with each finding at once; nil = not called
 }
 
-// doctor is an examination.
+// doctor is one examination.
 type doctor struct {
 	Config
 	serving   *patient         // DatabaseURL
@@ -36,13 +36,13 @@ type doctor struct {
 	owning    *patient         // MigrationDatabaseURL, or the same URL
 	redis     *redis.Client    // RedisURL; nil before its first check
 	now       func() time.Time // this machine's clock
-	limit     time.Duration    // of a check: what does not answer gives a line, not a hang
+	limit     time.Duration    // of a check, so that an unresponsive server costs a line, not a hang
 	hold      time.Duration    // how long a socket must survive
-	long      time.Duration    // from when on a transaction is a long one
+	long      time.Duration    // a transaction open for longer is a long one
 
-	websocketURL string // what OpenTera's login has given, with a ticket in it
-	hasSocket    bool   // it has opened a socket, of a client at
-	address      string // "" = a gateway does not know where
+	websocketURL string // from OpenTera's login, with a ticket in it
+	hasSocket    bool   // it has opened a socket, for a client at
+	address      string // "" = the gateway does not know the address
 }
 
 func newDoctor(cfg Config) *doctor {
@@ -66,7 +66,7 @@ func newDoctor(cfg Config) *doctor {
 	return d
 }
 
-// patients are the databases, each once.
+// patients returns the databases, each once.
 func (d *doctor) patients() []*patient {
 	all := []*patient{d.serving}
 	for _, p := range []*patient{d.listening, d.owning} {
@@ -77,15 +77,15 @@ func (d *doctor) patients() []*patient {
 	return all
 }
 
-// check is one question to the installation.
+// check is one check of the installation.
 type check struct {
 	name  string
-	needs []string      // checks before it: when one has failed or was skipped, this one is skipped
-	limit time.Duration // 0 = that of the examination
+	needs []string      // earlier checks: if one has failed or was skipped, this one is skipped
+	limit time.Duration // 0 = the examination's
 	ask   func(context.Context) Finding
 }
 
-// checks are all of them, in the order of the report.
+// checks returns all checks, in the order of the report.
 func (d *doctor) checks() []check {
 	var all []check
 	for _, some := range [][]check{d.serverChecks(), d.schemaChecks(), d.rightsChecks(), d.triggerChecks(), d.announcementChecks(), d.poolerChecks(),
@@ -95,8 +95,7 @@ func (d *doctor) checks() []check {
 	return all
 }
 
-// Examine asks one check after the other. The error is that of ctx or of Tell; what is wrong with the installation is
-// among the findings.
+// Examine runs the checks in order. The error is that of ctx or of Tell; problems of the installation are findings.
 func Examine(ctx context.Context, cfg Config) ([]Finding, error) {
 	d := newDoctor(cfg)
 	defer d.close()
@@ -149,7 +148,7 @@ func (d *doctor) one(ctx context.Context, c check, went map[string]Finding) Find
 	defer cancel()
 	end := time.Now().Add(limit)
 	f := c.ask(ctx)
-	if f.Status == Fail && time.Until(end) < limit/50 { // a connection that was given the deadline ends a moment before ctx does
+	if f.Status == Fail && time.Until(end) < limit/50 { // a connection with the deadline ends a moment before ctx does
 		f.Found = fmt.Sprintf("no answer within %s: %s", limit, f.Found)
 	}
 	return f

@@ -4,7 +4,7 @@ package doctor
 
 import "syscall"
 
-// openFiles is how many files a process started from here may open.
+// openFiles returns how many files a process started from here may open.
 func openFiles() (limit uint64, isKnown bool) {
 	var files syscall.Rlimit
 	err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files)

@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// Status is how a check went.
+// Status is the result of a check.
 type Status string
 
-// Fail is written so that it stands out. What is skipped could not be asked, or was not asked for.
+// FAIL is upper case so that it stands out. Skip means that the check could not run, or was not asked for.
 const (
 	OK   Status = "ok"
 	Warn Status = "warn"
@@ -17,16 +17,16 @@ const (
 	Skip Status = "skip"
 )
 
-// Finding is what one check has found.
+// Finding is the result of one check.
 type Finding struct {
 	Name   string `json:"name"`
 	Status Status `json:"status"`
 	Found  string `json:"found"`
 	Todo   string `json:"todo"` // "" = nothing. What follows "run: " can be pasted into psql
-	Waits  string `json:"-"`    // of one that was not asked: the check that must be right first
+	Waits  string `json:"-"`    // of a check that was not run: the check that must pass first
 }
 
-// String gives the line of the report.
+// String returns the line of the report.
 func (f Finding) String() string {
 	line := fmt.Sprintf("%-4s  %-18s  %s", f.Status, f.Name, f.Found)
 	if f.Todo != "" {
@@ -35,22 +35,22 @@ func (f Finding) String() string {
 	return line
 }
 
-// oneLine takes out what a library puts into its errors.
+// oneLine removes line breaks that libraries put into errors.
 func (f Finding) oneLine() Finding {
 	f.Found, f.Todo = OneLine(f.Found), OneLine(f.Todo)
 	return f
 }
 
-// OneLine is a text in one line; of lines that follow each other and say the same, one is left.
+// OneLine puts a text on one line; of equal consecutive lines it keeps one.
 func OneLine(text string) string {
 	lines := strings.Split(text, "\n")
 	for i, line := range lines {
 		lines[i] = strings.Join(strings.Fields(line), " ")
 	}
-	return strings.Join(slices.Compact(lines), " ") // pgx tells of both its attempts, with TLS and without
+	return strings.Join(slices.Compact(lines), " ") // pgx reports both its attempts, with TLS and without
 }
 
-// waits is the finding of a check that is not asked before another is right.
+// waits is the finding of a check that does not run before another has passed.
 func waits(name string) Finding {
 	return Finding{Status: Skip, Found: "not asked: " + name + " must be right first", Waits: name}
 }
@@ -62,7 +62,7 @@ func warn(found, todo string) Finding { return Finding{Status: Warn, Found: foun
 func fail(found, todo string) Finding { return Finding{Status: Fail, Found: found, Todo: todo} }
 func skip(found, todo string) Finding { return Finding{Status: Skip, Found: found, Todo: todo} }
 
-// failWith splits an error that says what is wrong and, behind a colon, what to do.
+// failWith splits an error into what is wrong and, after the colon, what to do.
 func failWith(err error) Finding {
 	found, todo, _ := strings.Cut(err.Error(), ": ")
 	return fail(found, todo)

@@ -11,7 +11,7 @@ import (
 	"terasocket/api"
 )
 
-// fleetChecks ask about the gateways: those that run, and what one needs here.
+// fleetChecks check the gateways: those that run, and what one needs here.
 func (d *doctor) fleetChecks() []check {
 	return []check{
 		{name: "connections", needs: []string{"database"}, ask: d.serving.asks(d.connectionsSuffice)},
@@ -23,8 +23,8 @@ func (d *doctor) fleetChecks() []check {
 	}
 }
 
-// connectionsSuffice: a gateway takes a pool (as db.Open sizes it) and a listener. Of others' sessions a role may see no
-// more than that they are there.
+// connectionsSuffice: a gateway takes a pool (as db.Open sizes it) and a listener. Of others' sessions a role may see only that
+// they exist.
 func (d *doctor) connectionsSuffice(ctx context.Context, tx pgx.Tx) (Finding, error) {
 	config, err := pgxpool.ParseConfig(d.DatabaseURL)
 	if err != nil {
@@ -51,7 +51,7 @@ func judgeConnections(most, others, gateways, each int) Finding {
 	return fine("%s", found)
 }
 
-// keysAreThere looks at the keys that tokens are signed with, not at their text.
+// keysAreThere checks that the signing keys exist, without reading them.
 func keysAreThere(ctx context.Context, tx pgx.Tx) (Finding, error) {
 	var hasService, hasDevice bool
 	err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM terasocket.signing_keys WHERE name = 'service'),
@@ -100,10 +100,10 @@ func gatewaysLive(ctx context.Context, tx pgx.Tx) (Finding, error) {
 	return fine("%s", strings.Join(live, ", ")), nil
 }
 
-// filesNeeded is for 10,000 sockets and what else a gateway has open.
+// filesNeeded is enough for 10,000 sockets and a gateway's other files.
 const filesNeeded = 10_000 + 200
 
-// filesSuffice looks at the limit of this process. Go raises the soft one to the hard one by itself.
+// filesSuffice checks the limit of this process. Go raises the soft limit to the hard one.
 func filesSuffice(context.Context) Finding {
 	limit, isKnown := openFiles()
 	if !isKnown {

@@ -71,7 +71,7 @@ func TestBusyForEver(t *testing.T) {
 	i.find("busy").must(t, Warn, "in session feedbeef, which OpenTera does not know, participant ", "terasocket busy end session UUID")
 }
 
-// Behind a second proxy, what the first one says of the server is not what clients reach.
+// Behind a second proxy, clients do not reach the server by the name that the first one passes on.
 func TestLoginURL(t *testing.T) {
 	t.Parallel()
 	i := newInstallation(t)

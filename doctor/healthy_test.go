@@ -29,7 +29,7 @@ func TestHealthyDatabase(t *testing.T) {
 	seen := map[string]bool{}
 	for _, f := range findings {
 		if seen[f.Name] {
-			t.Errorf("two checks are called %s", f.Name)
+			t.Errorf("two checks are named %s", f.Name)
 		}
 		seen[f.Name] = true
 		switch f.Name {
@@ -67,7 +67,7 @@ func TestEveryNeedIsACheckBefore(t *testing.T) {
 	}
 }
 
-// What cannot be reached, is not named, or cannot be read gives a report all the same, without a password in it.
+// A database that is unreachable, missing, or has a bad URL still gives a report, without a password in it.
 func TestNoDatabase(t *testing.T) {
 	t.Parallel()
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
@@ -98,7 +98,7 @@ func TestNoDatabase(t *testing.T) {
 			named(t, findings, "database").must(t, Fail, test.want)
 			for _, f := range findings {
 				if strings.Contains(f.String(), "hush") {
-					t.Errorf("%s\ntells the password", f)
+					t.Errorf("%s\nshows the password", f)
 				}
 			}
 			for _, name := range []string{"primary", "migrations", "triggers", "listen", "log"} {
@@ -109,7 +109,7 @@ func TestNoDatabase(t *testing.T) {
 	}
 }
 
-// A server that takes connections and says nothing costs a line, not a hang.
+// A server that accepts connections and never answers costs a line, not a hang.
 func TestSilentServer(t *testing.T) {
 	t.Parallel()
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
@@ -127,7 +127,7 @@ func TestSilentServer(t *testing.T) {
 	named(t, findings, "triggers").must(t, Skip)
 }
 
-// A server that stops to answer in the middle is waited for twice, not once for each question.
+// A server that stops answering in the middle is waited for twice, not once for each check.
 func TestServerThatGoesSilent(t *testing.T) {
 	t.Parallel()
 	u, err := url.Parse(dbtest.New(t, migrated()))
@@ -161,7 +161,7 @@ func TestServerThatGoesSilent(t *testing.T) {
 	named(t, findings, "transactions").must(t, Skip, "does not answer any more")
 }
 
-// A question that waits for a lock is given up, and the next one is asked.
+// A query that waits for a lock is abandoned, and the next check runs.
 func TestLockedTable(t *testing.T) {
 	t.Parallel()
 	i := newInstallation(t)

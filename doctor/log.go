@@ -9,7 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// logChecks ask how the event log and the notification queue are doing, and what holds them up.
+// logChecks check the event log and the notification queue, and what holds them up.
 func (d *doctor) logChecks() []check {
 	return []check{
 		{name: "notify-queue", needs: []string{"primary"}, ask: d.owning.asks(queueHasRoom)},
@@ -18,9 +18,9 @@ func (d *doctor) logChecks() []check {
 	}
 }
 
-// isMainSession finds OpenTera's main session in pg_stat_activity: its main thread keeps one transaction open for as long as it
-// runs, idle, with ACCESS SHARE on OpenTera's tables. It has written nothing, has no snapshot and does not listen, so it holds
-// nothing up but migrate down; to end it would break OpenTera until its next start.
+// isMainSession matches OpenTera's main session in pg_stat_activity: its main thread keeps one transaction open for as long as
+// it runs, idle, with ACCESS SHARE on OpenTera's tables. It has written nothing, has no snapshot and does not listen, so it
+// holds up only migrate down; ending it would break OpenTera until its next start.
 const isMainSession = `(state = 'idle in transaction' AND backend_xid IS NULL AND backend_xmin IS NULL AND EXISTS (
 	SELECT FROM pg_locks l JOIN pg_class c ON c.oid = l.relation WHERE l.pid = pg_stat_activity.pid AND l.mode = 'AccessShareLock'
 	AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND c.relname LIKE 't\_%' AND c.relnamespace = (` + openTeraSchema + `)))`
@@ -61,7 +61,7 @@ func (d *doctor) logIsTrimmed(ctx context.Context, tx pgx.Tx) (Finding, error) {
 	return judgeLog(rows, oldest, newest, d.Retention, d.MaxRows), nil
 }
 
-// judgeLog gives the trimmer, which looks every minute, some time.
+// judgeLog allows the trimmer, which runs every minute, some time.
 func judgeLog(rows int64, oldest, newest, retention time.Duration, maxRows int64) Finding {
 	if rows == 0 {
 		return fine("empty")
@@ -74,8 +74,7 @@ func judgeLog(rows int64, oldest, newest, retention time.Duration, maxRows int64
 	return fine("%s", found)
 }
 
-// nobodyHoldsUp finds transactions that are open for long: what they have recorded nobody has heard, and what others have
-// done since cannot be cleaned up.
+// nobodyHoldsUp lists long transactions: their changes are not announced yet, and they keep vacuum from cleaning up.
 func (d *doctor) nobodyHoldsUp(ctx context.Context, tx pgx.Tx) (Finding, error) {
 	rows, err := tx.Query(ctx, `SELECT format('process %s of role %s in %s (%s, %s)', pid, usename, datname, coalesce(state, '?'), date_trunc('second', clock_timestamp() - xact_start)),
 		       format('SELECT pg_terminate_backend(%s);', pid)

@@ -48,14 +48,14 @@ func TestLongTransactions(t *testing.T) {
 	f = ask(t, d, "transactions")
 	f.must(t, Warn, "idle in transaction", "prepared transaction 'left''over")
 	i.repair(f)
-	d.long = 100 * time.Millisecond // the end of a process takes a moment
+	d.long = 100 * time.Millisecond // a process takes a moment to end
 	for end := time.Now().Add(10 * time.Second); f.Status != OK && time.Now().Before(end); {
 		f = ask(t, d, "transactions")
 	}
 	f.must(t, OK)
 }
 
-// OpenTera's main session, idle in its transaction for as long as it runs, is no fault, and to end it breaks OpenTera. As soon as
+// OpenTera's main session, idle in its transaction for as long as it runs, is not a fault, and ending it breaks OpenTera. Once
 // such a transaction has written, or keeps a snapshot, it holds others up.
 func TestMainSessionOfOpenTera(t *testing.T) {
 	t.Parallel()
@@ -67,7 +67,7 @@ func TestMainSessionOfOpenTera(t *testing.T) {
 		"BEGIN; SELECT count(*) FROM t_users":                                                       OK,
 		"BEGIN; SELECT count(*) FROM t_users; UPDATE t_sites SET site_name = 'x' WHERE id_site = 1": Warn,
 		"BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM t_users":                       Warn,
-		"BEGIN; SELECT count(*) FROM pg_class":                                                      Warn, // somebody else's
+		"BEGIN; SELECT count(*) FROM pg_class":                                                      Warn, // another program's
 	} {
 		if _, err := main.Exec(t.Context(), sql); err != nil {
 			t.Fatal(err)

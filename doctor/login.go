@@ -18,8 +18,8 @@ import (
 	"terasocket/access"
 )
 
-// logsIn has OpenTera's own login give a websocket URL to the person of --as, by a token signed with OpenTera's key, and looks
-// whose name is in it. Nobody's password is needed, and no key is written to Redis but the ticket, by OpenTera.
+// logsIn asks OpenTera's own login for a websocket URL for the principal of --as, with a token signed with OpenTera's key, and
+// checks the host in it. It needs no password, and only OpenTera writes to Redis: the ticket.
 func (d *doctor) logsIn(ctx context.Context) Finding {
 	if d.As == "" {
 		return skip("nobody to log in as", "give --as KIND:UUID of somebody who is not online, and may be for a moment")
@@ -43,7 +43,7 @@ func (d *doctor) logsIn(ctx context.Context) Finding {
 	request.Header.Set("Accept-Language", "en")
 	request.Header.Set("User-Agent", doctorName)
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: d.tlsConfig(), DisableKeepAlives: true, Proxy: http.ProxyFromEnvironment},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }} // the token is for this server
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }} // the token is for this server only
 	response, err := client.Do(request)
 	if err != nil {
 		return fail("not reached: "+cause(err), "see that the proxy leads /api to OpenTera's server, and that this runs")
@@ -63,7 +63,7 @@ func (d *doctor) logsIn(ctx context.Context) Finding {
 	return judgeServerName(d.PublicURL, answer.URL)
 }
 
-// credentials are the endpoint that gives this kind a websocket URL, and a token for it: good for a minute.
+// credentials returns the login endpoint for this kind, and a token for it that is valid for a minute.
 func (d *doctor) credentials(ctx context.Context, kind access.Kind, uuid string) (path, token string, err error) {
 	claims := jwt.MapClaims{"iss": "TeraServer", "iat": d.now().Unix(), "exp": d.now().Add(time.Minute).Unix(), "jti": rand.Text()}
 	switch kind {
@@ -97,7 +97,7 @@ func (d *doctor) sign(ctx context.Context, key string, claims jwt.MapClaims) (st
 	return token, nil
 }
 
-// judgeLogin knows what OpenTera's login answers.
+// judgeLogin interprets the answers of OpenTera's login.
 func judgeLogin(code int, body string) Finding {
 	found := fmt.Sprintf("OpenTera's login answers %d %s", code, http.StatusText(code))
 	switch {
@@ -113,7 +113,7 @@ func judgeLogin(code int, body string) Finding {
 	return fail(found, "see where the proxy leads /api, and OpenTera's log")
 }
 
-// judgeServerName compares the host of a websocket URL with the one that clients use.
+// judgeServerName compares the host of a websocket URL with the public one.
 func judgeServerName(public, given string) Finding {
 	u, err := url.Parse(given)
 	if err != nil || u.Host == "" {

@@ -16,7 +16,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(dbtest.Suite(m)) }
 
 func migrated() dbtest.Template { return dbtest.OpenTera("migrated", migrations.Up) }
 
-// installation is a migrated database, and what is asked of it.
+// installation is a migrated database with the Config to examine it.
 type installation struct {
 	*testing.T
 	Config
@@ -36,7 +36,7 @@ func (i *installation) exec(sql string) {
 	}
 }
 
-// find examines and gives one finding.
+// find examines and returns one finding.
 func (i *installation) find(name string) Finding {
 	i.Helper()
 	findings, err := Examine(i.Context(), i.Config)
@@ -55,7 +55,7 @@ func named(t *testing.T, findings []Finding, name string) Finding {
 	return findings[n]
 }
 
-// must compares a finding: its status, and words of what was found and what to do.
+// must checks a finding: its status, and words in what was found and what to do.
 func (f Finding) must(t *testing.T, status Status, words ...string) {
 	t.Helper()
 	if f.Status != status {
@@ -67,23 +67,23 @@ func (f Finding) must(t *testing.T, status Status, words ...string) {
 		}
 	}
 	if (f.Status == Fail || f.Status == Warn) && f.Todo == "" {
-		t.Errorf("%s\nwithout a word of what to do", f)
+		t.Errorf("%s\ndoes not say what to do", f)
 	}
 }
 
-// repair runs what a finding says to run, one statement after the other as psql would.
+// repair runs the statements after "run: ", one after the other as psql would.
 func (i *installation) repair(f Finding) {
 	i.Helper()
 	_, sql, ok := strings.Cut(f.Todo, "run: ")
 	if !ok {
-		i.Fatalf("%s\nhas nothing to run", f)
+		i.Fatalf("%s\nhas no statement to run", f)
 	}
 	for statement := range strings.SplitSeq(strings.TrimSuffix(sql, ";"), ";") {
 		i.exec(statement)
 	}
 }
 
-// ask is the question of one check alone, as Examine would put it.
+// ask runs one check alone, as Examine would.
 func ask(t *testing.T, d *doctor, name string) Finding {
 	t.Helper()
 	for _, c := range d.checks() {

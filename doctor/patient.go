@@ -13,29 +13,28 @@ import (
 	"terasocket/db"
 )
 
-// patient is a database that is examined over one connection, made again when a check has lost it.
+// patient is a database that is examined over one connection, which is reopened if a check has lost it.
 type patient struct {
 	flag   string
 	url    string
 	conn   *pgx.Conn
-	isLost bool // it cannot be connected to: nobody needs to wait for that again
+	isLost bool // it cannot be reached: do not wait for it again
 }
 
 // errLost follows the error that says why.
 var errLost = errors.New("the database does not answer any more")
 
-// errNoURL says what is missing.
 var errNoURL = errors.New("no database given: set --database-url or DATABASE_URL")
 
-// errUnreadable says nothing of the URL: it may hold a password.
+// errUnreadable does not quote the URL, which may hold a password.
 var errUnreadable = errors.New("the URL cannot be read: write postgres://user:password@host:port/database, with %XX for special characters of the password")
 
-// config is the URL, read. Statements are not prepared: that works through any pooler.
+// config parses the URL. Statements are not prepared, which works through any pooler.
 func (p *patient) config() (*pgx.ConnConfig, error) {
 	if p.url == "" {
 		return nil, errNoURL
 	}
-	pool, err := pgxpool.ParseConfig(p.url) // which takes the pool_* parameters out
+	pool, err := pgxpool.ParseConfig(p.url) // which removes the pool_* parameters
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", p.flag, errUnreadable)
 	}
@@ -45,7 +44,7 @@ func (p *patient) config() (*pgx.ConnConfig, error) {
 	return config, nil
 }
 
-// connect makes a connection of its own.
+// connect opens a separate connection.
 func (p *patient) connect(ctx context.Context) (*pgx.Conn, error) {
 	if p.isLost {
 		return nil, fmt.Errorf("%s: %w", p.flag, errLost)
@@ -56,14 +55,14 @@ func (p *patient) connect(ctx context.Context) (*pgx.Conn, error) {
 	}
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
-		var refused *pgconn.PgError // says no, but answers
+		var refused *pgconn.PgError // refuses, but answers
 		p.isLost = !errors.As(err, &refused)
 		return nil, fmt.Errorf("%s: %w", p.flag, db.Unreachable(err))
 	}
 	return conn, nil
 }
 
-// open gives the connection.
+// open returns the shared connection.
 func (p *patient) open(ctx context.Context) (*pgx.Conn, error) {
 	if p.conn != nil && !p.conn.IsClosed() {
 		return p.conn, nil
@@ -76,7 +75,7 @@ func (p *patient) open(ctx context.Context) (*pgx.Conn, error) {
 	return conn, nil
 }
 
-// read runs ask in a transaction that can change nothing.
+// read runs ask in a read-only transaction.
 func (p *patient) read(ctx context.Context, ask func(pgx.Tx) error) error {
 	conn, err := p.open(ctx)
 	if err != nil {
@@ -85,7 +84,7 @@ func (p *patient) read(ctx context.Context, ask func(pgx.Tx) error) error {
 	return pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{AccessMode: pgx.ReadOnly}, ask)
 }
 
-// asks makes a check of a question to the database.
+// asks makes a check from a question to the database.
 func (p *patient) asks(question func(context.Context, pgx.Tx) (Finding, error)) func(context.Context) Finding {
 	return func(ctx context.Context) Finding {
 		var f Finding
@@ -100,7 +99,7 @@ func (p *patient) asks(question func(context.Context, pgx.Tx) (Finding, error)) 
 	}
 }
 
-// unanswered is the finding of a question that the database did not answer.
+// unanswered is the finding if the database did not answer a question.
 func unanswered(err error) Finding {
 	if errors.Is(err, errLost) {
 		return skip(err.Error(), "")
@@ -118,7 +117,7 @@ func (p *patient) close() {
 	}
 }
 
-// hangUp closes a connection without waiting for a server that does not answer.
+// hangUp closes a connection without waiting long for a server that does not answer.
 func hangUp(conn *pgx.Conn) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()

@@ -13,7 +13,7 @@ import (
 	"terasocket/db"
 )
 
-// poolerChecks ask what is between us and the server.
+// poolerChecks check for a pooler between us and the server.
 func (d *doctor) poolerChecks() []check {
 	return []check{
 		{name: "pool", needs: []string{"database"}, ask: d.poolKeepsStatements},
@@ -23,17 +23,17 @@ func (d *doctor) poolerChecks() []check {
 
 const (
 	listenWait = 2 * time.Second // from NOTIFY to its receipt
-	rivals     = 3               // connections that try to take the server connection of another
+	rivals     = 3               // connections that try to take another's server connection
 )
 
-// sessions looks from where statements of a connection are run: a pooler invents the process id that a client is told.
+// sessions returns the backend that runs a connection's statements; a pooler invents the process id that a client is told.
 func sessions(ctx context.Context, conn *pgx.Conn) (pid uint32, isPooled bool, err error) {
 	err = conn.QueryRow(ctx, "SELECT pg_backend_pid()").Scan(&pid)
 	return pid, pid != conn.PgConn().PID(), err
 }
 
-// poolKeepsStatements: serve prepares its statements only without a pooler, unless its URL says otherwise. A pooler that
-// gives every transaction another server connection must know of them.
+// poolKeepsStatements: serve prepares statements only without a pooler, unless its URL says otherwise. A pooler that assigns a
+// server connection for each transaction must support them.
 func (d *doctor) poolKeepsStatements(ctx context.Context) Finding {
 	conn, err := d.serving.connect(ctx)
 	if err != nil {
@@ -80,13 +80,13 @@ func (d *doctor) poolKeepsStatements(ctx context.Context) Finding {
 
 // take opens a transaction that may get the server connection pid, if it is free. release ends it.
 func (d *doctor) take(ctx context.Context, pid uint32) (tookIt bool, release func()) {
-	ctx, cancel := context.WithTimeout(ctx, time.Second) // a pool of few connections makes it wait
+	ctx, cancel := context.WithTimeout(ctx, time.Second) // a small pool makes it wait
 	defer cancel()
 	config, err := d.serving.config()
 	if err != nil {
 		return false, func() {}
 	}
-	rival, err := pgx.ConnectConfig(ctx, config) // a pooler may let us wait: that says nothing of the database
+	rival, err := pgx.ConnectConfig(ctx, config) // a pooler may keep us waiting: that says nothing about the database
 	if err != nil {
 		return false, func() {}
 	}
@@ -98,7 +98,7 @@ func (d *doctor) take(ctx context.Context, pid uint32) (tookIt bool, release fun
 	return err == nil && got == pid, release
 }
 
-// hears makes the round trip of a notification: from --database-url to the listener's connection.
+// hears tests the round trip of a notification from --database-url to the listener's connection.
 func (d *doctor) hears(ctx context.Context) Finding {
 	ear, err := d.listening.connect(ctx)
 	if err != nil {

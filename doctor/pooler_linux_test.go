@@ -23,7 +23,7 @@ func TestTransactionPooler(t *testing.T) {
 		named(t, findings, name).must(t, OK)
 	}
 
-	// as it is said, and with a setting that asks for trouble
+	// as advised, and with a setting that asks for trouble
 	i.ListenDatabaseURL = direct
 	i.DatabaseURL = pooled + "&default_query_exec_mode=cache_statement"
 	i.find("pool").must(t, Fail, "forgets prepared statements", "take default_query_exec_mode out")
@@ -35,7 +35,7 @@ func TestTransactionPooler(t *testing.T) {
 	named(t, findings, "pool").must(t, OK, "a pooler: serve prepares no statements")
 	named(t, findings, "listen").must(t, OK)
 
-	// the other way round does not help
+	// the reverse does not help
 	i.DatabaseURL, i.ListenDatabaseURL = direct, pooled
 	findings, err = Examine(t.Context(), i.Config)
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 	"terasocket/api"
 )
 
-// publicChecks go the way that clients go, through the proxy.
+// publicChecks take the clients' way, through the proxy.
 func (d *doctor) publicChecks() []check {
 	return []check{
 		{name: "public-url", ask: d.routed},
@@ -28,7 +28,7 @@ func (d *doctor) publicChecks() []check {
 	}
 }
 
-// socketChecks hold a socket, and look at those that are open.
+// socketChecks hold a socket open, and look at the open sockets.
 func (d *doctor) socketChecks() []check {
 	return []check{
 		{name: "ping", needs: []string{"public-url"}, limit: d.hold + 10*time.Second, ask: d.survives},
@@ -36,14 +36,14 @@ func (d *doctor) socketChecks() []check {
 	}
 }
 
-// publicURL is a --public-url, taken apart.
+// publicURL is a parsed --public-url.
 type publicURL struct {
 	isTLS   bool
 	host    string
 	address string // host:port
 }
 
-// errPublicURL says nothing of the URL: it may hold a password.
+// errPublicURL does not quote the URL, which may hold a password.
 var errPublicURL = errors.New("--public-url is not wss://host:port")
 
 func parsePublic(text string) (publicURL, error) {
@@ -63,7 +63,7 @@ func parsePublic(text string) (publicURL, error) {
 	return p, nil
 }
 
-// rubbish is no token: what is refused with it is refused by a gateway.
+// rubbish is not a token: the answer that refuses it shows that a gateway is there.
 const rubbish = "terasocket-doctor"
 
 // routed makes a handshake that a gateway must refuse, on each of the three paths.
@@ -86,7 +86,7 @@ func (d *doctor) routed(ctx context.Context) Finding {
 	return fine("a gateway answers on /wss/user, /wss/participant and /wss/device")
 }
 
-// loginsGiveIt asks what the gateways put before /wss/... when somebody logs in.
+// loginsGiveIt checks what gateways put before /wss/... in the URLs of logins.
 func (d *doctor) loginsGiveIt(ctx context.Context, tx pgx.Tx) (Finding, error) {
 	rows, err := tx.Query(ctx, "SELECT name, public_url FROM terasocket.gateways WHERE lease_until > clock_timestamp() AND public_url IS NOT NULL ORDER BY name")
 	if err != nil {
@@ -131,11 +131,11 @@ func (d *doctor) refused(ctx context.Context, kind access.Kind) Finding {
 	case response == nil:
 		return fail("not reached: "+cause(err), "see that the name resolves, and the port is open")
 	}
-	body, _ := io.ReadAll(io.LimitReader(response.Body, 200)) // gorilla has read it
+	body, _ := io.ReadAll(io.LimitReader(response.Body, 200)) // gorilla has already read it
 	return judgeRefusal(response.StatusCode, string(body))
 }
 
-// judgeRefusal tells a gateway's refusal from those of proxies and of OpenTera itself.
+// judgeRefusal distinguishes a gateway's refusal from those of proxies and of OpenTera itself.
 func judgeRefusal(code int, body string) Finding {
 	body = strings.TrimSpace(body)
 	found := fmt.Sprintf("answers %d %s", code, http.StatusText(code))
@@ -160,7 +160,7 @@ func judgeRefusal(code int, body string) Finding {
 	return fail(found, "this is no gateway: send /wss to it (proxy_pass of location /wss), and give its address as --public-url")
 }
 
-// survives holds a socket open for longer than proxies keep one without traffic.
+// survives holds a socket open for longer than proxies keep an idle one.
 func (d *doctor) survives(ctx context.Context) Finding {
 	if f := d.mayConnect(ctx); f.Status == Fail {
 		return f
@@ -212,11 +212,11 @@ func (d *doctor) survives(ctx context.Context) Finding {
 	return fine("open for %s as %s, with %d pings", lasted, d.As, pings)
 }
 
-// mayConnect looks for the person of --as.
+// mayConnect looks the principal of --as up.
 func (d *doctor) mayConnect(ctx context.Context) Finding {
 	kind, uuid, err := access.ParseRef(d.As)
 	if err != nil {
-		return Finding{} // nobody, or no KIND:UUID, which is said elsewhere
+		return Finding{} // nobody, or not KIND:UUID, which is reported elsewhere
 	}
 	return d.owning.asks(func(ctx context.Context, tx pgx.Tx) (f Finding, err error) {
 		var may bool
@@ -228,7 +228,7 @@ func (d *doctor) mayConnect(ctx context.Context) Finding {
 	})(ctx)
 }
 
-// mint gives a URL that works once. It is no error's business.
+// mint creates a URL that works once. Errors must not quote it.
 func (d *doctor) mint(ctx context.Context) (string, error) {
 	kind, uuid, err := access.ParseRef(d.As)
 	if err != nil {
@@ -250,7 +250,7 @@ func (d *doctor) dialer() *websocket.Dialer {
 		Subprotocols: []string{"opentera.protobuf"}}
 }
 
-// cause keeps the URL of a failed request, with the token in it, out of the text.
+// cause removes the URL of a failed request, with the token in it, from the error.
 func cause(err error) string {
 	var urlErr *url.Error
 	if errors.As(err, &urlErr) {

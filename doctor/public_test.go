@@ -25,7 +25,7 @@ import (
 	"terasocket/ws"
 )
 
-// silence is a log in which nothing happens, and everybody may be connected.
+// silence is an empty log that lets everybody connect.
 type silence struct {
 	once  sync.Once
 	begun chan struct{} // closed when it is read
@@ -45,7 +45,7 @@ func (*silence) Standing(_ context.Context, p access.Principal) (access.Standing
 	return access.Standing{Epoch: 1, Seq: 1, Tags: []string{p.Tag()}}, nil
 }
 
-// front is the gateway's websocket side, with quick pings, on a database.
+// front is the websocket side of a gateway, with quick pings, on a database.
 func front(t *testing.T, i *installation, change func(*ws.Handler)) *httptest.Server {
 	t.Helper()
 	quiet := slog.New(slog.DiscardHandler)
@@ -82,7 +82,7 @@ func front(t *testing.T, i *installation, change func(*ws.Handler)) *httptest.Se
 
 func wsURL(server *httptest.Server) string { return strings.Replace(server.URL, "http://", "ws://", 1) }
 
-// proxy stands before a server; change is what a wrong configuration of it does to a request.
+// proxy runs a proxy before a server; change is what its wrong configuration does to a request.
 func proxy(t *testing.T, target string, change func(*http.Request)) *httptest.Server {
 	t.Helper()
 	to, err := url.Parse(target)
@@ -148,7 +148,7 @@ func TestPublicURL(t *testing.T) {
 			f := ask(t, newDoctor(Config{PublicURL: test.url}), "public-url")
 			f.must(t, test.want, test.words...)
 			if strings.Contains(f.String(), "hush") {
-				t.Errorf("%s\ntells the password", f)
+				t.Errorf("%s\nshows the password", f)
 			}
 		})
 	}
@@ -174,7 +174,7 @@ func TestPing(t *testing.T) {
 		d.PublicURL, d.hold = url, hold
 		f := ask(t, d, "ping")
 		if strings.Contains(f.String(), "id=") {
-			t.Errorf("%s\ntells a token", f)
+			t.Errorf("%s\nshows a token", f)
 		}
 		return f
 	}

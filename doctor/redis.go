@@ -15,7 +15,7 @@ import (
 	"terasocket/bridge"
 )
 
-// redisChecks ask about a running OpenTera beside us, which is reached through its Redis.
+// redisChecks check a running OpenTera through its Redis.
 func (d *doctor) redisChecks() []check {
 	if d.RedisURL == "" {
 		return []check{{name: "redis", ask: func(context.Context) Finding {
@@ -34,10 +34,10 @@ func (d *doctor) redisChecks() []check {
 	}
 }
 
-// managerLimit is how long OpenTera's user manager may take to answer. OpenTera's own callers wait for 10 s.
+// managerLimit bounds the answer of OpenTera's user manager. OpenTera's own callers wait for 10 s.
 const managerLimit = time.Second
 
-// openRedis gives the pool of connections to OpenTera's Redis.
+// openRedis returns the connection pool for OpenTera's Redis.
 func (d *doctor) openRedis() (*redis.Client, error) {
 	if d.redis != nil {
 		return d.redis, nil
@@ -50,7 +50,7 @@ func (d *doctor) openRedis() (*redis.Client, error) {
 	return client, nil
 }
 
-// reachRedis connects, and sees what its user may do.
+// reachRedis connects, and checks the user's rights.
 func (d *doctor) reachRedis(ctx context.Context) Finding {
 	client, err := d.openRedis()
 	if err != nil {
@@ -62,10 +62,10 @@ func (d *doctor) reachRedis(ctx context.Context) Finding {
 	return fine("%s, database %d, with all rights that are needed", client.Options().Addr, client.Options().DB)
 }
 
-// keyOfUsers signs OpenTera's tokens of users; OpenTera makes it at each start.
+// keyOfUsers is the key of OpenTera's user tokens, made at each of its starts.
 const keyOfUsers = "UserTokenAPIKey"
 
-// keysAreInRedis looks for the keys that OpenTera makes at each start: they are in its database alone.
+// keysAreInRedis looks for the keys that OpenTera makes at each start; they exist only in its own database.
 func (d *doctor) keysAreInRedis(ctx context.Context) Finding {
 	n, err := d.redis.Exists(ctx, keyOfUsers, "ParticipantTokenAPIKey", "ServiceTokenAPIKey").Result()
 	switch {
@@ -107,7 +107,7 @@ func (d *doctor) managerListens(ctx context.Context) Finding {
 	return fine("OpenTera's user manager listens")
 }
 
-// managerAnswers asks what is asked at each login.
+// managerAnswers calls the method that each login calls.
 func (d *doctor) managerAnswers(ctx context.Context) Finding {
 	began := time.Now()
 	if _, err := bridge.Ask(ctx, d.redis, "online_users"); err != nil {
@@ -116,7 +116,7 @@ func (d *doctor) managerAnswers(ctx context.Context) Finding {
 	return fine("OpenTera's user manager answers within %s", (time.Since(began) + time.Millisecond).Truncate(time.Millisecond))
 }
 
-// bridgeIsHeld looks which gateway speaks with OpenTera.
+// bridgeIsHeld reports which gateway holds the bridge.
 func bridgeIsHeld(ctx context.Context, tx pgx.Tx) (Finding, error) {
 	var holder string
 	var isHeld bool
@@ -130,7 +130,7 @@ func bridgeIsHeld(ctx context.Context, tx pgx.Tx) (Finding, error) {
 // elsewhere is OpenTera's own server, as a gateway.
 const elsewhere = "00000000-0000-0000-0000-000000000000"
 
-// here are who has an open socket, as kind:UUID, true: on a gateway of ours, false: on OpenTera's own server.
+// here returns those with an open socket, as kind:UUID; true: on one of our gateways, false: on OpenTera's own server.
 func here(ctx context.Context, tx pgx.Tx) (map[string]bool, error) {
 	rows, err := tx.Query(ctx, `SELECT c.kind || ':' || coalesce(u.user_uuid, p.participant_uuid, d.device_uuid), bool_or(g.id <> $1)
 		FROM   terasocket.connections c JOIN terasocket.gateways g ON g.id = c.gateway AND g.lease_until > clock_timestamp()
@@ -149,7 +149,7 @@ func here(ctx context.Context, tx pgx.Tx) (map[string]bool, error) {
 	return who, err
 }
 
-// there are who OpenTera's user manager holds to be online, as kind:UUID.
+// there returns those that OpenTera's user manager believes to be online, as kind:UUID.
 func (d *doctor) there(ctx context.Context) (map[string]bool, error) {
 	who := map[string]bool{}
 	for _, kind := range []string{"user", "participant", "device"} {
@@ -168,8 +168,8 @@ func (d *doctor) there(ctx context.Context) (map[string]bool, error) {
 	return who, nil
 }
 
-// onlineAgrees compares who has a socket with who OpenTera holds to be online. People come and go meanwhile: what differs must do
-// so several times.
+// onlineAgrees compares those with a socket with those that OpenTera believes to be online. People come and go, so a difference
+// counts only if it shows several times.
 func (d *doctor) onlineAgrees(ctx context.Context) Finding {
 	var unknown, ghosts map[string]bool // what differed each time
 	var ours, theirs int

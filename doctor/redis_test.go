@@ -34,7 +34,7 @@ type openTera struct {
 	login   *standin.Login
 }
 
-// beside starts an OpenTera beside the installation, and waits until it is there.
+// beside starts an OpenTera beside the installation, and waits until it is up.
 func (i *installation) beside() *openTera {
 	i.Helper()
 	server, err := standin.StartRedis(i.Context())
@@ -59,24 +59,24 @@ func (i *installation) beside() *openTera {
 	return o
 }
 
-// hears waits until the user manager hears, or does not.
+// hears waits until the user manager listens, or does not.
 func (o *openTera) hears(is bool) {
 	o.Helper()
 	for end := time.Now().Add(10 * time.Second); o.manager.Hears() != is; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			o.Fatal("the user manager does not come")
+			o.Fatal("the user manager did not reach the expected state")
 		}
 	}
 }
 
-// open is a doctor whose questions can be put one by one; its connections end with the test.
+// open returns a doctor whose checks can be run one by one; its connections end with the test.
 func (o *openTera) open() *doctor {
 	d := newDoctor(o.Config)
 	o.Cleanup(d.close)
 	return d
 }
 
-// asks puts questions in their order.
+// asks runs checks in order.
 func (o *openTera) asks(d *doctor, names ...string) (last Finding) {
 	o.Helper()
 	for _, c := range d.checks() {
@@ -91,12 +91,12 @@ func (o *openTera) asks(d *doctor, names ...string) (last Finding) {
 		}
 	}
 	if strings.Contains(last.String(), "hush") || strings.Contains(last.String(), "id=") {
-		o.Errorf("%s\ntells a secret", last)
+		o.Errorf("%s\nshows a secret", last)
 	}
 	return last
 }
 
-// tells says to the user manager who comes or goes, as the bridge does.
+// tells reports a connect or disconnect to the user manager, as the bridge does.
 func (o *openTera) tells(kind, uuid string, comes bool) {
 	o.Helper()
 	if err := o.tell(kind, uuid, comes); err != nil {
@@ -122,7 +122,7 @@ func (o *openTera) tell(kind, uuid string, comes bool) error {
 	return o.client.Publish(background(), topic, bytes).Err()
 }
 
-// redeemer takes OpenTera's tickets.
+// redeemer redeems OpenTera's tickets.
 type redeemer struct{ o *openTera }
 
 func (r redeemer) Redeem(ctx context.Context, kind access.Kind, token string) (access.Identity, error) {
@@ -137,11 +137,11 @@ func (r redeemer) Redeem(ctx context.Context, kind access.Kind, token string) (a
 	return id, err
 }
 
-// recorder writes down who is connected, and tells OpenTera.
+// recorder records who is connected, and tells OpenTera.
 type recorder struct {
 	o       *openTera
 	address string
-	isMute  bool // it tells OpenTera nothing
+	isMute  bool // it does not tell OpenTera
 }
 
 func (r recorder) Connected(who access.Principal, clientName, _ string) func(bool) {
@@ -166,7 +166,7 @@ func (r recorder) Connected(who access.Principal, clientName, _ string) func(boo
 	}
 }
 
-// inFront is the proxy: /api leads to OpenTera, all else to a gateway.
+// inFront is the proxy: /api goes to OpenTera, everything else to a gateway.
 func (o *openTera) inFront(r recorder) {
 	o.Helper()
 	o.exec("INSERT INTO terasocket.gateways (name, lease_until) VALUES ('here', now() + interval '1 hour')")
@@ -241,7 +241,7 @@ func TestUserManager(t *testing.T) {
 	second.Crash()
 	o.manager.Crash()
 	o.asks(o.open(), "redis", "user-manager").must(t, Fail, "does not listen", "deaf")
-	// it listens and says nothing
+	// it listens but does not answer
 	mute := o.client.Subscribe(t.Context(), "module.TeraServer.UserManagerModule.rpc")
 	t.Cleanup(func() { _ = mute.Close() })
 	if _, err := mute.Receive(t.Context()); err != nil {
@@ -279,7 +279,7 @@ func TestOnline(t *testing.T) {
 	newDoctor(o.Config).gatewaysAre(t, "here with 1 sockets", "OpenTera")
 }
 
-// gatewaysAre looks that OpenTera's own server is not called a gateway of ours.
+// gatewaysAre checks that OpenTera's own server is not listed as one of our gateways.
 func (d *doctor) gatewaysAre(t *testing.T, name, not string) {
 	t.Helper()
 	f := ask(t, d, "gateways")
@@ -289,7 +289,7 @@ func (d *doctor) gatewaysAre(t *testing.T, name, not string) {
 	}
 }
 
-// A ticket of OpenTera's login works end to end, for each kind; nobody's token is told.
+// A ticket of OpenTera's login works end to end, for each kind; no token is shown.
 func TestTicket(t *testing.T) {
 	t.Parallel()
 	o := newInstallation(t).beside()
@@ -303,7 +303,7 @@ func TestTicket(t *testing.T) {
 	}
 	kind, uuid, _ := strings.Cut(o.As, ":")
 	for end := time.Now().Add(10 * time.Second); len(o.manager.Online(kind)) > 0 && time.Now().Before(end); {
-		time.Sleep(time.Millisecond) // until the socket of the doctor has ended
+		time.Sleep(time.Millisecond) // until the doctor's socket has ended
 	}
 	o.tells(kind, uuid, true)
 	for end := time.Now().Add(10 * time.Second); len(o.manager.Online(kind)) == 0 && time.Now().Before(end); {
@@ -327,7 +327,7 @@ func TestTicket(t *testing.T) {
 	o.asks(o.open(), "redis", "login").must(t, Fail, "not reached", "/api")
 }
 
-// A gateway that knows nothing of OpenTera's Redis, one that does not tell OpenTera, and a proxy that hides its clients.
+// A gateway without OpenTera's Redis, one that does not tell OpenTera, and a proxy that hides its clients.
 func TestTicketThatFails(t *testing.T) {
 	t.Parallel()
 	o := newInstallation(t).beside()
@@ -365,7 +365,7 @@ func TestJudgeServerName(t *testing.T) {
 			f.must(t, test.want, "server_name")
 		}
 		if strings.Contains(f.String(), "hush") {
-			t.Errorf("%s\ntells a ticket", f)
+			t.Errorf("%s\nshows a ticket", f)
 		}
 	}
 }

@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// relay passes bytes on between clients and a server. It hangs up after idle without any, as proxies do.
+// relay forwards bytes between clients and a server. It hangs up after idle without traffic, as proxies do.
 type relay struct {
 	address string
 	idle    time.Duration
-	frozen  atomic.Bool // bytes disappear, as behind a cable that was pulled
+	frozen  atomic.Bool // bytes disappear, as if a cable was pulled
 }
 
 func newRelay(t *testing.T, target string, idle time.Duration) *relay {

@@ -14,7 +14,7 @@ import (
 	"terasocket/migrations"
 )
 
-// rightsChecks ask what the role of serve may do, and what everybody may.
+// rightsChecks check the rights of serve's role, and of PUBLIC.
 func (d *doctor) rightsChecks() []check {
 	return []check{
 		{name: "rights", needs: []string{"opentera"}, ask: d.serving.asks(d.mayServe)},
@@ -24,7 +24,7 @@ func (d *doctor) rightsChecks() []check {
 	}
 }
 
-// served are the functions that serve calls.
+// served lists the functions that serve calls.
 var served = []string{
 	"accept_otp", "address_failed", "address_wait", "announce", "change_password", "connected_many", "count_attempt",
 	"create_connect_token", "device_by_token", "device_by_uuid", "device_login", "device_status", "disable_token", "disconnect",
@@ -35,7 +35,7 @@ var served = []string{
 	"user_account", "user_token_claims", "verifying_keys",
 }
 
-// bridged are those that it calls beside a running OpenTera.
+// bridged lists those that it calls beside a running OpenTera.
 var bridged = []string{"bridge_lead", "bridge_leave", "bridge_nobody_elsewhere", "bridge_reconcile", "bridge_record", "bridge_take", "bridge_untold"}
 
 //go:embed sql/rights.sql
@@ -46,7 +46,7 @@ var publicSQL string
 
 var notInstalled = skip("not asked: there is no schema terasocket", "run `terasocket migrate up`")
 
-// mayServe: the owner may everything; another role needs what is granted to it.
+// mayServe: the owner may do everything; another role needs grants.
 func (d *doctor) mayServe(ctx context.Context, tx pgx.Tx) (Finding, error) {
 	var isInstalled bool
 	var role string
@@ -76,9 +76,9 @@ func (d *doctor) mayServe(ctx context.Context, tx pgx.Tx) (Finding, error) {
 	return fine("%s may do all that serve does", role), nil
 }
 
-// rights are those that a role has not, and what would grant them, one right of one object each.
+// rights lists what a role lacks, and the statements that would grant it, one right on one object each.
 type rights struct {
-	missing []string            // functions that serve calls and that are not there
+	missing []string            // functions that serve calls and that do not exist
 	lacking map[string][]string // right -> objects
 	grants  []string
 }
@@ -110,8 +110,8 @@ func rightsOf(ctx context.Context, tx pgx.Tx, role string, withBridge bool) (rig
 	return is, err
 }
 
-// Grants are the statements that give a role what serve needs (with --redis-url: withBridge) and it has not, for the owner of
-// OpenTera's tables.
+// Grants returns the statements that give a role what serve needs (with --redis-url: withBridge) and it lacks, to be run by the
+// owner of OpenTera's tables.
 func Grants(ctx context.Context, databaseURL, role string, withBridge bool) (grants []string, err error) {
 	p := &patient{flag: "the database", url: databaseURL}
 	defer p.close()
@@ -126,7 +126,7 @@ func Grants(ctx context.Context, databaseURL, role string, withBridge bool) (gra
 	return grants, err
 }
 
-// few names the first: what to do names them all.
+// few names the first objects; the advice names them all.
 func few(objects []string) string {
 	const most = 3
 	if len(objects) > most {
@@ -135,8 +135,8 @@ func few(objects []string) string {
 	return strings.Join(objects, ", ")
 }
 
-// ownerMayRead: the triggers, and announce(), run with the rights of who migrated. A table that OpenTera's upgrade has made anew
-// as somebody else is closed to them; so are our own tables, where functions belong to somebody else.
+// ownerMayRead: triggers and announce() run with the rights of the role that migrated. A table that an upgrade of OpenTera
+// recreated as another role is closed to them; so are our own tables, if functions belong to another role.
 func ownerMayRead(ctx context.Context, tx pgx.Tx) (Finding, error) {
 	rows, err := tx.Query(ctx, `SELECT o.owner::regrole::text, format('%I.%I', n.nspname, c.relname), n.nspname = 'terasocket'
 		FROM   (SELECT DISTINCT p.proowner AS owner FROM pg_proc p WHERE p.pronamespace = to_regnamespace('terasocket') AND p.prosecdef) o,
@@ -180,8 +180,8 @@ func ownerMayRead(ctx context.Context, tx pgx.Tx) (Finding, error) {
 	return fine("the owner of terasocket's functions may read OpenTera's tables"), nil
 }
 
-// mightySQL finds an owner of our functions who is a superuser, has an attribute or is a member of a role, and the owner of OpenTera's
-// tables is not: that one could put a view with a function of its own in the place of a table.
+// mightySQL finds an owner of our functions who is a superuser, has an attribute or is a member of a role, while the owner of
+// OpenTera's tables is not: that owner could replace a table by a view that calls a function of its own.
 const mightySQL = `SELECT f.oid::regrole::text, o.oid::regrole::text
 FROM   pg_class t JOIN pg_roles o ON o.oid = t.relowner,
        pg_roles f

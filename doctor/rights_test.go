@@ -14,10 +14,10 @@ import (
 	"terasocket/bridge"
 )
 
-// background is for what happens after a test.
+// background is for cleanups, which run after the test's context has ended.
 func background() context.Context { return context.Background() }
 
-// as is the URL of the same database for another role.
+// as returns the URL of the same database for another role.
 func as(t *testing.T, databaseURL, role string) string {
 	t.Helper()
 	u, err := url.Parse(databaseURL)
@@ -28,12 +28,12 @@ func as(t *testing.T, databaseURL, role string) string {
 	return u.String()
 }
 
-// A role that may nothing is told what to be granted; cmd/terasocket proves that this is enough to serve.
+// A role without rights is told what to grant; cmd/terasocket proves that this is enough to serve.
 func TestRights(t *testing.T) {
 	t.Parallel()
 	i := newInstallation(t)
 	role, url := i.newRole()
-	i.exec("REVOKE USAGE ON SCHEMA public FROM PUBLIC; GRANT USAGE ON SCHEMA public TO " + role) // else OpenTera is not seen at all
+	i.exec("REVOKE USAGE ON SCHEMA public FROM PUBLIC; GRANT USAGE ON SCHEMA public TO " + role) // otherwise OpenTera is not visible at all
 	owner := i.DatabaseURL
 	i.DatabaseURL = url
 	findings, err := Examine(t.Context(), i.Config)
@@ -90,7 +90,7 @@ func TestRights(t *testing.T) {
 	f = i.find("rights")
 	f.must(t, Fail, "are missing: terasocket.presence_sweep", "DELETE FROM terasocket.functions", "migrate up")
 	if strings.Contains(f.Todo, "GRANT") {
-		t.Errorf("%s\nwhat is not there cannot be granted", f)
+		t.Errorf("%s\na missing function cannot be granted", f)
 	}
 }
 
@@ -99,12 +99,12 @@ var (
 	read   = regexp.MustCompile(`(?:FROM|JOIN|INTO|UPDATE)\s+(?:terasocket\.)?((?:t_)?[a-z_]+)(?:\s|"|` + "`" + `|$)`)
 )
 
-// sources is the text of the rooms that speak to the database, but for migrations, which the owner runs.
+// sources returns the source of the packages that query the database, except migrations, which the owner runs.
 func sources(t *testing.T, rooms ...string) string {
 	t.Helper()
 	var all strings.Builder
 	for _, room := range rooms {
-		for _, pattern := range []string{"*.go", "sql/*.sql", "../cmd/terasocket/events.go"} { // the last is in each room's: no matter
+		for _, pattern := range []string{"*.go", "sql/*.sql", "../cmd/terasocket/events.go"} { // every package gets the last one: harmless
 			files, err := filepath.Glob(filepath.Join("..", room, pattern))
 			if err != nil {
 				t.Fatal(err)
@@ -124,7 +124,7 @@ func sources(t *testing.T, rooms ...string) string {
 	return all.String()
 }
 
-// What serve calls and reads is what a role is told to be granted.
+// The grants cover exactly what serve calls and reads.
 func TestServedIsWhatServeAsksFor(t *testing.T) {
 	t.Parallel()
 	calls := func(text string) []string {
@@ -138,7 +138,7 @@ func TestServedIsWhatServeAsksFor(t *testing.T) {
 		t.Errorf("the bridge calls %q\nthe doctor knows %q", got, bridged)
 	}
 	text := strings.NewReplacer("terasocket.rotate_signing_key(", "", "terasocket.explain(", "", "FROM terasocket.signing_keys", "",
-		"terasocket.who_is_busy(", "", "terasocket.free(", "").Replace(sources(t, "access", "presence", "db", "eventlog")) // of terasocket keys, explain and busy, for the owner
+		"terasocket.who_is_busy(", "", "terasocket.free(", "").Replace(sources(t, "access", "presence", "db", "eventlog")) // for keys, explain and busy, run by the owner
 	if got := calls(text); !slices.Equal(got, served) {
 		t.Errorf("serve calls %q\nthe doctor knows %q", got, served)
 	}
@@ -147,7 +147,7 @@ func TestServedIsWhatServeAsksFor(t *testing.T) {
 		if name := match[1]; strings.HasPrefix(name, "t_") || strings.Contains(match[0], "terasocket.") {
 			tables++
 			if !strings.Contains(rightsSQL, "'"+name+"'") {
-				t.Errorf("serve reads %s; sql/rights.sql does not know", name)
+				t.Errorf("serve reads %s, which sql/rights.sql lacks", name)
 			}
 		}
 	}
@@ -156,7 +156,7 @@ func TestServedIsWhatServeAsksFor(t *testing.T) {
 	}
 }
 
-// OpenTera made a table anew, as another role than the one that migrated; somebody gave a function away.
+// OpenTera recreated a table as another role than the one that migrated; somebody gave a function away.
 func TestOwnerRights(t *testing.T) {
 	t.Parallel()
 	i := newInstallation(t)
@@ -178,7 +178,7 @@ func TestOwnerRights(t *testing.T) {
 	i.find("owner-rights").must(t, OK)
 }
 
-// Functions of a superuser make whoever owns the tables that they read one, too.
+// Functions of a superuser would make the owner of the tables that they read one, too.
 func TestMightyOwner(t *testing.T) {
 	t.Parallel()
 	i := newInstallation(t)
@@ -189,7 +189,7 @@ func TestMightyOwner(t *testing.T) {
 			EXECUTE format('ALTER TABLE %s OWNER TO ` + owner + `', o.name);
 		END LOOP; END $$`)
 	i.find("owner-rights").must(t, Fail, "who may more than "+owner, "OWNER TO "+owner)
-	// so does a member of a role that it is no member of; who may less is none of these
+	// so could a member of a role that the owner is not in; an owner with fewer rights could not
 	member, _ := i.newRole()
 	i.exec("GRANT SELECT ON ALL TABLES IN SCHEMA public TO " + member + `; DO $$ DECLARE o record; BEGIN
 		FOR o IN SELECT oid::regclass AS name FROM pg_class WHERE relnamespace = 'terasocket'::regnamespace AND relkind = 'r' LOOP

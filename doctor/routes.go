@@ -7,11 +7,11 @@ import (
 	"strings"
 )
 
-// notOurs are the endpoints of newer versions of OpenTera (1.3.1) that go together with its own session: it sends a code by
-// e-mail, and takes the new password in the session that this began.
+// notOurs are endpoints of newer versions of OpenTera (1.3.1) that belong together, in OpenTera's own session: one e-mails a
+// code, the other takes the new password.
 const notOurs = "location /api/user/login/forgot_password and location /api/user/login/change_password"
 
-// passwordRoutes asks who answers for forgotten passwords.
+// passwordRoutes checks who answers the endpoints for forgotten passwords.
 func (d *doctor) passwordRoutes(ctx context.Context) Finding {
 	if d.PublicURL == "" {
 		return skip("not asked: no --public-url given", "")

@@ -15,7 +15,7 @@ import (
 // checkedAlembic is the version of OpenTera's schema that terasocket was checked against.
 const checkedAlembic = "6b9c4707d8ef"
 
-// schemaChecks ask what is in the database, OpenTera's and ours.
+// schemaChecks check the schemas, OpenTera's and ours.
 func (d *doctor) schemaChecks() []check {
 	return []check{
 		{name: "opentera", needs: []string{"database"}, ask: d.owning.asks(openTeraIsThere)},
@@ -25,7 +25,7 @@ func (d *doctor) schemaChecks() []check {
 	}
 }
 
-// openTeraSchema is the oid of the schema that OpenTera's tables are in.
+// openTeraSchema returns the oid of the schema that holds OpenTera's tables.
 const openTeraSchema = "SELECT relnamespace FROM pg_class WHERE oid = to_regclass('t_users')"
 
 func openTeraIsThere(ctx context.Context, tx pgx.Tx) (Finding, error) {
@@ -69,7 +69,7 @@ func isMigrated(ctx context.Context, tx pgx.Tx) (Finding, error) {
 	return fine("version %d and its functions, as this binary brings them", migrations.Latest()), err
 }
 
-// ownsTables says whether this role can migrate: put triggers on OpenTera's tables.
+// ownsTables checks that this role can migrate, that is, put triggers on OpenTera's tables.
 func (d *doctor) ownsTables(ctx context.Context, tx pgx.Tx) (Finding, error) {
 	var isOwner bool
 	err := tx.QueryRow(ctx, "SELECT coalesce(bool_and(pg_has_role(relowner, 'USAGE')), false) FROM pg_class WHERE relkind = 'r' AND relname LIKE 't\\_%' AND relnamespace = ("+

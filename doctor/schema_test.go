@@ -50,7 +50,7 @@ func TestOtherOpenTera(t *testing.T) {
 	i.find("opentera").must(t, Warn, "no alembic_version")
 }
 
-// Functions of another version that this binary can work with are told of, and made anew.
+// Functions of another version that this binary works with are reported, and replaced.
 func TestFunctionsOfAnotherVersion(t *testing.T) {
 	t.Parallel()
 	i := newInstallation(t)
@@ -66,7 +66,7 @@ func TestFunctionsOfAnotherVersion(t *testing.T) {
 	i.find("migrations").must(t, Fail, "has not finished")
 }
 
-// newRole makes a role that may log in and nothing more, and the URL of the database for it.
+// newRole creates a role that may only log in, and returns the URL of the database for it.
 func (i *installation) newRole() (name, url string) {
 	i.Helper()
 	name = fmt.Sprintf("terasocket_test_role_%d", rand.Uint64())

@@ -12,7 +12,7 @@ import (
 	"terasocket/migrations"
 )
 
-// serverChecks ask what kind of server this is, and what it does to our sessions.
+// serverChecks check the kind of server, and its settings for our sessions.
 func (d *doctor) serverChecks() []check {
 	return []check{
 		{name: "database", ask: d.reach},
@@ -24,7 +24,6 @@ func (d *doctor) serverChecks() []check {
 	}
 }
 
-// reach connects.
 func (d *doctor) reach(ctx context.Context) Finding {
 	for _, p := range d.patients() {
 		if _, err := p.open(ctx); err != nil {
@@ -45,7 +44,7 @@ func (d *doctor) serverVersion(ctx context.Context, tx pgx.Tx) (Finding, error) 
 	return judgeVersion(number, text, d.now()), err
 }
 
-// judgeVersion knows that PostgreSQL 13 was supported until November 2025, and each later one a year longer.
+// judgeVersion assumes that PostgreSQL 13 was supported until November 2025, and each later version a year longer.
 func judgeVersion(number int, text string, now time.Time) Finding {
 	major := number / 10_000
 	end := time.Date(2012+major, time.November, 15, 0, 0, 0, 0, time.UTC)
@@ -89,14 +88,14 @@ func encodingIsUTF8(ctx context.Context, tx pgx.Tx) (Finding, error) {
 	return fine("%s", encoding), nil
 }
 
-// hurtful are the time-outs that end what a gateway does, and how long they must be, or 0. It pings its LISTEN connection
-// every 10 s; statements of a catch-up take seconds.
+// hurtful finds time-outs that interrupt a gateway, with the minimum of each; 0 is off. A gateway pings its LISTEN connection
+// every 10 s; catch-up statements take seconds.
 const hurtful = `SELECT v.name || ' is ' || current_setting(v.name, true)
 FROM   (VALUES ('statement_timeout', interval '10 s'), ('transaction_timeout', interval '10 s'), ('lock_timeout', interval '1 s'),
                ('idle_in_transaction_session_timeout', interval '10 s'), ('idle_session_timeout', interval '30 s')) v (name, least)
 WHERE  current_setting(v.name, true)::interval BETWEEN interval '1 us' AND v.least - interval '1 us'`
 
-// timeouts looks at the settings of the roles of both addresses that serve uses.
+// timeouts checks the settings of the roles of both addresses that serve uses.
 func (d *doctor) timeouts(ctx context.Context) Finding {
 	var short []string
 	for _, p := range d.patients() {
@@ -124,8 +123,8 @@ func (d *doctor) timeouts(ctx context.Context) Finding {
 	return fine("none that would cut a gateway off")
 }
 
-// clock compares this machine's clock with the server's. Connect tokens and leases are timed by the server, service
-// tokens and certificates by this machine.
+// clock compares this machine's clock with the server's. The server times connect tokens and leases, this machine service
+// tokens and certificates.
 func (d *doctor) clock(ctx context.Context) Finding {
 	conn, err := d.serving.open(ctx)
 	if err != nil {
@@ -146,7 +145,7 @@ func (d *doctor) clock(ctx context.Context) Finding {
 	return judgeSkew(skew, trip)
 }
 
-// judgeSkew gives the benefit of the doubt, half a round trip.
+// judgeSkew allows for half a round trip.
 func judgeSkew(skew, trip time.Duration) Finding {
 	off := max(skew.Abs()-trip/2, 0)
 	found := fmt.Sprintf("the server's is %s ahead of this machine's", skew.Round(time.Millisecond))

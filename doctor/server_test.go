@@ -10,14 +10,14 @@ import (
 	"terasocket/db/embedded"
 )
 
-// standby starts the server again as a replica that waits for its primary.
+// standby restarts the server as a replica that waits for its primary.
 func standby(t *testing.T, server *embedded.Server) {
 	t.Helper()
 	signal := filepath.Join(server.Dir(), "data", "standby.signal")
 	if err := os.WriteFile(signal, nil, 0o666); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(signal, 0o666); err != nil { // the server is another user
+	if err := os.Chmod(signal, 0o666); err != nil { // the server runs as another user
 		t.Fatal(err)
 	}
 	if err := server.Restart(t.Context()); err != nil {
@@ -76,7 +76,7 @@ func TestTimeouts(t *testing.T) {
 		ask(t, d, "time-outs").must(t, want)
 	}
 	if version < 140_000 {
-		return // idle_session_timeout is not known yet
+		return // this version has no idle_session_timeout
 	}
 	i.ListenDatabaseURL = i.DatabaseURL + "&idle_session_timeout=5s"
 	i.find("time-outs").must(t, Warn, "idle_session_timeout is 5s for --listen-database-url", "ALTER ROLE")

@@ -16,7 +16,7 @@ import (
 	"terasocket/presence"
 )
 
-// servedStatements are those that serve asks, by the room and file that they are in.
+// servedStatements returns serve's statements, by package and file.
 func servedStatements() map[string]string {
 	all := map[string]string{}
 	for room, statements := range map[string]map[string]string{"access": access.Statements(), "audit": audit.Statements(), "bridge": bridge.Statements(), "eventlog": eventlog.Statements(), "presence": presence.Statements()} {
@@ -27,12 +27,12 @@ func servedStatements() map[string]string {
 	return all
 }
 
-// statementsAreUnderstood has the database read every statement of serve, without running it.
+// statementsAreUnderstood has the database parse every statement of serve, without running it.
 func statementsAreUnderstood(ctx context.Context, tx pgx.Tx) (Finding, error) {
 	all := servedStatements()
 	var wrong []string
 	for _, name := range slices.Sorted(maps.Keys(all)) {
-		err := pgx.BeginFunc(ctx, tx, func(inner pgx.Tx) error { // one that is refused does not end the others
+		err := pgx.BeginFunc(ctx, tx, func(inner pgx.Tx) error { // one that fails does not end the others
 			_, err := inner.Prepare(ctx, "", all[name])
 			return err
 		})

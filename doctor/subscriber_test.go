@@ -7,7 +7,7 @@ import (
 	"terasocket/migrations"
 )
 
-// A subscriber of logical replication looks like any database, and hears nothing.
+// A subscriber of logical replication looks like any database, but its triggers do not fire.
 func TestSubscriber(t *testing.T) {
 	t.Parallel()
 	server := dbtest.Server(t, map[string]string{"wal_level": "logical"})

@@ -12,10 +12,10 @@ import (
 	"terasocket/access"
 )
 
-// doctorName is what the doctor calls itself to OpenTera and to gateways.
+// doctorName identifies the doctor to OpenTera and to gateways.
 const doctorName = "terasocket doctor"
 
-// ticketOpens opens a socket by the ticket that OpenTera's login has given, and waits until OpenTera knows of it.
+// ticketOpens opens a socket with the ticket from OpenTera's login, and waits until OpenTera knows about it.
 func (d *doctor) ticketOpens(ctx context.Context) Finding {
 	if d.websocketURL == "" {
 		return skip("no ticket", "")
@@ -44,7 +44,7 @@ func (d *doctor) ticketOpens(ctx context.Context) Finding {
 	return fine("a ticket of OpenTera's login opens a socket, and OpenTera knows of it")
 }
 
-// noteAddress finds under which address the gateway has the socket of this examination.
+// noteAddress finds the address under which the gateway has the socket of this examination.
 func (d *doctor) noteAddress(ctx context.Context) {
 	for began := time.Now(); !d.hasSocket && time.Since(began) < 2*time.Second && ctx.Err() == nil; time.Sleep(50 * time.Millisecond) {
 		_ = d.owning.read(ctx, func(tx pgx.Tx) error {
@@ -55,7 +55,7 @@ func (d *doctor) noteAddress(ctx context.Context) {
 	}
 }
 
-// clientsAreKnown looks whether gateways know their clients' addresses: OpenTera's own location /wss passes none on.
+// clientsAreKnown checks that gateways know their clients' addresses: OpenTera's own location /wss passes none on.
 func (d *doctor) clientsAreKnown(ctx context.Context, tx pgx.Tx) (Finding, error) {
 	var all, unknown int
 	var addresses []string
@@ -65,7 +65,7 @@ func (d *doctor) clientsAreKnown(ctx context.Context, tx pgx.Tx) (Finding, error
 	if err != nil {
 		return Finding{}, err
 	}
-	if all == 0 && d.hasSocket { // the one of the examination, which has ended
+	if all == 0 && d.hasSocket { // the examination's own, which has ended
 		if all = 1; d.address == "" {
 			unknown = 1
 		}
@@ -74,7 +74,7 @@ func (d *doctor) clientsAreKnown(ctx context.Context, tx pgx.Tx) (Finding, error
 	return judgeAddresses(all, unknown, addresses), nil
 }
 
-// judgeAddresses is told how many sockets there are, of how many no address is known, and the others'.
+// judgeAddresses takes the number of sockets, how many of them have no known address, and the addresses of the others.
 func judgeAddresses(all, unknown int, addresses []string) Finding {
 	const todo = "in nginx's location /wss: proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; (deploy/opentera/terasocket.conf)"
 	switch {

@@ -7,8 +7,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// triggerChecks ask whether every change is still recorded: a table that OpenTera's upgrade has made anew has lost its
-// triggers and indexes.
+// triggerChecks check that every change is still recorded: a table that an upgrade of OpenTera recreated has lost its triggers
+// and indexes.
 func (d *doctor) triggerChecks() []check {
 	return []check{
 		{name: "triggers", needs: []string{"migrations"}, ask: d.owning.asks(triggersFire)},
@@ -17,7 +17,7 @@ func (d *doctor) triggerChecks() []check {
 	}
 }
 
-// triggersFire looks for triggers on OpenTera's tables that are missing or do not fire.
+// triggersFire finds triggers on OpenTera's tables that are missing or do not fire.
 func triggersFire(ctx context.Context, tx pgx.Tx) (Finding, error) {
 	rows, err := tx.Query(ctx, "SELECT table_name, array_agg(name ORDER BY name) FROM terasocket.missing_triggers() GROUP BY 1 ORDER BY 1")
 	if err != nil {
@@ -39,7 +39,7 @@ func triggersFire(ctx context.Context, tx pgx.Tx) (Finding, error) {
 			"(it locks each), run: SET lock_timeout = '1s'; "+strings.Join(mend, " ")), nil
 }
 
-// triggersAreOn finds sessions for which triggers do not fire at all.
+// triggersAreOn finds settings by which triggers do not fire at all.
 func triggersAreOn(ctx context.Context, tx pgx.Tx) (Finding, error) {
 	rows, err := tx.Query(ctx, `SELECT coalesce('role ' || r.rolname, 'every role') || coalesce(' in database ' || d.datname, '')
 		FROM pg_db_role_setting s LEFT JOIN pg_roles r ON r.oid = s.setrole LEFT JOIN pg_database d ON d.oid = s.setdatabase,

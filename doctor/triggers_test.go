@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// attached are the triggers and indexes of ours that are there.
+// attached returns our existing triggers and indexes.
 func (i *installation) attached() (triggers, indexes []string) {
 	i.Helper()
 	err := i.owner.QueryRow(i.Context(), `SELECT
@@ -19,7 +19,7 @@ func (i *installation) attached() (triggers, indexes []string) {
 	return triggers, indexes
 }
 
-// count is how many of these words are in the text.
+// count counts the words in text with one of these prefixes.
 func count(text string, prefixes ...string) (n int) {
 	for _, word := range strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune(" ,;:", r) }) {
 		if slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(word, p) }) {
@@ -29,7 +29,7 @@ func count(text string, prefixes ...string) (n int) {
 	return n
 }
 
-// The doctor knows every trigger and every index that the migrations make, and what it says to run makes them anew.
+// The doctor knows every trigger and index that the migrations create, and its advice recreates them.
 func TestAllTriggersAndIndexesAreKnown(t *testing.T) {
 	t.Parallel()
 	i := newInstallation(t)
@@ -76,7 +76,7 @@ func TestDisabledTrigger(t *testing.T) {
 	i.find("triggers").must(t, OK)
 }
 
-// An upgrade of OpenTera that makes a table anew.
+// An upgrade of OpenTera recreates a table.
 func TestTableMadeAnew(t *testing.T) {
 	t.Parallel()
 	i := newInstallation(t)

@@ -31,7 +31,7 @@ func readYAML(t *testing.T, path string, into any) {
 	}
 }
 
-// asyncAPI is docs/asyncapi.yaml, as far as the code can be compared with it.
+// asyncAPI is the part of docs/asyncapi.yaml that the code can be compared with.
 type asyncAPI struct {
 	Channels map[string]struct {
 		Parameters map[string]struct{ Enum []string }
@@ -79,12 +79,12 @@ func TestAsyncAPIHasEveryCloseCode(t *testing.T) {
 			t.Errorf("docs/asyncapi.yaml says %+v of %d; it is sent with %q, comeBack %t", described, code, code.Reason(), code.ComeBack())
 		}
 		if !strings.Contains(string(manual), strconv.Itoa(int(code))) {
-			t.Errorf("docs/clients.md does not tell of %d", code)
+			t.Errorf("docs/clients.md does not describe %d", code)
 		}
 	}
 	for code := range document.CloseCodes {
 		if !ours[CloseCode(code)] {
-			t.Errorf("docs/asyncapi.yaml tells of %d, which is never sent", code)
+			t.Errorf("docs/asyncapi.yaml describes %d, which is never sent", code)
 		}
 	}
 }
@@ -107,7 +107,7 @@ func TestAsyncAPIHasEveryMessageAndParameter(t *testing.T) {
 	known := regexp.MustCompile(`case "([a-z0-9.]+\.[A-Z]\w+)"`).FindAllStringSubmatch(string(source), -1)
 	for _, name := range known {
 		if !described[name[1]] {
-			t.Errorf("docs/asyncapi.yaml does not tell of %s", name[1])
+			t.Errorf("docs/asyncapi.yaml does not describe %s", name[1])
 		}
 	}
 	if len(known) < 8 {
@@ -122,11 +122,11 @@ func TestAsyncAPIHasEveryMessageAndParameter(t *testing.T) {
 	read := regexp.MustCompile(`parameter\(query, "(\w+)"\)`).FindAllStringSubmatch(string(source), -1)
 	for _, name := range read {
 		if query[name[1]] == nil {
-			t.Errorf("docs/asyncapi.yaml does not tell of the parameter %s", name[1])
+			t.Errorf("docs/asyncapi.yaml does not describe the parameter %s", name[1])
 		}
 	}
 	if len(read) != len(query) {
-		t.Errorf("%d parameters are read, docs/asyncapi.yaml tells of %d", len(read), len(query))
+		t.Errorf("%d parameters are read, docs/asyncapi.yaml describes %d", len(read), len(query))
 	}
 }
 
@@ -159,7 +159,7 @@ func TestOpenAPIHasEveryStatusOfAHandshake(t *testing.T) {
 			used++
 			for _, kind := range []string{"user", "participant", "device"} {
 				if document.Paths["/wss/"+kind].Get.Responses[fmt.Sprint(numbers[name[1]])] == nil {
-					t.Errorf("docs/openapi.yaml does not tell of %s (%d) of /wss/%s, in %s", name[1], numbers[name[1]], kind, file)
+					t.Errorf("docs/openapi.yaml does not describe %s (%d) of /wss/%s, in %s", name[1], numbers[name[1]], kind, file)
 				}
 			}
 		}
@@ -200,7 +200,7 @@ func TestTheManualShowsRealFrames(t *testing.T) {
 	if err := inProtobuf.GetMessage().UnmarshalTo(&event); err != nil || event.Header.GetSeq() == 0 {
 		t.Fatalf("%v, %v", &event, err)
 	}
-	event.Header.Seq = nil // which JSON has only where since was given
+	event.Header.Seq = nil // JSON has it only with since
 	if err := inProtobuf.Message.MarshalFrom(&event); err != nil || !proto.Equal(&inJSON, &inProtobuf) {
 		t.Errorf("%v is not %v (%v)", &inJSON, &inProtobuf, err)
 	}

@@ -6,28 +6,28 @@ import (
 	"terasocket/access"
 )
 
-// Auditor is told what is sent to whom.
+// Auditor records what is sent to whom.
 type Auditor interface {
-	// Trail is called once for each socket, before anything is sent. note is told, one at a time and in order, of each frame that the
-	// kernel has taken for it, or a part of it: a socket may break in the middle of a write, and up to 16 KiB of frames count as
-	// sent then that were not. seq is 0 of the presence snapshot; what tells of nobody (Cursor, ReplayIncomplete) is left out. It does
-	// not wait.
+	// Trail is called once per socket, before anything is sent. It calls note, serially and in order, for each frame that the
+	// kernel has taken at least in part: if the socket breaks in the middle of a write, up to 16 KiB of frames are noted that
+	// were not sent. seq is 0 for the presence snapshot. Cursor and ReplayIncomplete concern nobody and are not noted. note
+	// does not block.
 	Trail(who access.Identity, conn uint64, opened time.Time, addr string) (note func(seq uint64, isReplay bool, at time.Time))
 }
 
-// trail knows which frames wait for the kernel. Guarded by Conn.mu.
+// trail holds the marks of the frames that the kernel has not taken yet. Guarded by Conn.mu.
 type trail struct {
 	note   func(seq uint64, isReplay bool, at time.Time) // nil: there is no Auditor
 	unsent []mark
 }
 
-// mark is a frame that is sent when the kernel has taken more than so many bytes.
+// mark is a frame that counts as sent once the kernel has taken more than behind bytes.
 type mark struct {
 	behind, seq uint64
 	isReplay    bool
 }
 
-// marksKept is how much memory a trail on which nothing waits may keep.
+// marksKept is the capacity that an empty trail may keep.
 const marksKept = 16
 
 func (t *trail) add(frames []*frame, behind uint64, isReplay bool) {
@@ -41,7 +41,7 @@ func (t *trail) add(frames []*frame, behind uint64, isReplay bool) {
 	}
 }
 
-// settle notes what was sent meanwhile.
+// settle notes the frames sent since the last call.
 func (t *trail) settle(out *Outbox) {
 	sent, _ := out.position()
 	now := time.Now()
@@ -57,14 +57,14 @@ func (t *trail) settle(out *Outbox) {
 	}
 }
 
-// settle notes what the flusher has sent.
+// settle is called by the flusher after each write.
 func (c *Conn) settle() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.trail.settle(c.out)
 }
 
-// endTrail lets the kernel take no more of a socket that ends with this process, and notes what it has taken.
+// endTrail aborts a socket that ends with this process, and notes what its kernel had taken.
 func (c *Conn) endTrail() {
 	if c.trail.note == nil {
 		return

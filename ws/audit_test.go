@@ -15,7 +15,7 @@ import (
 	"terasocket/proto/event"
 )
 
-// notebook is an Auditor that keeps everything.
+// notebook is an Auditor that records every note.
 type notebook struct {
 	mu    sync.Mutex
 	notes map[uint64][]string // of each connection
@@ -46,7 +46,7 @@ func newNotebook() *notebook {
 	return &notebook{notes: map[uint64][]string{}, who: map[uint64]string{}}
 }
 
-// What is noted of a socket is what was sent to it: nothing for who hears nothing, and of a Cursor nothing.
+// A frame is noted for each socket it was sent to; a Cursor is not noted.
 func TestWhatIsNoted(t *testing.T) {
 	t.Parallel()
 	log, notes := &tape{}, newNotebook()
@@ -75,7 +75,7 @@ func TestWhatIsNoted(t *testing.T) {
 	}
 }
 
-// What waits for a slow client is noted when the kernel has taken it; of a client that never reads, not at all.
+// What waits for a slow client is noted when the kernel takes it; for a client that never reads, never.
 func TestWhatWaitsIsNotNoted(t *testing.T) {
 	t.Parallel()
 	for name, listen := range map[string]func(*httptest.Server){"plain": nil, "tls": overTLS} {
@@ -92,7 +92,7 @@ func TestWhatWaitsIsNotNoted(t *testing.T) {
 			}
 			for conn := range uint64(2) {
 				if n := len(notes.of(conn + 1)); n == 0 || n > len(values)-15 {
-					t.Errorf("%d of %d are noted while at least 20 wait for each", n, len(values))
+					t.Errorf("%d of %d frames noted while at least 20 wait", n, len(values))
 				}
 			}
 			reads.want(values...)
@@ -100,7 +100,7 @@ func TestWhatWaitsIsNotNoted(t *testing.T) {
 			_ = cut.NetConn().Close()
 			dbtest.Eventually(t, "it has ended", func() bool { return g.LenOf(access.User) == 1 })
 			if n := len(notes.of(2)); n > len(values)-15 {
-				t.Errorf("%d of %d are noted for who was cut off", n, len(values))
+				t.Errorf("%d of %d frames noted for a socket that was cut", n, len(values))
 			}
 			for i, note := range notes.of(1) {
 				if want := fmt.Sprint("live ", i+1); note != want {
@@ -111,7 +111,7 @@ func TestWhatWaitsIsNotNoted(t *testing.T) {
 	}
 }
 
-// What a slow client takes is noted when it is taken, though nothing more is written to it; when the gateway stops, too.
+// A slow client's frames are noted as it takes them, even if nothing more is written to it, and when the gateway stops.
 func TestWhatASlowClientTakesIsNoted(t *testing.T) {
 	t.Parallel()
 	for name, listen := range map[string]func(*httptest.Server){"plain": nil, "tls": overTLS} {
@@ -133,7 +133,7 @@ func TestWhatASlowClientTakesIsNoted(t *testing.T) {
 			cancel()
 			_ = g.Drain(ctx, 0)
 			if n := len(notes.of(1)); n < read || n == len(values) {
-				t.Errorf("%d of %d are noted", n, len(values))
+				t.Errorf("%d of %d frames noted", n, len(values))
 			}
 		})
 	}

@@ -12,7 +12,7 @@ import (
 )
 
 // BenchmarkDeliver delivers one event to n sockets over loopback, and waits for the readers before it stops the clock.
-// Both ends are of this process: 9,900 sockets are what 20,000 open files allow.
+// Both ends are in this process: 9,900 sockets are what 20,000 open files allow.
 func BenchmarkDeliver(b *testing.B) {
 	for name, listen := range map[string]func(*httptest.Server){"plain": func(*httptest.Server) {}, "tls": overTLS} {
 		for _, n := range []int{1, 1000, 9900} {
@@ -68,7 +68,7 @@ func BenchmarkDeliver(b *testing.B) {
 	}
 }
 
-// BenchmarkSend is what one recipient costs, with nobody who needs the processor to read it; and with an Auditor that keeps nothing.
+// BenchmarkSend measures the cost of one recipient without a reader competing for the CPU, also with an Auditor that discards.
 func BenchmarkSend(b *testing.B) {
 	for _, isAudited := range []bool{false, true} {
 		b.Run(fmt.Sprint("audited=", isAudited), func(b *testing.B) {
@@ -79,7 +79,7 @@ func BenchmarkSend(b *testing.B) {
 			}, nil)
 			c := g.connect(b, "user?id=user_1_a")
 			g.deliver("open", user(1))
-			c.want("open") // the server knows too that it is open
+			c.want("open") // the server too has opened the socket
 			to := target{conn: g.rooms[user(1)].conns[0], frames: NewFrames(change(2, "v", user(1))), form: event.Plain}
 			out := to.conn.out
 			out.tryFunc = func(uintptr) bool { out.tried = len(out.try); return true } // a kernel that takes everything
@@ -100,7 +100,7 @@ func (deaf) Trail(access.Identity, uint64, time.Time, string) func(uint64, bool,
 	return func(uint64, bool, time.Time) {}
 }
 
-// BenchmarkStrangers shows that sockets that may not see an event cost it nothing.
+// BenchmarkStrangers shows that sockets that may not see an event add no cost.
 func BenchmarkStrangers(b *testing.B) {
 	for _, n := range []int{1, 100_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
@@ -118,7 +118,7 @@ func BenchmarkStrangers(b *testing.B) {
 	}
 }
 
-// BenchmarkLargeEvent is a 1 MB event, from the event to the last byte read.
+// BenchmarkLargeEvent measures a 1 MB event from Dispatch to the last byte read.
 func BenchmarkLargeEvent(b *testing.B) {
 	for name, listen := range map[string]func(*httptest.Server){"plain": func(*httptest.Server) {}, "tls": overTLS} {
 		b.Run(name, func(b *testing.B) {

@@ -2,14 +2,14 @@ package ws
 
 import "time"
 
-// bucket counts how often something may still happen: perMinute at once, and as many a minute after that.
-// It is smaller than a rate.Limiter, since every connection has two. One goroutine at a time.
+// bucket is a token bucket: a burst of perMinute, refilled at perMinute a minute. Every connection has two, and it is smaller
+// than a rate.Limiter. Not safe for concurrent use.
 type bucket struct {
 	spent float32
 	at    time.Duration // since the connection was opened
 }
 
-// take reports whether it may happen once more at that time.
+// take spends one token and reports whether there was one.
 func (b *bucket) take(at time.Duration, perMinute int) bool {
 	regained := float32((at - b.at).Minutes()) * float32(perMinute)
 	b.spent, b.at = max(0, b.spent-regained), at

@@ -11,7 +11,8 @@ import (
 // notAllowed is what OpenTera answers to a data frame.
 const notAllowed = "Not allowed to send message"
 
-// prepareToRead says what to do with what a client sends: nothing of it is wanted, all of it shows that it is alive.
+// prepareToRead sets the read limit and the handlers of control frames. Data from a client is never used, but any frame keeps
+// the socket alive.
 func (c *Conn) prepareToRead(ws *websocket.Conn) {
 	ws.SetReadLimit(c.FrameSize)
 	ws.SetPongHandler(func(string) error {
@@ -68,7 +69,7 @@ func (c *Conn) alive() {
 	}
 }
 
-// countControl counts a ping or pong and reports whether it was one too many, and the socket is closing.
+// countControl counts a ping or pong; it closes the socket and returns false if that was one too many.
 func (c *Conn) countControl() bool {
 	if c.control.take(time.Since(c.opened), c.ControlFrames) {
 		return true
@@ -77,7 +78,7 @@ func (c *Conn) countControl() bool {
 	return false
 }
 
-// answerPing leaves the answer out while too much waits: who pings and never reads must not fill the outbox.
+// answerPing sends no pong while the backlog is over its limit: a client that pings but never reads must not fill the outbox.
 func (c *Conn) answerPing(payload string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -86,7 +87,7 @@ func (c *Conn) answerPing(payload string) {
 	}
 }
 
-// refuseData answers a data frame as OpenTera does, if there were not too many.
+// refuseData answers a data frame as OpenTera does, or closes the socket if there were too many.
 func (c *Conn) refuseData() {
 	if !c.data.take(time.Since(c.opened), c.DataFrames) {
 		c.Close(ClosePolicy)
@@ -99,7 +100,7 @@ func (c *Conn) refuseData() {
 	}
 }
 
-// answerClose returns the client's close frame, unless it answers ours.
+// answerClose echoes the client's close frame, unless it answers ours.
 func (c *Conn) answerClose(code CloseCode) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -111,7 +112,7 @@ func (c *Conn) answerClose(code CloseCode) {
 	_ = c.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(int(code), ""), time.Time{})
 }
 
-// finish closes the socket after reading ended with err, says so, and returns the code that it ended with.
+// finish closes the socket after reading ended with err, logs it, and returns the close code.
 func (c *Conn) finish(err error) CloseCode {
 	how, code := howItEnded(err, c.out.readFailed.Load())
 
@@ -128,7 +129,7 @@ func (c *Conn) finish(err error) CloseCode {
 	case endedInOrder:
 		_ = c.ws.Close()
 	case endedByRules:
-		// The library does not say goodbye to each of these; a second time it does nothing.
+		// The library does not send a close frame in all of these cases; a second one is a no-op.
 		_ = c.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(int(code), code.Reason()), time.Time{})
 		// A socket closed with unread bytes is reset, and the client might never see our close frame.
 		_ = c.ws.SetReadDeadline(time.Now().Add(c.CloseWait))
@@ -152,12 +153,12 @@ type ending uint8
 
 const (
 	endedInOrder ending = iota // close frames went both ways
-	endedByRules               // what the client sent was no good
-	endedBroken                // no close frame can be expected any more
+	endedByRules               // the client broke the protocol or a limit
+	endedBroken                // no close frame can arrive any more
 )
 
-// howItEnded reads the reading error; isBroken: the socket itself had failed. code is that of a socket that nobody had
-// closed before.
+// howItEnded classifies a read error. isBroken means that the socket itself failed. The code applies if the socket was not
+// already closing.
 func howItEnded(err error, isBroken bool) (ending, CloseCode) {
 	var closed *websocket.CloseError
 	switch {
@@ -168,7 +169,7 @@ func howItEnded(err error, isBroken bool) (ending, CloseCode) {
 		return endedBroken, CloseAbnormal
 	case errors.Is(err, websocket.ErrReadLimit):
 		return endedByRules, CloseTooBig
-	case !isBroken: // the library takes offence at what came
+	case !isBroken: // the library rejected what it read
 		return endedByRules, CloseProtocolError
 	}
 	return endedBroken, CloseAbnormal

@@ -58,11 +58,11 @@ func TestBucket(t *testing.T) {
 	var b bucket
 	for i := range 6 {
 		if !b.take(0, 6) {
-			t.Fatalf("refused the one of number %d", i+1)
+			t.Fatalf("refused number %d", i+1)
 		}
 	}
 	if b.take(9*time.Second, 6) || !b.take(11*time.Second, 6) || b.take(11*time.Second, 6) {
-		t.Error("not one more every ten seconds")
+		t.Error("not one more after ten seconds")
 	}
 	for i := range 6 {
 		if !b.take(time.Hour, 6) {
@@ -70,7 +70,7 @@ func TestBucket(t *testing.T) {
 		}
 	}
 	if b.take(time.Hour, 6) {
-		t.Error("an hour of silence pays for more than a minute")
+		t.Error("an hour of silence allows a burst of more than a minute's worth")
 	}
 }
 
@@ -84,13 +84,13 @@ func TestLargeFramesClose(t *testing.T) {
 			_ = one.WriteMessage(websocket.BinaryMessage, make([]byte, 4097))
 			one.wantClose(CloseTooBig)
 
-			// Much more than the server reads before it closes: the close frame must not be lost to a reset.
+			// Much more than the server reads before it closes: a reset must not swallow the close frame.
 			two := g.connect(t, "user?id=user_7_b")
 			go func() { _ = two.WriteMessage(websocket.BinaryMessage, make([]byte, 1<<20)) }()
 			two.wantClose(CloseTooBig)
 			two.Close()
 
-			// In fragments, each of which would do.
+			// In fragments, each of them within the limit.
 			three := g.connect(t, "user?id=user_7_c")
 			w, err := three.NextWriter(websocket.TextMessage)
 			if err != nil {
@@ -173,7 +173,7 @@ func FuzzParams(f *testing.F) {
 		}
 		for _, name := range []string{"id", "encoding", "since"} {
 			if _, _, err := parameter(query, name); err != nil {
-				t.Errorf("%s was taken though it cannot be read: %v", name, err)
+				t.Errorf("%s was accepted though it is malformed: %v", name, err)
 			}
 		}
 		if e, name := negotiate(p, []string{"opentera.json"}, 0); e >= encodings || name != "" && name != "opentera.json" {

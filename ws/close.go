@@ -10,18 +10,18 @@ import (
 // CloseCode is the status of a close frame that the server sends. Codes and reasons are API: clients branch on the code.
 //
 //	code  reason                 sent when                                                the client
-//	4000  CMD_CLIENT_DISCONNECT  kicked: logged out, disabled or deleted                  does not return by itself
-//	1008  too many frames        it sent too many                                         mends its ways first
-//	1009                         a frame over the limit                                   mends its ways first
-//	1002  (what was wrong)       not a websocket frame                                    mends its ways first
+//	4000  CMD_CLIENT_DISCONNECT  kicked: logged out, disabled or deleted                  must not return by itself
+//	1008  too many frames        the client sent too many                                 must be fixed first
+//	1009                         a frame over the limit                                   must be fixed first
+//	1002  (what was wrong)       a protocol error                                         must be fixed first
 //	1011  internal error         an event could not be encoded, events are missing, or
 //	                             the log or its rights could not be read                  returns and resumes
 //	1012  service restart        the gateway stops, spread over the drain time; or it was
 //	                             disabled and enabled again                               returns and resumes
-//	1013  too slow, resume       more waits for this socket than the backlog limit        returns and resumes
+//	1013  too slow, resume       the socket's backlog exceeds its limit                   returns and resumes
 //
-// A client without a pong in time is cut without a close frame and sees 1006. To return is to log in again (a connect
-// token is good once) and, to resume, to pass the last seq as since.
+// A client that sends no pong in time is cut without a close frame and sees 1006. To return is to log in again (a connect token
+// is good once); to resume is to pass the last seq as since.
 type CloseCode int
 
 // The close codes.
@@ -53,7 +53,7 @@ func (c CloseCode) Reason() string {
 	return ""
 }
 
-// ComeBack tells whether a client that got this code may return at once without having changed anything.
+// ComeBack reports whether a client may reconnect at once after this code.
 func (c CloseCode) ComeBack() bool {
 	switch c {
 	case CloseInternal, CloseRestart, CloseSlow, CloseAbnormal:
@@ -62,11 +62,11 @@ func (c CloseCode) ComeBack() bool {
 	return false
 }
 
-// closeCodes are those that metrics tell apart. Clients may close with thousands of others: those are one.
+// closeCodes have their own label in metrics; all other codes that clients may send share one.
 var closeCodes = [...]CloseCode{websocket.CloseNormalClosure, websocket.CloseGoingAway, websocket.CloseNoStatusReceived,
 	CloseKicked, CloseProtocolError, CloseAbnormal, ClosePolicy, CloseTooBig, CloseInternal, CloseRestart, CloseSlow}
 
-// label is the code in metrics.
+// label is the value of the metric label "code".
 func (c CloseCode) label() string {
 	if slices.Contains(closeCodes[:], c) {
 		return strconv.Itoa(int(c))

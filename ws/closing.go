@@ -7,15 +7,15 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// closing lets nothing out behind a close frame (RFC 6455, section 5.5.1): the library writes one by itself, when a client
-// breaks the rules. Each Write holds whole frames, or the answer to the handshake.
+// closing drops everything after a close frame (RFC 6455, section 5.5.1), including one that the library writes by itself when
+// a client breaks the protocol. Each Write holds whole frames, or the response to the handshake.
 type closing struct {
 	net.Conn
 	mu     sync.Mutex
 	isSent bool
 }
 
-// Write is net.Conn's. Errors: websocket.ErrCloseSent.
+// Write returns websocket.ErrCloseSent after a close frame.
 func (c *closing) Write(p []byte) (int, error) {
 	const closeFrame = 0x80 | websocket.CloseMessage
 	c.mu.Lock()

@@ -15,28 +15,28 @@ import (
 
 // Conn is one client's socket, from its admission to its end.
 //
-// It is opening until the 101 is written (what is sent meanwhile is held and follows the 101), then open, then closing
-// from the first close frame on, whoever sends it. Its end is told to the hub once, by its reading goroutine.
+// It is opening until the 101 is written (frames are held and follow the 101), then open, then closing from the first close
+// frame on, whichever side sends it. Its reading goroutine removes it from the hub once.
 //
-// send and Close may be called at once and never block. The first close code wins; nothing is sent after it.
+// send and Close are safe for concurrent use and never block. The first close code wins; nothing is sent after it.
 type Conn struct {
 	Identity access.Identity
 	Encoding event.Encoding
 
-	// Since is the cursor that the client passed, and Asked whether it did: then it is sent cursors. From 1 on, the log is
-	// replayed from there: see resumer.
+	// Since is the cursor that the client passed; Asked reports whether it passed one, and then it receives cursors. If Since
+	// is not 0, the log is replayed from there: see resumer.
 	Since uint64
 	Asked bool
 
-	// Snapshot is whether the client asked for the presence of everyone first.
+	// Snapshot reports whether the client asked for a presence snapshot first.
 	Snapshot bool
 
 	*desk
 	id     uint64
 	opened time.Time
-	room   *room // set by Hub.Enter; what is in it is the hub's
+	room   *room // set by Hub.Enter; guarded by Hub.mu
 
-	// live events reach it from behind this seq, and what its principal held there, if it resumes. Set before Enter returns.
+	// Live events begin after the seq from; tags are the principal's there, if it resumes. Set before Enter returns.
 	from uint64
 	tags []string
 
@@ -47,15 +47,15 @@ type Conn struct {
 	bytes      int         // of held
 	code       CloseCode   // not 0: closing
 	sent       uint64      // frames with events
-	sentBefore uint64      // as of the last look of sendIfQuiet
+	sentBefore uint64      // sent at the last call of sendIfQuiet
 	ping       *time.Timer // after open
 	trail      trail
 
-	resuming bool          // it is being brought up to date: live frames are held
-	gone     func()        // of the resumer: ends it
-	replayed chan struct{} // closed when the resumer has ended; nil: there is none
+	resuming bool          // it is being brought up to date; live frames are held
+	gone     func()        // cancels the resumer
+	replayed chan struct{} // closed when the resumer has ended; nil: no resumer
 
-	lastTarget int // in its lane, counted from 1; 0: nothing waits there for it. Guarded by Hub.delivering
+	lastTarget int // its last target in its lane, counted from 1; 0: none. Guarded by Hub.delivering
 
 	data, control bucket // of the reading goroutine
 }
@@ -70,12 +70,12 @@ type desk struct {
 	lastID   atomic.Uint64
 }
 
-// admit makes the Conn of a principal whose 101 is still to be written.
+// admit returns the Conn of a principal before its 101 is written.
 func (d *desk) admit(identity access.Identity, encoding event.Encoding) *Conn {
 	return &Conn{desk: d, Identity: identity, Encoding: encoding, id: d.lastID.Add(1), opened: time.Now()}
 }
 
-// open goes live on an upgraded socket, with what was held first. The caller then starts c.read in a goroutine.
+// open goes live on an upgraded socket, starting with the held frames. The caller then starts c.read in a goroutine.
 func (c *Conn) open(ws *websocket.Conn, out *Outbox) {
 	if c.trail.note != nil {
 		out.flushed = c.settle
@@ -96,7 +96,7 @@ func (c *Conn) open(ws *websocket.Conn, out *Outbox) {
 	}
 }
 
-// startFrom says where live events begin. A client that wants cursors is told at once, or when it is up to date.
+// startFrom sets where live events begin. A client that wants cursors gets one at once, or when it is up to date.
 func (c *Conn) startFrom(seq uint64, tags []string) {
 	c.from = seq
 	if c.Since > 0 {
@@ -110,8 +110,8 @@ func (c *Conn) startFrom(seq uint64, tags []string) {
 	}
 }
 
-// send writes frames, as many in one write as fit into joined, or leaves them to the outbox; it returns how many it took.
-// It takes none when the socket is closing, and closes it with CloseSlow when more than the backlog limit waits already.
+// send writes frames, joining as many into one write as fit into joined, or leaves them to the outbox. It returns how many it
+// took: none if the socket is closing. If the backlog already exceeds its limit, it closes the socket with CloseSlow.
 func (c *Conn) send(frames []*frame, joined *[]byte) (taken int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -133,7 +133,7 @@ func (c *Conn) send(frames []*frame, joined *[]byte) (taken int) {
 // sendOne is send for one frame.
 func (c *Conn) sendOne(f *frame) bool { return c.send([]*frame{f}, nil) == 1 }
 
-// release writes what was held.
+// release writes the held frames.
 func (c *Conn) release() {
 	var joined []byte
 	for frames := c.held; len(frames) > 0; {
@@ -146,7 +146,7 @@ func (c *Conn) release() {
 	c.held, c.bytes = nil, 0
 }
 
-// write writes the first frames, as many as leave in one write, and returns how many; 0 when the socket no longer works.
+// write writes as many of the first frames as fit into one write and returns how many; 0 if the socket is broken.
 func (c *Conn) write(frames []*frame, joined *[]byte) int {
 	wire, n := frames[0].wire, 1
 	if len(frames) > 1 && len(wire)+len(frames[1].wire) <= joinedBytes {
@@ -179,7 +179,7 @@ func (c *Conn) mayWrite() bool {
 	return c.code == 0
 }
 
-// waiting is how many bytes wait for this socket.
+// waiting is the backlog of this socket in bytes.
 func (c *Conn) waiting() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -193,8 +193,8 @@ func (c *Conn) backlog() int {
 	return c.bytes + c.out.Backlog()
 }
 
-// written takes the result of a write and reports whether the socket still works. If it does not, the reader learns it
-// and ends the connection.
+// written handles the result of a write and reports whether the socket still works. If not, Abort makes the reader end the
+// connection.
 func (c *Conn) written(err error) bool {
 	if err != nil && !errors.Is(err, websocket.ErrCloseSent) {
 		c.out.Abort()
@@ -202,8 +202,8 @@ func (c *Conn) written(err error) bool {
 	return err == nil
 }
 
-// Close sends a close frame after everything sent before, and reports whether it was the first to close. The socket
-// ends when the client has answered, after Limits.CloseWait at the latest.
+// Close sends a close frame behind everything sent so far, and reports whether it was the first to close. The socket ends when
+// the client has answered, or after Limits.CloseWait.
 func (c *Conn) Close(code CloseCode) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -20,7 +20,7 @@ import (
 	"terasocket/access"
 )
 
-// The clients of BenchmarkIdleConnection are a process of their own, so that their memory is not counted.
+// The clients of BenchmarkIdleConnection run in their own process, so that their memory is not counted.
 const crowdEnv = "TERASOCKET_WS_CROWD" // plain|tls,host:port
 
 const crowdSize = 10_000
@@ -51,7 +51,7 @@ func crowd(target string) int {
 					errs <- err
 					return
 				}
-				if _, err := c.Write([]byte{0x8a, 0x80, 0, 0, 0, 0}); err != nil { // a pong: the socket has been read from
+				if _, err := c.Write([]byte{0x8a, 0x80, 0, 0, 0, 0}); err != nil { // a pong, so that the socket has been read from
 					errs <- err
 					return
 				}
@@ -89,7 +89,7 @@ func BenchmarkIdleConnection(b *testing.B) {
 
 func idleMemory(b *testing.B, name string, listen func(*httptest.Server)) (perConn, stack float64) {
 	g := newGateway(b, func(h *Handler) {
-		h.Limits.PongWait = time.Hour // to connect them may take a minute
+		h.Limits.PongWait = time.Hour // connecting them may take a minute
 		h.Tokens = redeemFunc(func(_ context.Context, kind access.Kind, token string) (access.Identity, error) {
 			id := access.Identity{Principal: access.Principal{Kind: kind}}
 			_, err := fmt.Sscanf(token, "user_%d_a", &id.ID)

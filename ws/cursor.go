@@ -8,20 +8,20 @@ import (
 	"terasocket/proto/terasocket"
 )
 
-// cursorEvery is how often sockets are looked at that want cursors: who heard nothing since the last time is told how far
-// it is. So each holds a cursor that is not trimmed.
+// cursorEvery is the interval of sendCursors. A client that has received nothing for that long gets a cursor, so that the
+// cursor it holds is never trimmed.
 const cursorEvery = 5 * time.Minute
 
-// cursorFrames tells a client that it has heard all up to seq.
+// cursorFrames tells a client that it is up to date as of seq.
 func cursorFrames(seq uint64) *Frames {
 	e := event.New(seq, time.Now(), "", &terasocket.Cursor{Seq: seq})
 	return &Frames{event: &e, origin: fromGateway}
 }
 
-// sendCursors does so until ctx ends.
+// sendCursors sends cursors to quiet clients until ctx ends.
 func (h *Hub) sendCursors(ctx context.Context) {
 	for sleep(ctx, cursorEvery) {
-		h.delivering.Lock() // all up to h.last is delivered
+		h.delivering.Lock() // everything up to h.last has been delivered
 		h.mu.Lock()
 		var quiet []*Conn
 		for _, r := range h.rooms {
@@ -40,7 +40,7 @@ func (h *Hub) sendCursors(ctx context.Context) {
 	}
 }
 
-// sendIfQuiet sends a cursor, unless the client has heard something since the last call, or is further already.
+// sendIfQuiet sends a cursor unless the client has received something since the last call or is already past it.
 func (c *Conn) sendIfQuiet(f *Frames) {
 	cursor, err := f.in(event.Plain, c.Encoding)
 	if err != nil {

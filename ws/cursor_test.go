@@ -9,7 +9,7 @@ import (
 	"terasocket/proto/event"
 )
 
-// listening notes what a client hears, and answers pings meanwhile.
+// listening records what a client receives, and answers pings meanwhile.
 type listening struct {
 	mu    sync.Mutex
 	heard []string
@@ -41,7 +41,7 @@ func (l *listening) want(t *testing.T, want ...string) {
 	l.heard = nil
 }
 
-// Who passed since is told how far it is: when it opens, and when it has heard nothing for some minutes. Nobody else is.
+// A client that passed since gets a cursor when it opens and when it has received nothing for some minutes. Others do not.
 func TestCursors(t *testing.T) {
 	dispatch(t, func(t *testing.T, d *dispatching, connect func(string) *client) {
 		plain, quiet, busy := listen(connect("user_1_a")), listen(connect("user_2_a&since=0")), listen(connect("user_3_a&since=0&encoding=json"))
@@ -49,7 +49,7 @@ func TestCursors(t *testing.T) {
 		d.batches <- []event.Event{*change(1001, "a", user(3)), *change(1002, "b", user(9))}
 		time.Sleep(2 * time.Minute)
 		plain.want(t)
-		quiet.want(t, "cursor 0") // since the last look it has heard this one
+		quiet.want(t, "cursor 0") // it has received this one since the last round
 		busy.want(t, "cursor 0", "a")
 		time.Sleep(cursorEvery - 2*time.Minute)
 		d.batches <- []event.Event{*change(1003, "c", user(3))}
@@ -64,7 +64,7 @@ func TestCursors(t *testing.T) {
 	})
 }
 
-// A cursor never says less than where live events begin, nor is it sent before the end of a replay.
+// A cursor is never behind the start of live events, nor sent before the end of a replay.
 func TestCursorsAreNotBehind(t *testing.T) {
 	t.Parallel()
 	goOn := make(chan struct{})

@@ -20,7 +20,7 @@ import (
 func TestDeliverOnlyToRecipients(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t, nil, nil)
-	never := map[string]*client{ // who must not get it comes first
+	never := map[string]*client{ // those that must not get it come first
 		"the same number, other kind": g.connect(t, "participant?id=participant_7_a"),
 		"the same number, a device":   g.connect(t, "device?id=device_7_a"),
 		"another user":                g.connect(t, "user?id=user_8_a"),
@@ -96,7 +96,7 @@ func TestSlowClientIsClosedAndOthersFlow(t *testing.T) {
 				}
 			}
 			quick.want(fmt.Sprint(n, value))
-			for i := range n { // all that was taken, and then the reason
+			for i := range n { // everything taken, then the close frame
 				slow.want(fmt.Sprint(i, value))
 			}
 			slow.wantClose(CloseSlow)
@@ -107,7 +107,7 @@ func TestSlowClientIsClosedAndOthersFlow(t *testing.T) {
 	}
 }
 
-// smallListener gives sockets that hold little.
+// smallListener accepts sockets with small buffers.
 type smallListener struct{ net.Listener }
 
 func (l smallListener) Accept() (net.Conn, error) {
@@ -144,7 +144,7 @@ func TestByteASecondReader(t *testing.T) {
 			select {
 			case <-stop:
 				return
-			case <-time.After(time.Millisecond): // a test second
+			case <-time.After(time.Millisecond): // one second in the test
 				_, _ = raw.Read(b)
 			}
 		}

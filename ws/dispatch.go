@@ -9,12 +9,12 @@ import (
 	"terasocket/proto/event"
 )
 
-// Dispatch applies events, in their order, to what principals hold, and hands each to every socket that hears it; it
-// returns how many frames were taken. Its cost follows these, not the sockets connected; nothing is allocated per recipient.
+// Dispatch applies events in order to the index and hands each to every socket that receives it. It returns how many frames
+// were taken. The cost depends on the recipients, not on the sockets connected; nothing is allocated per recipient.
 //
-// What several events bring to one socket leaves in one write. An event that cannot be encoded closes the sockets that
-// should have had it with CloseInternal: they come back and resume, rather than miss it unknowingly. ctx bounds what goes
-// on afterwards, see fall.
+// Frames of several events for one socket leave in one write. If an event cannot be encoded, the sockets that should have
+// received it are closed with CloseInternal, so that they resume rather than miss it silently. ctx bounds the look-ups that
+// fall starts.
 func (h *Hub) Dispatch(ctx context.Context, batch []event.Event) (n int) {
 	h.delivering.Lock()
 	defer h.delivering.Unlock()
@@ -32,8 +32,8 @@ func (h *Hub) Dispatch(ctx context.Context, batch []event.Event) (n int) {
 	return n
 }
 
-// step moves everything on by an event. It finds the sockets that hear it, which wait for sendWaiting, the room that it ends, and
-// the sockets that it kicks.
+// step applies one event. It queues its targets for sendWaiting, and returns the room that it ends, if any, and the sockets
+// that it kicks.
 func (h *Hub) step(f *Frames) (fallen *room, kicked []*Conn) {
 	e := f.event
 	h.mu.Lock()
@@ -70,7 +70,7 @@ func (h *Hub) step(f *Frames) (fallen *room, kicked []*Conn) {
 	return fallen, kicked
 }
 
-// find walks over those who are among present, former, or both.
+// find queues the event for the principals in its present audience, its former audience, or both.
 func (h *Hub) find(f *Frames) {
 	e := f.event
 	present, former := h.index.Audience(e.Present, access.Present), h.index.Audience(e.Former, access.Former)
@@ -96,7 +96,7 @@ func (h *Hub) find(f *Frames) {
 	}
 }
 
-// take moves on to p, and says whether it is there.
+// take advances in past p, and reports whether p was in it.
 func take(in *[]access.Principal, p access.Principal) bool {
 	for len(*in) > 0 {
 		switch order := (*in)[0].Compare(p); {
@@ -111,7 +111,7 @@ func take(in *[]access.Principal, p access.Principal) bool {
 	return false
 }
 
-// kick closes those of these sockets whose token the event covers.
+// kick closes the sockets whose tokens the event covers.
 func (h *Hub) kick(e *event.Event, conns []*Conn) {
 	n := 0
 	for _, c := range conns {
@@ -124,7 +124,7 @@ func (h *Hub) kick(e *event.Event, conns []*Conn) {
 	}
 }
 
-// fall closes the sockets of a principal that lost its own tag, once it is known whether it has it again.
+// fall closes the sockets of a principal that lost its own tag, with a code that depends on whether it holds the tag again.
 func (h *Hub) fall(ctx context.Context, r *room) {
 	code, why := CloseRestart, "disabled and enabled again"
 	s, err := h.standing(ctx, r.principal)

@@ -9,13 +9,12 @@ import (
 	"time"
 )
 
-// Waits of the dispatcher.
 const (
 	firstPause   = 100 * time.Millisecond
 	longestPause = 5 * time.Second
 )
 
-// Dispatcher takes events from the log to the hub, in their order. All fields are needed. There is one per hub.
+// Dispatcher moves events from the log to the hub, in order. All fields are required. There is one per hub.
 type Dispatcher struct {
 	Source  Source
 	Hub     *Hub
@@ -23,7 +22,7 @@ type Dispatcher struct {
 	Metrics *Metrics
 }
 
-// Run dispatches until ctx ends, and then returns nil.
+// Run dispatches until ctx ends, then returns nil.
 func (d *Dispatcher) Run(ctx context.Context) error {
 	var cursors sync.WaitGroup
 	cursors.Go(func() { d.Hub.sendCursors(ctx) })
@@ -75,7 +74,7 @@ func (d *Dispatcher) next(ctx context.Context, isBegun *bool) error {
 	return nil
 }
 
-// backoff doubles from firstPause to longestPause, each time half of it at random.
+// backoff doubles from firstPause to longestPause, with half of each pause random.
 type backoff struct{ next time.Duration }
 
 func (b *backoff) reset() { b.next = 0 }

@@ -18,17 +18,17 @@ import (
 	"terasocket/proto/event"
 )
 
-// dispatching is a dispatcher whose batches the test gives.
+// dispatching is a Dispatcher fed by the test.
 type dispatching struct {
 	batches chan []event.Event
-	fails   chan error // what Next answers instead
+	fails   chan error // what Next returns instead
 	begins  []event.Beginning
 	hub     *Hub
 	metrics *Metrics
 	log     dbtest.Log
 }
 
-// dispatch runs test beside a dispatcher, in a bubble.
+// dispatch runs test beside a Dispatcher in a synctest bubble.
 func dispatch(t *testing.T, test func(t *testing.T, d *dispatching, connect func(token string) *client)) {
 	inMemory(t, func(t *testing.T, hub *Hub, connect func(string) *websocket.Conn) {
 		s := &dispatching{batches: make(chan []event.Event), fails: make(chan error), hub: hub, metrics: NewMetrics(prometheus.NewRegistry())}
@@ -100,7 +100,7 @@ func TestDispatchTriesAgain(t *testing.T) {
 		d.batches <- []event.Event{*change(1, "a", user(1))}
 		one.want("a")
 		if took := time.Since(began); took < 8*time.Second || took > 20*time.Second {
-			t.Errorf("eight times again took %s", took)
+			t.Errorf("eight retries took %s", took)
 		}
 		if n := testutil.ToFloat64(d.metrics.sourceErrors); n != 8 {
 			t.Errorf("%v errors counted", n)
@@ -111,7 +111,7 @@ func TestDispatchTriesAgain(t *testing.T) {
 	})
 }
 
-// Nobody may believe to have heard everything when events are missing: all come back, and are told.
+// No client may believe that it has received everything when events are missing: all sockets are closed.
 func TestDispatchOfABrokenLogClosesAllAndBeginsAgain(t *testing.T) {
 	dispatch(t, func(t *testing.T, d *dispatching, connect func(string) *client) {
 		one, two := connect("user_1_a"), connect("user_2_b")
@@ -125,7 +125,7 @@ func TestDispatchOfABrokenLogClosesAllAndBeginsAgain(t *testing.T) {
 			t.Errorf("the log: %s", &d.log)
 		}
 		if _, ok := d.hub.begun(); ok || d.hub.Ready() {
-			t.Error("takes sockets that miss events")
+			t.Error("accepts sockets that would miss events")
 		}
 		time.Sleep(longestPause)
 		after, ok := d.hub.begun()
@@ -133,7 +133,7 @@ func TestDispatchOfABrokenLogClosesAllAndBeginsAgain(t *testing.T) {
 			t.Errorf("begun %d times, %t; generation %d, was %d; at %d", len(d.begins), ok, after, before, d.hub.last)
 		}
 		if err := d.hub.Enter(t.Context(), new(Conn), before); !errors.Is(err, ErrNotReady) {
-			t.Errorf("who redeemed a token before is let in: %v", err)
+			t.Errorf("a token redeemed before the break is accepted: %v", err)
 		}
 		three := connect("user_1_c")
 		d.batches <- []event.Event{*change(2001, "again", user(1))}
@@ -146,11 +146,11 @@ func TestDispatchOfABrokenLogClosesAllAndBeginsAgain(t *testing.T) {
 	})
 }
 
-// Who loses the own tag hears nothing more. It is looked at once more, and comes back if it was enabled again.
+// A principal that loses its own tag receives nothing more. It is looked up once more, and may return if it was enabled again.
 func TestWhoIsDisabledHearsNothingMore(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
-		next event.Event // committed already when the loss is dispatched
+		next event.Event // already committed when the loss is dispatched
 		fail error
 		code CloseCode
 	}{
@@ -188,13 +188,13 @@ func TestRightsOfOthersAreNotMine(t *testing.T) {
 	c.want("1", "end")
 }
 
-// The forms of one change, for each who is among present, former, or both.
+// The form of one change for each principal in present, former, or both.
 func TestEachHearsItsForm(t *testing.T) {
 	t.Parallel()
 	log := &tape{first: with(user(1), "p:1")}
 	g := log.gateway(t, nil)
 	lost, kept, gained, never := g.connect(t, "user?id=user_1_a"), g.connect(t, "user?id=user_2_a"), g.connect(t, "user?id=user_3_a"), g.connect(t, "user?id=user_4_a")
-	g.tell(rights(user(2), "p:1 p:2", ""), settled, // moves from project 1 to project 2; user 3 is new in it
+	g.tell(rights(user(2), "p:1 p:2", ""), settled, // moves from project 1 to project 2, where user 3 is new
 		rights(user(3), "p:2", ""), object("U", "moved", `[["p:2"]]`, `[["p:1"]]`), settled,
 		object("U", "later", `[["p:2"]]`, `[["p:2"]]`), object("G", "soft", "", `[["p:2"]]`), object("D", "hard", "", `[["p:2"]]`),
 		message("end", keysOf(users(5)...)))
@@ -204,7 +204,7 @@ func TestEachHearsItsForm(t *testing.T) {
 	never.hears("end")
 }
 
-// Between a change of rights and Settled, former asks as before.
+// Between a change of rights and Settled, former means what it did before the change.
 func TestFormerIsAsOfTheLastSettled(t *testing.T) {
 	t.Parallel()
 	log := &tape{first: with(user(1), "p:1")}
@@ -234,10 +234,10 @@ func TestOnlySuperadminsHearWhereAServiceIsUsed(t *testing.T) {
 	g.tell(decoded(event.Record{Seq: 1, Type: "opentera.protobuf.DatabaseEvent", Op: "C", ObjectType: "service", ObjectID: 5,
 		Body: `{"service_projects": [{"id_project": 7}]}`, Present: `[["x", "u:2"]]`}))
 	if v := admin.next().value(); !strings.Contains(v, "id_project") {
-		t.Errorf("superadmins hear %s", v)
+		t.Errorf("superadmins received %s", v)
 	}
 	if v := other.next().value(); strings.Contains(v, "id_project") {
-		t.Errorf("everybody hears %s", v)
+		t.Errorf("everybody received %s", v)
 	}
 }
 

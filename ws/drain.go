@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// Drain refuses new sockets, closes those there are with CloseRestart, spread evenly over that time so that not all
-// come back at once, and waits until the last has ended. When ctx ends, the rest is closed and cut at once; Drain then
-// returns the error of ctx, still with no socket left. An Auditor is told of nothing afterwards.
+// Drain refuses new sockets, closes the open ones with CloseRestart, spread evenly over that time so that they do not all come
+// back at once, and waits until the last has ended. When ctx ends, the rest is cut at once; Drain then returns the error of
+// ctx, also with no socket left. After Drain an Auditor is not called again.
 func (h *Hub) Drain(ctx context.Context, over time.Duration) error {
 	conns := h.refuse()
 	rand.Shuffle(len(conns), func(i, j int) { conns[i], conns[j] = conns[j], conns[i] })
@@ -32,7 +32,7 @@ func (h *Hub) Drain(ctx context.Context, over time.Duration) error {
 	for _, c := range conns {
 		c.abort()
 	}
-	<-h.empty // a socket that still connects takes until handshakeWait
+	<-h.empty // a socket that is still connecting takes up to handshakeWait
 	return ctx.Err()
 }
 
@@ -46,7 +46,7 @@ func (h *Hub) refuse() []*Conn {
 	return h.all()
 }
 
-// sleep reports whether ctx lasts longer.
+// sleep reports whether d passed before ctx ended.
 func sleep(ctx context.Context, d time.Duration) bool {
 	select {
 	case <-ctx.Done():

@@ -11,22 +11,22 @@ import (
 	"terasocket/proto/event"
 )
 
-// Enter makes c receive what is dispatched to its principal, though the client has no answer yet: then it misses nothing
-// that happens after it is connected. generation is what begun said before the token was redeemed.
+// Enter subscribes c to the events of its principal before the handshake is answered, so that it misses nothing once it is
+// connected. generation is the result of begun before the token was redeemed.
 //
-// The first socket of a principal asks what it holds as of the log's position N: rows up to N neither reach it nor change
-// it, those behind N that were dispatched meanwhile follow. Sockets that come in between wait for the same answer, and
-// those that come later join the live state.
+// The first socket of a principal looks up what the principal holds as of the log's position N: rows up to N neither reach it
+// nor change it; rows after N that were dispatched during the look-up follow. Sockets that arrive meanwhile wait for the same
+// answer; later ones join the live room.
 //
-// Errors: ErrDraining, ErrNotReady, ErrKicked, ErrTooManySockets, access.ErrRefused (it may not be connected), or that nobody can say now.
-// After nil, remove is called once, when the socket has ended.
+// Errors: ErrDraining, ErrNotReady, ErrKicked, ErrTooManySockets, access.ErrRefused (it may not connect), or the database's. If
+// Enter returns nil, call remove once when the socket has ended.
 func (h *Hub) Enter(ctx context.Context, c *Conn, generation int) error {
 	r, isFirst, err := h.register(c, generation)
 	if err != nil {
 		return err
 	}
 	if isFirst {
-		h.openRoom(context.WithoutCancel(ctx), r) // others wait for it, even when this client has left
+		h.openRoom(context.WithoutCancel(ctx), r) // others wait for it even if this client has left
 	}
 	select {
 	case <-r.known:
@@ -71,19 +71,18 @@ func (h *Hub) register(c *Conn, generation int) (r *room, isFirst bool, err erro
 	return r, isFirst, nil
 }
 
-// errAgain says that an answer cannot be used: what is kept of the log does not reach back to it, or the principal was
-// disabled since.
+// errAgain rejects an answer: the kept rows do not reach back to it, or the principal was disabled since.
 var errAgain = errors.New("overtaken")
 
-// How often is asked what a principal holds: if the answer cannot be used; and if it holds nothing, since whoever was made or
-// enabled a moment ago holds its tags when that is announced.
+// How often a look-up is repeated: after an answer that cannot be used, and after one without tags, since a principal created
+// or enabled a moment ago holds its tags only once that is announced.
 const (
 	standingTries = 3
 	newcomerTries = 10
 	newcomerPause = 50 * time.Millisecond
 )
 
-// openRoom asks what its principal holds, and makes the room live.
+// openRoom looks up what the principal holds and makes its room live.
 func (h *Hub) openRoom(ctx context.Context, r *room) {
 	var err error
 	overtaken, refused := 0, 0
@@ -149,31 +148,29 @@ func (h *Hub) goLive(r *room, s access.Standing) error {
 	h.index.Add(view)
 	h.arrivals.end()
 	close(r.known)
-	if len(r.conns) == 0 { // they left meanwhile
+	if len(r.conns) == 0 { // all have left
 		h.evict(r, nil)
 	}
 	return nil
 }
 
-// arrivals keep what is dispatched while the rights of some principals are asked for, with the state of each moment.
-// Guarded by Hub.mu.
+// arrivals keeps the rows dispatched while rooms are joining, with the state after each. Guarded by Hub.mu.
 type arrivals struct {
-	rooms  int // that are joining
+	rooms  int // rooms joining
 	start  uint64
 	before access.Moment // as of start
-	rows   []arrival     // behind start
+	rows   []arrival     // after start
 }
 
-// arrival is one event, with the state after it.
 type arrival struct {
 	frames *Frames
 	after  access.Moment
 }
 
-// arrivalsKept bounds the rows that are kept. Who needs older ones asks again.
+// arrivalsKept bounds the kept rows. A room that needs older ones looks up again.
 const arrivalsKept = 1024
 
-// begin says that one more room is joining. at and now are position and state of the hub.
+// begin counts one more joining room. at and now are position and state of the hub.
 func (a *arrivals) begin(at uint64, now access.Moment) {
 	if a.rooms == 0 {
 		*a = arrivals{start: at, before: now}
@@ -199,8 +196,8 @@ func (a *arrivals) add(f *Frames, after access.Moment) {
 	a.rows = append(a.rows, arrival{f, after})
 }
 
-// behind gives the rows behind a position and the state there, unless the position is older than what is kept. If it is
-// newer than all rows, the state is that of the last one.
+// behind returns the rows after seq and the state at seq, which is that of the last row if seq is newer than all. It returns
+// false if seq is older than the kept rows.
 func (a *arrivals) behind(seq uint64) (access.Moment, []arrival, bool) {
 	if seq < a.start {
 		return access.Moment{}, nil, false

@@ -13,7 +13,7 @@ import (
 	"terasocket/proto/event"
 )
 
-// during runs once, when the database has answered what a principal holds and the answer is not there yet.
+// during runs hook once, after the database has looked up what a principal holds and before the answer arrives.
 func (t *tape) during(hook func()) {
 	t.before = func(question string) error {
 		if question == "standing" && hook != nil {
@@ -25,8 +25,8 @@ func (t *tape) during(hook func()) {
 	}
 }
 
-// Rows up to the position of the answer neither reach a principal nor change it; those behind it do, whether they were
-// dispatched meanwhile or later.
+// Rows up to the position of the answer neither reach a principal nor change it; later rows do, whether they were dispatched
+// during the look-up or after it.
 func TestHandshakeAtAPositionOfTheLog(t *testing.T) {
 	t.Parallel()
 	all := []event.Event{
@@ -48,8 +48,8 @@ func TestHandshakeAtAPositionOfTheLog(t *testing.T) {
 	}
 	heard := map[uint64]string{1: "", 3: "3", 5: "5", 8: "8", 11: "11", 13: "13", 15: "15"}
 	for answer := range uint64(len(all)) {
-		for _, registered := range []uint64{0, answer / 2, answer} { // the dispatcher when it registers
-			for _, live := range []uint64{registered, answer, min(answer+1, 15), min(answer+4, 15), 15} { // when the answer is there
+		for _, registered := range []uint64{0, answer / 2, answer} { // the dispatcher's position at registration
+			for _, live := range []uint64{registered, answer, min(answer+1, 15), min(answer+4, 15), 15} { // its position when the answer arrives
 				if live < registered {
 					continue
 				}
@@ -84,8 +84,8 @@ func TestHandshakeAtAPositionOfTheLog(t *testing.T) {
 	}
 }
 
-// Who connects between a change of rights and the objects that follow from it has no object to be told the end of; who
-// comes back then has.
+// A client that connects between a change of rights and the objects that follow from it gets no deletes; one that resumes then
+// does.
 func TestHandshakeBetweenRightsAndSettled(t *testing.T) {
 	t.Parallel()
 	for _, played := range []uint64{0, 2, 3} {
@@ -108,7 +108,7 @@ func TestHandshakeOfWhoMayNotConnect(t *testing.T) {
 		return func(h *Handler) {
 			h.Hub = newHub(standingFunc(func(ctx context.Context, p access.Principal) (access.Standing, error) {
 				if _, ok := ctx.Deadline(); !ok {
-					t.Error("the database may take for ever")
+					t.Error("the look-up has no deadline")
 				}
 				s := access.Standing{Epoch: epoch, Seq: 5, Tags: []string{p.Tag()}}
 				change(&s)
@@ -138,13 +138,13 @@ func TestHandshakeOfWhoMayNotConnect(t *testing.T) {
 			g.Hub.mu.Lock()
 			defer g.Hub.mu.Unlock()
 			if principals, _ := g.index.Size(); tc.status != 101 && len(g.rooms)+len(g.conns)+principals+g.arrivals.rooms != 0 {
-				t.Error("something of it is left")
+				t.Error("the refused socket left state behind")
 			}
 		})
 	}
 }
 
-// Who is disabled while it is asked for is asked for once more.
+// A principal disabled during the look-up is looked up once more.
 func TestHandshakeOfWhoIsDisabledMeanwhile(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
@@ -168,7 +168,7 @@ func TestHandshakeOfWhoIsDisabledMeanwhile(t *testing.T) {
 	}
 }
 
-// The sockets that come while a principal is asked for share one answer; the first client may leave.
+// Sockets that arrive during the look-up of their principal share the answer, even if the first client leaves.
 func TestHandshakesShareTheAnswer(t *testing.T) {
 	t.Parallel()
 	log := &tape{}
@@ -193,7 +193,7 @@ func TestHandshakesShareTheAnswer(t *testing.T) {
 	}
 	dbtest.Eventually(t, "both are gone", func() bool { return g.Hub.Len() == 0 })
 	if log.lookUps != 1 {
-		t.Errorf("asked %d times", log.lookUps)
+		t.Errorf("%d look-ups", log.lookUps)
 	}
 	g.Hub.mu.Lock()
 	defer g.Hub.mu.Unlock()
@@ -202,7 +202,7 @@ func TestHandshakesShareTheAnswer(t *testing.T) {
 	}
 }
 
-// What is kept for those who are connecting is bounded. Whose answer is older than that is asked for again.
+// The rows kept for connecting principals are bounded. If the answer is older, the look-up is repeated.
 func TestHandshakeOvertaken(t *testing.T) {
 	t.Parallel()
 	log := &tape{}
@@ -219,7 +219,7 @@ func TestHandshakeOvertaken(t *testing.T) {
 	g.tell(message("live", keysOf(user(7))))
 	c.want("live")
 	if log.lookUps != 2 {
-		t.Errorf("asked %d times, want 2", log.lookUps)
+		t.Errorf("%d look-ups, want 2", log.lookUps)
 	}
 }
 
@@ -252,15 +252,15 @@ func TestArrivalsStartAnew(t *testing.T) {
 		t.Errorf("%d rows, %t; %t for an older position", len(rows), ok, tooOld)
 	}
 	if _, rows, ok := a.behind(7); !ok || len(rows) != 0 {
-		t.Errorf("%d rows behind what is to come", len(rows))
+		t.Errorf("%d rows after a future position", len(rows))
 	}
 	a.end()
 	if a.begin(7, access.Moment{}); len(a.rows) != 0 || a.start != 7 || slices.ContainsFunc(a.rows, func(arrival) bool { return true }) {
-		t.Errorf("%d rows of before", len(a.rows))
+		t.Errorf("%d rows from before", len(a.rows))
 	}
 }
 
-// A loss of the own tag that the dispatcher brings late is over: the principal was enabled again before it connected.
+// A loss of the own tag that is dispatched late has no effect: the principal was enabled again before it connected.
 func TestHandshakeOfWhoWasDisabledBefore(t *testing.T) {
 	t.Parallel()
 	log := &tape{}

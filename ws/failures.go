@@ -12,15 +12,15 @@ import (
 	"terasocket/access"
 )
 
-// FailureLimit bounds how often one address may come with an invalid token. Only failures count, so that a clinic
-// behind one address can come back all at once. The zero value is no limit.
+// FailureLimit bounds the invalid tokens from one address. Only failures count, so that a clinic behind one address can
+// reconnect all at once. The zero value is no limit.
 type FailureLimit struct {
-	PerMinute float64 // how fast attempts come back; 0 = no limit
-	Burst     int     // failures at once; 0 = 10
-	Addresses int     // remembered, the longest without a failure is forgotten first; 0 = 10,000
+	PerMinute float64 // refill; 0 = no limit
+	Burst     int     // 0 = 10
+	Addresses int     // remembered, least recently failed forgotten first; 0 = 10,000
 }
 
-// failures counts by address, an IPv6 address by its /64, since a client has all of it.
+// failures counts by address, IPv6 by /64, since a client has all of one.
 type failures struct {
 	limit FailureLimit
 
@@ -40,14 +40,14 @@ func newFailures(limit FailureLimit) *failures {
 	return &failures{limit: limit, byAddr: make(map[string]*list.Element), recent: list.New()}
 }
 
-// tooManySockets refuses a principal that has its share. Those whose clients are gone end within PongWait.
+// tooManySockets refuses a principal at its limit. Sockets of vanished clients end within PongWait.
 func tooManySockets(w http.ResponseWriter) *refusal {
 	w.Header().Set("Retry-After", "30")
 	return &refusal{http.StatusTooManyRequests, "sockets", "too many sockets of this user, participant or device"}
 }
 
-// tooMany tells whether the address must wait, and how long. "" is a client whose address is not known: it is not
-// limited, since it would share its limit with everybody behind that proxy.
+// tooMany reports whether the address must wait, and how long. "" is not limited: the address is not known, and the limit would
+// be shared by everybody behind that proxy.
 func (f *failures) tooMany(addr string, now time.Time) (wait time.Duration, yes bool) {
 	if f.limit.PerMinute <= 0 || addr == "" {
 		return 0, false

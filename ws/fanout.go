@@ -10,29 +10,29 @@ import (
 )
 
 const (
-	fewTargets  = 64       // are delivered by one goroutine: to wake another takes longer
+	fewTargets  = 64       // or fewer are delivered by one goroutine: waking another takes longer
 	manyTargets = 1 << 16  // are delivered before more events are looked at
-	joinedBytes = 16 << 10 // leave in one write at most: a TLS record
+	joinedBytes = 16 << 10 // at most in one write: a TLS record
 )
 
-// target is a socket and what it hears of an event.
+// target is a socket and the form of an event that it receives.
 type target struct {
 	conn   *Conn
 	frames *Frames
 	form   event.Form
-	next   int // the target of the same socket that comes next, counted from 1; 0: none
+	next   int // the next target of the same socket, counted from 1; 0: none
 }
 
-// fanOut is what waits to be delivered, spread over lanes: as many as there are processors. A socket belongs to one lane, so
-// it hears the events in their order.
+// fanOut holds what waits to be delivered, spread over GOMAXPROCS lanes. A socket belongs to one lane, so it receives the
+// events in order.
 type fanOut struct {
 	lanes []lane
 	n     int         // targets in all lanes
-	last  *Frames     // whose targets were added last
-	times []time.Time // of the events that have targets
+	last  *Frames     // that targets were last added for
+	times []time.Time // when the events that have targets were recorded
 }
 
-// lane is what one goroutine delivers. Its slices are kept for their capacity.
+// lane is the share of one goroutine. Its slices keep their capacity.
 type lane struct {
 	targets []target
 	firsts  []int // the first target of each socket, counted from 1
@@ -42,7 +42,6 @@ type lane struct {
 	n       int
 }
 
-// deliveries counts frames.
 type deliveries [len(access.Kinds) + 1][encodings]int
 
 func newFanOut() fanOut { return fanOut{lanes: make([]lane, runtime.GOMAXPROCS(0))} }
@@ -69,7 +68,7 @@ func (l *lane) add(t target) {
 
 func (w *fanOut) isFull() bool { return w.n >= manyTargets }
 
-// sendWaiting hands everything that waits to the sockets, and returns how many frames they took.
+// sendWaiting delivers everything that waits and returns how many frames the sockets took.
 func (h *Hub) sendWaiting() (n int) {
 	w := &h.waiting
 	if w.n < fewTargets {
@@ -95,7 +94,7 @@ func (h *Hub) sendWaiting() (n int) {
 	return n
 }
 
-// deliver gives each socket of the lane all its frames at once.
+// deliver hands each socket of the lane all its frames at once.
 func (l *lane) deliver(h *Hub) {
 	l.n, l.counts = 0, deliveries{}
 	for _, place := range l.firsts {
@@ -118,7 +117,7 @@ func (l *lane) deliver(h *Hub) {
 	l.targets, l.firsts = l.targets[:0], l.firsts[:0]
 }
 
-// frameOf is what a target is sent. If that cannot be encoded, the socket is closed to resume, and there is none.
+// frameOf encodes what a target receives. If it cannot, it closes the socket, which then resumes, and returns nil.
 func (h *Hub) frameOf(t *target) *frame {
 	frame, err := t.frames.in(t.form, t.conn.Encoding)
 	if err == nil {

@@ -15,7 +15,7 @@ import (
 	"terasocket/proto/event"
 )
 
-// batchOf are changes with the values 1, 2, 3, ... for everybody in to.
+// batchOf returns n changes with the values 1, 2, 3, ... for everybody in to.
 func batchOf(n int, to ...access.Principal) (batch []event.Event, values []string) {
 	for i := range n {
 		values = append(values, fmt.Sprint(i+1))
@@ -24,7 +24,7 @@ func batchOf(n int, to ...access.Principal) (batch []event.Event, values []strin
 	return batch, values
 }
 
-// open connects a user, and returns when the server too knows that its socket is open.
+// open connects a user and returns when the server has opened the socket too.
 func (g *gateway) open(t testing.TB, id int32) *client {
 	t.Helper()
 	c := g.connect(t, fmt.Sprintf("user?id=user_%d_a", id))
@@ -33,7 +33,7 @@ func (g *gateway) open(t testing.TB, id int32) *client {
 	return c
 }
 
-// Sockets on all lanes hear a batch in its order, whatever is delivered beside it.
+// Sockets on all lanes receive a batch in order, whatever is delivered concurrently.
 func TestABatchKeepsItsOrderOnEverySocket(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t, nil, nil)
@@ -56,7 +56,7 @@ func TestABatchKeepsItsOrderOnEverySocket(t *testing.T) {
 	}
 }
 
-// More targets than are kept are delivered in rounds.
+// A batch with more targets than manyTargets is delivered in rounds.
 func TestABatchWithMoreTargetsThanAreKept(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t, func(h *Handler) { h.Limits.Backlog = 64 << 20 }, nil)
@@ -64,14 +64,14 @@ func TestABatchWithMoreTargetsThanAreKept(t *testing.T) {
 	batch, values := batchOf(50, user(7))
 	g.deliver("open", user(7))
 	c.want("open")
-	g.waiting.n = manyTargets - 20 // as if so many waited
+	g.waiting.n = manyTargets - 20 // as if this many were queued
 	if n := g.Dispatch(t.Context(), batch); n != 50 {
 		t.Errorf("%d frames taken, want 50", n)
 	}
 	c.want(values...)
 }
 
-// What a batch brings to one socket leaves in one write, as far as it fits into a TLS record.
+// Frames of a batch for one socket leave in one write, as far as they fit into a TLS record.
 func TestABatchLeavesInOneWrite(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t, nil, nil)
@@ -94,7 +94,7 @@ func TestABatchLeavesInOneWrite(t *testing.T) {
 	}
 }
 
-// A kick in a batch comes between what is before and behind it.
+// A kick takes effect at its place in the batch.
 func TestAKickInABatch(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t, nil, nil)
@@ -115,7 +115,7 @@ func TestAKickInABatch(t *testing.T) {
 	}
 }
 
-// A socket that is closed while a batch waits for it takes none of it, and gets nothing behind its close frame.
+// A socket that is closed while a batch waits for it takes none of it and sends nothing after its close frame.
 func TestABatchForAClosingSocket(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t, nil, nil)
@@ -130,7 +130,7 @@ func TestABatchForAClosingSocket(t *testing.T) {
 	}
 }
 
-// The library writes a close frame by itself: nothing follows that either.
+// The library writes close frames by itself: nothing follows those either.
 func TestNothingFollowsACloseFrameOfTheLibrary(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t, nil, nil)
@@ -140,7 +140,7 @@ func TestNothingFollowsACloseFrameOfTheLibrary(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n := g.deliver("late", user(7)); n != 0 {
-		t.Errorf("%d frames taken behind a close frame", n)
+		t.Errorf("%d frames taken after a close frame", n)
 	}
 	if _, _, err := c.ReadMessage(); !websocket.IsCloseError(err, int(CloseProtocolError)) {
 		t.Errorf("got %v", err)
@@ -151,7 +151,7 @@ func TestNothingFollowsACloseFrameOfTheLibrary(t *testing.T) {
 	}
 }
 
-// Whoever has too much waiting is closed in the middle of a batch; what was taken before arrives.
+// A socket over its backlog limit is closed in the middle of a batch; the frames taken before still arrive.
 func TestASlowClientInABatch(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t, nil, nil)
@@ -171,7 +171,7 @@ func TestASlowClientInABatch(t *testing.T) {
 	slow.wantClose(CloseSlow)
 }
 
-// Frames of every length form are what a client reads.
+// A client reads frames of every length encoding.
 func TestFrames(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t, nil, nil)
@@ -189,7 +189,7 @@ func TestFrames(t *testing.T) {
 	}
 }
 
-// BenchmarkBatch hands batches to 1,000 sockets whose kernel takes everything: what remains is ours.
+// BenchmarkBatch hands batches to 1,000 sockets whose kernel takes everything: only our own cost remains.
 func BenchmarkBatch(b *testing.B) {
 	for _, size := range []int{1, 16} {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {

@@ -2,7 +2,7 @@ package ws
 
 import "net"
 
-// flush is the flusher. It ends when nothing waits or nothing can be sent any more.
+// flush is the flusher: it runs until nothing waits or the socket fails.
 func (o *Outbox) flush() {
 	for {
 		var err error
@@ -21,7 +21,7 @@ func (o *Outbox) flush() {
 	}
 }
 
-// isFlushed reports whether the flusher is done; nothing waits then and nothing is held.
+// isFlushed reports whether the flusher is done. It then frees the buffer.
 func (o *Outbox) isFlushed(err error) bool {
 	o.mu.Lock()
 	if o.err == nil {
@@ -40,9 +40,9 @@ func (o *Outbox) isFlushed(err error) bool {
 	return true
 }
 
-// flushWhenReady gives the kernel everything that waits, each time that it has room, until nothing waits; or once, where
-// somebody wants to know.
-// The lock is held only for writes that do not block, so that what comes meanwhile joins the next write.
+// flushWhenReady writes everything that waits whenever the socket is writable, until nothing waits; with a flushed callback, it
+// returns after each write. The lock is held only for writes that do not block, so that bytes arriving meanwhile join the next
+// one.
 func (o *Outbox) flushWhenReady() error {
 	var failed error
 	err := o.raw.Write(func(fd uintptr) bool {
@@ -60,7 +60,7 @@ func (o *Outbox) flushWhenReady() error {
 	return err
 }
 
-// flushBlocking is for connections that are no sockets: it takes what waits and writes it.
+// flushBlocking is for connections that are not sockets: it takes what waits and writes it.
 func (o *Outbox) flushBlocking() error {
 	o.mu.Lock()
 	p := o.waiting[o.off:]
@@ -76,7 +76,7 @@ func (o *Outbox) flushBlocking() error {
 	return err
 }
 
-// outboxOf finds the Outbox under c, such as under TLS.
+// outboxOf returns the Outbox under c, if need be through TLS; nil if there is none.
 func outboxOf(c net.Conn) *Outbox {
 	for {
 		switch at := c.(type) {

@@ -6,18 +6,17 @@ import (
 	"time"
 )
 
-// fragments counts the frames that continue a message: the library tells of messages only, and one of ever more empty
-// frames would be none for ever. It follows the client's bytes from frame to frame, and looks at nothing but their heads.
-// It is the reading goroutine's.
+// fragments counts continuation frames. The library reports whole messages only, so an endless message of empty frames would go
+// unnoticed. It follows the client's bytes and parses frame headers only. Used by the reading goroutine alone.
 type fragments struct {
 	net.Conn
-	seen func() // told of each
-	left uint64 // bytes of this frame
+	seen func() // called for each continuation frame
+	left uint64 // payload bytes of this frame to come
 	head [10]byte
-	have uint8 // of the head
+	have uint8 // bytes of head
 }
 
-// Read is net.Conn's.
+// Read follows the frames in what it reads.
 func (f *fragments) Read(p []byte) (int, error) {
 	n, err := f.Conn.Read(p)
 	f.follow(p[:n])
@@ -48,7 +47,7 @@ func (f *fragments) follow(b []byte) {
 		if f.have < need {
 			continue
 		}
-		if f.head[1]&0x80 != 0 { // masked: four bytes more
+		if f.head[1]&0x80 != 0 { // masked: a key of four bytes follows
 			length += 4
 		}
 		if f.head[0]&0x0f == 0 {
@@ -58,7 +57,7 @@ func (f *fragments) follow(b []byte) {
 	}
 }
 
-// countFragment counts one as a message, and closes the socket when there were too many.
+// countFragment counts a continuation frame like a message, and closes the socket if there were too many.
 func (c *Conn) countFragment() {
 	if !c.data.take(time.Since(c.opened), c.DataFrames) {
 		c.Close(ClosePolicy)

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// clientFrame is a masked frame of a client.
+// clientFrame encodes a masked client frame.
 func clientFrame(isLast bool, opcode byte, payload []byte) []byte {
 	b := opcode
 	if isLast {
@@ -21,10 +21,10 @@ func clientFrame(isLast bool, opcode byte, payload []byte) []byte {
 	default:
 		frame = binary.BigEndian.AppendUint64(append(frame, 0x80|127), uint64(n))
 	}
-	return append(append(frame, 0, 0, 0, 0), payload...) // a mask of zeros leaves it as it is
+	return append(append(frame, 0, 0, 0, 0), payload...) // a zero mask leaves the payload unchanged
 }
 
-// A message of ever more empty frames is no message, and counts all the same.
+// A message of endless empty frames is never complete, but its frames count.
 func TestEmptyFragmentsAreCounted(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t, nil, nil)
@@ -48,7 +48,7 @@ func TestEmptyFragmentsAreCounted(t *testing.T) {
 	c.want("still open")
 }
 
-// However the bytes are cut, the same frames are seen.
+// The same frames are seen however the bytes are split.
 func FuzzFragments(f *testing.F) {
 	f.Add([]byte{0, 200, 1}, uint8(3))
 	f.Add([]byte{255, 255, 255, 255}, uint8(1))

@@ -13,8 +13,7 @@ import (
 
 const encodings = 3
 
-// Frames is one event as it goes over the wire: encoded when the first socket needs that form and encoding, and then
-// kept. It may be used by several goroutines.
+// Frames is one event in its wire forms, each encoded when the first socket needs it and then kept. Safe for concurrent use.
 type Frames struct {
 	event  *event.Event
 	origin origin
@@ -30,8 +29,8 @@ type origin uint8
 
 const (
 	fromLog      origin = iota
-	fromSnapshot        // of presence: its seq is that of no row of the log
-	fromGateway         // Cursor and ReplayIncomplete, which tell of nobody
+	fromSnapshot        // presence: its seq is not that of a row of the log
+	fromGateway         // Cursor and ReplayIncomplete, which concern nobody
 )
 
 // frame is one encoding of one form.
@@ -42,7 +41,7 @@ type frame struct {
 	err    error
 }
 
-// NewFrames encodes nothing yet. The event must not change any more.
+// NewFrames encodes nothing yet. The event must not change afterwards.
 func NewFrames(e *event.Event) *Frames { return &Frames{event: e} }
 
 func (f *Frames) in(form event.Form, encoding event.Encoding) (*frame, error) {
@@ -67,8 +66,8 @@ func (f *Frames) prepare(form event.Form, encoding event.Encoding) *frame {
 	return &frame{wire: appendFrame(nil, opcode, payload), seq: f.event.Seq, origin: f.origin}
 }
 
-// appendFrame appends a whole message as a server sends it: one final frame, not masked (RFC 6455, section 5.2). The library
-// writes one frame at a time; ours are joined.
+// appendFrame appends a message as one final, unmasked frame (RFC 6455, section 5.2). The library writes frames one at a time;
+// ours are joined.
 func appendFrame(b []byte, opcode int, payload []byte) []byte {
 	const final = 0x80
 	b = append(b, final|byte(opcode))
@@ -83,7 +82,7 @@ func appendFrame(b []byte, opcode int, payload []byte) []byte {
 	return append(b, payload...)
 }
 
-// keys are the routing keys of the event.
+// keys returns the parsed routing keys of the event.
 func (f *Frames) keys() (present, former access.RoutingKeys) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -94,13 +93,13 @@ func (f *Frames) keys() (present, former access.RoutingKeys) {
 	return f.present, f.former
 }
 
-// formFor is what a principal hears of the event.
+// formFor returns the form of the event that a principal receives.
 func (f *Frames) formFor(v *access.View) event.Form {
 	present, former := f.keys()
 	return f.event.FormFor(v.Satisfies(present, access.Present), v.Satisfies(former, access.Former), v.IsSuperadmin())
 }
 
-// encodingName is the encoding in metrics.
+// encodingName is the value of the metric label "encoding".
 func encodingName(e event.Encoding) string {
 	return [encodings]string{event.Protobuf: "protobuf", event.JSON: "json", event.JSONWithSeq: "json_seq"}[e]
 }

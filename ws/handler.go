@@ -19,37 +19,36 @@ import (
 	"terasocket/proto/event"
 )
 
-// redeemWait bounds the question whose a token is.
+// redeemWait bounds the redemption of a token.
 const redeemWait = 5 * time.Second
 
-// retryAfter is what clients are told when the gateway is not ready, in seconds.
+// retryAfter is the Retry-After header of a 503, in seconds.
 const retryAfter = 5
 
-// Handler makes sockets of handshakes at /wss/user, /wss/participant and /wss/device.
+// Handler upgrades requests to /wss/user, /wss/participant and /wss/device.
 type Handler struct {
 	Tokens  TokenRedeemer
 	Hub     *Hub
 	Log     *slog.Logger
 	Metrics *Metrics
 
-	// Replays serves clients that resume (since), Roster those that ask for a snapshot; without them, these are refused
-	// with 400.
+	// Replays serves clients that resume (since), Roster those that ask for a snapshot; if nil, such requests get 400.
 	Replays ReplayLog
 	Roster  PresenceReader
 
-	Replacer Replacer // nil: a socket that replaces others closes those of this gateway
-	Auditor  Auditor  // nil: nobody wants to know what was sent
+	Replacer Replacer // nil: a socket that replaces others closes those of this gateway only
+	Auditor  Auditor  // nil: no audit
 
-	DefaultEncoding event.Encoding               // of a client that asks for none: Protobuf (the zero value) or JSON
-	AllowedOrigins  []string                     // "https://host[:port]" of browsers; empty = any. Who sends no Origin is no browser
+	DefaultEncoding event.Encoding               // if the client asks for none: Protobuf (the zero value) or JSON
+	AllowedOrigins  []string                     // "https://host[:port]" of browsers; empty = any. No Origin: not a browser
 	Failures        FailureLimit                 // zero = no limit
 	Limits          Limits                       // of each connection
-	Presence        Presence                     // nil = nobody wants to know
-	Ready           func() bool                  // false: clients are told to come later; nil = always true
-	ClientAddr      func(r *http.Request) string // without port, "" = not known; nil = that of the peer
+	Presence        Presence                     // nil = not reported
+	Ready           func() bool                  // false: clients get 503; nil = always true
+	ClientAddr      func(r *http.Request) string // without port, "" = not known; nil = the peer's
 }
 
-// Routes adds the websocket endpoints to r. No middleware that buffers, compresses or times out may be before them.
+// Routes adds the websocket endpoints to r. No middleware before them may buffer, compress or time out.
 func (h Handler) Routes(r chi.Router) {
 	d := &desk{Limits: h.Limits.withDefaults(), hub: h.Hub, presence: h.Presence, log: h.Log, metrics: h.Metrics}
 	if h.ClientAddr == nil {
@@ -61,7 +60,6 @@ func (h Handler) Routes(r chi.Router) {
 	}
 }
 
-// admission is a Handler at work.
 type admission struct {
 	Handler
 	desk     *desk
@@ -70,7 +68,7 @@ type admission struct {
 	upgrader *websocket.Upgrader
 }
 
-// serve answers one handshake. The token is redeemed last, so that a handshake that fails otherwise leaves it good.
+// serve answers one handshake. The token is redeemed last, so that it stays good if another check fails.
 func (a *admission) serve(w http.ResponseWriter, r *http.Request, kind access.Kind) {
 	p, no := a.check(w, r)
 	if no != nil {
@@ -108,7 +106,7 @@ func (a *admission) serve(w http.ResponseWriter, r *http.Request, kind access.Ki
 	a.upgrade(w, r, c, subprotocol)
 }
 
-// replace closes the principal's other sockets; false when those of other gateways cannot be closed.
+// replace closes the principal's other sockets. It returns false if those on other gateways cannot be closed.
 func (a *admission) replace(r *http.Request, c *Conn) bool {
 	if a.Replacer != nil {
 		ctx, cancel := context.WithTimeout(r.Context(), redeemWait)
@@ -125,7 +123,7 @@ func (a *admission) replace(r *http.Request, c *Conn) bool {
 	return true
 }
 
-// notEntered is the answer to a handshake whose token was good.
+// notEntered maps an error of Enter to the response.
 func (a *admission) notEntered(w http.ResponseWriter, r *http.Request, c *Conn, err error) *refusal {
 	switch {
 	case errors.Is(err, ErrDraining):
@@ -137,13 +135,13 @@ func (a *admission) notEntered(w http.ResponseWriter, r *http.Request, c *Conn, 
 	case errors.Is(err, ErrNotReady):
 		return notReady("not_ready")
 	case r.Context().Err() != nil:
-		return notReady("gone") // the client is: nobody reads this
+		return notReady("gone") // the client has gone; nobody reads this
 	}
 	a.Log.Error("not known what a client may see", "conn", c.id, "principal", c.Identity.Principal.String(), "op", "standing", "err", err)
 	return notReady("standing")
 }
 
-// check is everything that needs no database.
+// check runs all checks that need no database.
 func (a *admission) check(w http.ResponseWriter, r *http.Request) (params, *refusal) {
 	if no := checkUpgrade(r); no != nil {
 		return params{}, no
@@ -186,14 +184,14 @@ func (a *admission) redeem(r *http.Request, kind access.Kind, token string) (acc
 		a.failures.add(a.ClientAddr(r), time.Now())
 		return access.Identity{}, badToken()
 	case r.Context().Err() != nil:
-		return access.Identity{}, notReady("gone") // the client is: nobody reads this
+		return access.Identity{}, notReady("gone") // the client has gone; nobody reads this
 	}
 	a.Log.Error("connect token not redeemed", "op", "redeem", "err", err)
 	return access.Identity{}, notReady("redeem")
 }
 
-// upgrade answers 101 and hands the socket to its reading goroutine. The request's own goroutine, with its large stack
-// and buffers, ends.
+// upgrade writes the 101 and hands the socket to its reading goroutine. The request's goroutine, with its large stack and
+// buffers, ends.
 func (a *admission) upgrade(w http.ResponseWriter, r *http.Request, c *Conn, subprotocol string) {
 	var header http.Header
 	if subprotocol != "" {
@@ -205,7 +203,7 @@ func (a *admission) upgrade(w http.ResponseWriter, r *http.Request, c *Conn, sub
 		a.Hub.remove(c)
 		a.Metrics.refused.WithLabelValues("upgrade").Inc()
 		a.Log.Info("handshake failed", "conn", c.id, "principal", c.Identity.Principal.String(), "op", "upgrade", "err", err)
-		if hijacked.out == nil { // the answer is still ours
+		if hijacked.out == nil { // net/http still has the connection
 			http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
 		}
 		return
@@ -218,7 +216,7 @@ func (a *admission) upgrade(w http.ResponseWriter, r *http.Request, c *Conn, sub
 		var ctx context.Context
 		ctx, c.gone = context.WithCancel(context.Background())
 		c.replayed = make(chan struct{})
-		go func() { defer close(c.replayed); a.resumer.run(ctx, c) }() // c.read ends it, and waits
+		go func() { defer close(c.replayed); a.resumer.run(ctx, c) }() // c.read cancels it and waits
 	}
 	go c.read(clientName(r.Header), a.ClientAddr(r))
 }

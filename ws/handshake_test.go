@@ -21,7 +21,7 @@ import (
 	"terasocket/proto/event"
 )
 
-// answer sends one handshake, changed, and gives the answer; "-" as a value removes a header.
+// answer sends one handshake with changed headers and returns the response; "-" as a value removes a header.
 func (g *gateway) answer(t testing.TB, target string, headers ...string) (*http.Response, string) {
 	t.Helper()
 	r, err := http.NewRequest(http.MethodGet, g.served.URL+"/wss/"+target, nil)
@@ -61,7 +61,7 @@ func TestHandshakeRefusals(t *testing.T) {
 		status  int
 		text    string
 		header  string // "Name: value" in the answer
-		asks    int    // how often the door was asked
+		asks    int    // how often the door is asked
 	}{
 		"not an upgrade":       {good, []string{"Upgrade", "-", "Connection", "-"}, 426, "Upgrade header missing", "Upgrade: websocket", 0},
 		"upgrade to other":     {good, []string{"Upgrade", "h2c"}, 426, "Upgrade header missing", "Upgrade: websocket", 0},
@@ -97,7 +97,7 @@ func TestHandshakeRefusals(t *testing.T) {
 				t.Errorf("%d %q, want %d %q", r.StatusCode, text, tc.status, tc.text)
 			}
 			if tc.text == failed && text != failed {
-				t.Errorf("%q can be told from other refusals", text)
+				t.Errorf("%q differs from other refusals", text)
 			}
 			if name, value, ok := strings.Cut(tc.header, ": "); ok && r.Header.Get(name) != value {
 				t.Errorf("header %s is %q, want %q", name, r.Header.Get(name), value)
@@ -108,7 +108,7 @@ func TestHandshakeRefusals(t *testing.T) {
 			if g.Len() != 0 {
 				t.Error("a socket was added")
 			}
-			// Whatever it was, it has not used up the token, which is good once.
+			// Whatever was refused, it must not have used up the token, which is good once.
 			g.connect(t, "user?id=user_7_a")
 			if r, text := g.answer(t, good); r.StatusCode != 403 || text != failed {
 				t.Errorf("second use: %d %q", r.StatusCode, text)
@@ -165,7 +165,7 @@ func TestHandshakeDoorFails(t *testing.T) {
 		h.Failures = FailureLimit{PerMinute: 1, Burst: 1}
 		h.Tokens = redeemFunc(func(ctx context.Context, _ access.Kind, _ string) (access.Identity, error) {
 			if _, ok := ctx.Deadline(); !ok {
-				t.Error("the door may wait for ever")
+				t.Error("the redemption has no deadline")
 			}
 			return access.Identity{}, errors.New("no database")
 		})
@@ -219,7 +219,7 @@ func TestHandshakeFailureLimit(t *testing.T) {
 	if r, _ := g.answer(t, "user?id=user_7_last", "From", "10.0.0.2"); r.StatusCode != 101 {
 		t.Errorf("another address: %d", r.StatusCode)
 	}
-	for range 5 { // not known whose it is
+	for range 5 { // address not known
 		if r, _ := g.answer(t, "user?id=bad"); r.StatusCode != 403 {
 			t.Errorf("unknown address: %d", r.StatusCode)
 		}
@@ -346,10 +346,10 @@ func TestHalfOpenHandshakesDoNotLeak(t *testing.T) {
 	}
 }
 
-// Frames that come while the 101 is being written follow it.
+// Frames dispatched while the 101 is being written follow it.
 func TestNothingIsMissedWhileConnecting(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t, func(h *Handler) { h.Limits.Backlog = 1 << 30 }, nil) // it is not about slow ones
+	g := newGateway(t, func(h *Handler) { h.Limits.Backlog = 1 << 30 }, nil) // this test is not about slow clients
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
 	var n atomic.Int64
@@ -367,7 +367,7 @@ func TestNothingIsMissedWhileConnecting(t *testing.T) {
 	defer close(stop)
 	for i := range 50 {
 		c := g.connect(t, fmt.Sprintf("user?id=user_7_%d", i))
-		after := n.Load() // delivered next: it must come
+		after := n.Load() // the next one delivered must arrive
 		var got, last int64
 		for got <= after {
 			_, _ = fmt.Sscan(c.next().value(), &got)

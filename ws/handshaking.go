@@ -8,24 +8,24 @@ import (
 	"sync"
 )
 
-// DefaultHandshakes is how many accepted connections may be no websockets yet, where there are descriptors enough.
+// DefaultHandshakes limits the connections that are not websockets yet, if there are enough file descriptors.
 const DefaultHandshakes = 2048
 
-// reserved are the file descriptors that are left to everything but clients: the database, the admin address, files.
+// reserved file descriptors are kept free of clients: for the database, the admin address, files.
 const reserved = 64
 
-// handshaking are the connections that are no websockets yet: in the TLS handshake, in a request, or idle between two. When
-// there are too many, or too few descriptors are left, one of them goes: of those that nobody answers the oldest, since a
-// client that means it is through in no time, and one that does not waits; else of those that are being answered the newest.
+// handshaking tracks the connections that are not websockets yet: in the TLS handshake, in a request, or idle between two. If
+// there are too many, or too few descriptors are left, it cuts one: the oldest whose request is not being handled, since an
+// honest client is through in no time; otherwise the newest that is being handled.
 type handshaking struct {
 	mu       sync.Mutex
 	waiting  list.List // of *Outbox, oldest first
-	answered list.List // those whose request has come and is being answered
-	open     int       // connections, websockets too
+	answered list.List // whose request is being handled
+	open     int       // connections, websockets included
 }
 
-// capacity is how many connections there may be with this many file descriptors (0: not known), and how many of them may
-// be no websockets.
+// capacity returns the limits of open connections and of handshakes for this many file descriptors; 0 descriptors: not known; 0
+// open: no limit.
 func capacity(descriptors int) (open, handshakes int) {
 	if descriptors <= 0 {
 		return 0, DefaultHandshakes
@@ -34,7 +34,7 @@ func capacity(descriptors int) (open, handshakes int) {
 	return open, max(1, min(DefaultHandshakes, open/4))
 }
 
-// add takes a connection in; mostOpen 0 is no limit.
+// add tracks a new connection; mostOpen 0 is no limit.
 func (p *handshaking) add(o *Outbox, most, mostOpen int) {
 	p.mu.Lock()
 	p.open++
@@ -43,7 +43,7 @@ func (p *handshaking) add(o *Outbox, most, mostOpen int) {
 	var victim *list.Element
 	if p.waiting.Len()+p.answered.Len() > most || mostOpen > 0 && p.open > mostOpen {
 		if victim = p.waiting.Front(); victim.Value == o && p.answered.Len() > 0 && p.answered.Len() >= most {
-			victim = p.answered.Back() // else nobody new would come in
+			victim = p.answered.Back() // otherwise no new client would get in
 		}
 	}
 	p.mu.Unlock()
@@ -52,7 +52,7 @@ func (p *handshaking) add(o *Outbox, most, mostOpen int) {
 	}
 }
 
-// leave says that o is a websocket now, or closed.
+// leave is called when o has become a websocket or is closed.
 func (o *Outbox) leave() {
 	if p := o.handshaking; p != nil {
 		p.mu.Lock()
@@ -61,7 +61,7 @@ func (o *Outbox) leave() {
 	}
 }
 
-// end says that o is closed.
+// end is called when o is closed.
 func (o *Outbox) end() {
 	if p := o.handshaking; p != nil {
 		p.mu.Lock()
@@ -74,7 +74,7 @@ func (o *Outbox) end() {
 	}
 }
 
-// take is called with mu held.
+// take removes o from its list. Called with mu held.
 func (p *handshaking) take(o *Outbox) {
 	if o.place == nil {
 		return
@@ -87,7 +87,7 @@ func (p *handshaking) take(o *Outbox) {
 	o.place = nil
 }
 
-// answer says that the request of o is being answered, or was.
+// answer records whether a request of o is being handled.
 func (o *Outbox) answer(isAnswered bool) {
 	p := o.handshaking
 	if p == nil {
@@ -108,12 +108,12 @@ func (o *Outbox) answer(isAnswered bool) {
 
 type outboxKey struct{}
 
-// ConnContext is that of an http.Server whose connections come from a SocketListener.
+// ConnContext is for an http.Server whose connections come from a SocketListener.
 func ConnContext(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, outboxKey{}, outboxOf(c))
 }
 
-// Answered is the handler of an http.Server with ConnContext: a connection whose request has come is thrown out last.
+// Answered marks connections as being handled, so that they are cut last. It needs ConnContext.
 func Answered(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if o, _ := r.Context().Value(outboxKey{}).(*Outbox); o != nil {

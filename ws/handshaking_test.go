@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// outboxes of a SocketListener, without sockets.
+// accepted returns n outboxes of a SocketListener, over pipes.
 func accepted(p *handshaking, n, most, mostOpen int) (all []*Outbox, far []net.Conn) {
 	for range n {
 		near, other := net.Pipe()
@@ -31,26 +31,26 @@ func TestWhoIsAnsweredIsThrownOutLast(t *testing.T) {
 	t.Parallel()
 	var p handshaking
 	first, _ := accepted(&p, 2, 3, 0)
-	first[0].answer(true) // a login that waits for its turn
+	first[0].answer(true) // a login waiting for its turn
 	storm, _ := accepted(&p, 100, 3, 0)
 	if isCut(first[0]) {
-		t.Error("the one that is being answered was cut")
+		t.Error("a connection whose request is being handled was cut")
 	}
 	if !isCut(first[1]) || !isCut(storm[0]) || isCut(storm[99]) {
-		t.Error("not the oldest that nobody answers was cut")
+		t.Error("the oldest idle connection was not cut")
 	}
 	first[0].answer(false)
 	first[0].answer(false)
 	accepted(&p, 3, 3, 0)
 	if !isCut(first[0]) {
-		t.Error("idle after its answer, and kept")
+		t.Error("a connection idle after its answer was kept")
 	}
-	first[0].answer(true) // too late: nothing happens
+	first[0].answer(true) // too late: no effect
 	if n := p.waiting.Len() + p.answered.Len(); n != 3 {
 		t.Errorf("%d are kept", n)
 	}
 
-	// all are being answered: somebody new comes in all the same
+	// All are being handled, and a new connection still gets in.
 	var busy handshaking
 	all, _ := accepted(&busy, 3, 3, 0)
 	for _, o := range all {
@@ -58,7 +58,7 @@ func TestWhoIsAnsweredIsThrownOutLast(t *testing.T) {
 	}
 	fresh, _ := accepted(&busy, 1, 3, 0)
 	if isCut(fresh[0]) || isCut(all[0]) || !isCut(all[2]) {
-		t.Error("the newest of those that are being answered was to go")
+		t.Error("the newest connection being handled was not cut")
 	}
 }
 
@@ -76,7 +76,7 @@ func TestCapacity(t *testing.T) {
 	}
 }
 
-// However many come, some descriptors are left, and websockets stay.
+// However many connections arrive, some descriptors stay free, and websockets stay open.
 func TestOpenConnectionsHaveALimit(t *testing.T) {
 	t.Parallel()
 	const most = 20
@@ -97,7 +97,7 @@ func TestOpenConnectionsHaveALimit(t *testing.T) {
 		}
 		defer c.Close()
 	}
-	g.answer(t, "user?id=wrong") // is taken in, and the oldest of those that say nothing goes
+	g.answer(t, "user?id=wrong") // accepted, and the oldest silent connection is cut
 	listener.handshaking.mu.Lock()
 	open := listener.handshaking.open
 	listener.handshaking.mu.Unlock()
@@ -116,7 +116,7 @@ func TestOpenConnectionsHaveALimit(t *testing.T) {
 	})
 }
 
-// A request that is being answered stays while others are thrown out around it.
+// A request that is being handled survives while other connections are cut.
 func TestARequestOutlivesAStorm(t *testing.T) {
 	t.Parallel()
 	begun, goOn := make(chan struct{}), make(chan struct{})

@@ -17,8 +17,7 @@ import (
 	"terasocket/db/dbtest"
 )
 
-// Half a handshake, ten thousand times, over TLS: a bounded number of them is kept, and whoever means it is let in and
-// hears everything meanwhile.
+// Ten thousand half handshakes over TLS: a bounded number is kept, and an honest client still gets in and misses nothing.
 func TestTenThousandHalfOpenHandshakes(t *testing.T) {
 	t.Parallel()
 	const most = 500
@@ -29,7 +28,7 @@ func TestTenThousandHalfOpenHandshakes(t *testing.T) {
 		listener.Handshakes = most
 	})
 	live := g.connect(t, "user?id=user_7_a")
-	const hello = "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" // a ClientHello of 512 bytes, and no more of it
+	const hello = "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" // a ClientHello of 512 bytes, cut short
 	starts := []string{"", hello, "GET /wss/user?id=user_7_z HTTP/1.1\r\nHost: h\r\n", strings.Repeat("\x00", 100)}
 	for i := range 10_000 {
 		c, err := net.Dial("tcp", g.served.Listener.Addr().String())
@@ -48,16 +47,16 @@ func TestTenThousandHalfOpenHandshakes(t *testing.T) {
 	n := listener.handshaking.waiting.Len() + listener.handshaking.answered.Len()
 	listener.handshaking.mu.Unlock()
 	if n > most {
-		t.Errorf("%d connections are kept, want %d at most", n, most)
+		t.Errorf("%d connections kept, want %d at most", n, most)
 	}
 	g.deliver("end", user(7))
 	live.want("end")
 }
 
-// Connections that became websockets, or were closed, do not count.
+// Connections that became websockets or were closed do not count.
 func TestOnlyHandshakesAreCut(t *testing.T) {
 	t.Parallel()
-	// (more than the handlers that a busy machine has not got round to ending)
+	// (more than the handlers that a busy machine has yet to end)
 	g := newGateway(t, nil, func(s *httptest.Server) { s.Listener.(*SocketListener).Handshakes = 8 })
 	var clients []*client
 	for i := range 20 {
@@ -70,7 +69,7 @@ func TestOnlyHandshakesAreCut(t *testing.T) {
 	}
 }
 
-// What waits for a socket is bounded while it is being brought up to date as well: frames held for it count.
+// The backlog is bounded during a resume too: held frames count.
 func TestWhatIsHeldForAResumingSocketIsBounded(t *testing.T) {
 	t.Parallel()
 	goOn := make(chan struct{})
@@ -87,7 +86,7 @@ func TestWhatIsHeldForAResumingSocketIsBounded(t *testing.T) {
 	sent := 0
 	for g.deliver(value, user(7)) == 1 {
 		if sent++; sent > 1000 {
-			t.Fatal("two megabytes are held")
+			t.Fatal("two megabytes held")
 		}
 	}
 	g.deliver("other", user(7), user(8))
@@ -95,18 +94,18 @@ func TestWhatIsHeldForAResumingSocketIsBounded(t *testing.T) {
 	close(goOn)
 	c.wantClose(CloseSlow)
 	if sent < 30 || sent > 35 {
-		t.Errorf("%d frames of 2,000 bytes were held for a limit of 64 KiB", sent)
+		t.Errorf("%d frames of 2,000 bytes held, limit 64 KiB", sent)
 	}
 }
 
-// Every kind of bad client at once: each ends with its own code, and who behaves hears all, in order.
+// Every kind of bad client at once: each ends with its own code, and a good one receives everything, in order.
 func TestBadClientsBesideAGoodOne(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t, func(h *Handler) {
 		h.Limits = Limits{Backlog: 32 << 10, CloseWait: 2 * time.Second}
 		h.Tokens = redeemFunc(func(_ context.Context, kind access.Kind, token string) (access.Identity, error) {
 			if token == "flood" {
-				return access.Identity{Principal: user(8)}, nil // it reads nothing either: not to be closed for that
+				return access.Identity{Principal: user(8)}, nil // it does not read either, but must not be closed for that
 			}
 			return access.Identity{Principal: user(7)}, nil
 		})
@@ -159,7 +158,7 @@ func TestBadClientsBesideAGoodOne(t *testing.T) {
 	<-dripped
 }
 
-// backlogOf is what waits for the socket at the other end of c.
+// backlogOf returns the backlog of the socket at the other end of c.
 func (g *gateway) backlogOf(c *client) int {
 	g.Hub.mu.Lock()
 	defer g.Hub.mu.Unlock()
@@ -174,8 +173,8 @@ func (g *gateway) backlogOf(c *client) int {
 	return 0
 }
 
-// Who pings and never reads is as slow as anybody who does not read: the answers that wait for it are bounded, and it is
-// closed when it is to be pinged.
+// A client that pings and never reads is slow like any other: the pongs waiting for it are bounded, and it is closed when the
+// next ping is due.
 func TestPongsThatNobodyReadsAreBounded(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t, func(h *Handler) {

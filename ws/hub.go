@@ -11,7 +11,7 @@ import (
 	"terasocket/proto/event"
 )
 
-// Reasons not to let a socket in.
+// Reasons to refuse a socket.
 var (
 	ErrDraining = errors.New("the hub is draining")
 	ErrKicked   = errors.New("kicked while connecting")
@@ -20,27 +20,27 @@ var (
 	ErrTooManySockets = errors.New("too many sockets of one principal")
 )
 
-// Hub knows the sockets of each principal and what it may see. All methods may be called at once, Dispatch and begin by
-// the Dispatcher alone.
+// Hub tracks the sockets of each principal and what it may see. All methods are safe for concurrent use, except that only the
+// Dispatcher calls Dispatch and begin.
 //
-// Nothing waits for a client, the database or the encoding of a large event under mu. Dispatch writes to sockets under
-// delivering, so that the order of the events is the order on every socket.
+// mu is never held while waiting for a client, the database or the encoding of a large event. Dispatch writes to sockets under
+// delivering, so that the order of events is the same on every socket.
 type Hub struct {
-	PerPrincipal int // sockets of one principal; 0 = no limit. To be set before use
+	PerPrincipal int // sockets of one principal; 0 = no limit. Set before use
 
 	standings Standings
 	log       *slog.Logger
 	metrics   *Metrics
 
-	delivering sync.Mutex // one Dispatch or round of cursors at a time
-	waiting    fanOut     // what this Dispatch has not delivered yet
+	delivering sync.Mutex // held by one Dispatch or round of cursors at a time
+	waiting    fanOut     // queued by this Dispatch
 	lookUps    sync.WaitGroup
 
 	mu         sync.Mutex
-	generation int // how often begin was called
+	generation int // number of calls of begin
 	isBegun    bool
 	epoch      uint64
-	last       uint64 // seq that was dispatched last
+	last       uint64 // last dispatched seq
 	index      *access.Index
 	rooms      map[access.Principal]*room
 	arrivals   arrivals
@@ -53,19 +53,19 @@ type Hub struct {
 	empty    chan struct{} // closed when draining and no socket is left
 }
 
-// room is a principal that has sockets. It is joining until its rights are known, and then live: in the index, and
-// delivered to. Guarded by Hub.mu.
+// room is a principal with sockets. It is joining until its rights are known, then live: it is in the index and receives
+// events. Guarded by Hub.mu.
 type room struct {
 	principal access.Principal
 	conns     []*Conn
 	from      uint64 // rows up to this seq neither reach it nor change it
 	isLive    bool
 
-	known chan struct{} // closed when it is live, or never will be
-	err   error         // why not
+	known chan struct{} // closed when the room is live or has failed
+	err   error         // why it failed
 }
 
-// NewHub makes a hub without sockets. It takes none before the Dispatcher has begun.
+// NewHub returns a hub without sockets. It accepts none before the Dispatcher has begun.
 func NewHub(standings Standings, log *slog.Logger, metrics *Metrics) *Hub {
 	h := &Hub{
 		standings: standings, log: log, metrics: metrics,
@@ -79,19 +79,19 @@ func NewHub(standings Standings, log *slog.Logger, metrics *Metrics) *Hub {
 	return h
 }
 
-// begin takes sockets from now on, and expects the events behind b.
+// begin accepts sockets from now on and expects the events after b.
 func (h *Hub) begin(b event.Beginning) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.generation++
 	if b.Epoch != h.epoch {
-		h.kicks = kicks{} // counters of another past
+		h.kicks = kicks{} // token counters of another epoch
 	}
 	h.isBegun, h.epoch, h.last = true, b.Epoch, b.Seq
 	h.index = access.NewIndex(b.Aliases)
 }
 
-// interrupt closes all sockets, since events are missing, and takes none until begin. It returns how many it closed.
+// interrupt closes all sockets, since events are missing, accepts none until begin, and returns how many it closed.
 func (h *Hub) interrupt() int {
 	h.mu.Lock()
 	h.isBegun = false
@@ -109,7 +109,7 @@ func (h *Hub) interrupt() int {
 	return n
 }
 
-// evict ends the deliveries to a room. Its sockets stay open until they are closed.
+// evict ends deliveries to a room. Its sockets stay open until they are closed.
 func (h *Hub) evict(r *room, err error) {
 	delete(h.rooms, r.principal)
 	if r.isLive {
@@ -122,21 +122,21 @@ func (h *Hub) evict(r *room, err error) {
 	r.isLive = false
 }
 
-// begun says whether sockets can be taken now, and in which generation.
+// begun reports whether sockets are accepted, and the generation.
 func (h *Hub) begun() (generation int, ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.generation, h.isBegun
 }
 
-// Ready says whether sockets can be taken: the Dispatcher has begun, and Drain was not called.
+// Ready reports whether sockets are accepted: the Dispatcher has begun, and Drain was not called.
 func (h *Hub) Ready() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.isBegun && !h.draining
 }
 
-// remove forgets a socket that has ended, or that was never opened.
+// remove forgets a socket that has ended or was never opened.
 func (h *Hub) remove(c *Conn) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -153,11 +153,11 @@ func (h *Hub) remove(c *Conn) {
 	}
 }
 
-// leave takes a socket out, and returns how many are left.
+// leave removes a socket and returns how many are left.
 func (r *room) leave(c *Conn) int {
 	for i, other := range r.conns {
 		if other == c {
-			r.conns = append(r.conns[:i:i], r.conns[i+1:]...) // who walks over the old ones is not disturbed
+			r.conns = append(r.conns[:i:i], r.conns[i+1:]...) // a copy: a caller may be iterating over the old slice
 			break
 		}
 	}
@@ -191,7 +191,7 @@ func (h *Hub) all() []*Conn {
 	return conns
 }
 
-// backlog is how many bytes wait for all sockets together.
+// backlog is the number of bytes waiting for all sockets.
 func (h *Hub) backlog() int {
 	h.mu.Lock()
 	conns := h.all()
@@ -203,14 +203,13 @@ func (h *Hub) backlog() int {
 	return n
 }
 
-// indexSize is that of the index.
 func (h *Hub) indexSize() (principals, tags int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.index.Size()
 }
 
-// reach waits until seq was dispatched, and returns the state of that moment or of a later one, and its seq.
+// reach waits until seq is dispatched, and returns the state at that moment or later, and its seq.
 func (h *Hub) reach(ctx context.Context, seq uint64) (access.Moment, uint64, error) {
 	for {
 		h.mu.Lock()
@@ -231,7 +230,7 @@ func (h *Hub) reach(ctx context.Context, seq uint64) (access.Moment, uint64, err
 	}
 }
 
-// sees says whether the principal of c satisfies routing keys now, and whether it may see everything.
+// sees reports whether the principal of c satisfies the routing keys now, and whether it is superadmin.
 func (h *Hub) sees(c *Conn, keys access.RoutingKeys) (ok, isSuperadmin bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -241,19 +240,18 @@ func (h *Hub) sees(c *Conn, keys access.RoutingKeys) (ok, isSuperadmin bool) {
 	return h.index.Satisfies(c.room.principal, keys)
 }
 
-// Draining reports whether Drain was called: no socket is added any more.
+// Draining reports whether Drain was called.
 func (h *Hub) Draining() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.draining
 }
 
-// standing asks what a principal holds, for a while.
+// standing looks up what a principal holds, within standingWait.
 func (h *Hub) standing(ctx context.Context, p access.Principal) (access.Standing, error) {
 	ctx, cancel := context.WithTimeout(ctx, standingWait)
 	defer cancel()
 	return h.standings.Standing(ctx, p)
 }
 
-// standingWait bounds the question what a principal holds.
 const standingWait = 5 * time.Second

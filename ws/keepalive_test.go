@@ -16,7 +16,7 @@ import (
 	"terasocket/proto/event"
 )
 
-// pipes is a listener of in-memory connections.
+// pipes is a net.Listener of in-memory connections.
 type pipes struct {
 	conns chan net.Conn
 	once  sync.Once
@@ -40,7 +40,7 @@ func (p *pipes) dial(context.Context, string, string) (net.Conn, error) {
 	return near, nil
 }
 
-// inMemory runs test in a bubble, with a gateway whose clock is the bubble's.
+// inMemory runs test in a synctest bubble, with a gateway on the bubble's clock.
 func inMemory(t *testing.T, test func(t *testing.T, h *Hub, connect func(token string) *websocket.Conn)) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

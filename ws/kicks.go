@@ -6,21 +6,21 @@ import (
 	"terasocket/access"
 )
 
-// kicks remembers who was kicked of late, so that a client cannot slip in between the redemption of its token and its
-// entry into the hub. Guarded by the hub.
+// kicks remembers recent kicks, so that a client cannot slip in between the redemption of its token and its entry into the hub.
+// Guarded by Hub.mu.
 type kicks struct {
 	recent, older map[access.Principal]kick
 	turned        time.Time
 }
 
-// kick covers connect tokens up to a counter.
+// kick covers connect tokens up to and including a counter.
 type kick struct {
 	token int64
 	at    time.Time
 }
 
-// kicksKept is longer than any handshake takes, and far shorter than terasocket.kicked remembers them: a ticket of OpenTera's
-// login gets its counter from there, which is small again when nothing is left of the kick.
+// kicksKept is longer than any handshake takes, and far shorter than terasocket.kicked remembers kicks: a ticket of OpenTera's
+// login takes its counter from there, and the counter is small again once the kick is forgotten.
 const kicksKept = time.Minute
 
 func (k *kicks) add(p access.Principal, token int64, at time.Time) {
@@ -30,7 +30,7 @@ func (k *kicks) add(p access.Principal, token int64, at time.Time) {
 	k.recent[p] = kick{max(k.recent[p].token, token), at}
 }
 
-// covers says whether p was kicked of late, after this token was made.
+// covers reports whether p was kicked recently, after this token was made.
 func (k *kicks) covers(p access.Principal, token int64, now time.Time) bool {
 	for _, kicked := range [...]map[access.Principal]kick{k.recent, k.older} {
 		if last, ok := kicked[p]; ok && token <= last.token && now.Sub(last.at) <= kicksKept {

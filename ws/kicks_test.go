@@ -10,7 +10,7 @@ import (
 	"terasocket/proto/event"
 )
 
-// counted redeems "user_7_100" as user 7's token of counter 100.
+// counted redeems "user_7_100" as a token of user 7 with counter 100.
 var counted = redeemFunc(func(_ context.Context, _ access.Kind, token string) (access.Identity, error) {
 	id := access.Identity{Principal: user(7)}
 	if _, err := fmt.Sscanf(token, "user_7_%d", &id.Token); err != nil {
@@ -23,13 +23,13 @@ func kickOf(p access.Principal, token int64) *event.Event {
 	return &event.Event{Kind: event.Kick, ObjectType: p.Kind.String(), ObjectID: int64(p.ID), Token: token}
 }
 
-// A kick may be heard of after its client has logged in again: who was let in after the kick stays, all others go.
+// A kick may arrive after its client has logged in again: sockets with later tokens stay, all others are closed.
 func TestAKickClosesSocketsOfOlderTokens(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t, func(h *Handler) { h.Tokens = counted }, nil)
 	before, meant, after := g.connect(t, "user?id=user_7_99"), g.connect(t, "user?id=user_7_100"), g.connect(t, "user?id=user_7_101")
 	if n := g.dispatch(kickOf(user(7), 100)); n != 0 {
-		t.Errorf("%d clients heard the kick", n)
+		t.Errorf("%d sockets kicked", n)
 	}
 	g.dispatch(kickOf(user(8), 1000))
 	before.wantClose(CloseKicked)
@@ -38,14 +38,14 @@ func TestAKickClosesSocketsOfOlderTokens(t *testing.T) {
 	after.want("still here")
 }
 
-// The same for who is connecting just then.
+// The same for sockets that are just connecting.
 func TestAKickRefusesOlderTokens(t *testing.T) {
 	t.Parallel()
 	var g *gateway
 	g = newGateway(t, func(h *Handler) {
 		h.Tokens = redeemFunc(func(ctx context.Context, kind access.Kind, token string) (access.Identity, error) {
 			g.dispatch(kickOf(user(7), 100))
-			g.dispatch(kickOf(user(7), 50)) // an older one comes later: both count
+			g.dispatch(kickOf(user(7), 50)) // an older kick arrives later: both count
 			return counted(ctx, kind, token)
 		})
 	}, nil)
@@ -57,7 +57,7 @@ func TestAKickRefusesOlderTokens(t *testing.T) {
 	g.connect(t, "user?id=user_7_101")
 }
 
-// A kick whose row is older than the position that a principal was asked for at closes its older sockets all the same.
+// A kick older than the position of the look-up still closes older sockets.
 func TestAKickBehindTheStandingCounts(t *testing.T) {
 	t.Parallel()
 	log := &tape{}
@@ -70,24 +70,24 @@ func TestAKickBehindTheStandingCounts(t *testing.T) {
 	young.want("live")
 }
 
-// Kicks are forgotten after a while, also when no other comes: a ticket of OpenTera's login may have a small counter then.
+// Kicks are forgotten after a while even without another kick: a ticket of OpenTera's login may have a small counter then.
 func TestKicksAreForgotten(t *testing.T) {
 	t.Parallel()
 	var k kicks
 	now := time.Now()
 	k.add(user(7), 5, now)
 	if !k.covers(user(7), 5, now) || k.covers(user(7), 6, now) || k.covers(user(9), 1, now) {
-		t.Error("not what was kicked")
+		t.Error("covers the wrong principal or token")
 	}
 	if k.covers(user(7), 1, now.Add(kicksKept+1)) {
-		t.Error("remembered for ever")
+		t.Error("never forgotten")
 	}
 	k.add(user(8), 5, now.Add(kicksKept+1))
 	if k.covers(user(7), 5, now.Add(kicksKept+1)) || !k.covers(user(8), 5, now.Add(2*kicksKept)) {
-		t.Error("another kick brings back the first, or is forgotten")
+		t.Error("another kick revived the first, or was forgotten")
 	}
 	k.add(user(8), 5, now.Add(3*kicksKept))
 	if len(k.recent)+len(k.older) != 2 {
-		t.Errorf("kept for ever: %v", k)
+		t.Errorf("never freed: %v", k)
 	}
 }

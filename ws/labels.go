@@ -6,11 +6,11 @@ import (
 	"terasocket/proto/event"
 )
 
-// refusals are the reasons of refused handshakes, each given where that is refused.
+// refusals are the values of the label "reason" of refused handshakes.
 var refusals = [...]string{"draining", "encoding", "gone", "malformed", "not_ready", "not_upgrade", "origin", "redeem",
 	"replace", "since", "snapshot", "sockets", "standing", "token", "too_many", "upgrade", "version"}
 
-// eventTypes are the types of message that come on a class of topic. A direct topic may carry any of them but two.
+// eventTypes lists the message types of each class of topic. A direct topic may carry any but DatabaseEvent and LoginEvent.
 var eventTypes = map[string][]string{
 	"database": {"DatabaseEvent"},
 	"user_manager": {"UserEvent", "ParticipantEvent", "DeviceEvent", "JoinSessionEvent", "JoinSessionReplyEvent",
@@ -23,7 +23,8 @@ var eventTypes = map[string][]string{
 	"other":   nil,
 }
 
-// sourceOf is the class of an event's topic (sheet websocket, section 4), or "gateway". The topic itself may name a person.
+// sourceOf returns the class of an event's topic (sheet websocket, section 4), or "gateway". The topic itself may name a
+// person.
 func sourceOf(e *event.Event) string {
 	if e.Kind != event.Message && e.Kind != event.Object {
 		return "gateway"

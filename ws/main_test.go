@@ -27,7 +27,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if addr := os.Getenv(crowdEnv); addr != "" { // the benchmark's clients, in a process of their own
+	if addr := os.Getenv(crowdEnv); addr != "" { // the clients of the benchmark, in their own process
 		os.Exit(crowd(addr))
 	}
 	goleak.VerifyTestMain(m)
@@ -39,7 +39,7 @@ func (f redeemFunc) Redeem(ctx context.Context, k access.Kind, token string) (ac
 	return f(ctx, k, token)
 }
 
-// source is a log whose events the test gives.
+// source is a Source fed by the test.
 type source struct {
 	begin func(ctx context.Context) (event.Beginning, error)
 	next  func(ctx context.Context) ([]event.Event, error)
@@ -54,10 +54,10 @@ func (f standingFunc) Standing(ctx context.Context, p access.Principal) (access.
 	return f(ctx, p)
 }
 
-// epoch is that of all logs here.
+// epoch is that of all logs in these tests.
 const epoch = 1
 
-// upToDate is a database whose log is as far as the hub. Everybody holds their own tag there, and what is given to them.
+// upToDate is a database whose log is at the hub's position. Each principal holds its own tag and the tags given to it.
 type upToDate struct {
 	mu   sync.Mutex
 	hub  *Hub
@@ -72,7 +72,7 @@ func (u *upToDate) Standing(_ context.Context, p access.Principal) (access.Stand
 	return access.Standing{Epoch: epoch, Seq: u.hub.last, Tags: append([]string{p.Tag()}, u.tags[p]...)}, nil
 }
 
-// newHub has begun, and knows what standings says; nil: everybody is up to date.
+// newHub returns a hub that has begun; without standings, its database is upToDate.
 func newHub(standings Standings, m *Metrics) *Hub {
 	all := &upToDate{tags: map[access.Principal][]string{}}
 	if standings == nil {
@@ -83,7 +83,7 @@ func newHub(standings Standings, m *Metrics) *Hub {
 	return all.hub
 }
 
-// tokens are counted as they are redeemed: the token "user_7_a" is good once, for user 7.
+// tokens redeems tokens and counts: the token "user_7_a" is good once, for user 7.
 type tokens struct {
 	mu   sync.Mutex
 	used map[string]bool
@@ -114,7 +114,7 @@ func (d *tokens) asked() int {
 
 func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
 
-// gateway is a Handler that listens on loopback, with an Outbox under every connection.
+// gateway is a Handler on loopback, with an Outbox under every connection.
 type gateway struct {
 	*Hub
 	door    *tokens
@@ -124,7 +124,7 @@ type gateway struct {
 	served  *httptest.Server
 
 	mu  sync.Mutex
-	seq uint64 // dispatched last
+	seq uint64 // last dispatched
 }
 
 func newGateway(t testing.TB, change func(*Handler), listen func(*httptest.Server)) *gateway {
@@ -183,14 +183,14 @@ func (g *gateway) connect(t testing.TB, target string) *client {
 	return &client{ws, t}
 }
 
-// received is what a client got.
+// received is a frame as the client got it.
 type received struct {
 	opcode int
 	raw    []byte
 	event  *opentera.TeraEvent
 }
 
-func (f *received) value() string { // of the DatabaseEvent inside
+func (f *received) value() string { // of the DatabaseEvent in it
 	m, err := f.event.GetEvents()[0].UnmarshalNew()
 	if err != nil {
 		return err.Error()
@@ -229,7 +229,7 @@ func (c *client) receive() (*received, error) {
 	return &received{opcode, raw, e}, nil
 }
 
-// want reads events with these object values, and nothing else between them.
+// want reads events with these object values and no others between them.
 func (c *client) want(values ...string) {
 	c.t.Helper()
 	for _, v := range values {
@@ -264,7 +264,7 @@ func participant(id int32) access.Principal {
 }
 func device(id int32) access.Principal { return access.Principal{Kind: access.Device, ID: id} }
 
-// keysOf are routing keys that these hold.
+// keysOf returns routing keys that these principals satisfy.
 func keysOf(to ...access.Principal) string {
 	tags := make([]string, len(to))
 	for i, p := range to {
@@ -277,7 +277,7 @@ func keysOf(to ...access.Principal) string {
 	return string(text)
 }
 
-// change is a message with a value that clients recognise.
+// change is a message with a value that tests recognise.
 func change(seq uint64, value string, to ...access.Principal) *event.Event {
 	e := event.New(seq, time.Now(), "t", &opentera.DatabaseEvent{
 		Type: opentera.DatabaseEvent_DB_UPDATE, ObjectType: "site", ObjectValue: value})
@@ -299,7 +299,7 @@ func (g *gateway) deliver(value string, to ...access.Principal) int {
 	return g.dispatch(change(0, value, to...))
 }
 
-// kick is for all tokens that were redeemed so far.
+// kick covers all tokens redeemed so far.
 func (g *gateway) kick(p access.Principal) {
 	g.dispatch(&event.Event{Kind: event.Kick, ObjectType: p.Kind.String(), ObjectID: int64(p.ID), Token: int64(g.door.asked())})
 }

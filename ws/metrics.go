@@ -7,7 +7,7 @@ import (
 	"terasocket/proto/event"
 )
 
-// Metrics counts what happens to sockets and events. No label names a person. Hub, Handler and Dispatcher need one.
+// Metrics counts sockets and events. No label names a person. Required by Hub, Handler and Dispatcher.
 type Metrics struct {
 	connections [len(access.Kinds) + 1]prometheus.Gauge
 	delivered   [len(access.Kinds) + 1][encodings]prometheus.Counter
@@ -21,10 +21,10 @@ type Metrics struct {
 	sourceErrors  prometheus.Counter
 	commitToWrite prometheus.Histogram
 
-	registerer prometheus.Registerer // nil: none
+	registerer prometheus.Registerer // nil: not exported
 }
 
-// NewMetrics registers the metrics; with a nil r they are counted and seen by nobody.
+// NewMetrics registers the metrics with r; with a nil r they are not exported.
 func NewMetrics(r prometheus.Registerer) *Metrics {
 	vec := func(name, help string, labels ...string) *prometheus.CounterVec {
 		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
@@ -68,7 +68,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	return m
 }
 
-// start exports what has a known label at 0: a counter that is born with its first event has no rate.
+// start exports the known label values at 0: a counter that appears with its first event has no rate.
 func (m *Metrics) start() {
 	for _, reason := range refusals {
 		m.refused.WithLabelValues(reason)
@@ -87,7 +87,7 @@ func (m *Metrics) start() {
 	}
 }
 
-// watch exports what waits for the sockets of h, and how large its index is.
+// watch exports the backlog of h and the size of its index.
 func (m *Metrics) watch(h *Hub) {
 	gauge := func(name, help string, value func() int) {
 		register(m.registerer, prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help},

@@ -17,7 +17,7 @@ import (
 	"terasocket/proto/event"
 )
 
-// beforeHijack is a request whose 101 is not written before hook has run.
+// beforeHijack runs hook before the 101 of a request is written.
 type beforeHijack struct {
 	http.ResponseWriter
 	hook func() error
@@ -122,7 +122,7 @@ terasocket_connections{kind="user"} 1
 	if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "terasocket_connections"); err != nil {
 		t.Error(err)
 	}
-	// exported at 0 from the start, so that the first one is seen as an increase
+	// exported at 0 from the start, so that the first one counts as an increase
 	for counter, want := range map[prometheus.Collector]int{m.refused: len(refusals), m.closes: len(closeCodes) + 1, m.dispatched: 22, m.encodeErrors: encodings} {
 		if n := testutil.CollectAndCount(counter); n != want {
 			t.Errorf("%d series, want %d", n, want)
@@ -133,7 +133,7 @@ terasocket_connections{kind="user"} 1
 	}
 }
 
-// A direct topic names a person: that is no label.
+// A direct topic names a person and must not become a label.
 func TestSourceOfTopic(t *testing.T) {
 	t.Parallel()
 	for topic, want := range map[string]string{
@@ -149,7 +149,7 @@ func TestSourceOfTopic(t *testing.T) {
 			t.Errorf("%q: %s, want %s", topic, got, want)
 		}
 		if _, isKnown := eventTypes[want]; !isKnown {
-			t.Errorf("%s is not exported from the start", want)
+			t.Errorf("%s is not exported at 0", want)
 		}
 	}
 }

@@ -9,22 +9,21 @@ import (
 	"time"
 )
 
-// DefaultLinger is how long a closed Outbox goes on sending what waits.
+// DefaultLinger is how long a closed Outbox goes on sending its backlog.
 const DefaultLinger = 5 * time.Second
 
-// SocketListener makes every accepted connection an Outbox. It belongs under TLS:
+// SocketListener wraps every accepted connection in an Outbox. It belongs under TLS:
 //
 //	tls.NewListener(&ws.SocketListener{Listener: tcp}, config)
 type SocketListener struct {
 	net.Listener
-	Linger     time.Duration // of a connection closed while bytes wait; 0 = DefaultLinger, negative = none
-	Handshakes int           // connections that are no websockets yet; one more, and one is cut. 0 = DefaultHandshakes, or fewer
-	Open       int           // connections; one more, and one that is no websocket is cut. 0 = what RLIMIT_NOFILE leaves
+	Linger     time.Duration // of a connection closed with a backlog; 0 = DefaultLinger, negative = none
+	Handshakes int           // limit of connections that are not websockets yet; beyond it one is cut. 0 = DefaultHandshakes, or fewer
+	Open       int           // limit of connections; beyond it one that is not a websocket is cut. 0 = what RLIMIT_NOFILE leaves
 
 	handshaking handshaking
 }
 
-// Accept waits for the next connection.
 func (l *SocketListener) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
 	if err != nil {
@@ -42,49 +41,49 @@ func (l *SocketListener) Accept() (net.Conn, error) {
 	return o, nil
 }
 
-// Outbox is a connection whose writes can be made to never block. It sits on the socket itself, under tls.Conn, so that
-// whoever holds a lock of TLS or of a websocket while writing holds it briefly.
+// Outbox is a connection that can switch to writes that never block. It sits on the socket itself, under tls.Conn, so that a
+// lock of TLS or of the websocket is held only briefly during a write.
 //
-// It starts as the connection it wraps: HTTP needs a Write that waits. After GoAsync, Write gives the kernel what it
-// takes at once and keeps the rest. While something waits, and only then, one goroutine (the flusher) exists, which
-// hands the kernel everything that waits in one write whenever there is room.
+// It starts as the connection it wraps, since HTTP needs a Write that waits. After GoAsync, Write gives the kernel what it
+// takes at once and buffers the rest. Only while bytes are buffered is there a goroutine, the flusher, which hands everything
+// to the kernel in one write whenever the socket is writable.
 //
-// All methods may be called at once. The lock is never held while the socket is closed, since closing a socket waits
-// for the flusher, which may want the lock. Invariants:
+// All methods are safe for concurrent use. The lock is never held while the socket is closed: closing a socket waits for the
+// flusher, which may want the lock. Invariants:
 //  1. Bytes leave in the order of the Writes.
-//  2. Nothing waits: no flusher, no buffer. Something waits: one flusher, which alone touches the socket.
-//  3. The flusher ends when nothing waits, at the first write error, at Abort, or Linger after Close.
+//  2. With nothing buffered there is no flusher and no buffer; otherwise one flusher, which alone touches the socket.
+//  3. The flusher ends when nothing is buffered, at the first write error, at Abort, or Linger after Close.
 //  4. The first write error sticks and closes the socket, which wakes the reader.
 type Outbox struct {
 	net.Conn
 	linger time.Duration
 
-	handshaking *handshaking  // nil: it was not accepted by a SocketListener
-	place       *list.Element // in pending, guarded by it; so are the next two
-	isAnswered  bool          // a request of it is being answered
-	counted     bool          // it is closed, and counts no more
+	handshaking *handshaking  // nil: not accepted by a SocketListener
+	place       *list.Element // in handshaking, guarded by it, as are the next two
+	isAnswered  bool          // a request of it is being handled
+	counted     bool          // it is closed and no longer in handshaking.open
 
-	readFailed atomic.Bool // the socket gave an error, since GoAsync
+	readFailed atomic.Bool // a Read has failed since GoAsync
 
 	mu       sync.Mutex
 	async    bool
 	closed   bool
-	flushing bool  // there is a flusher
+	flushing bool  // a flusher is running
 	err      error // the first write error
 	waiting  []byte
 	off      int    // waiting[:off] is sent
-	sent     uint64 // bytes that the kernel has taken, since GoAsync
-	flushed  func() // called by the flusher, without a lock, when the kernel has taken something, and at the end; nil: nobody wants to know
-	inFlight int    // bytes that the flusher took out of waiting, where the socket cannot be tried
+	sent     uint64 // bytes taken by the kernel since GoAsync
+	flushed  func() // called by the flusher, without a lock, after each write and at the end; may be nil
+	inFlight int    // bytes that the flusher took out of waiting, without raw
 
-	raw     syscall.RawConn // nil where the socket cannot be tried: then everything goes through the flusher
+	raw     syscall.RawConn // nil if the connection is no socket: then everything goes through the flusher
 	tryFunc func(fd uintptr) bool
 	try     []byte // argument and results of tryFunc
 	tried   int
 	tryErr  error
 }
 
-// NewOutbox wraps c; linger as in SocketListener.
+// NewOutbox wraps c; linger is as in SocketListener.
 func NewOutbox(c net.Conn, linger time.Duration) *Outbox {
 	if linger == 0 {
 		linger = DefaultLinger
@@ -92,7 +91,7 @@ func NewOutbox(c net.Conn, linger time.Duration) *Outbox {
 	return &Outbox{Conn: c, linger: linger}
 }
 
-// GoAsync switches to writes that never block. There is no way back. Write deadlines count no longer.
+// GoAsync switches to writes that never block, for good. Write deadlines no longer apply.
 func (o *Outbox) GoAsync() {
 	o.leave()
 	o.mu.Lock()
@@ -101,7 +100,7 @@ func (o *Outbox) GoAsync() {
 		return
 	}
 	o.async = true
-	o.readFailed.Store(false) // net/http breaks its own reading off
+	o.readFailed.Store(false) // net/http interrupts its own background read
 	_ = o.Conn.SetWriteDeadline(time.Time{})
 	if sc, ok := o.Conn.(syscall.Conn); ok && canTry {
 		if raw, err := sc.SyscallConn(); err == nil {
@@ -110,21 +109,21 @@ func (o *Outbox) GoAsync() {
 	}
 }
 
-// Backlog is how many bytes wait to be taken by the kernel.
+// Backlog is the number of bytes that the kernel has not taken yet.
 func (o *Outbox) Backlog() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return len(o.waiting) - o.off + o.inFlight
 }
 
-// position is how many bytes the kernel has taken, and how many it is to take.
+// position returns how many bytes the kernel has taken, and how many were written in all.
 func (o *Outbox) position() (sent, all uint64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.sent, o.sent + uint64(len(o.waiting)-o.off+o.inFlight)
 }
 
-// Read reads, and remembers whether the socket failed: what else a reader is told is about what came.
+// Read records whether the socket failed. Other errors of a reader are about the data.
 func (o *Outbox) Read(p []byte) (int, error) {
 	n, err := o.Conn.Read(p)
 	if err != nil {
@@ -133,7 +132,7 @@ func (o *Outbox) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Write sends p, or keeps a copy of what cannot be sent at once. An error is that of an earlier or this write.
+// Write sends p, and buffers a copy of what cannot be sent at once. The error may be that of an earlier write.
 func (o *Outbox) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	if !o.async {
@@ -167,7 +166,7 @@ func (o *Outbox) stopped() error {
 	return o.err
 }
 
-// tryNow writes once, as much as the kernel takes.
+// tryNow writes as much as the kernel takes without waiting.
 func (o *Outbox) tryNow(p []byte) int {
 	o.try, o.tried, o.tryErr = p, 0, nil
 	err := o.raw.Write(o.tryFunc)
@@ -182,7 +181,7 @@ func (o *Outbox) tryNow(p []byte) int {
 
 func (o *Outbox) tryOnce(fd uintptr) bool {
 	o.tried, o.tryErr = writeNow(fd, o.try)
-	return true // also when the kernel took nothing: never wait here
+	return true // even if the kernel took nothing: never wait here
 }
 
 func (o *Outbox) keep(p []byte) {
@@ -197,7 +196,7 @@ func (o *Outbox) keep(p []byte) {
 	}
 }
 
-// SetDeadline sets both deadlines, the write deadline only until GoAsync.
+// SetDeadline sets both deadlines; the write deadline only until GoAsync.
 func (o *Outbox) SetDeadline(t time.Time) error {
 	if err := o.SetWriteDeadline(t); err != nil {
 		return err
@@ -215,7 +214,7 @@ func (o *Outbox) SetWriteDeadline(t time.Time) error {
 	return o.Conn.SetWriteDeadline(t)
 }
 
-// CloseWrite shuts down the sending side, where the wrapped connection can: net/http does it after a refused request.
+// CloseWrite shuts down the sending side, if the wrapped connection can; net/http does so after a refused request.
 func (o *Outbox) CloseWrite() error {
 	if c, ok := o.Conn.(interface{ CloseWrite() error }); ok {
 		return c.CloseWrite()
@@ -223,7 +222,7 @@ func (o *Outbox) CloseWrite() error {
 	return nil
 }
 
-// Close ends writing and wakes the reader. What waits is still sent, for the linger time at most; Close does not wait.
+// Close ends writing and wakes the reader. The backlog is still sent, within the linger time; Close does not wait.
 func (o *Outbox) Close() error {
 	o.end()
 	o.mu.Lock()
@@ -242,7 +241,7 @@ func (o *Outbox) Close() error {
 	return o.Conn.Close()
 }
 
-// Abort closes the socket now; what waits is lost.
+// Abort closes the socket at once and drops the backlog.
 func (o *Outbox) Abort() {
 	o.end()
 	o.mu.Lock()

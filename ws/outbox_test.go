@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// socketPair gives an Outbox that never blocks and the other end, over loopback.
+// socketPair returns an Outbox in async mode and the other end, over loopback.
 func socketPair(t testing.TB) (*Outbox, *net.TCPConn) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -43,7 +43,7 @@ func noise(n int) []byte {
 	return p
 }
 
-// idle waits until nothing waits, and checks that nothing is held then.
+// idle waits until nothing is buffered, and checks that no memory is held.
 func idle(t *testing.T, o *Outbox) {
 	t.Helper()
 	dbtest.Eventually(t, "the flusher ends", func() bool { return !o.hasFlusher() })
@@ -198,7 +198,7 @@ func TestOutboxCloseLetsTheBacklogOut(t *testing.T) {
 		t.Errorf("write after close: %v", err)
 	}
 	if _, err := o.Read(make([]byte, 1)); err == nil {
-		t.Error("a reader was not woken")
+		t.Error("the reader was not woken")
 	}
 	got, err := io.ReadAll(peer)
 	if err != nil || !bytes.Equal(got, sent) {

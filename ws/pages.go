@@ -7,28 +7,27 @@ import (
 	"sync"
 )
 
-// pages reads the log for all who resume at the same time: a page that one asks for answers all who need it, and the last
-// ones are kept for those who are a little behind. So when a thousand come back at once, the log is read once or twice,
-// not a thousand times. Who reads slowly asks seldom, and holds up nobody.
+// pages reads the log for all clients that resume at the same time: a page read for one answers all that need it, and the last
+// pages are kept for those slightly behind. So when a thousand come back at once, the log is read once or twice, not a thousand
+// times. A client that reads slowly asks rarely and delays nobody.
 //
-// Every other page is for whoever is farthest behind, so that all meet on the way; the others are for whoever has
-// waited longest, so that who missed little need not wait for those who missed a day.
+// Every other page is read for the client farthest behind, so that all converge; the others for the one that has waited
+// longest, so that a client that missed little need not wait for those that missed a day.
 type pages struct {
 	log ReplayLog
 
 	mu        sync.Mutex
 	clients   int // that resume
 	waiting   []*ask
-	isReading bool   // there is a goroutine that reads; it ends when nobody waits
-	forget    func() // ends the statement that is running
+	isReading bool   // read is running
+	forget    func() // cancels the running statement
 	round     int
-	kept      []*sharedPage // the last ones, while anybody resumes
+	kept      []*sharedPage // the last pages, while any client resumes
 }
 
-// pagesKept is how many pages are kept.
 const pagesKept = 4
 
-// ask is a client's question for the page behind a seq, up to a seq.
+// ask is a client's request for the page after a seq, up to a seq.
 type ask struct {
 	behind, until uint64
 	answer        chan answer
@@ -39,19 +38,19 @@ type answer struct {
 	err  error
 }
 
-// sharedPage is a page with its frames, for several clients at once.
+// sharedPage is a page with its frames, shared by clients.
 type sharedPage struct {
 	rows                []*Frames
-	behind, last, until uint64 // it is all that the log holds behind behind up to last; nothing follows up to until if it isLast
+	behind, last, until uint64 // all rows with behind < seq <= last; if isLast, there are none up to until either
 	isLast, isTrimmed   bool
 }
 
-// answers says whether the page takes a client on that asks for this.
+// answers reports whether the page has something for this request.
 func (p *sharedPage) answers(a *ask) bool {
 	return p.behind <= a.behind && (a.behind < p.last || p.isLast && p.until >= a.until)
 }
 
-// join says that one more client resumes, until it calls left.
+// join registers a resuming client until left is called.
 func (r *pages) join() (left func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -65,7 +64,7 @@ func (r *pages) join() (left func()) {
 	}
 }
 
-// after waits for the page behind a seq. Errors: that of ctx, or that nobody can say now.
+// after returns the page that follows the seq behind. Errors: that of ctx, or the log's.
 func (r *pages) after(ctx context.Context, behind, until uint64) (*sharedPage, error) {
 	a := &ask{behind, until, make(chan answer, 1)}
 	r.mu.Lock()
@@ -95,7 +94,7 @@ func (r *pages) after(ctx context.Context, behind, until uint64) (*sharedPage, e
 	return nil, ctx.Err()
 }
 
-// read is the goroutine that reads.
+// read is the page reader.
 func (r *pages) read() {
 	for {
 		r.mu.Lock()
@@ -130,7 +129,7 @@ func (r *pages) page(ctx context.Context, behind, until uint64) (*sharedPage, er
 	return p, nil
 }
 
-// reply answers the one for whom a page was read, and all others whom it takes on. An error is told to all who wait.
+// reply answers first, and all other requests that the page answers. An error goes to all that wait.
 func (r *pages) reply(first *ask, page *sharedPage, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

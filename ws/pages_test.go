@@ -29,7 +29,7 @@ func inProject(users []access.Principal) map[access.Principal][]string {
 	return tags
 }
 
-// Many come back at once, from places all over the log: each hears what it has missed, and the log is read a few times.
+// Many clients resume at once from all over the log: each receives what it missed, and the log is read a few times.
 func TestManyWhoResumeShareTheReading(t *testing.T) {
 	t.Parallel()
 	const clients, last = 30, 2000
@@ -41,7 +41,7 @@ func TestManyWhoResumeShareTheReading(t *testing.T) {
 	}
 	log.before = func(question string) error {
 		if question == "page" {
-			started.Wait() // all are there
+			started.Wait() // all have started
 		}
 		return nil
 	}
@@ -65,7 +65,7 @@ func TestManyWhoResumeShareTheReading(t *testing.T) {
 	done.Wait()
 	read, _ := log.counts()
 	if alone := clients * last / 256 / 2; read > alone/2 {
-		t.Errorf("%d pages were read; alone it would be some %d", read, alone)
+		t.Errorf("%d pages read; one client each would need some %d", read, alone)
 	}
 	t.Logf("%d pages", read)
 	if g.Hub.Len() != clients {
@@ -73,7 +73,7 @@ func TestManyWhoResumeShareTheReading(t *testing.T) {
 	}
 }
 
-// Who does not read is closed in time and holds nobody up; what waits for it is bounded.
+// A client that does not read is closed in time and delays nobody; its backlog is bounded.
 func TestASlowOneHoldsUpNobodyWhoResumes(t *testing.T) {
 	t.Parallel()
 	log := &tape{}
@@ -98,7 +98,7 @@ func TestASlowOneHoldsUpNobodyWhoResumes(t *testing.T) {
 	}
 }
 
-// A page that ends before what a client needs, since it was read for somebody else, is not its last.
+// A page that was read for another client and ends too early is not treated as the last.
 func TestAPageForSomebodyElseIsNotTheLast(t *testing.T) {
 	t.Parallel()
 	log := &tape{events: changes(20)}
@@ -114,7 +114,7 @@ func TestAPageForSomebodyElseIsNotTheLast(t *testing.T) {
 		}
 	}
 	if a := (ask{10, 20, nil}); first.answers(&a) {
-		t.Error("answers who needs more")
+		t.Error("answers a client that needs more")
 	}
 	second, err := r.after(t.Context(), 10, 20)
 	if err != nil || second.last != 20 || len(second.rows) != 10 {
@@ -128,7 +128,7 @@ func TestAPageForSomebodyElseIsNotTheLast(t *testing.T) {
 	}
 }
 
-// An error is told to those who wait; a client that leaves ends the reading when it was the only one.
+// An error goes to all waiting clients; the reading is cancelled when its only client leaves.
 func TestReadingThatFailsOrIsForNobody(t *testing.T) {
 	t.Parallel()
 	down := errors.New("down")
@@ -163,15 +163,15 @@ func TestPagesAreKeptWhileSomebodyResumes(t *testing.T) {
 	}
 	kept := func() int { r.mu.Lock(); defer r.mu.Unlock(); return len(r.kept) }
 	if n := kept(); n != pagesKept {
-		t.Errorf("%d pages are kept", n)
+		t.Errorf("%d pages kept", n)
 	}
 	left()
 	if n := kept(); n != 0 {
-		t.Errorf("%d pages are kept for nobody", n)
+		t.Errorf("%d pages kept without clients", n)
 	}
 }
 
-// blockedLog does something before a page is read.
+// blockedLog runs a hook before a page is read.
 type blockedLog struct {
 	*tape
 	hook func(ctx context.Context)

@@ -11,19 +11,19 @@ import (
 	"terasocket/proto/event"
 )
 
-// params are the query parameters of a connect.
+// params are the query parameters of a handshake.
 type params struct {
 	token    string          // looks like a token
 	encoding *event.Encoding // Protobuf or JSON; nil = not asked for
 	since    *uint64         // nil = not asked for
 	snapshot bool
-	replace  bool // the principal's other sockets are closed
+	replace  bool // close the principal's other sockets
 }
 
-// refusal is the answer to a handshake that does not become a socket.
+// refusal is the response to a handshake that is not upgraded.
 type refusal struct {
 	status int
-	reason string // of the metric
+	reason string // label of the metric
 	text   string
 }
 
@@ -31,8 +31,8 @@ func badToken() *refusal {
 	return &refusal{http.StatusForbidden, "token", "websocket authentication failed"}
 }
 
-// parseParams reads the raw query. Of a repeated parameter the first counts, unknown ones are ignored. What cannot be a
-// token is refused like a token that is not known.
+// parseParams reads the raw query. The first value of a repeated parameter counts; unknown parameters are ignored. A malformed
+// token is refused like an unknown one.
 func parseParams(query string) (params, *refusal) {
 	var p params
 	token, _, err := parameter(query, "id")
@@ -70,8 +70,7 @@ func parseParams(query string) (params, *refusal) {
 	return p, nil
 }
 
-// parameter finds the first value of a parameter. net/url would leave out what it cannot read; a since that is left out
-// would lose events.
+// parameter returns the first value of a parameter. net/url drops what it cannot parse; a dropped since would lose events.
 func parameter(query, name string) (value string, given bool, err error) {
 	for pair := range strings.SplitSeq(query, "&") {
 		key, value, _ := strings.Cut(pair, "=")
@@ -96,7 +95,7 @@ func looksLikeToken(s string) bool {
 	return true
 }
 
-// ParseEncoding reads "protobuf" or "json".
+// ParseEncoding parses "protobuf" or "json".
 func ParseEncoding(name string) (event.Encoding, error) {
 	switch name {
 	case "protobuf":
@@ -107,8 +106,8 @@ func ParseEncoding(name string) (event.Encoding, error) {
 	return 0, fmt.Errorf("unknown encoding %.40q: it is protobuf or json", name)
 }
 
-// negotiate settles the encoding, and the offered subprotocol to confirm ("" = none): the query wins over the
-// subprotocols, these over the default. A JSON client that gave a cursor gets cursors.
+// negotiate chooses the encoding and the offered subprotocol to confirm ("" = none): the query wins over the subprotocols, and
+// these over the default. A JSON client that passed a cursor gets JSONWithSeq.
 func negotiate(p params, offered []string, byDefault event.Encoding) (encoding event.Encoding, subprotocol string) {
 	const prefix = "opentera."
 	encoding = byDefault

@@ -7,14 +7,14 @@ import (
 	"terasocket/access"
 )
 
-// Presence is told who has a socket open. Its methods are called by the connections' own goroutines, and do not wait.
+// Presence records which principals have a socket open. Its methods are called by the connections' goroutines and do not block.
 type Presence interface {
-	// Connected says that a socket is open: the 101 is written, and the hub delivers to it. The caller calls left once,
-	// when the socket has ended and before the hub forgets it; onPurpose: it was kicked, so its client does not return.
+	// Connected is called when a socket is open: the 101 is written, and the hub delivers to it. The caller calls left once,
+	// after the socket has ended and before the hub forgets it; onPurpose: it was kicked, so its client will not return.
 	Connected(who access.Principal, clientName, addr string) (left func(onPurpose bool))
 }
 
-// arrive tells Presence, if there is any, of an open socket.
+// arrive reports an open socket to Presence, if there is one.
 func (c *Conn) arrive(clientName, addr string) (left func(onPurpose bool)) {
 	if c.presence == nil {
 		return func(bool) {}
@@ -22,11 +22,11 @@ func (c *Conn) arrive(clientName, addr string) (left func(onPurpose bool)) {
 	return c.presence.Connected(c.Identity.Principal, clientName, addr)
 }
 
-// clientNameSize is how much of a name is kept, in bytes.
+// clientNameSize limits a client name, in bytes.
 const clientNameSize = 200
 
-// clientName is what a handshake says about the program that makes it: X-Client-Name as OpenTera's clients send it, else
-// User-Agent. It is a text that any database takes; "" when nothing is said.
+// clientName returns the name of the client program: X-Client-Name, as OpenTera's clients send it, else User-Agent; "" if
+// neither is given. Any database accepts the text.
 func clientName(h http.Header) string {
 	name := h.Get("X-Client-Name")
 	if name == "" {

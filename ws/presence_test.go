@@ -13,7 +13,7 @@ import (
 	"terasocket/db/dbtest"
 )
 
-// presences notes who came and went.
+// presences records arrivals and departures.
 type presences struct {
 	mu    sync.Mutex
 	inHub func(access.Principal) bool
@@ -76,10 +76,10 @@ func TestPresenceIsToldOfEachSocket(t *testing.T) {
 	g.kick(participant(2))
 	kicked.wantClose(CloseKicked)
 	mustNote("participant:2 kicked")
-	_, _, _ = websocket.DefaultDialer.Dial(g.base+"/wss/user?id=user_7_a", nil) // refused: nobody is told
+	_, _, _ = websocket.DefaultDialer.Dial(g.base+"/wss/user?id=user_7_a", nil) // refused: not reported
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_ = g.Drain(ctx, 0) // when it returns, all is told
+	_ = g.Drain(ctx, 0) // when it returns, everything has been reported
 	want := "user:7 agent 127.0.0.1, user:7 left, device:1 Go-http-client/1.1 127.0.0.1, participant:2 Go-http-client/1.1 127.0.0.1, participant:2 kicked, device:1 left"
 	if p.String() != want {
 		t.Errorf("told %q\nwant %q", p, want)

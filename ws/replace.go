@@ -1,7 +1,7 @@
 package ws
 
-// closeOlder closes the older sockets of c's principal on this gateway with CloseKicked: c takes their place. Those whose
-// clients are gone end without an answer, after CloseWait. Of two that replace at once, the younger stays.
+// closeOlder closes, with CloseKicked, the older sockets of c's principal on this gateway. Those of vanished clients end
+// without an answer after CloseWait. Of two sockets that replace at the same time, the younger stays.
 func (h *Hub) closeOlder(c *Conn) {
 	h.mu.Lock()
 	all := c.room.conns

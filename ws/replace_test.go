@@ -25,12 +25,12 @@ func TestASocketThatReplaces(t *testing.T) {
 	somebody.want("who is left")
 }
 
-// replacer is told who replaces.
+// replacer is a Replacer as a function.
 type replacer func(access.Identity) error
 
 func (r replacer) Replace(_ context.Context, id access.Identity) error { return r(id) }
 
-// Where nobody can tell the other gateways, the client is told so, and keeps what it has.
+// If the other gateways cannot be told, the client gets an error and its old sockets stay.
 func TestASocketThatCannotReplace(t *testing.T) {
 	t.Parallel()
 	var err error
@@ -59,8 +59,8 @@ func TestASocketThatCannotReplace(t *testing.T) {
 	}
 }
 
-// Of two sockets that replace at once, the one that came later stays: a client whose network vanished comes back while its
-// first handshake still waits for the other gateways.
+// Of two sockets that replace at the same time, the later one stays: a client whose network vanished returns while its first
+// handshake still waits for the other gateways.
 func TestTwoSocketsThatReplace(t *testing.T) {
 	t.Parallel()
 	entered, goOn := make(chan struct{}), make(chan struct{})

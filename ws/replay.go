@@ -11,11 +11,11 @@ import (
 	"terasocket/proto/terasocket"
 )
 
-// catchUp tells c what it missed between its cursor and where live events begin for it.
+// catchUp sends c what it missed between its cursor and the start of its live events.
 //
-// It is the live rule replayed: what the principal held at the cursor is what it held where live events begin, less what
-// Rights events gave since, plus what they took; from there it moves on with the events. A body goes to whoever saw the
-// object then and sees it now, a delete to everybody else who saw the object before.
+// It replays the live rule: the holdings at the cursor are those where live events begin, minus what Rights events gave since,
+// plus what they took; from there they move on with the events. The body of an object goes to a principal that saw the object
+// then and sees it now; any other principal that saw it before gets a delete.
 func (r *resumer) catchUp(ctx context.Context, c *Conn) error {
 	view, oldest, err := r.viewOf(ctx, c)
 	if err != nil {
@@ -52,9 +52,9 @@ func (r *resumer) catchUp(ctx context.Context, c *Conn) error {
 	return nil
 }
 
-// viewOf is what the principal of c could see at its cursor; nil if the log does not reach back that far.
+// viewOf returns what the principal of c could see at its cursor; nil if the log does not reach back that far.
 func (r *resumer) viewOf(ctx context.Context, c *Conn) (view *access.View, oldest uint64, err error) {
-	// Aliases are known as of the dispatcher's position. It may still be behind the one where live events begin.
+	// Aliases are known as of the dispatcher's position, which may still be behind the start of live events.
 	waitCtx, cancel := context.WithTimeout(ctx, c.OutageWait)
 	moment, last, err := r.hub.reach(waitCtx, c.from)
 	cancel()
@@ -66,7 +66,7 @@ func (r *resumer) viewOf(ctx context.Context, c *Conn) (view *access.View, oldes
 	if err != nil {
 		return nil, 0, err
 	}
-	// If the log reaches back to the cursor now, nothing of past was trimmed before it was read.
+	// If the log still reaches back to the cursor, nothing of past was trimmed before it was read.
 	ok, oldest, err := r.reaches(ctx, c, c.Since)
 	if err != nil || !ok {
 		return nil, oldest, err
@@ -84,15 +84,15 @@ func (r *resumer) reaches(ctx context.Context, c *Conn, since uint64) (ok bool, 
 	return ok, oldest, err
 }
 
-// tellIncomplete says from where on the log is whole: what happened before cannot be told.
+// tellIncomplete tells c the oldest seq from which the log is complete; earlier events cannot be replayed.
 func (c *Conn) tellIncomplete(ctx context.Context, oldest uint64) error {
 	c.log.Warn("cannot resume: the log does not reach back that far", "conn", c.id, "principal", c.Identity.Principal.String(), "event", c.Since)
 	e := event.New(c.Since, time.Now(), "", &terasocket.ReplayIncomplete{OldestSeq: oldest})
 	return c.sendReplayed(ctx, &Frames{event: &e, origin: fromGateway})
 }
 
-// again asks until there is an answer, for OutageWait at most: an outage of the database closes no socket. After ErrUnusable
-// and ErrBroken there will be none.
+// again repeats a question for up to OutageWait, so that an outage of the database closes no socket. ErrUnusable and ErrBroken
+// are returned at once.
 func again[T any](ctx context.Context, c *Conn, question func() (T, error)) (T, error) {
 	var pause backoff
 	for began := time.Now(); ; {
@@ -110,11 +110,11 @@ func again[T any](ctx context.Context, c *Conn, question func() (T, error)) (T, 
 	}
 }
 
-// past is how far a replay is.
+// past is the progress of a replay.
 type past struct {
 	view      *access.View // what the principal could see at behind
 	behind    uint64
-	forgotten map[objectRef]bool // what it was told to forget: an update of it is a create
+	forgotten map[objectRef]bool // objects deleted for the client: an update of one is a create
 }
 
 type objectRef struct {
@@ -122,8 +122,8 @@ type objectRef struct {
 	id         int64
 }
 
-// take writes what c missed of a page, moves p on, and says whether it took the whole page. It stops when too much
-// waits for the socket: nobody keeps a page while it waits for a slow client.
+// take writes what c missed of a page, advances p, and reports whether it took the whole page. It stops at the backlog limit,
+// so that no page is kept while a slow client reads.
 func (r *resumer) take(ctx context.Context, c *Conn, page *sharedPage, p *past) (isWhole bool, err error) {
 	for _, f := range page.rows {
 		e := f.event
@@ -156,7 +156,7 @@ func (r *resumer) take(ctx context.Context, c *Conn, page *sharedPage, p *past) 
 	return true, nil
 }
 
-// hearsLater is what c hears of an event when it is replayed.
+// hearsLater returns the form of an event that c receives in a replay.
 func (r *resumer) hearsLater(ctx context.Context, c *Conn, f *Frames, p *past) (event.Form, error) {
 	form := f.formFor(p.view)
 	if form == event.None || form == event.Delete {
@@ -172,7 +172,7 @@ func (r *resumer) hearsLater(ctx context.Context, c *Conn, f *Frames, p *past) (
 	object := objectRef{e.ObjectType, e.ObjectID}
 	sees, isSuperadmin := c.hub.sees(c, present)
 	if !sees && e.Kind == event.Object && !isSoftDelete {
-		// Its keys were others then: it may have moved, silently, to where c sees it now.
+		// These are its keys at the time: it may since have moved, silently, to where c sees it.
 		keys, err := again(ctx, c, func() (string, error) { return r.log.ToldKeys(ctx, e.ObjectType, e.ObjectID) })
 		if err != nil {
 			return event.None, err
@@ -180,13 +180,13 @@ func (r *resumer) hearsLater(ctx context.Context, c *Conn, f *Frames, p *past) (
 		sees, isSuperadmin = c.hub.sees(c, access.ParseRoutingKeys(keys))
 	}
 	switch {
-	case sees: // by then it may have been superadmin, and by now it may know nothing of the object
+	case sees: // it may not have been superadmin then, and may not know the object now
 		isKnown := saw && !p.forgotten[object]
 		delete(p.forgotten, object)
 		return e.FormFor(!isSoftDelete, isKnown, isSuperadmin && p.view.IsSuperadmin()), nil
 	case e.HasDelete() && saw:
 		p.forgotten[object] = true
-		return event.Delete, nil // it saw the object then, and may not keep what it knows of it
+		return event.Delete, nil // it saw the object then and must not keep it
 	}
 	return event.None, nil
 }

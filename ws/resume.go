@@ -9,23 +9,23 @@ import (
 	"terasocket/proto/event"
 )
 
-// resumer brings a client up to date before it goes live: it replays the log to one that comes back (since), and tells the
-// presence of everyone to one that asks (snapshot). While it does, what is delivered live to such a socket is held, and
-// follows: nothing is missing between the two.
+// resumer brings a client up to date before it goes live: it replays the log to one that passed since, and sends presence to
+// one that asked for a snapshot. Live frames for the socket are held meanwhile and follow, so that nothing is missing in
+// between.
 //
-// Some of it the client may have heard before: at least once, in order.
+// The client may receive some events twice: delivery is at least once, in order.
 type resumer struct {
 	hub    *Hub
 	log    ReplayLog
 	pages  pages
 	roster PresenceReader
-	turns  chan struct{} // so many ask for a snapshot at a time: a thousand that come back at once must not starve the live ones
+	turns  chan struct{} // bounds concurrent snapshots: a thousand returning clients must not starve the live ones
 }
 
 const (
 	snapshotsAtOnce = 4
 	pageWait        = 30 * time.Second // for a page of the log, and for a snapshot
-	slowWait        = 30 * time.Second // for a client to read half of what may wait for it
+	slowWait        = 30 * time.Second // for a client to read half of its backlog limit
 	shortestPause   = 5 * time.Millisecond
 	longestPacing   = 100 * time.Millisecond
 )
@@ -34,8 +34,7 @@ func newResumer(hub *Hub, log ReplayLog, roster PresenceReader) *resumer {
 	return &resumer{hub: hub, log: log, pages: pages{log: log}, roster: roster, turns: make(chan struct{}, snapshotsAtOnce)}
 }
 
-// run brings c up to date and then lets the live events through. It ends when it is done, or c is closing: ctx ends with
-// c.
+// run brings c up to date, then releases the live frames. It ends when that is done or c is closing; ctx ends with c.
 func (r *resumer) run(ctx context.Context, c *Conn) {
 	err := r.bringUp(ctx, c)
 	if err == nil {
@@ -44,7 +43,7 @@ func (r *resumer) run(ctx context.Context, c *Conn) {
 	}
 	if ctx.Err() == nil && !errors.Is(err, errClosing) {
 		c.log.Error("cannot bring a socket up to date", "conn", c.id, "principal", c.Identity.Principal.String(), "err", err)
-		c.Close(CloseInternal) // it comes back and tries again
+		c.Close(CloseInternal) // it reconnects and tries again
 	}
 }
 
@@ -65,8 +64,8 @@ func (r *resumer) bringUp(ctx context.Context, c *Conn) error {
 	return nil
 }
 
-// snapshot tells the presence of everyone that c may see. Its seq is where live events begin: who resumes from there
-// misses nothing of what follows.
+// snapshot sends the presence of everyone that c may see. Its seq is where live events begin: a client that resumes from there
+// misses nothing.
 func (r *resumer) snapshot(ctx context.Context, c *Conn) error {
 	events, err := r.presence(ctx, c.Identity)
 	if err != nil {
@@ -81,7 +80,7 @@ func (r *resumer) snapshot(ctx context.Context, c *Conn) error {
 	return nil
 }
 
-// presence asks for it in turn. The sending is in nobody's way, and takes as long as the client likes.
+// presence waits for its turn to query. Sending is outside the turn and takes as long as the client likes.
 func (r *resumer) presence(ctx context.Context, viewer access.Identity) ([]event.Event, error) {
 	select {
 	case r.turns <- struct{}{}:
@@ -94,10 +93,10 @@ func (r *resumer) presence(ctx context.Context, viewer access.Identity) ([]event
 	return r.roster.Presence(ctx, viewer)
 }
 
-// errClosing says that nothing can be sent any more.
+// errClosing means that the socket is closing and nothing can be sent.
 var errClosing = errors.New("socket closing")
 
-// sendReplayed writes a message to a socket that is being brought up to date, and waits while too much is waiting for it.
+// sendReplayed sends a message to a resuming socket, waiting while its backlog is too large.
 func (c *Conn) sendReplayed(ctx context.Context, f *Frames) error {
 	frame, err := f.in(event.Plain, c.Encoding)
 	if err != nil {
@@ -119,7 +118,7 @@ func (c *Conn) writeReplayed(f *frame) error {
 	return nil
 }
 
-// pace waits until the client has read enough to be told more. Who does not in slowWait is closed with CloseSlow.
+// pace waits until the client has read enough. A client that has not within slowWait is closed with CloseSlow.
 func (c *Conn) pace(ctx context.Context) error {
 	began, pause := time.Now(), shortestPause
 	for c.isCrowded() {
@@ -136,14 +135,14 @@ func (c *Conn) pace(ctx context.Context) error {
 	return nil
 }
 
-// isCrowded says whether a replay should wait for the socket. What a replay leaves free is for the live events.
+// isCrowded reports whether a replay should pause. The other half of the backlog limit is left to live events.
 func (c *Conn) isCrowded() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.code == 0 && c.out.Backlog() > c.Backlog/2
 }
 
-// goLive lets through what was held meanwhile, and all that follows.
+// goLive releases the held frames and ends the resume.
 func (c *Conn) goLive() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -36,7 +36,7 @@ func TestResumeReplaysThenGoesLive(t *testing.T) {
 	c.hears("live")
 }
 
-// The dispatcher may be behind what is announced: what it brings late was replayed, and is not told again.
+// The dispatcher may be behind the log: events that it brings late were replayed, and are not sent again.
 func TestResumeAheadOfTheDispatcher(t *testing.T) {
 	t.Parallel()
 	log := &tape{}
@@ -50,7 +50,7 @@ func TestResumeAheadOfTheDispatcher(t *testing.T) {
 	again.wantCursor(6)
 }
 
-// What a principal may hear of a replay: bodies of what it saw then and sees now, deletes of what it saw before.
+// What a replay may contain: bodies of objects seen then and now, deletes of objects seen before.
 func TestResumeAcrossRights(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
@@ -58,7 +58,7 @@ func TestResumeAcrossRights(t *testing.T) {
 		events []event.Event
 		since  uint64
 		want   []string
-		told   string // the keys of objects that have moved silently
+		told   string // the keys of objects that moved silently
 	}{
 		"lost": {[]string{"p:1"}, []event.Event{
 			message("1", `[["p:1"]]`), object("U", "2", `[["p:1"]]`, `[["p:1"]]`), rights(user(7), "", "p:1"),
@@ -112,7 +112,7 @@ func TestResumeAcrossRights(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			for _, perPage := range []int{1, 100} {
-				for played := range uint64(len(tc.events) + 1) { // how far the dispatcher is when it comes back
+				for played := range uint64(len(tc.events) + 1) { // the dispatcher's position when the client returns
 					log := &tape{first: with(user(7), tc.first...), perPage: perPage, told: tc.told}
 					g := log.gateway(t, nil)
 					log.announce(tc.events...)
@@ -126,13 +126,13 @@ func TestResumeAcrossRights(t *testing.T) {
 	}
 }
 
-// service is one whose body names a project.
+// service returns an event of a service whose body names a project.
 func service(name, present, former string) event.Event {
 	return decoded(event.Record{Seq: 1, Type: "opentera.protobuf.DatabaseEvent", Op: "U", ObjectType: "service", Present: present, Former: former,
 		Body: fmt.Sprintf(`{"name": %q, "service_projects": [{"id_project": 7}]}`, name), Gone: `{}`})
 }
 
-// Rights that are lost while the replay goes on count for what is replayed later.
+// Rights lost during a replay apply to what is replayed afterwards.
 func TestResumeWhileRightsAreLost(t *testing.T) {
 	t.Parallel()
 	log := &tape{first: with(user(7), "p:1"), perPage: 1}
@@ -168,7 +168,7 @@ func TestResumeIsToldWhenTheLogIsTrimmed(t *testing.T) {
 	c := g.connect(t, "user?id=user_7_a&since=500")
 	c.hears("501")
 
-	// trimmed while it is away with half of it told
+	// trimmed while a client that got half of it is away
 	log = &tape{perPage: 100}
 	g = log.gateway(t, nil)
 	g.tell(changes(900, user(7))...)
@@ -218,7 +218,7 @@ func TestResumeThatFailsClosesWith1011(t *testing.T) {
 	}
 }
 
-// The dispatcher is behind, and stays there: nobody waits for it for ever.
+// If the dispatcher stays behind, the client does not wait for ever.
 func TestResumeThatTheDispatcherDoesNotReach(t *testing.T) {
 	t.Parallel()
 	log := &tape{events: changes(3, user(7))}
@@ -226,7 +226,7 @@ func TestResumeThatTheDispatcherDoesNotReach(t *testing.T) {
 	g.connect(t, "user?id=user_7_a&since=1").wantClose(CloseInternal)
 }
 
-// An outage of the database closes no socket that resumes: it is asked again.
+// An outage of the database closes no resuming socket: the query is repeated.
 func TestResumeOutlastsAnOutage(t *testing.T) {
 	t.Parallel()
 	var failures atomic.Int32
@@ -255,8 +255,8 @@ func TestResumeWithoutALogIsRefused(t *testing.T) {
 	g.connect(t, "user?id=user_7_a&since=0") // the token is still good
 }
 
-// A client that leaves in the middle, never reads, or waits for the dispatcher, ends its replay: nothing is left of it
-// (goleak), and others go on.
+// A client that leaves during its replay, never reads, or waits for the dispatcher ends its replay without a leak (goleak), and
+// others go on.
 func TestResumeOfAClientThatLeaves(t *testing.T) {
 	t.Parallel()
 	log := &tape{}
@@ -275,7 +275,7 @@ func TestResumeOfAClientThatLeaves(t *testing.T) {
 	dbtest.Eventually(t, "all are gone", func() bool { return g.Hub.Len() == 0 })
 }
 
-// rosterFunc gives the presence of others.
+// rosterFunc is a PresenceReader as a function.
 type rosterFunc func(viewer access.Principal) ([]event.Event, error)
 
 func (f rosterFunc) Presence(_ context.Context, viewer access.Identity) ([]event.Event, error) {
@@ -288,7 +288,7 @@ func arrivalOf(name string) event.Event {
 	return e
 }
 
-// The presence of everyone comes before all that is live, at the seq where live events begin.
+// The snapshot comes before all live events, at the seq where those begin.
 func TestSnapshotComesFirst(t *testing.T) {
 	t.Parallel()
 	log := &tape{}
@@ -315,7 +315,7 @@ func TestSnapshotComesFirst(t *testing.T) {
 	plain.hears("presence of c at 4", "presence of c at 5", "presence of c at 6", "presence of live at 7")
 }
 
-// Clients that do not read their snapshots hold up nobody else's.
+// Clients that do not read their snapshots delay nobody else's.
 func TestSnapshotBesideSlowOnes(t *testing.T) {
 	t.Parallel()
 	var asked atomic.Int32

@@ -16,18 +16,18 @@ import (
 	"terasocket/proto/terasocket"
 )
 
-// tape is a database with a log: what is on it has been announced. Principals hold their own tag, what first gives them,
-// and what Rights events change.
+// tape is a database with a log; everything on it has been announced. Principals hold their own tag, those in first, and what
+// Rights events change.
 type tape struct {
 	first  map[access.Principal][]string
-	before func(question string) error // before each answer, after the state was read; nil: nothing
+	before func(question string) error // called before each answer, after the state was read; nil: nothing
 
 	mu                   sync.Mutex
 	events               []event.Event // in order of seq
 	trimmed              uint64        // the highest seq that was trimmed
 	lookUps, pages, asks int
 	perPage              int    // 0: 256
-	told                 string // what objects are told of by, where they have moved silently
+	told                 string // the keys that objects were last told by, if they moved silently
 }
 
 func (t *tape) answer(question string) error {
@@ -108,7 +108,7 @@ func (t *tape) RightsSince(_ context.Context, p access.Principal, since, until u
 	return found, nil
 }
 
-// ToldKeys are those of the newest event of the object.
+// ToldKeys returns the keys of the newest event of the object.
 func (t *tape) ToldKeys(_ context.Context, objectType string, id int64) (keys string, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -123,14 +123,14 @@ func (t *tape) ToldKeys(_ context.Context, objectType string, id int64) (keys st
 	return keys, nil
 }
 
-// counts are how often pages and rights were read.
+// counts returns how often pages and rights were read.
 func (t *tape) counts() (pages, asks int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.pages, t.asks
 }
 
-// announce appends events, and gives them their seq.
+// announce appends events and assigns their seq.
 func (t *tape) announce(events ...event.Event) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -146,7 +146,7 @@ func (t *tape) trim(seq uint64) {
 	t.trimmed = seq
 }
 
-// taped is a gateway beside a tape; play is its dispatcher.
+// taped is a gateway reading a tape; play is its dispatcher.
 type taped struct {
 	*gateway
 	tape *tape
@@ -180,7 +180,7 @@ func (g *taped) tell(events ...event.Event) {
 	g.play(1 << 62)
 }
 
-// changes are n messages to these principals, whose values are their seqs.
+// changes returns n messages to these principals, with their seqs as values.
 func changes(n int, to ...access.Principal) []event.Event {
 	all := make([]event.Event, n)
 	for i := range all {
@@ -189,14 +189,14 @@ func changes(n int, to ...access.Principal) []event.Event {
 	return all
 }
 
-// message is one whose value clients recognise, for routing keys.
+// message returns a message with a recognisable value for these routing keys.
 func message(value, keys string) event.Event {
 	e := *change(0, value)
 	e.Present = keys
 	return e
 }
 
-// object is a row about an object: op C, U, G or D, and routing keys of who sees and saw it.
+// object returns an event about an object: op C, U, G or D, and the present and former routing keys.
 func object(op, name, present, former string) event.Event {
 	r := event.Record{Seq: 1, Type: "opentera.protobuf.DatabaseEvent", Op: op, ObjectType: "project", ObjectID: 1,
 		Present: present, Former: former, Gone: fmt.Sprintf(`{"gone": %q}`, name)}
@@ -226,7 +226,7 @@ func alias(tag, keys, was string) event.Event {
 
 var settled = event.Event{Kind: event.Settled}
 
-// heard is an event as a client got it, in a few words.
+// heard describes the event in a few words.
 func (r *received) heard() string {
 	m, err := r.event.GetEvents()[0].UnmarshalNew()
 	if err != nil {
@@ -245,7 +245,7 @@ func (r *received) heard() string {
 	case *opentera.DatabaseEvent:
 		var o struct{ Name, Gone string }
 		if json.Unmarshal([]byte(m.GetObjectValue()), &o) != nil || o.Name+o.Gone == "" {
-			return m.GetObjectValue() // of change
+			return m.GetObjectValue() // from change
 		}
 		text := strings.ToLower(strings.TrimPrefix(m.GetType().String(), "DB_")) + " " + o.Name + o.Gone
 		if strings.Contains(m.GetObjectValue(), `"service_projects":[]`) {
@@ -256,7 +256,7 @@ func (r *received) heard() string {
 	return fmt.Sprintf("%T", m)
 }
 
-// hears reads these events, and nothing else between them.
+// hears reads these events and no others between them.
 func (c *client) hears(want ...string) {
 	c.t.Helper()
 	for _, w := range want {
@@ -271,7 +271,7 @@ func (c *client) wantCursor(seq uint64) {
 	c.hears(fmt.Sprintf("cursor %d", seq))
 }
 
-// with gives a principal tags before everything that is on a tape.
+// with gives a principal tags from the beginning of the tape.
 func with(p access.Principal, tags ...string) map[access.Principal][]string {
 	return map[access.Principal][]string{p: tags}
 }

@@ -8,10 +8,10 @@ import (
 	"syscall"
 )
 
-// canTry says that writeNow works here.
+// canTry reports that writeNow works on this system.
 const canTry = true
 
-// writeNow gives the kernel as much of p as it takes without waiting, perhaps nothing.
+// writeNow writes as much of p as the kernel takes without waiting, perhaps nothing.
 func writeNow(fd uintptr, p []byte) (int, error) {
 	for {
 		n, err := syscall.Write(int(fd), p)

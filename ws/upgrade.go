@@ -12,11 +12,11 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// handshakeWait bounds the writing of the 101.
+// handshakeWait bounds the write of the 101.
 const handshakeWait = 5 * time.Second
 
-// checkUpgrade refuses what is no websocket handshake. The library checks the same, but only after the token would
-// have been used up.
+// checkUpgrade refuses a request that is not a websocket handshake. The library checks the same, but only after the token would
+// have been redeemed.
 func checkUpgrade(r *http.Request) *refusal {
 	bad := func(text string) *refusal { return &refusal{http.StatusBadRequest, "malformed", text} }
 	switch {
@@ -36,7 +36,7 @@ func checkUpgrade(r *http.Request) *refusal {
 	return nil
 }
 
-// elements gives the elements of a header that is a comma-separated list.
+// elements splits a header that is a comma-separated list.
 func elements(h http.Header, name string) []string {
 	all := strings.Split(strings.Join(h.Values(name), ","), ",")
 	for i := range all {
@@ -49,24 +49,23 @@ func hasToken(h http.Header, name, token string) bool {
 	return slices.ContainsFunc(elements(h, name), func(s string) bool { return strings.EqualFold(s, token) })
 }
 
-// newUpgrader takes small buffers: nothing long is ever read, and frames are written from where they were prepared.
+// newUpgrader uses small buffers: nothing long is read, and frames are written from where they were prepared.
 func newUpgrader(buffers websocket.BufferPool) *websocket.Upgrader {
 	return &websocket.Upgrader{
 		HandshakeTimeout: handshakeWait,
 		ReadBufferSize:   256,
 		WriteBufferSize:  256,
 		WriteBufferPool:  buffers,
-		CheckOrigin:      func(*http.Request) bool { return true }, // done before
+		CheckOrigin:      func(*http.Request) bool { return true }, // checked before
 		Error:            func(http.ResponseWriter, *http.Request, int, error) {},
 	}
 }
 
-// hijacker takes the connection out of net/http and finds the Outbox under it. If there is none, because the server
-// does not listen through SocketListener, it puts one on top: that works as well, but under TLS every write then wakes a
-// goroutine.
+// hijacker takes the connection over from net/http and finds the Outbox under it. If there is none, because the server does not
+// listen through SocketListener, it adds one on top, which works too, but under TLS every write then wakes a goroutine.
 type hijacker struct {
 	http.ResponseWriter
-	conn *Conn // what is read for
+	conn *Conn // whose frames are read
 	out  *Outbox
 }
 

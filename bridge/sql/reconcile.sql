@@ -1,5 +1,5 @@
--- Compares with what OpenTera's user manager has answered.
--- $1 bigint: the term; $2, $3, $4 jsonb: who is online, busy, and statuses of devices; $5 text[]: UUIDs that wait for the next time
--- Result: differences of people, sessions and devices; the statuses that it is to be given
+-- Compares the database with the answers of OpenTera's user manager.
+-- $1 bigint: the term; $2, $3, $4 jsonb: online, busy, device statuses; $5 text[]: UUIDs left to the next reconciliation
+-- Result: differences of people, sessions and devices; the statuses that the user manager lacks
 -- Index: those of bridge_reconcile()
 SELECT r.people, r.sessions, r.devices, r.give FROM terasocket.bridge_reconcile($1, $2, $3, $4, $5) r

@@ -5,5 +5,5 @@ import (
 	"syscall"
 )
 
-// endWithParent makes the kernel end the program when the thread that starts it dies.
+// endWithParent has the kernel kill the process when the thread that started it dies.
 func endWithParent(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }

@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// Freeze makes it hang: connections stay open and nothing is answered, until Thaw.
+// Freeze stops the process: connections stay open and nothing is answered, until Thaw.
 func (r *Redis) Freeze() error { return r.signal(syscall.SIGSTOP) }
 
 // Thaw ends Freeze.

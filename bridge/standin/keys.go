@@ -5,7 +5,7 @@ import (
 	"crypto/rand"
 )
 
-// makeKeys makes the signing keys anew, as each start of OpenTera does: 32 characters each.
+// makeKeys creates new signing keys of 32 characters, as each start of OpenTera does.
 func (m *UserManager) makeKeys(ctx context.Context) error {
 	pipe := m.client.TxPipeline()
 	for _, name := range []string{"UserTokenAPIKey", "ParticipantTokenAPIKey", "ServiceTokenAPIKey"} {

@@ -22,13 +22,13 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// Login is the part of OpenTera's REST API that lets clients in (sheet login): who presents a password or a token gets a websocket
-// URL, whose ticket is put into Redis for 60 s.
+// Login is the login part of OpenTera's REST API (sheet login): for a password or a token it returns a websocket URL with a
+// ticket, which it stores in Redis for 60 s.
 type Login struct {
 	Redis      *redis.Client
 	Pool       *pgxpool.Pool // OpenTera's database
 	Manager    *UserManager  // knows who is online
-	Websockets string        // what is put before /wss/...; "": wss:// and what nginx says in X_ExternalServer and X-ExternalPort
+	Websockets string        // put before /wss/...; "": wss:// and nginx's X_ExternalServer and X-ExternalPort
 	Log        *slog.Logger
 }
 
@@ -65,7 +65,6 @@ func (l *Login) Handler() http.Handler {
 	return mux
 }
 
-// refusal is the status of an answer.
 type refusal int
 
 func (r refusal) Error() string {
@@ -114,7 +113,7 @@ func (l *Login) userRefresh(r *http.Request) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		if url != "" { // who is online gets none, and no error
+		if url != "" { // a principal that is online gets no URL and no error
 			answer["websocket_url"] = url
 		}
 	}
@@ -140,7 +139,7 @@ func (l *Login) participantLogin(r *http.Request) (any, error) {
 	token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "OpenTera ")
 	const enabled = "SELECT participant_uuid, participant_name FROM t_participants WHERE participant_enabled AND deleted_at IS NULL AND "
 	err := l.Pool.QueryRow(r.Context(), enabled+"participant_token_enabled AND participant_token = $1", token).Scan(&uuid, &name)
-	if errors.Is(err, pgx.ErrNoRows) { // no static one
+	if errors.Is(err, pgx.ErrNoRows) { // no static token
 		if uuid, _, err = l.bearer(r, "ParticipantTokenAPIKey", "participant_disabled_tokens", "participant_uuid"); err != nil {
 			return nil, err
 		}
@@ -175,7 +174,7 @@ func (l *Login) deviceLogin(r *http.Request) (any, error) {
 	return map[string]any{"websocket_url": url}, nil
 }
 
-// allowed is 401 for who is not there.
+// allowed turns pgx.ErrNoRows into 401.
 func allowed(err error) error {
 	if errors.Is(err, pgx.ErrNoRows) {
 		return refusal(http.StatusUnauthorized)
@@ -183,7 +182,7 @@ func allowed(err error) error {
 	return err
 }
 
-// websocketURL makes a ticket: "" for who is online.
+// websocketURL creates a ticket and returns its URL, "" if the principal is online.
 func (l *Login) websocketURL(r *http.Request, kind, uuid string) (string, error) {
 	if !l.Manager.Hears() {
 		return "", errDeaf
@@ -202,13 +201,12 @@ func (l *Login) websocketURL(r *http.Request, kind, uuid string) (string, error)
 	return fmt.Sprintf("%s/wss/%s?id=%s", base, kind, ticket), nil
 }
 
-// Ticket is the key of a ticket: the same for everybody behind one address with one program.
+// Ticket returns the key of a ticket, which is the same for everybody with the same address and program.
 func Ticket(address, userAgent string) string {
 	sum := sha512.Sum512([]byte(address + "|" + userAgent))
 	return hex.EncodeToString(sum[:])
 }
 
-// clientAddress is the first of X-Forwarded-For, else the peer.
 func clientAddress(r *http.Request) string {
 	if first, _, _ := strings.Cut(r.Header.Get("X-Forwarded-For"), ","); first != "" {
 		return strings.TrimSpace(first)
@@ -217,7 +215,7 @@ func clientAddress(r *http.Request) string {
 	return host
 }
 
-// sign makes a token with a key that is in Redis now.
+// sign signs a token with the key that is in Redis now.
 func (l *Login) sign(ctx context.Context, key string, claims jwt.MapClaims, life time.Duration) (string, error) {
 	secret, err := l.Redis.Get(ctx, key).Result()
 	if err != nil {
@@ -228,7 +226,7 @@ func (l *Login) sign(ctx context.Context, key string, claims jwt.MapClaims, life
 	return jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString([]byte(secret))
 }
 
-// bearer gives whose token a request has; it is verified with the key that is in Redis now.
+// bearer returns the UUID in the token of a request, verified with the key that is in Redis now.
 func (l *Login) bearer(r *http.Request, key, disabled, claim string) (uuid, token string, err error) {
 	token, _ = strings.CutPrefix(r.Header.Get("Authorization"), "OpenTera ")
 	isDisabled, err := l.Redis.SIsMember(r.Context(), disabled, token).Result()

@@ -9,10 +9,10 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Person is a user, participant or device that is not deleted. Project and Site are a participant's.
+// Person is a user, participant or device that is not deleted. Project and Site are set for participants.
 type Person struct{ Name, Project, Site string }
 
-// People looks one up: a user, participant or device by its UUID; ok is false when there is none.
+// People looks up a user, participant or device by UUID; ok is false if there is none.
 type People func(ctx context.Context, kind, uuid string) (p Person, ok bool, err error)
 
 var peopleSQL = map[string]string{
@@ -23,7 +23,7 @@ var peopleSQL = map[string]string{
 	"device": "SELECT device_name, '', '' FROM t_devices WHERE device_uuid = $1 AND deleted_at IS NULL",
 }
 
-// PeopleOf are those of an OpenTera database.
+// PeopleOf looks people up in an OpenTera database.
 func PeopleOf(pool *pgxpool.Pool) People {
 	return func(ctx context.Context, kind, uuid string) (p Person, ok bool, err error) {
 		err = pool.QueryRow(ctx, peopleSQL[kind], uuid).Scan(&p.Name, &p.Project, &p.Site)

@@ -1,5 +1,5 @@
-// Package standin is what surrounds the bridge in tests and in the demo: a real redis-server, and an OpenTera that speaks
-// through it as the real one does, faults included.
+// Package standin surrounds the bridge in tests and in the demo: a real redis-server, and a stand-in for OpenTera that behaves
+// like the real one on it, faults included.
 package standin
 
 import (
@@ -18,7 +18,7 @@ import (
 	"terasocket/db/embedded"
 )
 
-// Redis is a throw-away redis-server on a port of the loopback interface. Its methods may be called by several goroutines.
+// Redis is a throw-away redis-server on a loopback port. Its methods are safe for concurrent use.
 type Redis struct {
 	port int
 	args []string
@@ -26,11 +26,11 @@ type Redis struct {
 
 	mu      sync.Mutex
 	process *exec.Cmd     // nil: not running
-	ended   chan struct{} // closed when it is not
+	ended   chan struct{} // closed when it has ended
 }
 
-// StartRedis starts a redis-server that keeps nothing on disk, and returns when it answers. Settings are those of redis.conf,
-// as arguments: "--requirepass", "secret". ctx bounds the start. The caller stops it.
+// StartRedis starts a redis-server without persistence and returns once it answers. Settings are those of redis.conf, as
+// arguments: "--requirepass", "secret". ctx bounds the start. The caller calls Stop.
 func StartRedis(ctx context.Context, settings ...string) (*Redis, error) {
 	dir, err := os.MkdirTemp("", "terasocket-redis-")
 	if err != nil {
@@ -49,25 +49,24 @@ func StartRedis(ctx context.Context, settings ...string) (*Redis, error) {
 		if err = r.Start(ctx); err == nil {
 			return r, nil
 		}
-		if !errors.Is(err, errEnded) || tries == 1 { // else somebody else has taken the port
+		if !errors.Is(err, errEnded) || tries == 1 { // otherwise another process has taken the port
 			r.Stop()
 			return nil, err
 		}
 	}
 }
 
-// socket is made when all ports are taken.
+// socket exists once all ports are bound.
 const socket = "redis.sock"
 
 var errEnded = errors.New("it has ended at once")
 
-// Address is the host and port.
 func (r *Redis) Address() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(r.port)) }
 
-// URL is the address as --redis-url takes it, of database 0.
+// URL is the address for --redis-url, with database 0.
 func (r *Redis) URL() string { return "redis://" + r.Address() + "/0" }
 
-// Start starts it again after Kill, empty, and returns when it takes connections.
+// Start restarts it after Kill, empty, and returns once it accepts connections.
 func (r *Redis) Start(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -80,7 +79,7 @@ func (r *Redis) Start(ctx context.Context) error {
 	started, ended := make(chan error), make(chan struct{})
 	go func() {
 		defer close(ended)
-		runtime.LockOSThread() // never unlocked: on Linux the server ends with the thread that has started it
+		runtime.LockOSThread() // never unlocked: on Linux the server ends with the thread that started it
 		err := cmd.Start()
 		started <- err
 		if err == nil {
@@ -107,7 +106,7 @@ func (r *Redis) Start(ctx context.Context) error {
 	}
 }
 
-// Kill ends it at once; everything in it is lost.
+// Kill ends it at once; its data is lost.
 func (r *Redis) Kill() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -12,10 +12,10 @@ import (
 	"terasocket/proto/opentera"
 )
 
-// kinds in the order in which the user manager goes through them.
+// kinds in the order in which the user manager processes them.
 var kinds = []string{"user", "participant", "device"}
 
-// registry is what the user manager knows of one kind.
+// registry is the user manager's state for one kind.
 type registry struct {
 	online []string          // UUIDs, in order of arrival
 	busy   map[string]string // UUID -> session
@@ -35,21 +35,21 @@ func registries() map[string]*registry {
 	return state
 }
 
-// Online is who it believes to be online: sorted UUIDs of users, participants or devices.
+// Online returns the sorted UUIDs of the users, participants or devices that it believes to be online.
 func (m *UserManager) Online(kind string) []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return slices.Sorted(slices.Values(m.state[kind].online))
 }
 
-// Busy is who it believes to be in which session, by UUID.
+// Busy returns the sessions of those that it believes to be busy, by UUID.
 func (m *UserManager) Busy(kind string) map[string]string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return maps.Clone(m.state[kind].busy)
 }
 
-// Status is what it holds of a device: JSON text and timestamp; ok is false when there is nothing.
+// Status returns a device's status and timestamp; ok is false without one.
 func (m *UserManager) Status(uuid string) (text string, timestamp float64, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -57,7 +57,7 @@ func (m *UserManager) Status(uuid string) (text string, timestamp float64, ok bo
 	return s.Status, s.Timestamp, ok
 }
 
-// take is what it does with a message; an error is what makes it raise.
+// take handles a message; an error makes it raise.
 func (m *UserManager) take(ctx context.Context, payload []byte) error {
 	var message opentera.TeraModuleMessage
 	if err := proto.Unmarshal(payload, &message); err != nil {
@@ -94,10 +94,10 @@ func (m *UserManager) manage(ctx context.Context, event proto.Message) error {
 			return m.move(ctx, e.GetSessionUuid(), false, some(e.GetUserUuid()), some(e.GetParticipantUuid()), some(e.GetDeviceUuid()))
 		}
 	}
-	return nil // whatever else there is, it passes over
+	return nil // it ignores anything else
 }
 
-// some is the list of what is not empty.
+// some returns a list of the UUID unless it is empty.
 func some(uuid string) []string {
 	if uuid == "" {
 		return nil
@@ -115,7 +115,7 @@ func (m *UserManager) busyWith(kind, session string) (uuids []string) {
 	return uuids
 }
 
-// comeOrGo notes it and says the same event again.
+// comeOrGo records the change and publishes the event again.
 func (m *UserManager) comeOrGo(ctx context.Context, kind, uuid string, comes bool, event proto.Message) error {
 	if _, err := m.alive(ctx, kind, uuid); err != nil {
 		return err
@@ -133,7 +133,7 @@ func (m *UserManager) comeOrGo(ctx context.Context, kind, uuid string, comes boo
 	return m.say(ctx, event)
 }
 
-// move takes everybody listed into a session, or out of it, and says so of each.
+// move moves everybody listed into a session, or out of it, and publishes an event for each.
 func (m *UserManager) move(ctx context.Context, session string, joins bool, lists ...[]string) error {
 	for i, kind := range kinds {
 		for _, uuid := range lists[i] {
@@ -147,7 +147,7 @@ func (m *UserManager) move(ctx context.Context, session string, joins bool, list
 			m.mu.Unlock()
 			person, err := m.alive(ctx, kind, uuid)
 			if err != nil && (kind == "user" || !errors.Is(err, errNobody)) {
-				return err // of a participant or a device that is unknown it says the UUID alone
+				return err // for an unknown participant or device the event has the UUID alone
 			}
 			if err := m.say(ctx, moved(kind, uuid, person, joins)); err != nil {
 				return err

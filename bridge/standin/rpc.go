@@ -12,7 +12,7 @@ import (
 	"terasocket/proto/opentera"
 )
 
-// answer answers an RPC of the user manager as JSON, as it does; an unknown method gets no answer.
+// answer answers an RPC as JSON, as the user manager does; an unknown method gets no answer.
 func (m *UserManager) answer(ctx context.Context, payload []byte) error {
 	var call opentera.RPCMessage
 	if err := proto.Unmarshal(payload, &call); err != nil {
@@ -37,7 +37,7 @@ func (m *UserManager) answer(ctx context.Context, payload []byte) error {
 	return m.client.Publish(ctx, call.GetReplyTo(), reply).Err()
 }
 
-// call does what is asked; announced is what is to be said besides the value.
+// call executes the method; announced is an event to publish besides.
 func (m *UserManager) call(ctx context.Context, call *opentera.RPCMessage) (value any, announced proto.Message, ok bool) {
 	what, kind, _ := strings.Cut(call.GetMethod(), "_")
 	kind = strings.TrimSuffix(kind, "s")
@@ -66,7 +66,7 @@ func (m *UserManager) call(ctx context.Context, call *opentera.RPCMessage) (valu
 	return nil, nil, false
 }
 
-// states is everybody who is online or busy.
+// states returns everybody who is online or busy.
 func (r *registry) states(withStatus bool) map[string]map[string]any {
 	states := make(map[string]map[string]any)
 	of := func(uuid string) map[string]any {
@@ -90,7 +90,7 @@ func (r *registry) states(withStatus bool) map[string]map[string]any {
 	return states
 }
 
-// updateStatus notes the status of a device that is online, null for one that is not. The caller holds m.mu.
+// updateStatus stores the status of an online device, and returns null for one that is offline. The caller holds m.mu.
 func (m *UserManager) updateStatus(ctx context.Context, args []*opentera.Value) (value any, announced proto.Message) {
 	if len(args) != 3 {
 		return nil, nil

@@ -16,14 +16,14 @@ type Service struct {
 	Key   string // "VideoRehabService"
 }
 
-// Session is one of a video service: its URL, and the UUIDs of its members.
+// Session is a session of a video service: its URL, and the UUIDs of its members.
 type Session struct {
 	UUID, Creator, URL           string
 	Users, Participants, Devices []string
 }
 
-// Join invites all members: each hears it directly, and the user manager takes all of them into the session. It is said
-// again when somebody is invited to a session that runs, or comes back to it.
+// Join invites all members: each receives the event directly, and the user manager adds all to the session. Call it again to
+// invite somebody to a running session, or to rejoin.
 func (s Service) Join(ctx context.Context, in Session) error {
 	event := func(path string) proto.Message {
 		return &opentera.JoinSessionEvent{
@@ -41,7 +41,7 @@ func (s Service) Leave(ctx context.Context, in, leaving Session) error {
 	})
 }
 
-// Reply says what one of those invited, a user, has answered: to the members that are left, and to the user manager.
+// Reply publishes the answer of an invited user, to the remaining members and to the user manager.
 func (s Service) Reply(ctx context.Context, left Session, user string, reply opentera.JoinSessionReplyEvent_ReplyType) error {
 	return s.tell(ctx, left, func(string) proto.Message {
 		return &opentera.JoinSessionReplyEvent{SessionUuid: left.UUID, UserUuid: user, JoinReply: reply}
@@ -77,7 +77,7 @@ func (s Service) Archive(ctx context.Context, event *opentera.ArchiveEvent) erro
 	return publish(ctx, s.Redis, topic, TeraEvent(topic, event))
 }
 
-// Kick disconnects whoever has that UUID, as a logout does.
+// Kick disconnects the principal with that UUID, as a logout does.
 func (s Service) Kick(ctx context.Context, uuid string) error {
 	topic := "module.TeraServer.TwistedModule.events." + uuid
 	return publish(ctx, s.Redis, topic, ModuleMessage("module.TeraServer.FlaskModule.messages", topic,

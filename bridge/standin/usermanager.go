@@ -15,55 +15,54 @@ import (
 	"terasocket/proto/opentera"
 )
 
-// Topics of OpenTera's user manager.
 const (
 	messagesTopic = "module.TeraServer.UserManagerModule.messages"
 	eventsTopic   = "module.TeraServer.UserManagerModule.events"
 	rpcTopic      = "module.TeraServer.UserManagerModule.rpc"
 )
 
-// Timing is how long OpenTera takes for what. The zero value is what was measured.
+// Timing holds the delays of OpenTera. The zero value is what was measured.
 type Timing struct {
-	Deaf    []time.Duration // how long its user manager hears nothing after the first fault, the second, ...; the last for all others: 6 s, 13 s, ... 120 s
-	Keys    time.Duration   // from a start to its keys: 1.9 s
-	Listens time.Duration   // from a start to its user manager: 2.2 s
-	Between time.Duration   // between its subscription to .messages and that to .rpc: nothing
+	Deaf    []time.Duration // how long the user manager is deaf after the first fault, the second, ...; the last for all others: 6 s, 13 s, ... 120 s
+	Keys    time.Duration   // from start to its keys: 1.9 s
+	Listens time.Duration   // from start to its user manager: 2.2 s
+	Between time.Duration   // from the subscription to .messages to that to .rpc: nothing
 }
 
-// Fast is a Timing for tests that do not want to wait.
+// Fast is a Timing for tests.
 var Fast = Timing{Deaf: []time.Duration{100 * time.Millisecond}, Keys: 20 * time.Millisecond, Listens: 40 * time.Millisecond}
 
-// UserManager is OpenTera's user manager, with the keys that OpenTera has in Redis while it runs. It speaks through a real
-// redis-server, with the faults of the real one:
+// UserManager is OpenTera's user manager, with the keys that OpenTera keeps in Redis while it runs. It uses a real redis-server
+// and has the faults of the real one:
 //
-//   - whatever makes it raise (bytes that are no protobuf, a user that is unknown or deleted) drops its connection to Redis:
-//     it is deaf for a while, longer each time, and what comes meanwhile is lost. The real one takes a CONNECTED or
-//     DISCONNECTED of somebody unknown; this one raises there as well, so that a test sees it (Raised);
-//   - it listens to .messages before it listens to .rpc;
-//   - it says each CONNECTED again, also of somebody who is online already;
-//   - Stop is FLUSHDB; Start makes new keys, later listens, and nobody is online.
+//   - whatever makes it raise (invalid protobuf, an unknown or deleted user) drops its connection to Redis: it is deaf for a
+//     while, longer each time, and messages are lost meanwhile. The real one accepts a CONNECTED or DISCONNECTED of an unknown
+//     principal; this one raises there as well, so that a test sees it (Raised);
+//   - it subscribes to .messages before .rpc;
+//   - it repeats each CONNECTED, also for somebody who is already online;
+//   - Stop is FLUSHDB; Start makes new keys, subscribes later, and begins with nobody online.
 //
-// Its methods may be called by several goroutines.
+// Its methods are safe for concurrent use.
 type UserManager struct {
 	timing Timing
 	people People
 	log    *slog.Logger
 	client *redis.Client
 
-	life sync.Mutex // Start, Stop and Crash, one at a time
-	end  func()     // nil: it does not run
+	life sync.Mutex // serializes Start, Stop and Crash
+	end  func()     // nil: not running
 	done chan struct{}
 
 	mu     sync.Mutex
 	state  map[string]*registry // by kind
 	raised int
-	lost   int // times that its connection was
+	lost   int // number of lost connections
 	hears  bool
-	drop   func() // drops the connection; nil: there is none
+	drop   func() // drops the connection; nil: none
 }
 
-// NewUserManager makes the user manager of the OpenTera whose Redis is at url (redis://...) and whose people are these.
-// It does not run before Start. The caller closes it.
+// NewUserManager returns the user manager of an OpenTera with the Redis at url (redis://...) and these people. It does not run
+// before Start. The caller calls Close.
 func NewUserManager(url string, people People, timing Timing, log *slog.Logger) (*UserManager, error) {
 	options, err := redis.ParseURL(url)
 	if err != nil {
@@ -82,7 +81,7 @@ func NewUserManager(url string, people People, timing Timing, log *slog.Logger) 
 	return &UserManager{timing: timing, people: people, log: log, client: redis.NewClient(options), state: registries()}, nil
 }
 
-// Start starts OpenTera, and returns at once: keys and user manager come later (Timing). ctx bounds nothing else.
+// Start starts OpenTera and returns at once: keys and user manager follow (Timing). ctx bounds nothing else.
 func (m *UserManager) Start(ctx context.Context) {
 	m.life.Lock()
 	defer m.life.Unlock()
@@ -100,7 +99,7 @@ func (m *UserManager) Start(ctx context.Context) {
 	}()
 }
 
-// Stop ends OpenTera as systemd does: its user manager hears nothing more, and its database in Redis is emptied.
+// Stop stops OpenTera as systemd does: the user manager unsubscribes, and its Redis database is emptied.
 func (m *UserManager) Stop(ctx context.Context) error {
 	m.Crash()
 	if err := m.client.FlushDB(ctx).Err(); err != nil {
@@ -109,7 +108,7 @@ func (m *UserManager) Stop(ctx context.Context) error {
 	return nil
 }
 
-// Crash ends it without a word: its keys stay.
+// Crash stops it abruptly: its keys stay.
 func (m *UserManager) Crash() {
 	m.life.Lock()
 	defer m.life.Unlock()
@@ -121,13 +120,13 @@ func (m *UserManager) Crash() {
 	m.end = nil
 }
 
-// Close ends it and its connections.
+// Close stops it and closes its connections.
 func (m *UserManager) Close() {
 	m.Crash()
 	_ = m.client.Close()
 }
 
-// Deafen makes it raise: deaf for as long as Timing says.
+// Deafen makes it raise, and so deaf for as long as Timing says.
 func (m *UserManager) Deafen() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -136,26 +135,26 @@ func (m *UserManager) Deafen() {
 	}
 }
 
-// Hears says whether it is subscribed to all that it listens to.
+// Hears reports whether it is subscribed to all its topics.
 func (m *UserManager) Hears() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.hears
 }
 
-// Raised is how often what it was sent made it raise.
+// Raised returns how often a message made it raise.
 func (m *UserManager) Raised() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.raised
 }
 
-// run is one life, from a start to ctx's end.
+// run is one life, from Start until ctx ends.
 func (m *UserManager) run(ctx context.Context) {
 	if !sleep(ctx, m.timing.Keys) {
 		return
 	}
-	for m.makeKeys(ctx) != nil { // Redis is away
+	for m.makeKeys(ctx) != nil { // Redis is down
 		if !sleep(ctx, 100*time.Millisecond) {
 			return
 		}
@@ -179,7 +178,7 @@ func (m *UserManager) run(ctx context.Context) {
 	}
 }
 
-// listen hears until its connection is lost, it raises, or ctx ends.
+// listen handles messages until its connection is lost, it raises, or ctx ends.
 func (m *UserManager) listen(ctx context.Context) error {
 	heard, drop := context.WithCancel(ctx)
 	defer drop()
@@ -187,7 +186,7 @@ func (m *UserManager) listen(ctx context.Context) error {
 	defer sub.Close()
 	stop := context.AfterFunc(heard, func() { _ = sub.Close() })
 	defer stop()
-	// patterns without a wildcard, as it does; each is there when Redis has said so
+	// patterns without a wildcard, as in the real one; each is active once Redis has confirmed it
 	for _, topic := range []string{messagesTopic, rpcTopic} {
 		if err := sub.PSubscribe(heard, topic); err != nil {
 			return err
@@ -233,22 +232,22 @@ func (m *UserManager) listen(ctx context.Context) error {
 	}
 }
 
-// fault is what makes the real one raise: what it was sent.
+// fault is an error that makes the real one raise.
 type fault struct{ error }
 
 func (f *fault) Unwrap() error { return f.error }
 
-// say publishes on UM.events, one event a message.
+// say publishes an event on UM.events, one event a message.
 func (m *UserManager) say(ctx context.Context, event proto.Message) error {
 	return publish(ctx, m.client, eventsTopic, TeraEvent(eventsTopic, event))
 }
 
-// TeraEvent is what services and modules publish on topics of events: the events in their envelope.
+// TeraEvent wraps events as services and modules publish them on event topics.
 func TeraEvent(topic string, events ...proto.Message) *opentera.TeraEvent {
 	return &opentera.TeraEvent{Header: &opentera.TeraEvent_Header{Version: 1, Time: now(), Topic: topic}, Events: anys(events)}
 }
 
-// ModuleMessage is what services and modules publish on topics of messages.
+// ModuleMessage wraps messages as services and modules publish them on message topics.
 func ModuleMessage(source, dest string, data ...proto.Message) *opentera.TeraModuleMessage {
 	return &opentera.TeraModuleMessage{Head: &opentera.TeraModuleMessage_Header{Version: 1, Time: now(), Source: source, Dest: dest}, Data: anys(data)}
 }
@@ -257,7 +256,7 @@ func anys(messages []proto.Message) (list []*anypb.Any) {
 	for _, message := range messages {
 		a, err := anypb.New(message)
 		if err != nil {
-			panic(err) // a string that is not UTF-8 in what a test or the demo made
+			panic(err) // invalid UTF-8 from a test or the demo
 		}
 		list = append(list, a)
 	}
@@ -277,7 +276,7 @@ func publish(ctx context.Context, client *redis.Client, topic string, message pr
 
 func now() float64 { return float64(time.Now().UnixMicro()) / 1e6 }
 
-// sleep reports whether ctx lasts longer.
+// sleep reports whether d passed before ctx ended.
 func sleep(ctx context.Context, d time.Duration) bool {
 	select {
 	case <-ctx.Done():

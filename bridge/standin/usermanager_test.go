@@ -20,7 +20,7 @@ const (
 	paul = "00000000-0000-4000-8000-000000000002"
 )
 
-// setup is a Redis, a user manager that hears, and who listens to what it says.
+// setup returns a user manager that listens, a client, and a subscription to what it publishes.
 func setup(t *testing.T) (*UserManager, *redis.Client, *redis.PubSub) {
 	t.Helper()
 	server, err := StartRedis(t.Context())
@@ -114,7 +114,7 @@ func TestUserManager(t *testing.T) {
 	if got := ask(t, client, said, "status_participants"); got != `{"`+paul+`":{"busy":true,"online":false}}` {
 		t.Error(got)
 	}
-	// an RPC that is empty asks only who listens
+	// an empty RPC only counts the listeners
 	if n, err := client.Publish(t.Context(), rpcTopic, "").Result(); n != 1 || err != nil {
 		t.Error(n, err)
 	}
@@ -144,7 +144,7 @@ func TestUserManagerRaises(t *testing.T) {
 		}
 		dbtest.Eventually(t, "it hears", m.Hears)
 	}
-	// what it knew it knows
+	// it keeps its state
 	if err := publish(t.Context(), client, messagesTopic, connected(anna)); err != nil {
 		t.Fatal(err)
 	}

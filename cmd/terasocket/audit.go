@@ -29,7 +29,7 @@ func (c *auditCmd) Help() string {
 		"--audit-deliveries, and never what is in an event. \"Nobody\" is an answer, not an error. What was sent in the last seconds may not be there yet."
 }
 
-// instant is a point of time on the command line; a date is its beginning, in UTC.
+// instant is a point in time on the command line; a date is its beginning, in UTC.
 type instant struct{ time.Time }
 
 // UnmarshalText reads RFC 3339, or a date.
@@ -42,7 +42,7 @@ func (i *instant) UnmarshalText(text []byte) (err error) {
 	return fmt.Errorf("%q is no time: write 2026-11-27, or 2026-11-27T08:00:00Z", text)
 }
 
-// question reads the flags.
+// question converts the flags.
 func (c *auditCmd) question() (q audit.Question, err error) {
 	q = audit.Question{Seq: c.Event, Since: c.Since.Time, Until: c.Until.Time}
 	switch {
@@ -59,13 +59,12 @@ func (c *auditCmd) question() (q audit.Question, err error) {
 	return q, nil
 }
 
-// Validate refuses what is no question.
 func (c *auditCmd) Validate() error {
 	_, err := c.question()
 	return err
 }
 
-// Run prints what was recorded.
+// Run prints the recorded deliveries.
 func (c *auditCmd) Run(ctx context.Context, con *console) error {
 	q, err := c.question()
 	if err != nil {
@@ -92,7 +91,7 @@ func (c *auditCmd) Run(ctx context.Context, con *console) error {
 	return nothingFound(ctx, pool, con.stdout)
 }
 
-// nothingFound says how far back an answer could reach.
+// nothingFound says how far back the records reach.
 func nothingFound(ctx context.Context, pool *pgxpool.Pool, w io.Writer) error {
 	oldest, err := audit.Oldest(ctx, pool)
 	if err != nil {
@@ -106,7 +105,7 @@ func nothingFound(ctx context.Context, pool *pgxpool.Pool, w io.Writer) error {
 	return err
 }
 
-// delivered is a row for people.
+// delivered formats a row for people.
 func delivered(row audit.Row) string {
 	line := fmt.Sprintf("%s to %s  %s %s  %s", row.Since.UTC().Format("2006-01-02 15:04:05"), row.Until.UTC().Format("15:04:05 UTC"), row.Kind, row.UUID, row.Mode)
 	if row.Mode == "snapshot" {

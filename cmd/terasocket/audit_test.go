@@ -11,7 +11,8 @@ import (
 	pb "terasocket/proto/opentera"
 )
 
-// No socket hears of a login, not a superadmin's either, nor whose login it is: not live, and not when it comes back.
+// No socket receives a LoginEvent, neither a superadmin's nor that of the principal that logged in: neither live nor in a
+// replay.
 func TestNobodyHearsOfALogin(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -26,7 +27,7 @@ func TestNobodyHearsOfALogin(t *testing.T) {
 			}
 		}
 	}
-	// nor when somebody has tampered with a row
+	// nor if somebody has tampered with a row
 	writeLog(t, s.url, `('opentera.protobuf.LoginEvent', NULL, NULL, '{"clientName": "tampered"}', '[["x", "u:9", "u:13", "t:1", "t:61", "d:1", "d:15"]]')`)
 	s.mustReach("a login", nil)
 	for _, back := range []*ear{
@@ -43,12 +44,12 @@ func TestNobodyHearsOfALogin(t *testing.T) {
 				break
 			}
 			if strings.Contains(next, "LoginEvent") || strings.Contains(next, "tampered") || !strings.Contains(next, "sentinel") {
-				t.Errorf("%s hears %s", back.name, next)
+				t.Errorf("%s received %s", back.name, next)
 			}
 			replayed++
 		}
 		if replayed == 0 {
-			t.Errorf("%s: nothing was replayed: the test shows nothing", back.name)
+			t.Errorf("%s: nothing was replayed, so the test proves nothing", back.name)
 		}
 	}
 	if n := s.gateway.gauge("terasocket_events_refused_total"); n != 0 {

@@ -43,7 +43,7 @@ func (c *benchCmd) Help() string {
 		"measures when each client has them. Times are from the return of the COMMIT to the last client. Linux only."
 }
 
-// check finds settings that cannot work.
+// check rejects settings that cannot work.
 func (c *benchCmd) check() error {
 	switch {
 	case c.Clients < 1 || c.Users < 1 || c.People < 0 || c.Writers < 1:
@@ -62,12 +62,12 @@ func (c *benchCmd) check() error {
 	return nil
 }
 
-// Run measures, and leaves nothing behind.
+// Run measures, and cleans up after itself.
 func (c *benchCmd) Run(ctx context.Context, con *console) (err error) {
 	if err := c.check(); err != nil {
 		return err
 	}
-	say := func(format string, args ...any) { // what takes long
+	say := func(format string, args ...any) { // progress of what takes long
 		if !c.JSON {
 			_, _ = fmt.Fprintf(con.stderr, format+"\n", args...)
 		}
@@ -121,7 +121,7 @@ func (c *benchCmd) Run(ctx context.Context, con *console) (err error) {
 //go:embed bench.sql
 var benchSQL string
 
-// world makes the database, and migrates it.
+// world creates the database and migrates it.
 func (c *benchCmd) world(ctx context.Context, server *embedded.Server) (_ *pgxpool.Pool, url string, err error) {
 	conn, url, err := newDatabase(ctx, server)
 	if err != nil {
@@ -146,7 +146,7 @@ func (c *benchCmd) world(ctx context.Context, server *embedded.Server) (_ *pgxpo
 	return pool, url, err
 }
 
-// tokens gives what to connect to, for n sockets.
+// tokens returns the paths to connect to, for n sockets.
 func (c *benchCmd) tokens(ctx context.Context, pool *pgxpool.Pool, from, n int) (targets []string, err error) {
 	err = pool.QueryRow(ctx, `SELECT array_agg('/wss/user?id=' || terasocket.create_connect_token('user', u.user_uuid) ORDER BY i)
 		FROM generate_series($1::int, $1 + $2 - 1) i JOIN t_users u ON u.user_username = 'bench' || (i % $3)`, from, n, c.Users).Scan(&targets)
@@ -156,13 +156,13 @@ func (c *benchCmd) tokens(ctx context.Context, pool *pgxpool.Pool, from, n int) 
 	return targets, nil
 }
 
-// writers change participants, one row in each transaction.
+// writers update participants, one row per transaction.
 type writers struct {
 	pool *pgxpool.Pool
 	n    int
 }
 
-// change makes events until due ends, and says when each was committed.
+// change makes events until due ends, and reports when each was committed.
 func (w *writers) change(ctx context.Context, due <-chan int, committed func(event int, at time.Time)) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for range w.n {

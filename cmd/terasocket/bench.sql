@@ -1,4 +1,5 @@
--- Users who see one project, as the demo's user :like does, and participants of it. Before the migration: told and holdings are filled at once.
+-- Users who see one project, as the demo's user :like does, and participants in it. Run before the migration, which then fills
+-- told and holdings.
 INSERT INTO t_users (id_user, user_username, user_uuid, user_firstname, user_lastname, user_password, user_enabled, user_profile, user_superadmin,
                      user_2fa_enabled, user_2fa_otp_enabled, user_2fa_email_enabled, user_force_password_change, version_id)
 SELECT 1000000 + i, 'bench' || i, gen_random_uuid()::text, 'Bench', i::text, '', true, '{}', false, false, false, false, false, 1

@@ -17,16 +17,16 @@ import (
 	"terasocket/db/embedded"
 )
 
-// child is this program in a process of its own, so that what it uses can be told apart.
+// child is this program in a process of its own, so that its resources can be measured separately.
 type child struct {
 	cmd   *exec.Cmd
 	stdin io.WriteCloser
-	line  string // what it printed first
+	line  string // first line of its output
 }
 
 const childPatience = 30 * time.Second
 
-// startChild returns when the child has printed a line.
+// startChild returns once the child has printed a line.
 func startChild(ctx context.Context, stderr io.Writer, args ...string) (*child, error) {
 	program, err := os.Executable()
 	if err != nil {
@@ -65,7 +65,7 @@ func startChild(ctx context.Context, stderr io.Writer, args ...string) (*child, 
 
 func (c *child) pid() int { return c.cmd.Process.Pid }
 
-// stop ends it as an operator does; it has ended when stop returns.
+// stop closes its standard input, sends SIGTERM, and waits.
 func (c *child) stop() error {
 	_ = c.stdin.Close()
 	_ = c.cmd.Process.Signal(syscall.SIGTERM)
@@ -77,7 +77,7 @@ func (c *child) stop() error {
 	return nil
 }
 
-// postmaster gives the process of a server.
+// postmaster returns the server's process id.
 func postmaster(server *embedded.Server) (pid int, err error) {
 	text, err := os.ReadFile(filepath.Join(server.Dir(), "data", "postmaster.pid"))
 	if err == nil {

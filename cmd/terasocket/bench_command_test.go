@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// benched is what `terasocket bench --json` says, run as a program of its own.
+// benched returns the output of `terasocket bench --json`, run as a program of its own.
 func benched(t *testing.T, args ...string) (r benchResult) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), must(os.Executable()), append([]string{"bench", "--json"}, args...)...)
@@ -24,7 +24,7 @@ func benched(t *testing.T, args ...string) (r benchResult) {
 	return r
 }
 
-// bench measures with the program that operators run: every client has every event, and the bare loop is measured beside it.
+// bench measures the program that operators run: every client receives every event, and the bare loop is measured beside it.
 func TestBenchCommand(t *testing.T) {
 	t.Parallel()
 	r := benched(t, "--clients", "30", "--users", "10", "--people", "5", "--rate", "20", "--duration", "500ms", "--idle", "500ms", "--reference")
@@ -38,7 +38,7 @@ func TestBenchCommand(t *testing.T) {
 	}
 }
 
-// In a storm the events are heard by who is connected by then.
+// In a storm, events reach the clients that are connected at the time.
 func TestBenchStorm(t *testing.T) {
 	t.Parallel()
 	r := benched(t, "--clients", "30", "--users", "30", "--rate", "20", "--storm", "1s")

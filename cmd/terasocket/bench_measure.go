@@ -15,30 +15,30 @@ import (
 	"terasocket/cmd/terasocket/load"
 )
 
-// subject is a server that is measured.
+// subject is the server being measured.
 type subject struct {
 	address  string
 	targets  func(ctx context.Context, from, n int) ([]string, error) // paths to connect to
 	change   func(ctx context.Context, due <-chan int, committed func(event int, at time.Time)) error
 	pid      int
-	postgres int // pid of the postmaster; 0: there is none
+	postgres int // pid of the postmaster; 0: none
 	say      func(format string, args ...any)
 }
 
-// benchFigures are of one server. Times are in milliseconds.
+// benchFigures describes one server. Times are in milliseconds.
 type benchFigures struct {
 	ConnectsPerSecond   float64 `json:"connects_per_second"`
-	ConnectCPU          float64 `json:"connect_cpu_ms"`                        // of the server, for one client, until everybody has heard who came
-	ConnectPostgresCPU  float64 `json:"connect_postgresql_cpu_ms"`             // the same of PostgreSQL, its token included
-	ConnectFrames       int     `json:"connect_frames"`                        // that all have heard by then
+	ConnectCPU          float64 `json:"connect_cpu_ms"`                        // of the server, per client, until all presence events are delivered
+	ConnectPostgresCPU  float64 `json:"connect_postgresql_cpu_ms"`             // of PostgreSQL, likewise, including the token
+	ConnectFrames       int     `json:"connect_frames"`                        // delivered to all clients meanwhile
 	BytesPerIdleClient  int64   `json:"bytes_per_idle_client"`                 // resident memory
-	IdleCPU             float64 `json:"idle_cpu_percent,omitempty"`            // of one core, while nothing happens but pings
-	IdlePostgresCPU     float64 `json:"idle_postgresql_cpu_percent,omitempty"` // the same of PostgreSQL
+	IdleCPU             float64 `json:"idle_cpu_percent,omitempty"`            // of one core, while only pings happen
+	IdlePostgresCPU     float64 `json:"idle_postgresql_cpu_percent,omitempty"` // of PostgreSQL, likewise
 	Events              int     `json:"events"`
 	Deliveries          int     `json:"deliveries"`
-	Missing             int     `json:"missing"` // of all clients and events
+	Missing             int     `json:"missing"` // over all clients and events
 	DeliveriesPerSecond float64 `json:"deliveries_per_second"`
-	LastMedian          float64 `json:"last_client_median_ms"` // from the COMMIT until the last client has it
+	LastMedian          float64 `json:"last_client_median_ms"` // from COMMIT until the last client has it
 	LastP99             float64 `json:"last_client_p99_ms"`
 	EachMedian          float64 `json:"each_client_median_ms"`
 	EachP99             float64 `json:"each_client_p99_ms"`
@@ -47,7 +47,7 @@ type benchFigures struct {
 	FrameBytes          int     `json:"frame_bytes"`
 }
 
-// benchResult is what `terasocket bench --json` prints.
+// benchResult is the output of `terasocket bench --json`.
 type benchResult struct {
 	Clients   int           `json:"clients"`
 	Users     int           `json:"users"`
@@ -55,18 +55,18 @@ type benchResult struct {
 	Rate      float64       `json:"rate"`
 	Seconds   float64       `json:"seconds"`
 	Encoding  string        `json:"encoding"`
-	Storm     float64       `json:"storm_seconds,omitempty"` // the events were made while the clients connected, in this time
+	Storm     float64       `json:"storm_seconds,omitempty"` // duration in which clients connected while the events were made
 	Gateway   *benchFigures `json:"gateway"`
 	Reference *benchFigures `json:"reference,omitempty"`
 }
 
 const (
-	connectedAtOnce = 1000 // tokens are good for 60 s
+	connectedAtOnce = 1000 // tokens are valid for 60 s
 	quietFor        = time.Second
-	benchPatience   = 2 * time.Minute // for frames that come
+	benchPatience   = 2 * time.Minute // for outstanding frames
 )
 
-// measure connects to a server, makes events, and waits until everybody has them.
+// measure connects to a server, makes events, and waits until all clients have them.
 func (c *benchCmd) measure(ctx context.Context, s subject) (_ *benchFigures, err error) {
 	clients, err := load.NewClients()
 	if err != nil {
@@ -161,7 +161,7 @@ func (c *benchCmd) measure(ctx context.Context, s subject) (_ *benchFigures, err
 	return &f, nil
 }
 
-// connect opens all sockets, and says how long that took, but for the making of tokens.
+// connect opens all sockets and returns how long that took, without creating the tokens.
 func (c *benchCmd) connect(ctx context.Context, clients *load.Clients, s subject) (took time.Duration, err error) {
 	for from := 0; from < c.Clients; from += connectedAtOnce {
 		targets, err := s.targets(ctx, from, min(connectedAtOnce, c.Clients-from))
@@ -177,7 +177,7 @@ func (c *benchCmd) connect(ctx context.Context, clients *load.Clients, s subject
 	return took, nil
 }
 
-// storm opens all sockets within c.Storm, and makes events meanwhile.
+// storm opens all sockets within c.Storm and makes events meanwhile.
 func (c *benchCmd) storm(ctx context.Context, clients *load.Clients, s subject) (committed map[int]time.Time, arrivals []load.Arrival, err error) {
 	targets, err := s.targets(ctx, 0, c.Clients)
 	if err != nil {
@@ -202,7 +202,7 @@ func (c *benchCmd) storm(ctx context.Context, clients *load.Clients, s subject) 
 	return committed, arrivals, group.Wait()
 }
 
-// settle waits until no frames come any more: those of the presence of all who connected.
+// settle waits until the frames stop: those of everybody's presence.
 func settle(ctx context.Context, clients *load.Clients, say func(string, ...any)) error {
 	_, _, frames := clients.Count()
 	for since, told := time.Now(), false; time.Since(since) < quietFor; {
@@ -225,7 +225,7 @@ func settle(ctx context.Context, clients *load.Clients, say func(string, ...any)
 	return nil
 }
 
-// drive makes the events when they are due, and returns when each was committed and has arrived.
+// drive makes the events when due, and returns when each was committed and when it arrived.
 func (c *benchCmd) drive(ctx context.Context, clients *load.Clients, s subject) (committed map[int]time.Time, arrivals []load.Arrival, err error) {
 	n := int(c.Rate * c.Duration.Seconds())
 	due := make(chan int, n)
@@ -254,7 +254,7 @@ func (c *benchCmd) drive(ctx context.Context, clients *load.Clients, s subject) 
 		return nil, nil, err
 	}
 	idle := 10 * time.Second
-	if c.Storm > 0 { // nobody knows who was to hear what
+	if c.Storm > 0 { // it is not known who should have received what
 		idle = 2 * time.Second
 	}
 	for end := time.Now().Add(benchPatience); ; {
@@ -272,7 +272,7 @@ func (c *benchCmd) drive(ctx context.Context, clients *load.Clients, s subject) 
 	}
 }
 
-// latencies computes times and the rate of deliveries.
+// latencies computes times and the delivery rate.
 func (f *benchFigures) latencies(committed map[int]time.Time, arrivals []load.Arrival, began time.Time) {
 	if len(arrivals) == 0 {
 		return
@@ -297,7 +297,7 @@ func (f *benchFigures) latencies(committed map[int]time.Time, arrivals []load.Ar
 	f.DeliveriesPerSecond = float64(len(arrivals)) / end.Sub(began).Seconds()
 }
 
-// quantile of what is sorted and not empty, in milliseconds.
+// quantile of a sorted, non-empty list, in milliseconds.
 func quantile(sorted []time.Duration, q float64) float64 {
 	return float64(sorted[int(q*float64(len(sorted)-1)+.5)].Microseconds()) / 1000
 }
@@ -310,7 +310,7 @@ func pause(ctx context.Context, d time.Duration) error {
 	return ctx.Err()
 }
 
-// print is the table for people.
+// print writes the table for people.
 func (r *benchResult) print(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	row := func(name string, value func(f *benchFigures) string) {

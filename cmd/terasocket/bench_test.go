@@ -19,9 +19,9 @@ import (
 	"terasocket/db/opentera"
 )
 
-// BenchmarkCommitToFrame is the whole way: an UPDATE of one row is sent to PostgreSQL, and its frame is read from a TLS
+// BenchmarkCommitToFrame measures the whole way: an UPDATE of one row is sent to PostgreSQL, and its frame is read from the TLS
 // socket of a user who may see it. One at a time: this is latency, not throughput. postgres-us/event is the CPU time of all
-// backends but the writer's: what an event costs the server after its commit.
+// backends but the writer's: the cost of an event to the server after its commit.
 func BenchmarkCommitToFrame(b *testing.B) {
 	b.Run("few people", func(b *testing.B) { commitToFrame(b, 0) })
 	b.Run("10,000 more who may see it", func(b *testing.B) { commitToFrame(b, 10_000) })

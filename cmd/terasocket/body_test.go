@@ -13,7 +13,7 @@ import (
 	"terasocket/ws"
 )
 
-// A request whose body never comes, and a client that does not read its answer, do not hold a connection for ever.
+// Neither a request whose body never arrives nor a client that does not read its answer holds a connection for ever.
 func TestEveryPartOfARequestHasADeadline(t *testing.T) {
 	t.Parallel()
 	if s := newServer(http.NotFoundHandler(), slog.New(slog.DiscardHandler)); s.ReadHeaderTimeout == 0 || s.ReadTimeout == 0 || s.WriteTimeout == 0 || s.IdleTimeout == 0 || s.ConnContext == nil {
@@ -38,6 +38,6 @@ func TestEveryPartOfARequestHasADeadline(t *testing.T) {
 	_, _ = fmt.Fprintf(c, "POST /api/device/status HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n")
 	_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
 	if _, err := io.Copy(io.Discard, c); err != nil {
-		t.Errorf("the connection is held: %v", err)
+		t.Errorf("the connection stays open: %v", err)
 	}
 }

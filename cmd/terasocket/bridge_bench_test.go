@@ -21,7 +21,7 @@ import (
 	pb "terasocket/proto/opentera"
 )
 
-// benchGateway is a gateway in this process beside a Redis, and the socket of user 1.
+// benchGateway returns a gateway in this process beside a Redis, and the socket of user 1.
 func benchGateway(b *testing.B) (service standin.Service, socket *websocket.Conn, who string, conn *pgx.Conn) {
 	b.Helper()
 	url := dbtest.New(b, migrated())
@@ -57,13 +57,13 @@ func benchGateway(b *testing.B) (service standin.Service, socket *websocket.Conn
 	return standin.Service{Redis: client}, socket, who, conn
 }
 
-// invite is the n-th invitation of a user.
+// invite returns the n-th invitation of a user.
 func invite(who string, n int) *pb.JoinSessionEvent {
 	return &pb.JoinSessionEvent{SessionUrl: "https://127.0.0.1:40075/webrtc/8080/users", SessionUuid: fmt.Sprintf("00000000-0000-4000-8000-%012d", n), SessionUsers: []string{who},
 		JoinMsg: "Join me!", SessionParameters: "{}"}
 }
 
-// hearInvitations reads until n invitations were heard.
+// hearInvitations reads until n invitations have arrived.
 func hearInvitations(b *testing.B, socket *websocket.Conn, n int) {
 	b.Helper()
 	for n > 0 {
@@ -77,8 +77,8 @@ func hearInvitations(b *testing.B, socket *websocket.Conn, n int) {
 	}
 }
 
-// BenchmarkPublishToFrame is the time from a service's PUBLISH to the frame on the socket, one at a time; and, in turns with it, that
-// of terasocket.publish() in the database.
+// BenchmarkPublishToFrame measures the time from a service's PUBLISH to the frame on the socket, one at a time, alternating
+// with that of terasocket.publish() in the database.
 func BenchmarkPublishToFrame(b *testing.B) {
 	service, socket, who, conn := benchGateway(b)
 	ways := map[string]func(n int) error{
@@ -112,7 +112,7 @@ func BenchmarkPublishToFrame(b *testing.B) {
 	}
 }
 
-// BenchmarkPublishedFrames is how many messages a second come from Redis to a socket, 5,000 published at once.
+// BenchmarkPublishedFrames measures how many messages a second go from Redis to a socket, 5,000 published at once.
 func BenchmarkPublishedFrames(b *testing.B) {
 	service, socket, who, _ := benchGateway(b)
 	const burst = 5000

@@ -17,7 +17,7 @@ import (
 	pb "terasocket/proto/opentera"
 )
 
-// installation is a running OpenTera, stood in for: a real Redis, its database, its user manager.
+// installation is a stand-in for a running OpenTera: a real Redis, its database, its user manager.
 type installation struct {
 	*testing.T
 	url     string
@@ -49,7 +49,7 @@ func (i *installation) start() {
 	dbtest.Eventually(i, "the user manager listens", i.manager.Hears)
 }
 
-// gateway starts one beside it, and waits until it is the bridge.
+// gateway starts one beside it, and waits until it holds the bridge.
 func (i *installation) gateway(args ...string) *served {
 	i.Helper()
 	g := servePlain(i.T, gatewaytest.Config{Database: i.url, Args: append([]string{"--redis-url", i.redis.URL()}, args...)})
@@ -70,14 +70,14 @@ func (i *installation) must(err error) {
 	}
 }
 
-// online waits until the user manager believes just these users to be online.
+// online waits until the user manager believes exactly these users to be online.
 func (i *installation) online(uuids ...string) {
 	i.Helper()
 	slices.Sort(uuids)
 	dbtest.Eventually(i, "users are online", func() bool { return slices.Equal(i.manager.Online("user"), uuids) })
 }
 
-// heard takes the frames of a socket until one of that type, which must hold the text.
+// heard reads the frames of a socket until one of that type, which must contain the text.
 func (e *ear) heard(name, text string) {
 	e.t.Helper()
 	if got := e.next(); !strings.Contains(got, " "+name+" ") || !strings.Contains(got, text) {
@@ -85,8 +85,8 @@ func (e *ear) heard(name, text string) {
 	}
 }
 
-// bridge.md 1.1, 3.1, 4: clients beside a running OpenTera hear in JSON what its own server would have sent: an invitation, a busy
-// reply, a removal, the end, an archive, a kick; and OpenTera knows who is connected.
+// bridge.md 1.1, 3.1, 4: clients beside a running OpenTera receive in JSON what its own server would have sent: an invitation,
+// a busy reply, a removal, the end, an archive, a kick; and OpenTera knows who is connected.
 func TestBesideOpenTera(t *testing.T) {
 	t.Parallel()
 	i := install(t, standin.Fast)
@@ -107,7 +107,7 @@ func TestBesideOpenTera(t *testing.T) {
 	}
 	i.must(i.service.Reply(t.Context(), standin.Session{UUID: session.UUID, Users: []string{creator}}, guest, pb.JoinSessionReplyEvent_REPLY_BUSY))
 	ann.heard("JoinSessionReplyEvent", `"REPLY_BUSY"`)
-	for _, e := range []*ear{ann, bob} { // who replies hears its LEFT alone
+	for _, e := range []*ear{ann, bob} { // the one that replies gets its own LEFT only
 		e.heard("UserEvent", `"USER_LEFT_SESSION"`)
 	}
 	i.must(i.service.Stop(t.Context(), standin.Session{UUID: session.UUID, Users: []string{creator}}))
@@ -122,7 +122,7 @@ func TestBesideOpenTera(t *testing.T) {
 		t.Errorf("kicked: %s", got)
 	}
 	i.online(guest) // 3.3: and may log in again
-	// the gateway is stopped as an operator does: nobody is left online there
+	// after an ordered stop nobody is left online there
 	g.mustStop()
 	i.online()
 	if i.manager.Raised() != 0 {
@@ -130,8 +130,8 @@ func TestBesideOpenTera(t *testing.T) {
 	}
 }
 
-// bridge.md 3.4: a gateway that was killed and starts again on its address: its clients are offline there at once, long before the
-// lease; 8.5: OpenTera is started again under its sockets.
+// bridge.md 3.4: a gateway that was killed restarts on its address: its clients are offline there at once, long before the
+// lease ends; 8.5: OpenTera restarts under its sockets.
 func TestStartedAgainBesideOpenTera(t *testing.T) {
 	t.Parallel()
 	i := install(t, standin.Fast)

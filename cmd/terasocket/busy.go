@@ -18,7 +18,7 @@ type busyCmd struct {
 
 type busyList struct{ installedFlags }
 
-// Run prints one line for each.
+// Run prints one line per principal.
 func (c *busyList) Run(ctx context.Context, con *console) error {
 	pool, err := c.open(ctx)
 	if err != nil {
@@ -54,7 +54,6 @@ type busyEnd struct {
 	UUID string `arg:"" name:"uuid" help:"Its UUID."`
 }
 
-// Validate refuses what is no UUID.
 func (c *busyEnd) Validate() error {
 	if new(pgtype.UUID).Scan(c.UUID) != nil {
 		return fmt.Errorf("%q is no UUID: see terasocket busy list", c.UUID)
@@ -62,7 +61,6 @@ func (c *busyEnd) Validate() error {
 	return nil
 }
 
-// Run ends it.
 func (c *busyEnd) Run(ctx context.Context, con *console) error {
 	pool, err := c.open(ctx)
 	if err != nil {

@@ -38,7 +38,7 @@ func TestBusyCommand(t *testing.T) {
 		t.Errorf("list --json: %+v", got)
 	}
 	if got := run("end", "user", opentera.DemoDeviceUUID); got.code != 1 || !strings.Contains(got.stderr, "is in no session") {
-		t.Errorf("nobody's: %+v", got)
+		t.Errorf("unknown UUID: %+v", got)
 	}
 	if got := run("end", "user", opentera.DemoProjectUserUUID); got.code != 0 || got.stdout != "1 left the session; clients are told\n" {
 		t.Errorf("end user: %+v", got)

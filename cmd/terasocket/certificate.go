@@ -17,11 +17,11 @@ import (
 	"time"
 )
 
-// certificate is a TLS certificate in two files, and the signers of client certificates in a third, which are read again
-// when they change, or at once with readAgain. What cannot be read leaves the last good one in place.
+// certificate is a TLS certificate in two files, with the CA of client certificates in a third. Files are reloaded when they
+// change, or at once by readAgain. If they cannot be loaded, the last good certificate stays in use.
 type certificate struct {
 	certFile, keyFile string
-	clientCA          string // "": no client certificate is asked for
+	clientCA          string // "": client certificates are not requested
 	log               *slog.Logger
 
 	mu      sync.Mutex
@@ -30,16 +30,16 @@ type certificate struct {
 	checked time.Time
 }
 
-// stamps tell files from their last versions.
+// stamps identify versions of the files.
 type stamps [3]struct {
 	changed time.Time
 	size    int64
 }
 
-// certificateCheck is how often the files are looked at, at most.
+// certificateCheck is the minimum interval between checks of the files.
 const certificateCheck = time.Second
 
-// loadCertificate reads the files, so that a bad one fails at start.
+// loadCertificate loads the files, so that a bad one fails at start.
 func loadCertificate(certFile, keyFile, clientCA string, log *slog.Logger) (*certificate, error) {
 	c := &certificate{certFile: certFile, keyFile: keyFile, clientCA: clientCA, log: log}
 	c.mu.Lock()
@@ -47,15 +47,15 @@ func loadCertificate(certFile, keyFile, clientCA string, log *slog.Logger) (*cer
 	return c, c.read()
 }
 
-// config serves the certificate: TLS 1.2 and later, HTTP/1.1 only (websockets need it). Clients may show a certificate of
-// their own that one of clientCA signed.
+// config serves the certificate: TLS 1.2 and later, HTTP/1.1 only (websockets need it). Clients may present a certificate
+// signed by clientCA.
 func (c *certificate) config() *tls.Config {
 	config := c.get().Clone()
 	config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return c.get(), nil }
 	return config
 }
 
-// readAgain reads the files now. Error: why what there was stays in use.
+// readAgain reloads the files now. The error says why the old certificate stays in use.
 func (c *certificate) readAgain() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -125,7 +125,7 @@ func (c *certificate) stamps() (s stamps, err error) {
 	return s, nil
 }
 
-// selfSigned writes a certificate for localhost, good for a month, that nobody but its holder trusts.
+// selfSigned writes a self-signed certificate for localhost that is valid for a month.
 func selfSigned(certFile, keyFile string) error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

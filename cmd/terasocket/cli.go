@@ -22,7 +22,7 @@ import (
 	"terasocket/doctor"
 )
 
-// cli is the command line: one field a subcommand.
+// cli is the command line, one field per subcommand.
 type cli struct {
 	Serve   serveCmd   `cmd:"" help:"Serve the websockets of an OpenTera database."`
 	Migrate migrateCmd `cmd:"" help:"Put terasocket into an OpenTera database, or take it out again."`
@@ -50,8 +50,8 @@ type cli struct {
 type console struct {
 	stdout, stderr io.Writer
 	getenv         func(string) string
-	files          map[string]string // flag: the file that its value was read from
-	origins        map[string]string // flag: where in the environment its value comes from
+	files          map[string]string // by flag: the file that its value was read from
+	origins        map[string]string // by flag: the environment variable of its value
 }
 
 const description = `The websockets of OpenTera, driven by PostgreSQL.
@@ -60,7 +60,7 @@ A flag that is not given is taken from the environment: TERASOCKET_ and the flag
 TERASOCKET_PUBLIC_URL; with _FILE appended, from the file of that name (for secrets). --database-url also from
 DATABASE_URL.`
 
-// newParser reads command lines. exit is called after --help, and what else is answered in place of a command.
+// newParser returns the parser. exit is called after --help and its like.
 func newParser(ctx context.Context, con *console, exit func(code int)) (*kong.Kong, error) {
 	return kong.New(&cli{},
 		kong.Name("terasocket"),
@@ -74,7 +74,7 @@ func newParser(ctx context.Context, con *console, exit func(code int)) (*kong.Ko
 	)
 }
 
-// run is the program: it returns the exit code. 0 done, 1 failed, 2 wrong usage.
+// run is the program and returns the exit code: 0 done, 1 failed, 2 wrong usage.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
 	exited := -1
 	if len(args) == 0 && getenv("COMP_LINE") == "" || len(args) > 0 && args[0] == "help" {
@@ -86,7 +86,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		_, _ = fmt.Fprintln(stderr, "terasocket:", err)
 		return 2
 	}
-	if getenv("COMP_LINE") != "" { // a shell that completes
+	if getenv("COMP_LINE") != "" { // called by a shell's completion
 		if kongcompletion.Register(parser); exited >= 0 {
 			return exited
 		}
@@ -100,7 +100,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		var usage *kong.ParseError
 		if errors.As(err, &usage) && usage.Context.Selected() != nil {
 			try = usage.Context.Selected().FullPath()
-			text = strings.TrimPrefix(text, usage.Context.Selected().Path()+": ") // before what Validate says
+			text = strings.TrimPrefix(text, usage.Context.Selected().Path()+": ") // prefix of errors from Validate
 		}
 		_, _ = fmt.Fprintf(stderr, "terasocket: %s\nTry: %s --help\n", plainly(text), try)
 		return 2
@@ -112,7 +112,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	return 0
 }
 
-// kongs are what kong says of values, and the same in plain English.
+// kongs rewrites kong's errors about values in plain English.
 var kongs = []struct {
 	said  *regexp.Regexp
 	plain string
@@ -131,9 +131,9 @@ func plainly(text string) string {
 	return text
 }
 
-// complain prints why the program ends. It does not wait for long where nobody reads.
+// complain prints why the program ends. It does not wait long for a reader.
 func complain(w io.Writer, text string) {
-	if _, isFile := w.(*os.File); !isFile { // nothing else can be held up
+	if _, isFile := w.(*os.File); !isFile { // only a file can block
 		_, _ = fmt.Fprintln(w, text)
 		return
 	}
@@ -148,7 +148,7 @@ func complain(w io.Writer, text string) {
 	}
 }
 
-// oneLine takes out what a library puts into its errors, and adds what to do about PostgreSQL's.
+// oneLine puts an error on one line, with what to do about PostgreSQL's errors.
 func oneLine(err error) string {
 	text := doctor.OneLine(db.Unreachable(err).Error())
 	var refused *pgconn.PgError
@@ -164,7 +164,7 @@ func oneLine(err error) string {
 	return text
 }
 
-// environment takes flags that are not given from the environment, and notes which files it read.
+// environment resolves flags from the environment, and records the files it read.
 func environment(con *console) kong.Resolver {
 	return kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
 		names := []string{"TERASOCKET_" + strings.ToUpper(strings.ReplaceAll(flag.Name, "-", "_"))}
@@ -190,13 +190,13 @@ func environment(con *console) kong.Resolver {
 	})
 }
 
-// readSecret gives what a file holds, without the white space around it.
+// readSecret returns the content of a file without surrounding white space.
 func readSecret(path string) (string, error) {
 	content, err := os.ReadFile(path)
 	return strings.TrimSpace(string(content)), err
 }
 
-// source gives a database URL: from its file, as it is then, where it came from one.
+// source returns a database URL; if it came from a file, it is read again each time.
 func (con *console) source(flag, databaseURL string) db.Source {
 	read := con.secret(flag, databaseURL)
 	if con.files[flag] == "" {
@@ -211,7 +211,7 @@ func (con *console) source(flag, databaseURL string) db.Source {
 	}
 }
 
-// secret gives the value of a flag: from its file, as it is then, where it came from one.
+// secret returns the value of a flag; if it came from a file, it is read again each time.
 func (con *console) secret(flag, value string) func() (string, error) {
 	path := con.files[flag]
 	if path == "" {
@@ -231,7 +231,6 @@ type databaseFlags struct {
 	DatabaseURL string `name:"database-url" placeholder:"URL" help:"The OpenTera database, postgres://user:password@host:port/opentera."`
 }
 
-// errNoDatabase says what is missing.
 var errNoDatabase = errors.New("no database given: set --database-url or DATABASE_URL, for example " +
 	"postgres://teraagent:tera@127.0.0.1:5432/opentera")
 
@@ -242,7 +241,7 @@ func (f databaseFlags) url() (string, error) {
 	return f.DatabaseURL, checkDatabaseURL("--database-url", f.DatabaseURL)
 }
 
-// checkDatabaseURL says nothing of a URL that cannot be read, as pgx would: it may hold a password.
+// checkDatabaseURL does not quote a bad URL, as pgx would: it may hold a password.
 func checkDatabaseURL(flag, databaseURL string) error {
 	_, err := pgxpool.ParseConfig(databaseURL)
 	var file *fs.PathError
@@ -256,7 +255,7 @@ func checkDatabaseURL(flag, databaseURL string) error {
 	return nil
 }
 
-// logLevel says which levels there are.
+// logLevel is a slog.Level whose errors list the levels.
 type logLevel slog.Level
 
 func (l *logLevel) UnmarshalText(text []byte) error {
@@ -266,16 +265,16 @@ func (l *logLevel) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// String is what UnmarshalText reads.
+// String is the inverse of UnmarshalText.
 func (l logLevel) String() string { return strings.ToLower(slog.Level(l).String()) }
 
-// logFlags say how to log, to standard error.
+// logFlags configure the log, which goes to standard error.
 type logFlags struct {
 	LogLevel  logLevel `name:"log-level" default:"info" help:"Log from this level on: debug, info, warn or error."`
 	LogFormat string   `name:"log-format" enum:"text,json" default:"text" help:"text or json."`
 }
 
-// start gives a logger, and the queue that it writes into. The caller closes the queue.
+// start returns a logger and the queue that it writes to. The caller closes the queue.
 func (f logFlags) start(w io.Writer) (*slog.Logger, *logQueue) {
 	options := &slog.HandlerOptions{Level: slog.Level(f.LogLevel), ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		if err, ok := a.Value.Any().(error); ok {

@@ -19,7 +19,7 @@ import (
 	"terasocket/migrations"
 )
 
-// result is what a command printed and returned.
+// result is a command's output and exit code.
 type result struct {
 	code           int
 	stdout, stderr string
@@ -31,7 +31,7 @@ func command(ctx context.Context, env map[string]string, args ...string) result 
 	return result{code, stdout.String(), stderr.String()}
 }
 
-// migrated has passwords of 4 rounds: under the race detector one of 12 takes seconds.
+// migrated uses passwords of 4 rounds: with 12, one takes seconds under the race detector.
 func migrated() dbtest.Template {
 	return dbtest.OpenTera("migrated", migrations.Up, dbtest.QuickPasswords)
 }
@@ -86,7 +86,7 @@ func TestServeRefusesWithOneClearSentence(t *testing.T) {
 	}
 }
 
-// readOnly is the URL of the same database for sessions that may write nothing.
+// readOnly returns a URL of the same database for read-only sessions.
 func readOnly(databaseURL string) string {
 	separator := "?"
 	if strings.Contains(databaseURL, "?") {
@@ -179,7 +179,7 @@ func TestHelp(t *testing.T) {
 	for _, flag := range []string{"--database-url", "--listen-database-url", "--listen", "--admin-listen", "--plain-http", "--tls-cert", "--tls-key",
 		"--public-url", "--encoding", "--trusted-proxies", "--log-retention", "--log-max-rows"} {
 		if !strings.Contains(got.stdout, flag) {
-			t.Errorf("serve --help does not tell of %s", flag)
+			t.Errorf("serve --help does not list %s", flag)
 		}
 	}
 	for _, args := range []string{"--help", "", "help"} {
@@ -241,14 +241,14 @@ func TestTokenPrintsOneLine(t *testing.T) {
 	conn := dbtest.Conn(t, env["DATABASE_URL"])
 	dbtest.Exec(t, conn, "INSERT INTO terasocket.gateways (name, lease_until, public_url) VALUES ('vm :4150 (7)', now() + interval '1 minute', 'ws://127.0.0.1:1/')")
 	if got := command(t.Context(), env, "token", "user", opentera.DemoProjectAdminUUID); got.code != 0 || !strings.HasPrefix(got.stdout, "ws://127.0.0.1:1/wss/user?id=") {
-		t.Errorf("%+v; want the address of the gateway that runs", got)
+		t.Errorf("%+v; want the address of the running gateway", got)
 	}
 	if got := command(t.Context(), env, "tail", "--as", "user:"+opentera.DemoProjectAdminUUID); got.code != 1 ||
 		!strings.Contains(got.stderr, "give its address as the last argument, wss://host:port; gateways of this database: vm :4150 (7)") {
 		t.Errorf("%+v", got)
 	}
 	if got := command(t.Context(), env, "token", "--public-url", "https://x", "user", opentera.DemoProjectAdminUUID); got.code != 2 || got.stdout != "" {
-		t.Errorf("%+v; want no token for a URL that is none", got)
+		t.Errorf("%+v; want no token for a bad URL", got)
 	}
 	for _, args := range [][]string{{"user", "no-such"}, {"user", opentera.DemoDisabledUUID}, {"user", opentera.DemoDeletedUUID},
 		{"participant", opentera.DemoProjectAdminUUID}, {"participant", opentera.DemoDisabledParticipantUUID}, {"user", "'; DROP TABLE t_users; --"}} {

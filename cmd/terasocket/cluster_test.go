@@ -23,11 +23,11 @@ import (
 	"terasocket/ws"
 )
 
-// longGrace is longer than a test: nobody who goes is announced.
+// longGrace outlasts a test: no disconnect is announced.
 const longGrace = 10 * time.Minute
 
-// serveCluster starts three gateways on one database, in which the statement has run before. Participants are named "p7"
-// in it, and may all connect. grace is the second gateway's; that of the others is long.
+// serveCluster starts three gateways on one database, after running the statement in it. Participants are named "p7" and so on,
+// and all may connect. grace is the second gateway's; the others have a long one.
 func serveCluster(t *testing.T, lease, grace time.Duration, statement string) (pool *pgxpool.Pool, gateways [3]*served) {
 	t.Helper()
 	url := dbtest.New(t, migrated())
@@ -39,7 +39,7 @@ func serveCluster(t *testing.T, lease, grace time.Duration, statement string) (p
 	return dbtest.Pool(t, url), gateways
 }
 
-// connect connects a participant with a token of the database. It is read all the time.
+// connect connects a participant with a token from the database, and keeps reading.
 func (s *served) connect(pool *pgxpool.Pool, id int) *socket {
 	s.t.Helper()
 	var token string
@@ -51,7 +51,7 @@ func (s *served) connect(pool *pgxpool.Pool, id int) *socket {
 	return dial(s.t, api.WebsocketURL(s.URL, access.Participant, token)).keepReading()
 }
 
-// presence reads the next frame, which must hold a presence event, and gives its type and name.
+// presence reads the next frame, which must be a presence event, and returns its type and name.
 func (s *socket) presence() string {
 	s.t.Helper()
 	what, err := s.readPresence()
@@ -78,20 +78,20 @@ func (s *socket) readPresence() (string, error) {
 	case *pb.DeviceEvent:
 		return m.GetType().String() + " " + m.GetDeviceName(), nil
 	}
-	return "", fmt.Errorf("heard %s", describe(e))
+	return "", fmt.Errorf("received %s", describe(e))
 }
 
-// mustPresence reads presence events and compares them. Nothing else may come between them.
+// mustPresence reads exactly these presence events.
 func (s *socket) mustPresence(want ...string) {
 	s.t.Helper()
 	for _, w := range want {
 		if got := s.presence(); got != w {
-			s.t.Fatalf("heard %q, want %q", got, w)
+			s.t.Fatalf("received %q, want %q", got, w)
 		}
 	}
 }
 
-// mustEnd reads the close frame. Nothing may come before it.
+// mustEnd reads the close frame. Nothing may precede it.
 func (s *socket) mustEnd(code int) {
 	s.t.Helper()
 	_, data, err := s.readFrame()
@@ -100,7 +100,7 @@ func (s *socket) mustEnd(code int) {
 	}
 }
 
-// kick does what a service does.
+// kick kicks a participant as a service does.
 func kick(t *testing.T, pool *pgxpool.Pool, id int) {
 	t.Helper()
 	_, err := pool.Exec(t.Context(), `SELECT terasocket.publish('module.TeraServer.TwistedModule.events.' || participant_uuid,
@@ -122,7 +122,7 @@ func TestPresenceAcrossGateways(t *testing.T) {
 	first.mustPresence("PARTICIPANT_CONNECTED p1")
 	admin.mustPresence("PARTICIPANT_CONNECTED p1")
 
-	second := g[1].connect(pool, 1) // heard by nobody, and so is the end of the first
+	second := g[1].connect(pool, 1) // not announced, nor is the end of the first
 	sockets := func(want int64) {
 		t.Helper()
 		dbtest.Eventually(t, fmt.Sprintf("%d sockets", want), func() bool { return dbtest.One[int64](t, pool, "SELECT count(*) FROM terasocket.connections") == want })
@@ -134,14 +134,14 @@ func TestPresenceAcrossGateways(t *testing.T) {
 	admin.mustPresence("PARTICIPANT_CONNECTED p3")
 	sentinel.mustPresence("PARTICIPANT_CONNECTED p3")
 
-	// a kick is heard at once, on whichever gateway the socket is; another one that went away waits for its grace
+	// a kick is announced at once, whatever gateway the socket is on; another one that left waits for its grace
 	_ = sentinel.conn.Close()
 	sockets(2)
 	kick(t, pool, 1)
 	second.mustEnd(4000)
 	admin.mustPresence("PARTICIPANT_DISCONNECTED p1", "PARTICIPANT_DISCONNECTED p3")
 
-	// flapping is heard by nobody
+	// flapping is not announced
 	flapping := g[0].connect(pool, 4)
 	admin.mustPresence("PARTICIPANT_CONNECTED p4")
 	for i := range 5 {
@@ -165,8 +165,8 @@ func TestOneGatewayOfThreeIsKilled(t *testing.T) {
 		others[100+id] = g[1].connect(pool, 100+id)
 		others[100+id].mustPresence(fmt.Sprintf("PARTICIPANT_CONNECTED p%d", 100+id))
 	}
-	others[2] = g[1].connect(pool, 2) // is there twice
-	for n := 0; n < 20; {             // all are there
+	others[2] = g[1].connect(pool, 2) // it is connected twice
+	for n := 0; n < 20; {             // all are connected
 		if strings.HasPrefix(admin.presence(), "PARTICIPANT_CONNECTED") {
 			n++
 		}
@@ -174,7 +174,7 @@ func TestOneGatewayOfThreeIsKilled(t *testing.T) {
 
 	killed := time.Now()
 	g[2].Kill()
-	back := g[0].connect(pool, 3) // comes back at once
+	back := g[0].connect(pool, 3) // reconnects at once
 	want = slices.DeleteFunc(want, func(w string) bool { return strings.HasSuffix(w, " p2") || strings.HasSuffix(w, " p3") })
 	var heard []string
 	for range want {
@@ -184,9 +184,9 @@ func TestOneGatewayOfThreeIsKilled(t *testing.T) {
 	slices.Sort(heard)
 	slices.Sort(want)
 	if !slices.Equal(heard, want) {
-		t.Errorf("after the kill the superadmin heard %q, want %q", heard, want)
+		t.Errorf("after the kill the superadmin received %q, want %q", heard, want)
 	}
-	// nothing more comes: the sentinel is next, and those on the other gateways have heard nothing at all
+	// nothing more follows: the sentinel is next, and those on the other gateways have received nothing at all
 	kick(t, pool, 3)
 	admin.mustPresence("PARTICIPANT_DISCONNECTED p3")
 	back.mustEnd(4000)
@@ -196,7 +196,7 @@ func TestOneGatewayOfThreeIsKilled(t *testing.T) {
 		admin.mustPresence(fmt.Sprintf("PARTICIPANT_DISCONNECTED p%d", id))
 	}
 
-	// a gateway that stops hands over: its clients come back elsewhere and nobody hears of it; its row is gone
+	// a gateway that stops hands over: its clients reconnect elsewhere, nothing is announced, and its row is gone
 	stays := g[1].connect(pool, 20)
 	stays.mustPresence("PARTICIPANT_CONNECTED p20")
 	admin.mustPresence("PARTICIPANT_CONNECTED p20")
@@ -215,7 +215,7 @@ func TestOneGatewayOfThreeIsKilled(t *testing.T) {
 	admin.mustPresence("PARTICIPANT_CONNECTED p21")
 }
 
-// Hundreds connect at once: everyone is announced once to each who may see it, and to nobody else.
+// Hundreds connect at once: each is announced once to everybody who may see it, and to nobody else.
 func TestACrowdConnectsAtOnce(t *testing.T) {
 	t.Parallel()
 	crowd := dbtest.Many(300, 90)
@@ -245,7 +245,7 @@ func TestACrowdConnectsAtOnce(t *testing.T) {
 			t.Cleanup(func() { _ = conn.Close() })
 			own, err := (&socket{t: t, conn: conn}).keepReading().readPresence()
 			if err == nil && own != fmt.Sprintf("PARTICIPANT_CONNECTED crowd %d", i+1) {
-				err = fmt.Errorf("crowd %d heard %q, not itself", i+1, own)
+				err = fmt.Errorf("crowd %d received %q, not its own event", i+1, own)
 			}
 			return err
 		})
@@ -257,7 +257,7 @@ func TestACrowdConnectsAtOnce(t *testing.T) {
 	if n := dbtest.One[int64](t, pool, "SELECT count(*) FROM terasocket.online WHERE kind = 'participant'"); n != int64(crowd) {
 		t.Errorf("%d are online", n)
 	}
-	// who may see none of them has heard none of them
+	// those who may see none of them have received nothing
 	dbtest.Exec(t, pool, "UPDATE t_users SET user_firstname = 'Sentinel' WHERE user_username = $1", opentera.DemoOtherProjectAdmin)
 	for {
 		_, data, err := outsider.readFrame()
@@ -268,12 +268,12 @@ func TestACrowdConnectsAtOnce(t *testing.T) {
 			break
 		}
 		if strings.Contains(string(data), "crowd") {
-			t.Fatalf("an outsider heard %q", data)
+			t.Fatalf("an outsider received %q", data)
 		}
 	}
 }
 
-// hearCrowd reads until everyone of the crowd was announced, once.
+// hearCrowd reads until each of the crowd was announced, once.
 func (s *socket) hearCrowd(who string, crowd int) error {
 	heard := map[string]bool{}
 	for len(heard) < crowd {
@@ -283,12 +283,12 @@ func (s *socket) hearCrowd(who string, crowd int) error {
 		}
 		if !strings.HasPrefix(what, "PARTICIPANT_CONNECTED crowd") {
 			if strings.HasPrefix(what, "PARTICIPANT") {
-				return fmt.Errorf("%s heard %q", who, what)
+				return fmt.Errorf("%s received %q", who, what)
 			}
 			continue
 		}
 		if heard[what] {
-			return fmt.Errorf("%s heard %q twice", who, what)
+			return fmt.Errorf("%s received %q twice", who, what)
 		}
 		heard[what] = true
 	}
@@ -302,7 +302,7 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// Who comes back by another gateway takes the place of what a vanished network left open, and stays online.
+// A client that returns on another gateway replaces what a vanished network left open, and stays online.
 func TestReplaceAcrossGateways(t *testing.T) {
 	t.Parallel()
 	pool, gateways := serveCluster(t, 10*time.Second, longGrace, "")
@@ -324,7 +324,7 @@ func TestReplaceAcrossGateways(t *testing.T) {
 			break
 		}
 	}
-	fourth := gateways[0].connect(pool, 7) // a later token is not concerned
+	fourth := gateways[0].connect(pool, 7) // a later token is not affected
 	psql(t, gateways[0].dbURL, fmt.Sprintf("SELECT terasocket.publish('websocket.participant.%s.events', '{\"@type\": \"type.googleapis.com/opentera.protobuf.ArchiveEvent\", \"archiveUuid\": \"%[1]s\", \"ownerUuid\": \"%[1]s\"}')",
 		participantUUID(t, pool, 7)))
 	for _, s := range []*socket{third, fourth} {

@@ -17,7 +17,7 @@ import (
 	"terasocket/ws"
 )
 
-// openConsole puts the console beside health and metrics. client is what the gateway serves on --listen.
+// openConsole adds the console to health and metrics. client is the handler that the gateway serves on --listen.
 func (g *gateway) openConsole(admin *api.Admin, client http.Handler, users *access.Users, proxies *api.Proxies, metrics prometheus.Gatherer) {
 	isLoopback := false
 	if g.admin != nil {
@@ -40,7 +40,7 @@ func (g *gateway) openConsole(admin *api.Admin, client http.Handler, users *acce
 		ClientAddr:   proxies.ClientAddr,
 		Log:          g.log,
 	})
-	mux := http.NewServeMux() // no chi: what the console passes on to is one too, and would take its path from it
+	mux := http.NewServeMux() // not chi: client is a chi router too, and would take its path from the outer one
 	mux.Handle("/console", g.console)
 	mux.Handle("/console/", g.console)
 	mux.Handle("/", admin.Handler())
@@ -50,7 +50,7 @@ func (g *gateway) openConsole(admin *api.Admin, client http.Handler, users *acce
 	}
 }
 
-// examine is what `terasocket doctor` says with the settings of this gateway, without what takes long.
+// examine runs `terasocket doctor` with this gateway's settings, without the slow checks.
 func (g *gateway) examine(ctx context.Context) ([]doctor.Finding, error) {
 	databaseURL, err := g.cfg.url()
 	if err != nil {
@@ -68,7 +68,7 @@ func (g *gateway) examine(ctx context.Context) ([]doctor.Finding, error) {
 		AuditRetention:  g.cfg.AuditRetention,
 		Quick:           true,
 	}
-	if pem, err := os.ReadFile(cfg.CertFile); err == nil { // signed by itself, perhaps; one that cannot be read is a finding
+	if pem, err := os.ReadFile(cfg.CertFile); err == nil { // it may be self-signed; an unreadable one becomes a finding
 		roots, err := x509.SystemCertPool()
 		if err != nil {
 			roots = x509.NewCertPool()

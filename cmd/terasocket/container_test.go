@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// TestContainerfile reads what no builder checks: that the commands exist, and that nobody runs them as root.
+// TestContainerfile checks what no builder does: that the commands exist, and that nothing runs as root.
 func TestContainerfile(t *testing.T) {
 	t.Parallel()
 	content, err := os.ReadFile("../../Containerfile")
@@ -23,7 +23,7 @@ func TestContainerfile(t *testing.T) {
 		}
 		return found[1]
 	}
-	line(`USER ([1-9]\d*:[1-9]\d*)`) // by number: there is no passwd, and Kubernetes asks for it
+	line(`USER ([1-9]\d*:[1-9]\d*)`) // numeric: there is no passwd, and Kubernetes requires it
 	if from := line(`FROM (\S+)`); from != "scratch" {
 		t.Errorf("FROM %s", from)
 	}

@@ -20,7 +20,7 @@ import (
 	"terasocket/proto/terasocket"
 )
 
-// audited is a database, and gateways on it that record what they send, as a role that may do no more than doctor says.
+// audited is a database with gateways that record deliveries, as a role with no more rights than the doctor asks for.
 type audited struct {
 	t        *testing.T
 	url      string
@@ -62,7 +62,7 @@ func (a *audited) connect(gateway int, kind, uuid, query string) *socket {
 	return dial(a.t, strings.TrimSpace(got)+query).keepReading()
 }
 
-// run is a command that must succeed, and what it prints.
+// run runs a command that must succeed, and returns its output.
 func (a *audited) run(args ...string) string {
 	a.t.Helper()
 	got := command(a.t.Context(), map[string]string{"DATABASE_URL": a.url}, args...)
@@ -72,7 +72,7 @@ func (a *audited) run(args ...string) string {
 	return got.stdout
 }
 
-// find asks terasocket audit.
+// find runs terasocket audit.
 func (a *audited) find(args ...string) (rows []audit.Row) {
 	a.t.Helper()
 	for line := range strings.Lines(a.run(append([]string{"audit", "--json"}, args...)...)) {
@@ -91,7 +91,7 @@ func (a *audited) find(args ...string) (rows []audit.Row) {
 	return rows
 }
 
-// recorded are the seqs in rows, each once.
+// recorded returns the seqs in rows, each once.
 func recorded(rows []audit.Row) (seqs []uint64) {
 	for _, row := range rows {
 		for _, run := range row.Seqs {
@@ -104,7 +104,7 @@ func recorded(rows []audit.Row) (seqs []uint64) {
 	return slices.Compact(seqs)
 }
 
-// heard reads to the end, and gives the seqs of all events, in order. A snapshot's are those of no row.
+// heard reads to the end and returns the seqs of all events, in order. Those of a snapshot belong to no row.
 func (s *socket) heard() (seqs []uint64) {
 	s.t.Helper()
 	for {
@@ -122,7 +122,7 @@ func (s *socket) heard() (seqs []uint64) {
 	}
 }
 
-// What is recorded is what clients heard, each exactly: on several gateways, live and replayed; the events may be trimmed by then.
+// Exactly what clients received is recorded, on several gateways, live and replayed, even if the events were trimmed since.
 func TestWhoReceivedWhat(t *testing.T) {
 	t.Parallel()
 	a := serveAudited(t)
@@ -164,7 +164,7 @@ func TestWhoReceivedWhat(t *testing.T) {
 	event := func(seq uint64) []string { return []string{"--event", fmt.Sprint(seq)} }
 	for _, seq := range []uint64{first, missed, sentinel} {
 		if n := len(a.find(append(event(seq), "--as", "user:"+opentera.DemoOtherProjectUserUUID)...)); n != 0 {
-			t.Errorf("event %d was sent to a user of another project, says %d rows", seq, n)
+			t.Errorf("event %d was sent to a user of another project, according to %d rows", seq, n)
 		}
 		who := map[string]string{}
 		for _, row := range a.find(event(seq)...) {
@@ -181,7 +181,7 @@ func TestWhoReceivedWhat(t *testing.T) {
 	for name, c := range map[string]*socket{"user:" + opentera.DemoOtherProjectUserUUID: ulysse, "user:" + opentera.DemoSuperadminUUID: admin, "participant:" + opentera.DemoParticipantUUID: lucie} {
 		rows := a.find("--as", name)
 		if got, want := recorded(rows), c.heard(); !slices.Equal(got, want) || len(want) == 0 {
-			t.Errorf("%s heard %d, recorded is %d", name, want, got)
+			t.Errorf("%s received %d, recorded is %d", name, want, got)
 		}
 	}
 	modes := map[string]int{}
@@ -209,7 +209,7 @@ func TestWhoReceivedWhat(t *testing.T) {
 	}
 }
 
-// A gateway whose audit is not asked for writes nothing, and says so to who asks.
+// A gateway without the audit records nothing, and says so when asked.
 func TestNothingIsRecordedUnasked(t *testing.T) {
 	t.Parallel()
 	url := dbtest.New(t, migrated())
@@ -236,7 +236,8 @@ func TestNothingIsRecordedUnasked(t *testing.T) {
 	}
 }
 
-// While deliveries cannot be recorded, clients hear on; it is told, and recorded afterwards.
+// While deliveries cannot be recorded, clients are not affected; the failure is reported, and the records are written
+// afterwards.
 func TestTheAuditIsAway(t *testing.T) {
 	t.Parallel()
 	a := serveAudited(t)

@@ -31,7 +31,7 @@ type demoCmd struct {
 	Level     logLevel `name:"log-level" default:"warn" help:"Log from this level on: debug, info, warn or error."`
 }
 
-// Run starts everything, shows who hears what, and serves until ctx ends. Nothing of it is left behind.
+// Run starts everything, shows who receives what, and serves until ctx ends. It leaves nothing behind.
 func (c *demoCmd) Run(ctx context.Context, con *console) (err error) {
 	say := func(format string, args ...any) { _, _ = fmt.Fprintf(con.stdout, format+"\n", args...) }
 
@@ -113,13 +113,13 @@ func (c *demoCmd) Run(ctx context.Context, con *console) (err error) {
 	return errors.Join(showErr, group.Wait())
 }
 
-// demoServe is serve for a demonstration: clients that leave are told of soon.
+// demoServe is serve with settings for a demonstration: clients that leave are announced soon.
 func demoServe(listen, databaseURL string) *serveCmd {
 	return &serveCmd{databaseFlags: databaseFlags{databaseURL}, Listen: listen, LogRetention: 24 * time.Hour, LogMaxRows: 1_000_000,
 		MaxBacklog: 256 << 10, StatusRate: 2, PresenceLease: 10 * time.Second, PresenceGrace: 5 * time.Second}
 }
 
-// mustBeFree finds an address that is taken before all the work.
+// mustBeFree checks that an address is free before the work starts.
 func mustBeFree(flag, address string) error {
 	listener, err := net.Listen("tcp", address)
 	if errors.Is(err, syscall.EADDRINUSE) {
@@ -131,7 +131,7 @@ func mustBeFree(flag, address string) error {
 	return listener.Close()
 }
 
-// newDatabase makes an empty database for OpenTera.
+// newDatabase creates an empty database for OpenTera.
 func newDatabase(ctx context.Context, server *embedded.Server) (_ *pgx.Conn, url string, err error) {
 	admin, err := pgx.Connect(ctx, server.URL("postgres"))
 	if err != nil {
@@ -150,7 +150,7 @@ func newDatabase(ctx context.Context, server *embedded.Server) (_ *pgx.Conn, url
 	return conn, url, nil
 }
 
-// demoDatabase makes OpenTera's database with the demo data, and migrates it.
+// demoDatabase creates OpenTera's database with the demo data, and migrates it.
 func demoDatabase(ctx context.Context, server *embedded.Server) (_ *pgx.Conn, url string, err error) {
 	conn, url, err := newDatabase(ctx, server)
 	if err != nil {
@@ -165,7 +165,7 @@ func demoDatabase(ctx context.Context, server *embedded.Server) (_ *pgx.Conn, ur
 	return conn, url, nil
 }
 
-// invite says what to try.
+// invite prints what to try.
 func (c *demoCmd) invite(w io.Writer, url, databaseURL string) {
 	program, err := os.Executable()
 	if err != nil {

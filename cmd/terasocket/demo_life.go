@@ -14,7 +14,7 @@ import (
 	"terasocket/api"
 )
 
-// guests are who comes online in the demo, so that there is somebody to see: nobody whom its texts invite to log in as.
+// guests come online in the demo, so that somebody is there; none of them is suggested for logging in.
 const guests = `SELECT kind, uuid FROM (
 	SELECT 'user' AS kind, user_uuid::text AS uuid, id_user AS id, row_number() OVER (ORDER BY id_user) AS n FROM t_users
 	WHERE  id_user > 17 AND user_enabled AND deleted_at IS NULL AND NOT user_superadmin
@@ -26,7 +26,7 @@ const guests = `SELECT kind, uuid FROM (
 	WHERE  id_device <> 1 AND device_enabled AND device_onlineable AND deleted_at IS NULL) g
 WHERE n <= CASE kind WHEN 'user' THEN 9 WHEN 'participant' THEN 16 ELSE 7 END ORDER BY kind, id`
 
-// acts are what happens in turn, one a second: clinicians note how long sessions last, devices tell how they are.
+// acts happen in turn, one a second: clinicians record how long sessions last, devices report their status.
 var acts = []string{
 	`UPDATE t_sessions SET session_duration = session_duration + 30 WHERE id_session = (SELECT id_session FROM t_sessions WHERE deleted_at IS NULL ORDER BY random() LIMIT 1)`,
 	`SELECT terasocket.device_status(principal, json_build_object('battery', 40 + (random() * 60)::int, 'charging', random() < .3)::text, extract(epoch FROM now()))
@@ -35,7 +35,7 @@ var acts = []string{
 	 SELECT id_participant FROM t_participants WHERE deleted_at IS NULL ORDER BY random() LIMIT 1)`,
 }
 
-// meets and parts begin and end a session of some of those who are online.
+// meets and parts begin and end a session of some of those online.
 const (
 	meets = `SELECT terasocket.publish('module.TeraServer.UserManagerModule.messages', json_build_object('@type', 'type.googleapis.com/opentera.protobuf.JoinSessionEvent',
 		'sessionUuid', s.session_uuid, 'sessionCreatorName', 'Demo',
@@ -46,7 +46,7 @@ const (
 		FROM terasocket.busy b ORDER BY b.since LIMIT 1`
 )
 
-// live keeps guests connected, and has something happen every second, until ctx ends. It is for the eye: nothing depends on it.
+// live keeps guests connected and makes something happen every second, until ctx ends. It is for show: nothing depends on it.
 func live(ctx context.Context, conn *pgx.Conn, url string, trust *tls.Config) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -79,7 +79,7 @@ func live(ctx context.Context, conn *pgx.Conn, url string, trust *tls.Config) er
 			return withoutURL("connect a guest", err)
 		}
 		stop := context.AfterFunc(ctx, func() { _ = socket.Close() })
-		group.Go(func() error { // until the gateway ends it: whoever is kicked stays away
+		group.Go(func() error { // until the gateway ends it: kicked guests stay away
 			defer stop()
 			for {
 				if _, _, err := socket.NextReader(); err != nil {

@@ -22,8 +22,8 @@ type demoOpenTeraCmd struct {
 	Level  logLevel `name:"log-level" default:"error" help:"Log from this level on: debug, info, warn or error."`
 }
 
-// Run takes the sockets of a stand-in for OpenTera over, shows that its clients hear what they would have heard there, and ends.
-// What did not go as it must is an error.
+// Run takes over the sockets of a stand-in for OpenTera, shows that its clients receive what they would have received there,
+// and ends. Any difference is an error.
 func (c *demoOpenTeraCmd) Run(ctx context.Context, con *console) (err error) {
 	say := func(format string, args ...any) { _, _ = fmt.Fprintf(con.stdout, format+"\n", args...) }
 	if err := mustBeFree("--listen", c.Listen); err != nil {
@@ -39,7 +39,7 @@ func (c *demoOpenTeraCmd) Run(ctx context.Context, con *console) (err error) {
 		return err
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	// a login of the demo's 12 rounds costs up to a second of CPU, and is not what is shown here
+	// a login with the demo's 12 rounds costs up to a second of CPU, which is not the point here
 	if _, err := conn.Exec(ctx, "UPDATE t_users SET user_password = $1", opentera.DemoPasswordQuickHash); err != nil {
 		return fmt.Errorf("set the passwords: %w", err)
 	}
@@ -107,15 +107,15 @@ func (c *demoOpenTeraCmd) Run(ctx context.Context, con *console) (err error) {
 	return errors.Join(showErr, group.Wait())
 }
 
-// patience is how long to wait for what does not come.
+// patience bounds every wait.
 const patience = 20 * time.Second
 
-// there waits for OpenTera's user manager to listen.
+// there waits until OpenTera's user manager listens.
 func (s *demoStage) there() error {
 	return s.until("OpenTera's user manager to listen", patience, s.manager.Hears)
 }
 
-// until waits until it is so, at most for limit.
+// until waits until isSo, at most for limit.
 func (s *demoStage) until(what string, limit time.Duration, isSo func() bool) error {
 	for end := time.Now().Add(limit); !isSo(); {
 		if time.Now().After(end) {

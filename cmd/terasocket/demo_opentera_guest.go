@@ -14,8 +14,8 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// guest is a client of OpenTera: it logs in there, opens the socket that it is told to open, and reads the JSON frames as
-// OpenTera's own web page does.
+// guest is a client of OpenTera: it logs in there, opens the websocket URL it gets, and reads JSON frames as OpenTera's own web
+// page does.
 type guest struct {
 	name, who string
 	uuid      string
@@ -26,12 +26,12 @@ type guest struct {
 
 	mu     sync.Mutex
 	heard  []hearing
-	ends   chan struct{} // a scene is over; closed with the socket
-	closed error         // how it was closed; read it after ends is closed
+	ends   chan struct{} // end of a scene; closed with the socket
+	closed error         // how the socket was closed; read it after ends is closed
 	socket *websocket.Conn
 }
 
-// logIn logs in, and returns the websocket URL.
+// logIn logs in and returns the websocket URL.
 func (g *guest) logIn(ctx context.Context, server string) (string, error) {
 	body, err := call(ctx, server+g.path, g.authorization)
 	if err != nil {
@@ -48,14 +48,14 @@ func (g *guest) logIn(ctx context.Context, server string) (string, error) {
 	return answer.URL, nil
 }
 
-// call is a GET request that must be answered 200.
+// call makes a GET request that must be answered with 200.
 func call(ctx context.Context, url, authorization string) ([]byte, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return nil, err
 	}
 	request.Header.Set("Authorization", authorization)
-	request.Header.Set("User-Agent", authorization[len(authorization)-8:]) // each another program: a ticket is of address and program
+	request.Header.Set("User-Agent", authorization[len(authorization)-8:]) // a different program for each: a ticket depends on address and program
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return nil, withoutURL("GET", err)
@@ -82,13 +82,13 @@ func (g *guest) enter(ctx context.Context, url string) error {
 	return nil
 }
 
-// leave closes the socket, if there is one, and waits until nothing more is heard.
+// leave closes the socket, if there is one, and waits for its reader.
 func (g *guest) leave() {
 	if g.socket == nil {
 		return
 	}
 	_ = g.socket.Close()
-	for range g.ends { // until it has ended
+	for range g.ends { // until closed
 	}
 }
 
@@ -118,7 +118,7 @@ func (g *guest) count() int {
 	return len(g.heard)
 }
 
-// take gives what was heard since the last call.
+// take returns what was received since the last call.
 func (g *guest) take() []hearing {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -127,7 +127,7 @@ func (g *guest) take() []hearing {
 	return heard
 }
 
-// label says in few words what a frame is: its type, and of whom.
+// label describes a frame in a few words: its type, and whom it is about.
 func label(text []byte) string {
 	var frame struct {
 		Message struct {

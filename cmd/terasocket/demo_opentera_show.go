@@ -18,7 +18,7 @@ import (
 	pb "terasocket/proto/opentera"
 )
 
-// demoStage is where the demo beside OpenTera is played.
+// demoStage holds the demo beside OpenTera.
 type demoStage struct {
 	ctx     context.Context
 	w       io.Writer
@@ -31,14 +31,14 @@ type demoStage struct {
 	paul      *guest
 	ursula    *guest
 	patient   *guest
-	complaint []string // what did not go as it must
+	complaint []string // differences found
 }
 
-// session is the video session of the demo.
+// session is the demo's video session.
 const session = "5e551011-0000-4000-8000-000000000001"
 
-// plan is what a video service does first, by OpenTera's REST API: the session and its members. $1: its UUID; $2, $3: UUIDs
-// of users and participants.
+// plan does what a video service does first by OpenTera's REST API: it creates the session and its members. $1: its UUID; $2,
+// $3: UUIDs of users and participants.
 const plan = `WITH planned AS (
 	INSERT INTO t_sessions (id_session, session_uuid, id_session_type, id_creator_user, session_name, session_start_datetime, session_duration, session_status, version_id)
 	SELECT nextval('id_session_sequence'), $1, min(id_session_type), 1, 'Demo session', now(), 0, 0, 1 FROM t_sessions_types WHERE deleted_at IS NULL RETURNING id_session
@@ -49,7 +49,7 @@ const plan = `WITH planned AS (
 INSERT INTO t_sessions_participants (id_session_participant, id_session, id_participant, version_id)
 SELECT nextval('id_session_participant'), p.id_session, t.id_participant, 1 FROM planned p, t_participants t WHERE t.participant_uuid = ANY ($3)`
 
-// show plays the scenes. The error says what did not go as it must.
+// show plays the scenes. The error lists what went wrong.
 func (s *demoStage) show() error {
 	if err := s.invite(); err != nil {
 		return err
@@ -67,12 +67,12 @@ func (s *demoStage) show() error {
 	return s.outcome()
 }
 
-// outcome is what did not go as it must.
+// outcome returns what went wrong.
 func (s *demoStage) outcome() error {
 	if len(s.complaint) > 0 {
 		return errors.New(strings.Join(s.complaint, "; "))
 	}
-	_, _ = fmt.Fprintln(s.w, "All went as it must. The way in for yours, and out again: deploy/opentera/README.md")
+	_, _ = fmt.Fprintln(s.w, "All as expected. To install it beside your OpenTera, or remove it: deploy/opentera/README.md")
 	return nil
 }
 
@@ -102,10 +102,10 @@ func (s *demoStage) invite() error {
 	return s.there()
 }
 
-// redeem has all three log in at OpenTera and come here.
+// redeem has all three log in at OpenTera and connect here.
 func (s *demoStage) redeem() error {
 	s.begin("log in at OpenTera; its ticket opens a socket here")
-	s.began = time.Time{} // passwords take longest
+	s.began = time.Time{} // password checks take longest
 	var last string
 	for _, g := range s.guests() {
 		url, err := g.logIn(s.ctx, s.login)
@@ -115,7 +115,7 @@ func (s *demoStage) redeem() error {
 		if err := g.enter(s.ctx, url); err != nil {
 			return fmt.Errorf("the socket of %s: %w", g.name, err)
 		}
-		// who comes next hears nothing of those before
+		// a later guest receives nothing about earlier ones
 		if err := s.until("OpenTera and "+g.name+" to know of it", patience, func() bool { return s.isOnline(g) && g.count() > 0 }); err != nil {
 			return err
 		}
@@ -132,7 +132,7 @@ func (s *demoStage) redeem() error {
 	return nil
 }
 
-// answerOf is what follows the first colon of an error.
+// answerOf returns what follows the first colon of an error.
 func answerOf(err error) string {
 	if err == nil {
 		return "200"
@@ -173,7 +173,7 @@ func (s *demoStage) kick() error {
 	if _, err := call(s.ctx, s.login+"/api/user/logout", "OpenTera "+s.ursula.token); err != nil {
 		return fmt.Errorf("log out: %w", err)
 	}
-	for range s.ursula.ends { // until it is closed
+	for range s.ursula.ends { // until closed
 	}
 	closed, _ := errors.AsType[*websocket.CloseError](s.ursula.closed)
 	if err := s.until("OpenTera to know of it", patience, func() bool { return !s.isOnline(s.ursula) }); err != nil {
@@ -187,10 +187,10 @@ func (s *demoStage) kick() error {
 	return nil
 }
 
-// restart has OpenTera's server restarted under the sockets.
+// restart restarts OpenTera's server under the sockets.
 func (s *demoStage) restart() error {
 	s.begin("OpenTera's server restarts, and forgets the session; in between, the participant is renamed")
-	s.began = time.Time{} // 2.2 s, as the real one
+	s.began = time.Time{} // 2.2 s, as for the real one
 	if err := s.manager.Stop(s.ctx); err != nil {
 		return err
 	}
@@ -252,8 +252,8 @@ func (s *demoStage) note(what, got string, isRight bool) {
 	_, _ = fmt.Fprintf(s.w, "  %s: %s%s\n", what, got, mark)
 }
 
-// end waits until all have heard everything of a scene, and prints it: each must have heard what is wanted, by how it begins, and
-// nothing else.
+// end waits until all have received everything of a scene, and prints it: each must have received frames that begin as wanted,
+// and no others.
 func (s *demoStage) end(wanted map[*guest][]string) error {
 	for _, g := range s.guests() {
 		if g.socket == nil {
@@ -262,7 +262,7 @@ func (s *demoStage) end(wanted map[*guest][]string) error {
 		if err := s.until("", 5*time.Second, func() bool { return g.count() >= len(wanted[g]) }); err != nil && s.ctx.Err() != nil {
 			return err
 		}
-		// what is published in Redis comes in the order in which it was: behind this there is nothing more
+		// Redis delivers in order of publication: nothing of the scene follows this
 		if err := s.service.Archive(s.ctx, &pb.ArchiveEvent{ArchiveUuid: g.uuid, OwnerUuid: g.uuid}); err != nil {
 			return err
 		}
@@ -297,7 +297,7 @@ func (s *demoStage) end(wanted map[*guest][]string) error {
 	return nil
 }
 
-// fits says whether each of what was heard is one of what is wanted, which say how it begins.
+// fits reports whether heard and wanted match one to one, wanted being prefixes.
 func fits(heard, wanted []string) bool {
 	left := slices.Clone(wanted)
 	for _, what := range heard {

@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-// The demo beside OpenTera says itself whether all went as it must.
+// The demo beside OpenTera checks itself.
 func TestDemoOpenTera(t *testing.T) {
 	t.Parallel()
 	got := command(t.Context(), nil, "demo-opentera")
@@ -18,9 +18,9 @@ func TestDemoOpenTera(t *testing.T) {
 		}
 	}
 	for _, want := range []string{"JoinSessionEvent", "JoinSessionReplyEvent REPLY_BUSY", "her socket: websocket: close 4000: CMD_CLIENT_DISCONNECT",
-		"the same ticket again: 403 Forbidden", "DB_UPDATE participant", "knows of both sockets again", "before: 401 Unauthorized\n", "All went as it must. "} {
+		"the same ticket again: 403 Forbidden", "DB_UPDATE participant", "knows of both sockets again", "before: 401 Unauthorized\n", "All as expected. "} {
 		if !strings.Contains(got.stdout, want) {
-			t.Errorf("it does not show %q", want)
+			t.Errorf("the demo does not show %q", want)
 		}
 	}
 	if got.code != 0 || strings.Contains(got.stdout, "WRONG") || t.Failed() {
@@ -41,7 +41,7 @@ func TestDemoOpenTeraWhereItsPortIsTaken(t *testing.T) {
 	}
 }
 
-// What is heard too often, too little, or instead, is wrong, and the demo ends with it.
+// The demo fails if something is received too often, too rarely, or in place of something else.
 func TestDemoOpenTeraComplains(t *testing.T) {
 	t.Parallel()
 	wanted := []string{"USER_LEFT_SESSION Ursula", "JoinSessionReplyEvent"}

@@ -18,14 +18,14 @@ import (
 	"terasocket/proto/opentera"
 )
 
-// viewers are the three users of the demo, with different rights.
+// viewers are the demo's three users, with different rights.
 var viewers = [...]struct{ username, who string }{
 	{"admin", "superadmin"},
 	{"paul.project", "admin of project 1"},
 	{"patricia.project", "projects 4 and 5"},
 }
 
-// scene is one thing that a clinician's application does, as one transaction.
+// scene is one action in a clinician's application, as one transaction.
 type scene struct {
 	title      string
 	statements []string
@@ -63,14 +63,14 @@ type hearing struct {
 type listening struct {
 	mu    sync.Mutex
 	heard []hearing
-	ends  chan struct{} // a scene is over; closed with the socket
+	ends  chan struct{} // end of a scene; closed with the socket
 }
 
-// show connects the viewers, plays the scenes, and prints one below the other who heard what, with the time from COMMIT to receipt.
+// show connects the viewers, plays the scenes, and prints who received what, with the time from COMMIT to receipt.
 func show(ctx context.Context, w io.Writer, conn *pgx.Conn, url string, trust *tls.Config) error {
 	var ears [len(viewers)]listening
 	for i, v := range viewers {
-		var token string // not a login: that costs a second of CPU
+		var token string // not a login, which costs a second of CPU
 		err := conn.QueryRow(ctx, "SELECT terasocket.create_connect_token('user', user_uuid) FROM t_users WHERE user_username = $1", v.username).Scan(&token)
 		if err != nil {
 			return fmt.Errorf("make a token for %s: %w", v.username, err)
@@ -84,7 +84,7 @@ func show(ctx context.Context, w io.Writer, conn *pgx.Conn, url string, trust *t
 		go ears[i].listen(socket)
 		defer func() {
 			_ = socket.Close()
-			for range ears[i].ends { // until it has ended
+			for range ears[i].ends { // until closed
 			}
 		}()
 	}
@@ -137,7 +137,7 @@ func (l *listening) listen(socket *websocket.Conn) {
 				l.ends <- struct{}{}
 				continue
 			default:
-				continue // who comes online is not part of the scenes
+				continue // presence is not part of the scenes
 			}
 		}
 		l.mu.Lock()
@@ -146,7 +146,7 @@ func (l *listening) listen(socket *websocket.Conn) {
 	}
 }
 
-// take gives what was heard since the last call, as one cell.
+// take returns what was received since the last call, as one cell.
 func (l *listening) take(committed time.Time) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -165,7 +165,7 @@ func (l *listening) take(committed time.Time) string {
 const endSQL = `SELECT terasocket.publish('service.FileTransferService.events', jsonb_build_object('@type', 'type.googleapis.com/opentera.protobuf.ArchiveEvent',
 	'archiveUuid', user_uuid, 'ownerUuid', user_uuid)) FROM t_users WHERE user_username = ANY($1)`
 
-// end waits until every viewer has heard all of a scene: the log has one order, and what is published now comes last.
+// end waits until every viewer has received all of a scene: the log has one order, and what is published now comes last.
 func end(ctx context.Context, conn *pgx.Conn, ears *[len(viewers)]listening) error {
 	var usernames []string
 	for _, v := range viewers {

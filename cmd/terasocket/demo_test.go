@@ -16,13 +16,13 @@ import (
 	"unicode/utf8"
 )
 
-// argument is one of a shell's command line, in quotes or not.
+// argument is one argument of a shell command line, quoted or not.
 var argument = regexp.MustCompile(`'([^']*)'|\S+`)
 
-// The demo shows its scenes, and each curl that it prints logs in as printed, to a socket.
+// The demo shows its scenes, and each curl command that it prints logs in as printed, to a socket.
 func TestDemo(t *testing.T) {
 	t.Parallel()
-	path, err := gatewaytest.Program() // without the race detector: passwords of twelve rounds take seconds with it
+	path, err := gatewaytest.Program() // without the race detector, under which passwords of twelve rounds take seconds
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +75,7 @@ func TestDemo(t *testing.T) {
 	}
 }
 
-// A server that ends at once gives nothing to try.
+// A demo that ends at once prints nothing to try.
 func TestDemoOnce(t *testing.T) {
 	t.Parallel()
 	got := command(t.Context(), nil, "demo", "--once", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--plain-http", "--encoding", "json")
@@ -97,7 +97,7 @@ func TestDemoOnce(t *testing.T) {
 	}
 }
 
-// curl runs the real one, opens a socket with what it answers, and says of which kind it is.
+// curl runs a printed curl command, opens a socket with its answer, and returns the kind of principal.
 func curl(t *testing.T, arguments []string) (kind string) {
 	t.Helper()
 	var out []byte

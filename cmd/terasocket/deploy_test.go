@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// Installing builds nothing: sudo may not find go.
+// make install builds nothing: sudo may not find go.
 func TestInstall(t *testing.T) {
 	t.Parallel()
 	dir, root := t.TempDir(), t.TempDir()
@@ -34,7 +34,7 @@ func TestInstall(t *testing.T) {
 	}
 }
 
-// What the overlay for OpenTera's containers starts the gateway with is understood: it gets as far as the database, which is not there.
+// serve accepts the settings of the overlay for OpenTera's containers: it gets as far as the database, which does not exist.
 func TestDeployedSettings(t *testing.T) {
 	t.Parallel()
 	text := string(must(os.ReadFile("../../deploy/opentera/compose/docker-compose.terasocket.yml")))
@@ -50,7 +50,7 @@ func TestDeployedSettings(t *testing.T) {
 	for _, match := range regexp.MustCompile(`TERASOCKET_(\w+)\s?[:=]`).FindAllStringSubmatch(text, -1) {
 		flag := "--" + strings.ToLower(strings.ReplaceAll(match[1], "_", "-")) + "="
 		if !strings.Contains(help, flag) {
-			t.Errorf("it sets %s, and serve has no %s", match[0], flag)
+			t.Errorf("the overlay sets %s, but serve has no %s", match[0], flag)
 		}
 	}
 }

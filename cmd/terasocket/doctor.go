@@ -40,7 +40,6 @@ func (c *doctorCmd) Help() string {
 		"with --as, somebody comes online. The exit code is 1 when something FAILs."
 }
 
-// Validate refuses an --as that is no KIND:UUID, and one that could not be tried.
 func (c *doctorCmd) Validate() error {
 	switch {
 	case c.As == "":
@@ -54,7 +53,7 @@ func (c *doctorCmd) Validate() error {
 	return nil
 }
 
-// Run asks everything and prints what was found.
+// Run runs the checks and prints the findings.
 func (c *doctorCmd) Run(ctx context.Context, con *console) error {
 	tlsConfig, err := c.tls()
 	if err != nil {
@@ -77,7 +76,7 @@ func (c *doctorCmd) Run(ctx context.Context, con *console) error {
 		As:                   c.As,
 		Quick:                c.Quick,
 	}
-	waiting := map[string]int{} // checks that were not asked, by what they wait for
+	waiting := map[string]int{} // skipped checks, by the check that they wait for
 	if !c.JSON {
 		cfg.Tell = func(f doctor.Finding) error {
 			if f.Waits != "" {

@@ -21,7 +21,7 @@ import (
 	pb "terasocket/proto/opentera"
 )
 
-// examined is what doctor prints with --json.
+// examined is the output of doctor --json.
 type examined struct {
 	OK     bool             `json:"ok"`
 	Checks []doctor.Finding `json:"checks"`
@@ -58,7 +58,7 @@ func TestDoctorOfAHealthyInstallation(t *testing.T) {
 		for _, f := range all.Checks {
 			want := doctor.OK
 			switch f.Name {
-			case "password-routes", "login-url": // all of /api is led to the gateway, which has no --public-url
+			case "password-routes", "login-url": // all of /api goes to the gateway, which has no --public-url
 				want = doctor.Warn
 			case "ping", "redis", "client-addresses", "audit":
 				want = doctor.Skip
@@ -150,7 +150,7 @@ func TestDoctorFails(t *testing.T) {
 	}
 }
 
-// What doctor says to grant is enough: a gateway serves as a role that has nothing else.
+// The grants that doctor prints are enough: a gateway serves as a role without other rights.
 func TestTheRightsThatDoctorNamesAreEnoughToServe(t *testing.T) {
 	t.Parallel()
 	database := dbtest.New(t, migrated())
@@ -187,6 +187,6 @@ func TestTheRightsThatDoctorNamesAreEnoughToServe(t *testing.T) {
 	gateway.signal(os.Interrupt)
 	gateway.mustExit()
 	if log := gateway.Log.String(); strings.Contains(log, "permission denied") {
-		t.Errorf("it was refused something:\n%s", log)
+		t.Errorf("the role lacked a right:\n%s", log)
 	}
 }

@@ -35,7 +35,7 @@ import (
 	pb "terasocket/proto/opentera"
 )
 
-// visit asks a gateway for path as this client; show adds credentials.
+// visit requests path from a gateway as this client; show adds credentials.
 func (s *served) visit(config *tls.Config, path string, show func(*http.Request)) (status int, answer map[string]any, text string) {
 	s.t.Helper()
 	request, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, s.HTTP()+path, nil)
@@ -78,7 +78,7 @@ func TestInAndOut(t *testing.T) {
 		kind     access.Kind
 		login    string
 		show     func(*http.Request)
-		tokenKey string // of the answer; "" = the one that it showed, which stays good
+		tokenKey string // of the answer; "" = the one presented, which stays valid
 		refresh  bool
 		out      string
 	}{
@@ -125,7 +125,7 @@ func TestInAndOut(t *testing.T) {
 		if closed := socket.closed(); closed.Code != 4000 {
 			t.Errorf("%s closed with %v, want 4000", c.kind, closed)
 		}
-		// the gateway tells the database just after it: until then, who logs in again is online
+		// the gateway tells the database just after it: until then, a client that logs in again counts as online
 		dbtest.Eventually(t, "offline", func() bool { return dbtest.One[int64](t, conn, "SELECT count(*) FROM terasocket.connections") == 0 })
 		want := 401
 		if c.tokenKey == "" {
@@ -136,7 +136,7 @@ func TestInAndOut(t *testing.T) {
 				t.Errorf("%s after the logout: %d %s", name, status, text)
 			}
 			if _, response, err := gatewaytest.Dial(t.Context(), strings.Replace(unused, here.URL, gateway.URL, 1)); err == nil || response == nil || response.StatusCode != 403 {
-				t.Errorf("a used URL opens again: %v", err)
+				t.Errorf("a used URL is accepted again: %v", err)
 			}
 		}
 	}
@@ -184,7 +184,7 @@ func (a *authority) signed(template, parent *x509.Certificate) (*ecdsa.PrivateKe
 	return key, der
 }
 
-// client is a TLS client with a certificate of this name and UID.
+// client returns a TLS client with a certificate of this name and UID.
 func (a *authority) client(name, uid string, expires time.Time) *tls.Config {
 	a.t.Helper()
 	key, der := a.signed(&x509.Certificate{
@@ -196,7 +196,7 @@ func (a *authority) client(name, uid string, expires time.Time) *tls.Config {
 	return config
 }
 
-// A device comes in with its certificate alone, and only with a good one.
+// A device logs in with its certificate alone, and only with a valid one.
 func TestDeviceCertificate(t *testing.T) {
 	t.Parallel()
 	url := dbtest.New(t, migrated())
@@ -212,7 +212,7 @@ func TestDeviceCertificate(t *testing.T) {
 		"of a device without UUID": good.client("Device", "", soon),
 	} {
 		if status, _, text := gateway.visit(config, "/api/device/login", func(r *http.Request) {
-			r.Header.Set("X-SSL-CLIENT-DN", "UID="+uuid+",CN=Device") // nobody's word but a proxy's
+			r.Header.Set("X-SSL-CLIENT-DN", "UID="+uuid+",CN=Device") // trusted only from a proxy
 			r.Header.Set("X-SSL-VERIFIED", "SUCCESS")
 		}); status != 401 || text != `"Unauthorized"` {
 			t.Errorf("%s: %d %s", name, status, text)
@@ -223,7 +223,7 @@ func TestDeviceCertificate(t *testing.T) {
 	}
 	for name, config := range map[string]*tls.Config{"of another CA": other.client("Device", uuid, soon), "expired": good.client("Device", uuid, time.Now().Add(-time.Hour))} {
 		connection, err := tls.Dial("tcp", strings.TrimPrefix(gateway.URL, "wss://"), config)
-		if err == nil { // in TLS 1.3 the refusal comes with the first read
+		if err == nil { // in TLS 1.3 the refusal arrives with the first read
 			_, err = connection.Read(make([]byte, 1))
 			_ = connection.Close()
 		}
@@ -260,8 +260,8 @@ func TestClientCAIsChecked(t *testing.T) {
 	}
 }
 
-// 200 logins and handshakes of 20 clients at once, on two gateways: whatever socket opens hears its owner's messages, and
-// nobody else's; no URL opens twice, nor as another kind.
+// 200 logins and handshakes of 20 clients at once, on two gateways: every socket receives its owner's messages and no others;
+// no URL works twice, nor for another kind.
 func TestConcurrentLoginsAndHandshakes(t *testing.T) {
 	t.Parallel()
 	url := dbtest.New(t, migrated())
@@ -289,7 +289,7 @@ func TestConcurrentLoginsAndHandshakes(t *testing.T) {
 		}
 	}
 	var all errgroup.Group
-	all.SetLimit(40) // each has a socket of its own, and a handshake has its time
+	all.SetLimit(40) // each has its own socket, and a handshake takes time
 	var mu sync.Mutex
 	sockets := map[guest][]*socket{}
 	for i := range dbtest.Many(200, 60) {
@@ -298,7 +298,7 @@ func TestConcurrentLoginsAndHandshakes(t *testing.T) {
 			_, answer, _ := gateway.visit(gatewaytest.Insecure, "/api/"+g.kind+"/login", bearer(g.token))
 			address, _ := answer["websocket_url"].(string)
 			if address == "" {
-				return nil // it is online already
+				return nil // it is already online
 			}
 			for _, kind := range access.Kinds {
 				if kind.String() != g.kind {
@@ -332,7 +332,7 @@ func TestConcurrentLoginsAndHandshakes(t *testing.T) {
 			t.Errorf("%s %s has no socket", g.kind, g.uuid)
 		}
 		for _, s := range sockets[g] {
-			// a kick after all messages proves that no other came
+			// a kick after all messages proves that there are no others
 			dbtest.Exec(t, pool, "SELECT terasocket.kick($1)", g.uuid)
 			heard := 0
 			for {
@@ -347,12 +347,12 @@ func TestConcurrentLoginsAndHandshakes(t *testing.T) {
 				if archive, ok := e.Message.(*pb.ArchiveEvent); ok {
 					heard++
 					if archive.GetOwnerUuid() != g.uuid {
-						t.Errorf("%s heard what is for %s", g.uuid, archive.GetOwnerUuid())
+						t.Errorf("%s received a message for %s", g.uuid, archive.GetOwnerUuid())
 					}
 				}
 			}
 			if heard != 1 {
-				t.Errorf("%s %s heard %d messages", g.kind, g.uuid, heard)
+				t.Errorf("%s %s received %d messages", g.kind, g.uuid, heard)
 			}
 			_ = s.conn.Close()
 		}

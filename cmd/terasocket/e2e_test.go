@@ -41,7 +41,7 @@ func TestFromPsqlToAFrameOnATLSSocket(t *testing.T) {
 		t.Fatalf("psql: %v: %s", err, out)
 	}
 	psql(t, url, `UPDATE t_participants SET participant_name = 'sixty-one' WHERE id_participant = 61`)
-	// everybody sees herself: the sentinel of those who must not hear the above
+	// everybody sees herself: the sentinel of those who must not receive the above
 	psql(t, url, `UPDATE t_users SET user_firstname = 'Sentinel' WHERE user_username IN ('patricia.project', 'paul.project', 'nora.norole')`)
 
 	first := admin.mustHear(pb.DatabaseEvent_DB_UPDATE, "participant", `É \"1\"`)
@@ -74,13 +74,13 @@ func TestFromPsqlToAFrameOnATLSSocket(t *testing.T) {
 	}
 	f := jsonEvent(patricia)
 	if e := f.Message.Events[0]; e["objectType"] != "participant" || e["type"] != "DB_UPDATE" || !strings.Contains(fmt.Sprint(e["objectValue"]), "sixty-one") {
-		t.Errorf("patricia heard %v", e)
+		t.Errorf("patricia received %v", e)
 	}
 	if _, hasSeq := f.Message.Header["seq"]; hasSeq || len(f.Message.Header) != 3 {
-		t.Errorf("header of a json frame that did not ask for seq: %v", f.Message.Header)
+		t.Errorf("header of a json frame without seq: %v", f.Message.Header)
 	}
 	if f := jsonEvent(nora); f.Message.Events[0]["objectType"] != "user" || f.Message.Header["seq"] == nil {
-		t.Errorf("nora heard %v %v, want herself only, with seq", f.Message.Header, f.Message.Events[0])
+		t.Errorf("nora received %v %v, want only her own event, with seq", f.Message.Header, f.Message.Events[0])
 	}
 
 	// out of sight: a move
@@ -88,13 +88,13 @@ func TestFromPsqlToAFrameOnATLSSocket(t *testing.T) {
 	paul.mustHear(pb.DatabaseEvent_DB_DELETE, "participant", `"id_participant": 2`)
 	if e := jsonEvent(patricia).Message.Events[0]; e["objectType"] == "participant" {
 		if e["type"] != "DB_CREATE" {
-			t.Errorf("patricia heard %v of the participant that came to her", e)
+			t.Errorf("patricia received %v for the participant that moved to her project", e)
 		}
-	} else if e := jsonEvent(patricia).Message.Events[0]; e["objectType"] != "participant" || e["type"] != "DB_CREATE" { // herself came first
-		t.Errorf("patricia heard %v of the participant that came to her", e)
+	} else if e := jsonEvent(patricia).Message.Events[0]; e["objectType"] != "participant" || e["type"] != "DB_CREATE" { // her own event came first
+		t.Errorf("patricia received %v for the participant that moved to her project", e)
 	}
 
-	// one-way: an answer, and the socket stays
+	// one-way: the gateway answers, and the socket stays
 	if err := paul.conn.WriteMessage(websocket.TextMessage, []byte("hello")); err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +102,7 @@ func TestFromPsqlToAFrameOnATLSSocket(t *testing.T) {
 		t.Errorf("answer to a client's message: %d %q", kind, data)
 	}
 
-	// a disabled user is cut off
+	// a disabled user is disconnected
 	psql(t, url, `UPDATE t_users SET user_enabled = false WHERE user_username = 'paul.project'`)
 	if closed := paul.closed(); closed.Code != 4000 || closed.Text != "CMD_CLIENT_DISCONNECT" {
 		t.Errorf("closed with %v", closed)
@@ -114,7 +114,7 @@ func TestFromPsqlToAFrameOnATLSSocket(t *testing.T) {
 		}
 	}
 
-	// SIGTERM: come back, and exit code 0
+	// SIGTERM: 1012, and exit code 0
 	gateway.signal(syscall.SIGTERM)
 	if closed := admin.closed(); closed.Code != websocket.CloseServiceRestart {
 		t.Errorf("closed with %v", closed)
@@ -183,7 +183,7 @@ func TestHandshakeOverTLS(t *testing.T) {
 			t.Errorf("%.60s: %d, want %d", test.path, got, test.want)
 		}
 	}
-	dial(t, gateway.URL+"/wss/user?id="+good) // nothing of the above has consumed it
+	dial(t, gateway.URL+"/wss/user?id="+good) // none of the above has used it up
 	if got := status("/wss/user?id="+good, true); got != 403 {
 		t.Errorf("the same token again: %d, want 403", got)
 	}

@@ -11,8 +11,8 @@ import (
 	"terasocket/proto/terasocket"
 )
 
-// After a restart of PostgreSQL sockets are closed with 1011. Who comes back with a cursor of before resumes; a cursor that
-// lies between the two epochs was never given out.
+// After a restart of PostgreSQL sockets are closed with 1011. A client with a cursor from before resumes; a cursor between the
+// two epochs was never given out.
 func TestAnEpochThatEnds(t *testing.T) {
 	t.Parallel()
 	url := dbtest.New(t, migrated())
@@ -22,7 +22,7 @@ func TestAnEpochThatEnds(t *testing.T) {
 	renameAlone(t, pool, 1, "before")
 	cursor := paul.mustHearNames("before").Seq
 
-	psql(t, url, `UPDATE terasocket.epochs SET started_at = started_at - interval '1 day'`) // what a restart changes
+	psql(t, url, `UPDATE terasocket.epochs SET started_at = started_at - interval '1 day'`) // the effect of a restart
 	renameAlone(t, pool, 1, "after")
 	if closed := paul.closed(); closed.Code != websocket.CloseInternalServerErr {
 		t.Errorf("closed with %v, want 1011", closed)
@@ -41,6 +41,6 @@ func TestAnEpochThatEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, isIncomplete := e.Message.(*terasocket.ReplayIncomplete); !isIncomplete {
-		t.Errorf("resuming from %d, before %d: first comes %s", begin-1, begin, describe(e))
+		t.Errorf("resuming from %d, before %d: the first event is %s", begin-1, begin, describe(e))
 	}
 }

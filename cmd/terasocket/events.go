@@ -15,7 +15,7 @@ import (
 	"terasocket/eventlog"
 )
 
-// events is what a gateway runs of package eventlog.
+// events is the part of package eventlog that a gateway runs.
 type events struct {
 	pool       *pgxpool.Pool
 	progress   *eventlog.Progress
@@ -32,7 +32,7 @@ const (
 	reconcileEvery = time.Minute
 	reconcileSlice = 1000
 	triggersEvery  = time.Minute
-	lagLimit       = 30 * time.Second // a gateway that is further behind is not ready
+	lagLimit       = 30 * time.Second // a gateway further behind is not ready
 )
 
 func newEvents(cfg *serveCmd, pool *pgxpool.Pool, listener *db.Listener, log *slog.Logger, registry prometheus.Registerer) *events {
@@ -54,7 +54,7 @@ func newEvents(cfg *serveCmd, pool *pgxpool.Pool, listener *db.Listener, log *sl
 	}
 }
 
-// run announces, trims, compares and looks after the triggers until ctx ends. (The dispatcher reads.)
+// run announces, trims, compares and checks the triggers until ctx ends. (The dispatcher reads.)
 func (e *events) run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return e.announcer.Run(ctx) })
@@ -64,7 +64,7 @@ func (e *events) run(ctx context.Context) error {
 	return group.Wait()
 }
 
-// ready says why changes would not be delivered now.
+// ready returns why changes would not be delivered now.
 func (e *events) ready(ctx context.Context) error {
 	var isFilled bool
 	if err := e.pool.QueryRow(ctx, "SELECT terasocket.is_filled()").Scan(&isFilled); err != nil {

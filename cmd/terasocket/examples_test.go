@@ -15,8 +15,8 @@ import (
 	"terasocket/db/opentera"
 )
 
-// examples are the clients of examples/, each as a command line before server, username and password; nil where its
-// language is not here. TERASOCKET_TEST_EXAMPLES=all makes that a failure.
+// examples returns the clients of examples/, each as a command line before server, username and password; nil if its language
+// is not installed. TERASOCKET_TEST_EXAMPLES=all makes that a failure.
 func examples(t *testing.T) map[string]func(t *testing.T) []string {
 	root, err := filepath.Abs("../../examples")
 	if err != nil {
@@ -53,7 +53,7 @@ func examples(t *testing.T) map[string]func(t *testing.T) []string {
 			if err := os.WriteFile(main, []byte(browserMain), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			return []string{"node", "--experimental-websocket", main} // fetch and WebSocket as browsers have them
+			return []string{"node", "--experimental-websocket", main} // fetch and WebSocket as in browsers
 		},
 		"qt": func(t *testing.T) []string {
 			if exec.CommandContext(t.Context(), "pkg-config", "--exists", "Qt6WebSockets").Run() != nil {
@@ -87,13 +87,13 @@ func mustRun(t *testing.T, folder, name string, args ...string) {
 func missing(t *testing.T, what string) []string {
 	t.Helper()
 	if os.Getenv("TERASOCKET_TEST_EXAMPLES") == "all" {
-		t.Fatal("not here: " + what)
+		t.Fatal("not installed: " + what)
 	}
-	t.Skip("not here: " + what)
+	t.Skip("not installed: " + what)
 	return nil
 }
 
-// installed is a copy of the folder with what its package.json names.
+// installed returns a copy of the folder with the dependencies of its package.json.
 func installed(t *testing.T, from string) string {
 	t.Helper()
 	if _, err := exec.LookPath("npm"); err != nil {
@@ -113,15 +113,15 @@ func installed(t *testing.T, from string) string {
 	return folder
 }
 
-// TestExamples drives each client of examples/ through what a client must bear: an event, a restart with an event
-// meanwhile, a log that does not reach back, and a kick.
+// TestExamples puts each client of examples/ through what a client must handle: an event, a restart with an event meanwhile, a
+// log that does not reach back, and a kick.
 func TestExamples(t *testing.T) {
 	t.Parallel()
 	for name, build := range examples(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			if testing.Short() && name != "go" && name != "python" {
-				t.Skip("it takes long to build")
+				t.Skip("its build takes long")
 			}
 			client := build(t)
 			url := dbtest.New(t, migrated())
@@ -136,7 +136,7 @@ func TestExamples(t *testing.T) {
 
 			again := func(meanwhile func()) {
 				gateway.mustStop()
-				lines.mustSay(`^coming back.*(1012|1002)`) // Qt makes 1002 of what it does not know
+				lines.mustSay(`^coming back.*(1012|1002)`) // Qt reports an unknown code as 1002
 				meanwhile()
 				gateway = serve(t, url, "--listen", listen, "--tls-cert", cert, "--tls-key", key)
 				lines.mustSay(`^connected`)
@@ -158,13 +158,13 @@ func TestExamples(t *testing.T) {
 			psql(t, url, fmt.Sprintf("SELECT terasocket.kick('%s')", opentera.DemoProjectAdminUUID))
 			lines.mustSay(`^staying away.*4000`)
 			if err := lines.process.Wait(); err != nil {
-				t.Errorf("it ends with %v", err)
+				t.Errorf("the client ended with %v", err)
 			}
 		})
 	}
 }
 
-// Whoever copies a client reads it first: each is under 100 lines.
+// Each client has fewer than 100 lines, since those who copy it read it first.
 func TestExamplesAreShort(t *testing.T) {
 	t.Parallel()
 	for _, client := range []string{"go/main.go", "python/client.py", "node/client.js", "browser/terasocket.ts", "qt/main.cpp"} {
@@ -178,7 +178,7 @@ func TestExamplesAreShort(t *testing.T) {
 	}
 }
 
-// said is what a client prints.
+// said collects the output of a client.
 type said struct {
 	t       *testing.T
 	process *exec.Cmd
@@ -219,7 +219,7 @@ func talk(t *testing.T, gateway *served, client []string) *said {
 	return s
 }
 
-// mustSay reads on until a line is as wanted.
+// mustSay reads on until a line matches.
 func (s *said) mustSay(want string) {
 	s.t.Helper()
 	pattern, limit := regexp.MustCompile(want), time.After(time.Minute)
@@ -228,12 +228,12 @@ func (s *said) mustSay(want string) {
 		case line, more := <-s.lines:
 			s.all = append(s.all, line)
 			if !more {
-				s.t.Fatalf("it ended before it said %q", want)
+				s.t.Fatalf("the client ended before it printed %q", want)
 			} else if pattern.MatchString(line) {
 				return
 			}
 		case <-limit:
-			s.t.Fatalf("it never said %q", want)
+			s.t.Fatalf("the client never printed %q", want)
 		}
 	}
 }

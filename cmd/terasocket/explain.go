@@ -19,7 +19,6 @@ type explainCmd struct {
 	JSON  bool   `name:"json" help:"Print one JSON object."`
 }
 
-// Validate refuses an --as that is no KIND:UUID.
 func (c *explainCmd) Validate() error {
 	if _, _, err := access.ParseRef(c.As); err != nil {
 		return fmt.Errorf("--as: %w; it is user:UUID, participant:UUID or device:UUID", err)
@@ -59,7 +58,7 @@ func (c *explainCmd) Run(ctx context.Context, con *console) error {
 	return err
 }
 
-// page is text in two columns: what, and lines that tell.
+// page is text in two columns.
 type page struct{ strings.Builder }
 
 func (p *page) add(what string, lines ...string) {
@@ -69,7 +68,7 @@ func (p *page) add(what string, lines ...string) {
 	}
 }
 
-// mostLines is how many ways to hold a clause people are shown; --json has them all.
+// mostLines limits the ways to satisfy a clause that people are shown; --json has them all.
 const mostLines = 8
 
 func shortened(lines []string) []string {
@@ -79,7 +78,7 @@ func shortened(lines []string) []string {
 	return append(lines[:mostLines-1:mostLines-1], fmt.Sprintf("... and %d more (--json has them all)", len(lines)-mostLines+1))
 }
 
-// explained is an explanation for people.
+// explained formats an explanation for people.
 func explained(x *access.Explanation) string {
 	var p page
 	p.add(fmt.Sprint("event ", x.Event.Seq), fmt.Sprintf("%s, recorded %s, announcement %d",
@@ -102,7 +101,7 @@ func explained(x *access.Explanation) string {
 	return p.String()
 }
 
-// clauses tells of each clause what is needed for it, and what the client has. Without the advice if isAnswered.
+// clauses prints what each clause needs and what the client has. Without advice if isAnswered.
 func (p *page) clauses(client access.ExplainedClient, clauses []access.ExplainedClause, isAnswered bool) {
 	if len(clauses) == 0 {
 		p.add("  needed", "what nobody has")

@@ -38,7 +38,7 @@ func TestExplainJSON(t *testing.T) {
 		t.Errorf("%s\nwant %s\nin %s", text, want, got.stdout)
 	}
 	if strings.Contains(got.stdout, "Secret") || strings.Count(got.stdout, "\n") != 1 {
-		t.Errorf("not one line without what is in the event: %s", got.stdout)
+		t.Errorf("not one line, or it shows what is in the event: %s", got.stdout)
 	}
 	for _, raw := range []string{`"clauses":null`, `"notes":null`, `"has":null`} {
 		if strings.Contains(got.stdout, raw) {
@@ -47,7 +47,7 @@ func TestExplainJSON(t *testing.T) {
 	}
 }
 
-// A client that connected after the event gets it only when it resumes.
+// A client that connected after the event receives it only if it resumes.
 func TestExplainSaysSinceWhenTheClientIsConnected(t *testing.T) {
 	t.Parallel()
 	url, conn, seqs := explainable(t)

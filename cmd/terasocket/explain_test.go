@@ -12,14 +12,14 @@ import (
 	"terasocket/db/opentera"
 )
 
-// clock, announcement and seq are what differs from one run to the next.
+// clock, announcement and seq match what differs between runs.
 var (
 	clock        = regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [A-Z+0-9-]+`)
 	announcement = regexp.MustCompile(`announcement \d+`)
 	seqOfEvent   = regexp.MustCompile(`(?m)^event \d+ +`)
 )
 
-// explainable is a database with some events; seqs are theirs, by name.
+// explainable returns a database with some events, and their seqs by name.
 func explainable(t *testing.T) (url string, conn *pgx.Conn, seqs map[string]int64) {
 	t.Helper()
 	url = dbtest.New(t, migrated())
@@ -46,7 +46,7 @@ func explainable(t *testing.T) (url string, conn *pgx.Conn, seqs map[string]int6
 	return url, conn, seqs
 }
 
-// lastSeq is that of the newest row of the log that is for clients or, a kick, for gateways.
+// lastSeq returns the newest row of the log that is for clients or, a kick, for gateways.
 func lastSeq(t *testing.T, conn *pgx.Conn) int64 {
 	t.Helper()
 	return dbtest.One[int64](t, conn, "SELECT max(seq) FROM terasocket.events WHERE type NOT IN ('terasocket.Rights', 'terasocket.Alias', 'terasocket.Settled')")
@@ -206,7 +206,7 @@ may see it      yes
 				t.Errorf("exit code %d, %q:%s\nwant:%s", got.code, got.stderr, text, test.want)
 			}
 			if strings.Contains(text, "Secret") {
-				t.Error("it tells what is in the event")
+				t.Error("it shows what is in the event")
 			}
 		})
 	}

@@ -8,7 +8,7 @@ import (
 	"terasocket/access"
 )
 
-// named is `project 1 "Knee"`.
+// named returns, for example, `project 1 "Knee"`.
 func named[ID int32 | int64](what string, id *ID, name *string) string {
 	words := what
 	if id != nil {
@@ -20,7 +20,7 @@ func named[ID int32 | int64](what string, id *ID, name *string) string {
 	return words
 }
 
-// whatHappened is `DB_UPDATE participant 12`, or the name of the message.
+// whatHappened returns `DB_UPDATE participant 12`, or the name of the message.
 func whatHappened(e access.ExplainedEvent) string {
 	if e.Op == nil || e.ObjectType == nil {
 		return messageName(e)
@@ -29,12 +29,12 @@ func whatHappened(e access.ExplainedEvent) string {
 	return op + " " + named(*e.ObjectType, e.ObjectID, nil)
 }
 
-// messageName is that of the event's message, without its package.
+// messageName returns the message name without its package.
 func messageName(e access.ExplainedEvent) string {
 	return e.Type[strings.LastIndexByte(e.Type, '.')+1:]
 }
 
-// needs are the ways to hold a clause, of which one is enough.
+// needs lists the ways to satisfy a clause, each of which suffices.
 func needs(all []access.Need) []string {
 	if len(all) == 0 {
 		return []string{"what nobody has"}
@@ -43,14 +43,14 @@ func needs(all []access.Need) []string {
 	isSuperadmins := false
 	for _, n := range all {
 		if n.Tag == "x" && len(all) > 1 {
-			isSuperadmins = true // said last
+			isSuperadmins = true // printed last
 			continue
 		}
 		words := need(n)
 		if len(lines) > 0 {
 			words = "or " + words
 		}
-		// an admin of the site was said with its project; the same user may be there twice
+		// an admin of the site was named with its project; the same user may be listed twice
 		if !slices.ContainsFunc(lines, func(line string) bool { return strings.HasSuffix(line, strings.TrimPrefix(words, "or ")) }) {
 			lines = append(lines, words)
 		}
@@ -90,7 +90,7 @@ func need(n access.Need) string {
 	return words
 }
 
-// paths are the ways by which the client holds a clause, each once.
+// paths lists the ways in which the client satisfies a clause, each once.
 func paths(c access.ExplainedClient, all []access.Path) []string {
 	var lines []string
 	for _, path := range all {
@@ -110,7 +110,7 @@ func paths(c access.ExplainedClient, all []access.Path) []string {
 	return lines
 }
 
-// holdings is all that a client has, for a clause that it does not hold.
+// holdings lists everything that a client has, for a clause that it does not satisfy.
 func holdings(c access.ExplainedClient) []string {
 	var lines []string
 	if c.IsSuperadmin {
@@ -128,7 +128,7 @@ func holdings(c access.ExplainedClient) []string {
 	return []string{fmt.Sprintf("it is %s %d; only users have roles", c.Kind, c.ID)}
 }
 
-// role is `role "admin" of OpenTeraServer on project 1 "Knee", through group 3 "Project admins"`.
+// role returns, for example, `role "admin" of OpenTeraServer on project 1 "Knee", through group 3 "Project admins"`.
 func role(r access.Role) string {
 	words := fmt.Sprintf("role %q", r.Name)
 	if r.Service != nil {
@@ -145,7 +145,7 @@ func role(r access.Role) string {
 	return words + ", through " + named("group", &r.GroupID, &r.Group)
 }
 
-// advice says what to do for a clause that the client does not hold; "" for nothing.
+// advice says what to do about a clause that the client does not satisfy; "" for nothing.
 func advice(c access.ExplainedClient, needed []access.Need) string {
 	living := slices.DeleteFunc(slices.Clone(needed), func(n access.Need) bool { return n.IsGone })
 	switch {
@@ -174,7 +174,7 @@ func advice(c access.ExplainedClient, needed []access.Need) string {
 	return "no role helps: it is for these alone"
 }
 
-// notes is what else people should know.
+// notes lists what else people should know.
 func notes(x *access.Explanation) []string {
 	all := []string{}
 	isDatabaseEvent := x.Event.Op != nil

@@ -14,10 +14,10 @@ import (
 	"terasocket/db/opentera"
 )
 
-// sleepers is SQL for the announcers that are in an announcement now, and sleep there.
+// sleepers is SQL for the announcers that are sleeping in an announcement.
 const sleepers = "FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'terasocket' AND wait_event = 'PgSleep'"
 
-// makeSleep has the first attempts to announce anything fall asleep at a step: before a statement on a table of ours.
+// makeSleep makes the first attempts to announce sleep at a step: before a statement on one of our tables.
 func makeSleep(t *testing.T, url, statement, table string, attempts int) (undo func()) {
 	t.Helper()
 	psql(t, url, fmt.Sprintf(`CREATE SEQUENCE public.attempts; GRANT ALL ON public.attempts TO PUBLIC;
@@ -30,7 +30,7 @@ func makeSleep(t *testing.T, url, statement, table string, attempts int) (undo f
 	}
 }
 
-// The backend that announces is killed at each step, by a gateway beside another: the one or the other announces it, once.
+// The announcing backend is killed at each step, with a second gateway running: one of the two announces the change, once.
 func TestAnnouncerKilledAtEachStep(t *testing.T) {
 	t.Parallel()
 	url := dbtest.New(t, migrated())
@@ -56,7 +56,7 @@ func TestAnnouncerKilledAtEachStep(t *testing.T) {
 	}
 }
 
-// Somebody cancels what announces, again and again: an object is not set aside for that.
+// Announcing statements are cancelled again and again: no object is set aside because of that.
 func TestCancelledAnnouncements(t *testing.T) {
 	t.Parallel()
 	url := dbtest.New(t, migrated())
@@ -72,11 +72,11 @@ func TestCancelledAnnouncements(t *testing.T) {
 	})
 	paul.mustHearNames("cancelled")
 	if n := dbtest.One[int64](t, pool, "SELECT count(*) FROM terasocket.set_aside"); n != 0 {
-		t.Errorf("%d objects are set aside", n)
+		t.Errorf("%d objects set aside", n)
 	}
 }
 
-// The connections of a gateway that announces are half-open: another one announces, and it hears of that when it is back.
+// The connections of an announcing gateway are half-open: another one announces, and the first receives that once it is back.
 func TestAnnouncerWithHalfOpenConnections(t *testing.T) {
 	t.Parallel()
 	direct := dbtest.New(t, migrated())
@@ -98,7 +98,7 @@ func TestAnnouncerWithHalfOpenConnections(t *testing.T) {
 	far.mustHearLast(names...)
 }
 
-// LISTEN of a gateway is lost while others announce: it does not announce, and reads what they have announced all the same.
+// A gateway without LISTEN does not announce, but reads what others announced.
 func TestListenIsLostWhileOthersAnnounce(t *testing.T) {
 	t.Parallel()
 	direct := dbtest.New(t, migrated())
@@ -160,11 +160,11 @@ func TestPoisonedObject(t *testing.T) {
 		}
 	}
 	if n := dbtest.One[int64](t, pool, "SELECT count(*) FROM terasocket.set_aside"); n != 0 {
-		t.Errorf("%d objects are set aside", n)
+		t.Errorf("%d objects set aside", n)
 	}
 }
 
-// What waits when a gateway starts, 100,000 changes, is announced in parts; new clients and new changes come through.
+// 100,000 changes pending at the start of a gateway are announced in parts, while new clients and new changes get through.
 func TestManyChangesWaitAtTheStart(t *testing.T) {
 	t.Parallel()
 	url := dbtest.New(t, migrated())
@@ -182,7 +182,7 @@ func TestManyChangesWaitAtTheStart(t *testing.T) {
 	gateway.waitFor(func(v string) bool { return v != "" && v != "0" && len(v) > 1 }, "terasocket_announcements_total") // at 2,000 a time
 }
 
-// pile leaves so many changes of the demo's participants, as writers do while no gateway runs.
+// pile leaves n changes of the demo's participants, as written while no gateway runs.
 func pile(t *testing.T, pool *pgxpool.Pool, n int) {
 	t.Helper()
 	began := time.Now()

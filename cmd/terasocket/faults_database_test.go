@@ -20,11 +20,11 @@ import (
 	pb "terasocket/proto/opentera"
 )
 
-// asRole makes a role that may do what the owner may, with these settings, and gives the URL of a new database as this
-// role and as its owner.
+// asRole creates a role with the owner's rights and these settings, and returns the URL of a new database for this role and for
+// its owner.
 func asRole(t *testing.T, settings ...string) (roleURL, ownerURL, role string) {
 	t.Helper()
-	admin := dbtest.Conn(t, dbtest.New(t, migrated())) // outlives the database where the role is connected
+	admin := dbtest.Conn(t, dbtest.New(t, migrated())) // outlives the database that the role is connected to
 	role = fmt.Sprintf("terasocket_fault_%d", rand.Uint64())
 	run := func(sql string) {
 		t.Helper()
@@ -52,7 +52,7 @@ func asRole(t *testing.T, settings ...string) (roleURL, ownerURL, role string) {
 	return target.String(), ownerURL, role
 }
 
-// writes changes a participant so many times, one transaction each.
+// writes changes a participant n times, one transaction each.
 func writes(t *testing.T, pool *pgxpool.Pool, prefix string, n int) (names []string) {
 	t.Helper()
 	for i := range n {
@@ -62,15 +62,15 @@ func writes(t *testing.T, pool *pgxpool.Pool, prefix string, n int) (names []str
 	return names
 }
 
-// mustHearLast reads names of a participant until the last of these comes. Those before may be skipped, since changes that
-// are announced together are one event, but none may come after a newer one.
+// mustHearLast reads names of a participant until the last of these. Earlier ones may be skipped, since changes announced
+// together are one event, but none may follow a newer one.
 func (s *socket) mustHearLast(names ...string) (last event.Received) {
 	s.t.Helper()
 	for heard := -1; heard < len(names)-1; {
 		e, d := s.event()
 		i := slices.IndexFunc(names, func(name string) bool { return strings.Contains(d.GetObjectValue(), `"participant_name": "`+name+`"`) })
 		if d.GetType() != pb.DatabaseEvent_DB_UPDATE || i <= heard {
-			s.t.Fatalf("heard %s %s, want one of %q after number %d", d.GetType(), d.GetObjectValue(), names, heard)
+			s.t.Fatalf("received %s %s, want one of %q after number %d", d.GetType(), d.GetObjectValue(), names, heard)
 		}
 		heard, last = i, e
 	}
@@ -90,7 +90,8 @@ func lockTable(t *testing.T, databaseURL, table string) (release func()) {
 	}
 }
 
-// Somebody locks what is captured, or the log. OpenTera's writes go on; everything is announced when the lock is gone.
+// Another session locks the captured changes, or the log. OpenTera's writes go on; everything is announced after the lock is
+// released.
 func TestTheLogIsLocked(t *testing.T) {
 	t.Parallel()
 	for _, table := range []string{"terasocket.changes", "terasocket.events"} {
@@ -106,9 +107,9 @@ func TestTheLogIsLocked(t *testing.T) {
 			names := writes(t, pool, "while", 3)
 			lost := dbtest.One[int64](t, pool, "SELECT count(*) FROM terasocket.capture_errors WHERE sqlstate = '55P03' AND announced_at IS NULL")
 			if want := map[string]int64{"terasocket.changes": 3, "terasocket.events": 0}[table]; lost != want {
-				t.Errorf("%d changes not captured as they should, want %d", lost, want)
+				t.Errorf("%d changes not captured properly, want %d", lost, want)
 			}
-			gateway.waitFor(is("0"), "terasocket_database_up") // the gauges ask both, and do not wait
+			gateway.waitFor(is("0"), "terasocket_database_up") // the gauges query both, and do not wait
 			release()
 			paul.mustHearLast(names...)
 			paul.mustHearLast(writes(t, pool, "after", 3)...)
@@ -120,7 +121,7 @@ func TestTheLogIsLocked(t *testing.T) {
 	}
 }
 
-// Limits that administrators set for all roles must not cut the gateway off, nor make it lose anything.
+// Time-outs that administrators set for all roles must neither disconnect the gateway nor make it lose anything.
 func TestTimeoutsOfTheRole(t *testing.T) {
 	t.Parallel()
 	for _, setting := range []string{"statement_timeout", "idle_session_timeout", "idle_in_transaction_session_timeout", "lock_timeout"} {
@@ -154,7 +155,7 @@ func TestTimeoutsOfTheRole(t *testing.T) {
 	}
 }
 
-// No connection is left: at start that is said; later it is waited out, and clients stay.
+// No connection is left: at start that is reported; later the gateway waits, and clients stay.
 func TestTooManyConnections(t *testing.T) {
 	t.Parallel()
 	roleURL, ownerURL, role := asRole(t)
@@ -196,8 +197,7 @@ func TestTooManyConnections(t *testing.T) {
 	paul.mustHearLast(writes(t, pool, "after", 3)...)
 }
 
-// A program that LISTENs and stays in a transaction lets the queue of notifications grow. That can be seen, and hurts
-// nobody yet.
+// A program that LISTENs and stays in a transaction lets the notification queue grow. That is visible, and does no harm yet.
 func TestTheNotifyQueueGrows(t *testing.T) {
 	t.Parallel()
 	url := dbtest.New(t, migrated())
@@ -211,6 +211,6 @@ func TestTheNotifyQueueGrows(t *testing.T) {
 	gateway.waitFor(func(v string) bool { return v != "" && v != "0" }, "terasocket_notify_queue_usage_ratio")
 	paul.mustHearLast(writes(t, pool, "beside", 5)...)
 	if n := gateway.value("terasocket_listener_malformed_total"); n != "0" {
-		t.Errorf("%s notifications of another channel were heard", n)
+		t.Errorf("%s notifications of another channel were received", n)
 	}
 }

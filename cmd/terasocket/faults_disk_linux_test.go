@@ -16,8 +16,8 @@ import (
 	"terasocket/db/opentera"
 )
 
-// smallDisk makes a tablespace on a file system of its own, of a megabyte, and a database that has in it what is captured, and
-// the log.
+// smallDisk creates a tablespace on a file system of its own, of one megabyte, and a database that keeps the captured changes
+// and the log there.
 func smallDisk(t *testing.T) (databaseURL string) {
 	t.Helper()
 	admin := dbtest.Conn(t, dbtest.New(t, migrated())) // outlives the database that uses the tablespace
@@ -49,8 +49,8 @@ func smallDisk(t *testing.T) (databaseURL string) {
 	return databaseURL
 }
 
-// When there is no room left for what is captured, nor for the log, OpenTera goes on, and what changed is recorded elsewhere. It
-// is announced when there is room again: clients hear what is, of each object that changed.
+// With no room left for captured changes and the log, OpenTera goes on, and changes are recorded elsewhere. They are announced
+// when there is room again: clients receive the present state of each object that changed.
 func TestDiskFull(t *testing.T) {
 	t.Parallel()
 	url := smallDisk(t)
@@ -89,7 +89,7 @@ func TestDiskFull(t *testing.T) {
 			break
 		}
 	}
-	last := map[int]string{} // what each is called at the end
+	last := map[int]string{} // the final name of each
 	for participant := 1; participant <= 5; participant++ {
 		for before := warnings; warnings == before && len(written) < 10000; { // the last pages have room left
 			write(participant)

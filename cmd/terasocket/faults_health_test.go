@@ -16,20 +16,20 @@ import (
 	"terasocket/db/opentera"
 )
 
-// mustTurnAway checks that new clients are told to come later.
+// mustTurnAway checks that new clients get 503 with Retry-After.
 func (s *served) mustTurnAway(token string) {
 	s.t.Helper()
 	conn, response, err := gatewaytest.Dial(s.t.Context(), api.WebsocketURL(s.URL, access.User, token))
 	if err == nil {
 		_ = conn.Close()
-		s.t.Fatal("a client was let in")
+		s.t.Fatal("a client was accepted")
 	}
 	if response == nil || response.StatusCode != http.StatusServiceUnavailable || response.Header.Get("Retry-After") == "" {
 		s.t.Errorf("a new client got %v %v, want 503 with Retry-After", err, response)
 	}
 }
 
-// token is a connect token of paul, minted past the gateway.
+// token returns a connect token for paul, created in the database.
 func (s *served) token(databaseURL string) (token string) {
 	s.t.Helper()
 	if err := dbtest.Conn(s.t, databaseURL).QueryRow(s.t.Context(), "SELECT terasocket.create_connect_token('user', $1)", opentera.DemoProjectAdminUUID).Scan(&token); err != nil {
@@ -38,7 +38,7 @@ func (s *served) token(databaseURL string) (token string) {
 	return token
 }
 
-// A gateway whose schema is gone says so in one sentence, not of each thing that fails.
+// A gateway whose schema is gone reports it in one sentence, not for everything that fails.
 func TestTheSchemaIsGone(t *testing.T) {
 	t.Parallel()
 	url := dbtest.New(t, migrated())
@@ -51,7 +51,7 @@ func TestTheSchemaIsGone(t *testing.T) {
 	})
 	gateway.waitReady(http.StatusServiceUnavailable, "terasocket is not installed in this database")
 	dbtest.Eventually(t, "it says so", func() bool { return gateway.Log.Count("terasocket was taken out of this database") > 0 })
-	time.Sleep(5 * time.Second) // a poll, and a beat of its lease
+	time.Sleep(5 * time.Second) // a poll, and a renewal of its lease
 	if gateway.Log.Count("level=ERROR") != 1 || gateway.Log.Count("does not exist") > 0 {
 		t.Errorf("its log:\n%s", &gateway.Log)
 	}
@@ -95,7 +95,7 @@ func TestNotReadyWithoutPool(t *testing.T) {
 	} {
 		proxy := gatewaytest.NewProxy(t, direct)
 		gateway := serve(t, proxy.URL, "--listen-database-url", direct)
-		gateway.dbURL = direct // to log in by, if need be
+		gateway.dbURL = direct // to log in with, if necessary
 		paul := gateway.login(opentera.DemoProjectAdmin, "")
 		rename(t, pool, 1, "before "+fault.name)
 		paul.mustHearNames("before " + fault.name)
@@ -105,7 +105,7 @@ func TestNotReadyWithoutPool(t *testing.T) {
 		gateway.waitReady(http.StatusServiceUnavailable, "look at the database")
 		gateway.mustTurnAway(token)
 		rename(t, pool, 1, "one "+fault.name)
-		gateway.waitFor(after("0"), "terasocket_announce_errors_total") // it heard of that, and cannot announce it
+		gateway.waitFor(after("0"), "terasocket_announce_errors_total") // it was notified, and cannot announce
 		gateway.waitFor(after("0"), "terasocket_lag_seconds")
 		rename(t, pool, 1, "two "+fault.name)
 		rename(t, pool, 1, "three "+fault.name)
@@ -138,7 +138,7 @@ func TestNotReadyWhileDraining(t *testing.T) {
 	t.Parallel()
 	url := dbtest.New(t, migrated())
 	gateway := serve(t, url, "--drain-time", "10s")
-	gateway.login(opentera.DemoProjectAdmin, "") // who never answers the close frame: it takes until CloseWait
+	gateway.login(opentera.DemoProjectAdmin, "") // it never answers the close frame: that takes until CloseWait
 	gateway.login(opentera.DemoSuperadmin, "")
 	token := gateway.token(url)
 	gateway.waitReady(http.StatusOK, "ready")
@@ -148,7 +148,7 @@ func TestNotReadyWhileDraining(t *testing.T) {
 	gateway.mustExit()
 }
 
-// A gateway that cannot begin says why, again and again, and begins as soon as it can.
+// A gateway that cannot begin repeats why, and begins as soon as it can.
 func TestAGatewayThatWaitsToBeginSaysWhy(t *testing.T) {
 	t.Parallel()
 	url := dbtest.New(t, migrated())
@@ -156,7 +156,7 @@ func TestAGatewayThatWaitsToBeginSaysWhy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dbtest.Exec(t, tx.Conn(), "LOCK TABLE terasocket.announcer IN EXCLUSIVE MODE") // somebody announces, and does not end
+	dbtest.Exec(t, tx.Conn(), "LOCK TABLE terasocket.announcer IN EXCLUSIVE MODE") // an announcement that does not end
 	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
 	if err != nil {
 		t.Fatal(err)

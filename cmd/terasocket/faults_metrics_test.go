@@ -31,7 +31,7 @@ var (
 	metricName = regexp.MustCompile(`\bterasocket_[a-z_]+`)
 )
 
-// samples reads /metrics, our own part of it.
+// samples reads our own part of /metrics.
 func (s *served) samples() (all []sample) {
 	s.t.Helper()
 	response, err := (&http.Client{Timeout: 10 * time.Second}).Get(s.Admin + "/metrics")
@@ -60,7 +60,7 @@ func (s *served) samples() (all []sample) {
 	return all
 }
 
-// value is that of the one sample with these labels ("name", "value", ...); "" when it is absent.
+// value returns the sample with these labels ("name", "value", ...), "" if it is absent.
 func (s *served) value(name string, labels ...string) string {
 	s.t.Helper()
 	for _, one := range s.samples() {
@@ -75,7 +75,7 @@ func (s *served) value(name string, labels ...string) string {
 	return ""
 }
 
-// waitFor asks until a metric has that value.
+// waitFor polls until a metric has that value.
 func (s *served) waitFor(want func(value string) bool, name string, labels ...string) {
 	s.t.Helper()
 	dbtest.Eventually(s.t, fmt.Sprintf("%s %v is as it should be", name, labels), func() bool { return want(s.value(name, labels...)) })
@@ -83,12 +83,12 @@ func (s *served) waitFor(want func(value string) bool, name string, labels ...st
 
 func is(want string) func(string) bool { return func(value string) bool { return value == want } }
 
-// after says that a value, once it is there, differs from what it was.
+// after returns a condition: the value is there and differs from before.
 func after(before string) func(string) bool {
 	return func(value string) bool { return value != "" && value != before }
 }
 
-// kindred is a gateway that had people of all kinds, in all encodings, and events of all sources.
+// kindred is a gateway that has served all kinds of people, in all encodings, with events of all sources.
 func kindred(t *testing.T) *served {
 	t.Helper()
 	url := dbtest.New(t, migrated())
@@ -126,7 +126,7 @@ func kindred(t *testing.T) *served {
 	return gateway
 }
 
-// A label is one of a few words that are known beforehand: no person, no address, no object.
+// Labels have few values, known beforehand: no person, no address, no object.
 func TestMetrics(t *testing.T) {
 	t.Parallel()
 	gateway := kindred(t)
@@ -195,7 +195,7 @@ func TestMetrics(t *testing.T) {
 	gateway.waitFor(is("0"), "terasocket_lag_seconds")
 }
 
-// What deploy/ says of metrics is true: of the dashboard, the alert rules and the table.
+// The dashboard, the alert rules and the table in deploy/ match the metrics.
 func TestDeployKnowsTheMetrics(t *testing.T) {
 	t.Parallel()
 	gateway := serve(t, dbtest.New(t, migrated()), "--redis-url", startRedis(t).URL(), "--audit-deliveries")
@@ -222,7 +222,7 @@ func TestDeployKnowsTheMetrics(t *testing.T) {
 		names := metricName.FindAllString(expression, -1)
 		for _, name := range names {
 			if !exported[strings.TrimSuffix(name, "_bucket")] {
-				t.Errorf("%s: there is no metric %s", where, name)
+				t.Errorf("%s: unknown metric %s", where, name)
 			}
 		}
 		return len(names)
@@ -258,18 +258,18 @@ func TestDeployKnowsTheMetrics(t *testing.T) {
 		t.Errorf("dashboard %q %q of schema %d with %d panels", dashboard.UID, dashboard.Title, dashboard.SchemaVersion, len(ids))
 	}
 
-	// one form for every rule: no YAML parser is needed to see what is missing
+	// one form for every rule: omissions show without a YAML parser
 	rule := regexp.MustCompile(`^(Terasocket\w+)\n {8}expr: (.+)\n {8}for: \d+m\n {8}labels:\n {10}severity: (?:warning|critical)\n` +
 		` {8}annotations:\n {10}summary: ".+"\n {10}description: "(.{40,})"\n*$`)
 	rules := strings.Split(read("alerts.yml"), "      - alert: ")
 	for _, text := range rules[1:] {
 		match := rule.FindStringSubmatch(text)
 		if match == nil {
-			t.Errorf("not a rule as the others are:\n%s", text)
+			t.Errorf("a rule unlike the others:\n%s", text)
 			continue
 		}
 		if known("alert "+match[1], match[2]) == 0 && match[2] != `up{job="terasocket"} == 0` {
-			t.Errorf("alert %s asks for nothing of ours", match[1])
+			t.Errorf("alert %s uses none of our metrics", match[1])
 		}
 		known("alert "+match[1], match[3])
 	}
@@ -299,7 +299,7 @@ func TestDeployKnowsTheMetrics(t *testing.T) {
 	}
 }
 
-// What waits for a client that does not read can be seen before it is too much.
+// The backlog of a client that does not read is visible before it is too large.
 func TestWhatWaitsForSlowClientsIsSeen(t *testing.T) {
 	t.Parallel()
 	url := dbtest.New(t, migrated())
@@ -309,7 +309,7 @@ func TestWhatWaitsForSlowClientsIsSeen(t *testing.T) {
 	_ = gatewaytest.Raw(admin.conn).SetReadBuffer(64 << 10)
 	for i := 0; gateway.value("terasocket_backlog_bytes") == "0"; i++ {
 		if i == 200 {
-			t.Fatal("nothing waits")
+			t.Fatal("nothing is waiting")
 		}
 		dbtest.Exec(t, pool, "UPDATE t_participants SET participant_name = repeat('x', 10000) || $1 WHERE id_participant <= 100", strconv.Itoa(i))
 	}

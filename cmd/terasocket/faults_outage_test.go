@@ -10,8 +10,8 @@ import (
 	"terasocket/db/opentera"
 )
 
-// The database is away altogether. Who is connected stays, and hears everything afterwards, in order, and last what is; who comes is told at
-// once to come later, at the websocket and at login.
+// The database is down. Connected clients stay, and receive everything afterwards, in order, up to the present state; new
+// clients get 503 at once, at the websocket and at login.
 func TestOutage(t *testing.T) {
 	t.Parallel()
 	direct := dbtest.New(t, migrated())
@@ -61,7 +61,7 @@ func TestOutage(t *testing.T) {
 		c.mustHearLast(names...)
 	}
 	if n := gateway.value("terasocket_closes_total", "code", "1006"); n != "0" {
-		t.Errorf("%s clients were cut off", n)
+		t.Errorf("%s clients were disconnected", n)
 	}
 	if code := login(); code != http.StatusOK {
 		t.Errorf("a login afterwards got %d", code)

@@ -9,7 +9,6 @@ import (
 	"terasocket/db/opentera"
 )
 
-// with adds a parameter to a database URL.
 func with(t *testing.T, databaseURL, key, value string) string {
 	t.Helper()
 	u := must(url.Parse(databaseURL))
@@ -19,7 +18,7 @@ func with(t *testing.T, databaseURL, key, value string) string {
 	return u.String()
 }
 
-// Everything that the gateway asks of the database goes through PgBouncer in transaction pooling, but for LISTEN.
+// All of the gateway's queries work through PgBouncer with transaction pooling, except LISTEN.
 func TestThroughPgBouncer(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []string{"", "exec", "simple_protocol"} {
@@ -41,7 +40,7 @@ func TestThroughPgBouncer(t *testing.T) {
 			cursor := paul.mustHearLast(names...).Seq
 			json.frame()
 			_ = paul.conn.Close()
-			names = append(writes(t, pool, "missed", 50), `É \"'\\ é`) // as JSON has it
+			names = append(writes(t, pool, "missed", 50), `É \"'\\ é`) // as in JSON
 			dbtest.Exec(t, pool, "UPDATE t_participants SET participant_name = 'É \"''\\ é' WHERE id_participant = 1")
 			paul = gateway.resume(cursor)
 			paul.mustHearLast(names...)
@@ -64,8 +63,8 @@ func TestThroughPgBouncer(t *testing.T) {
 	}
 }
 
-// LISTEN through PgBouncer hears nothing when that pools transactions: the gateway does not start. Where it pools sessions
-// all works.
+// LISTEN receives nothing through PgBouncer with transaction pooling: the gateway does not start. With session pooling
+// everything works.
 func TestListenThroughPgBouncer(t *testing.T) {
 	t.Parallel()
 	direct := dbtest.New(t, migrated())

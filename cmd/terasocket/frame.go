@@ -7,7 +7,7 @@ import (
 	"terasocket/proto/opentera"
 )
 
-// describe is a line for people: time, seq, what happened, and the object.
+// describe formats an event in one line: time, seq, operation, and object.
 func describe(r event.Received) string {
 	at := r.Time.Local().Format("15:04:05.000 MST")
 	if e, ok := r.Message.(*opentera.DatabaseEvent); ok {

@@ -29,7 +29,7 @@ import (
 	"terasocket/ws"
 )
 
-// gateway is everything that one process runs, wired together.
+// gateway is everything that one process runs.
 type gateway struct {
 	cfg         *serveCmd
 	log         *slog.Logger
@@ -40,35 +40,35 @@ type gateway struct {
 	presence    *presence.Registry
 	dispatcher  *ws.Dispatcher
 	tokens      *access.Tokens
-	audit       *audit.Recorder // nil: no --audit-deliveries
+	audit       *audit.Recorder // nil: without --audit-deliveries
 	sockets     net.Listener    // sockets and REST
 	admin       net.Listener    // nil: none
 	server      *http.Server
 	adminSrv    *http.Server
 	console     *webconsole.Console
-	certificate *certificate    // nil: no TLS here
-	openTera    *besideOpenTera // nil: no --redis-url
+	certificate *certificate    // nil: no TLS
+	openTera    *besideOpenTera // nil: without --redis-url
 }
 
-// Limits of the HTTP server: a handshake must not take longer, and nothing that we answer has larger headers.
+// Limits of the HTTP server: a handshake must not take longer, and no request for us has larger headers.
 const (
 	headerTimeout  = 10 * time.Second
-	readTimeout    = 30 * time.Second // the body included; websockets have limits of their own
+	readTimeout    = 30 * time.Second // including the body; websockets have their own limits
 	writeTimeout   = 2 * time.Minute  // from the request to the end of its answer
 	idleTimeout    = time.Minute
 	maxHeaderBytes = 16 << 10
 	beginEvery     = 5 * time.Millisecond
 
-	sayNotReadyEvery = 2 * time.Second // of a gateway that waits for the event log
+	sayNotReadyEvery = 2 * time.Second // while waiting for the event log
 
 	adminConnections = 32 // at once, out of the descriptors that clients do not get
 )
 
-// failureLimit is how many handshakes with a bad token an address may make.
+// failureLimit bounds the handshakes with bad tokens per address.
 var failureLimit = ws.FailureLimit{PerMinute: 300, Burst: 300}
 
-// openGateway connects to the database, LISTENs and binds the addresses, so that whatever is wrong shows at start.
-// Nothing runs yet. The caller closes it.
+// openGateway connects to the database, LISTENs and binds the addresses, so that any problem shows at start. Nothing runs yet.
+// The caller calls close.
 func openGateway(ctx context.Context, cfg *serveCmd, log *slog.Logger) (_ *gateway, err error) {
 	defer func() { err = whatWasSilent(err) }()
 	databaseURL, err := cfg.url()
@@ -165,7 +165,7 @@ func openGateway(ctx context.Context, cfg *serveCmd, log *slog.Logger) (_ *gatew
 		Failures:        failureLimit,
 		Limits:          ws.Limits{Backlog: cfg.MaxBacklog},
 		Presence:        g.presence,
-		Ready:           g.listener.Connected, // no events without it, and soon no database either: say so at once
+		Ready:           g.listener.Connected, // without it there are no events, and soon no database either: say so at once
 		ClientAddr:      proxies.ClientAddr,
 	}.Routes(router)
 	keys, passwords := &access.Keys{Pool: g.pool, Shared: g.sharedKeys()}, access.NewPasswords(access.PasswordCost)
@@ -217,8 +217,8 @@ func openGateway(ctx context.Context, cfg *serveCmd, log *slog.Logger) (_ *gatew
 	return g, g.presence.Succeed(ctx)
 }
 
-// gatewayName is what operators see of a gateway in terasocket.gateways. Without the process, it is the same when it is started
-// again (terasocket.gateway_succeed).
+// gatewayName is the name in terasocket.gateways. Without the process id it is the same after a restart
+// (terasocket.gateway_succeed).
 func gatewayName(listen string) string {
 	host, err := os.Hostname()
 	if err != nil {
@@ -240,7 +240,6 @@ func newServer(handler http.Handler, log *slog.Logger) *http.Server {
 	}
 }
 
-// bind opens the addresses.
 func (g *gateway) bind() error {
 	var tlsConfig *tls.Config
 	if !g.cfg.PlainHTTP {
@@ -269,7 +268,7 @@ func (g *gateway) bind() error {
 	return nil
 }
 
-// cannotListen says why an address cannot be listened on, and what to do.
+// cannotListen explains why an address cannot be bound, and what to do.
 func cannotListen(flag, address string, err error) error {
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
@@ -280,7 +279,7 @@ func cannotListen(flag, address string, err error) error {
 	return fmt.Errorf("%s: %w", flag, err)
 }
 
-// close releases what openGateway took.
+// close releases what openGateway acquired.
 func (g *gateway) close() {
 	if g.sockets != nil {
 		_ = g.sockets.Close()
@@ -299,7 +298,7 @@ func (g *gateway) close() {
 	}
 }
 
-// run serves until ctx ends, then stops. It calls onReady when the first socket can be taken.
+// run serves until ctx ends, then stops. It calls onReady when it accepts sockets.
 func (g *gateway) run(ctx context.Context, onReady func()) error {
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -338,7 +337,7 @@ func (g *gateway) run(ctx context.Context, onReady func()) error {
 	return waitAtMost(ctx, group.Wait, g.cfg.DrainTime+stopWithin)
 }
 
-// begins waits until the event log is read, the first time; false when ctx ended before.
+// begins waits until the event log is read for the first time; false if ctx ended first.
 func (g *gateway) begins(ctx context.Context) bool {
 	tick, late := time.NewTicker(beginEvery), time.NewTicker(sayNotReadyEvery)
 	defer tick.Stop()
@@ -364,7 +363,7 @@ func serveHTTP(server *http.Server, listener net.Listener) error {
 	return nil
 }
 
-// ready says why clients cannot be taken now.
+// ready returns why clients cannot connect now.
 func (g *gateway) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
@@ -392,7 +391,7 @@ func (g *gateway) ready(ctx context.Context) error {
 	return errors.New("the event log is not read yet")
 }
 
-// url is what clients put before /wss/...
+// url returns what clients put before /wss/...
 func (g *gateway) url() string {
 	scheme := "wss://"
 	if g.cfg.PlainHTTP {
@@ -401,7 +400,7 @@ func (g *gateway) url() string {
 	return scheme + g.sockets.Addr().String()
 }
 
-// adminAddress says where health and metrics are.
+// adminAddress returns the address of health and metrics.
 func (g *gateway) adminAddress() string {
 	if g.admin == nil {
 		return "no health and metrics"

@@ -18,7 +18,7 @@ import (
 	"terasocket/db/opentera"
 )
 
-// asProgram in the environment has the test binary be the program: what is tested is not built twice.
+// asProgram in the environment makes the test binary the program, so that it need not be built twice.
 const asProgram = "TEST_BINARY_IS_TERASOCKET"
 
 func TestMain(m *testing.M) {
@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 	os.Exit(gatewaytest.Main(m))
 }
 
-// served is a gateway of a test, in a process of its own.
+// served is a gateway under test, in its own process.
 type served struct {
 	*gatewaytest.Gateway
 	t         *testing.T
@@ -49,7 +49,7 @@ func serve(t *testing.T, databaseURL string, args ...string) *served {
 	return s
 }
 
-// servePlain starts a gateway as operators do, with no more flags than it needs; it logs every detail.
+// servePlain starts a gateway as operators do, with no more flags than it needs, at debug level.
 func servePlain(t *testing.T, c gatewaytest.Config) *served {
 	t.Helper()
 	c.Args = append([]string{"--plain-http", "--log-level", "debug", "--presence-grace", "0"}, c.Args...)
@@ -77,7 +77,7 @@ func start(t *testing.T, c gatewaytest.Config) *served {
 	return &served{Gateway: g, t: t, dbURL: c.Database}
 }
 
-// mustStop stops it as an operator does.
+// mustStop stops it with SIGTERM.
 func (s *served) mustStop() {
 	s.t.Helper()
 	s.signal(syscall.SIGTERM)
@@ -93,7 +93,6 @@ func (s *served) mustExit() {
 	}
 }
 
-// signal sends it a signal.
 func (s *served) signal(signal os.Signal) {
 	s.t.Helper()
 	if err := s.Signal(signal); err != nil {
@@ -101,7 +100,7 @@ func (s *served) signal(signal os.Signal) {
 	}
 }
 
-// waitReady asks until /readyz answers so; reason is a part of it.
+// waitReady polls until /readyz answers with this code; reason is a part of its text.
 func (s *served) waitReady(code int, reason string) {
 	s.t.Helper()
 	dbtest.Eventually(s.t, fmt.Sprintf("/readyz answers %d %q", code, reason), func() bool {
@@ -116,8 +115,8 @@ func (s *served) waitReady(code int, reason string) {
 	})
 }
 
-// login connects as a user, by HTTP Basic over TLS. Who is online already gets no websocket URL there, as in OpenTera: then
-// one is minted in the database.
+// login connects as a user, by HTTP Basic over TLS. A user that is online gets no websocket URL there, as in OpenTera: then a
+// token is created in the database.
 func (s *served) login(username, query string) *socket {
 	s.t.Helper()
 	url, err := login(s.t.Context(), s.HTTP(), username, opentera.DemoPassword, gatewaytest.Insecure)

@@ -17,7 +17,7 @@ type healthcheckCmd struct {
 	Timeout     time.Duration `name:"timeout" default:"5s" help:"How long to wait for the answer."`
 }
 
-// Run asks the gateway of this machine how it is, and prints its answer.
+// Run asks the gateway on this machine for its health, and prints the answer.
 func (c *healthcheckCmd) Run(ctx context.Context, con *console) error {
 	address, err := c.address()
 	if err != nil {
@@ -33,7 +33,7 @@ func (c *healthcheckCmd) Run(ctx context.Context, con *console) error {
 	if err != nil {
 		return fmt.Errorf("--admin-listen: %w", err)
 	}
-	transport := &http.Transport{} // no proxy of the environment
+	transport := &http.Transport{} // no proxy from the environment
 	defer transport.CloseIdleConnections()
 	answer, err := (&http.Client{Transport: transport}).Do(request)
 	if err != nil {
@@ -51,7 +51,7 @@ func (c *healthcheckCmd) Run(ctx context.Context, con *console) error {
 	return err
 }
 
-// address is one that can be dialled: a gateway that listens on every address is asked on the loopback one.
+// address returns one that can be dialled: for a wildcard address, the loopback one.
 func (c *healthcheckCmd) address() (string, error) {
 	host, port, err := net.SplitHostPort(c.AdminListen)
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// allowed says which of our packages a package may import (docs/architecture.md). db and migrations are plumbing: they
-// know no domain.
+// allowed lists which of our packages a package may import (docs/architecture.md). db and migrations are plumbing, without
+// knowledge of the domain.
 var allowed = map[string][]string{
 	"terasocket/migrations":                {},
 	"terasocket/migrations/genmessages":    {"terasocket/proto/opentera"},
@@ -35,16 +35,16 @@ var allowed = map[string][]string{
 	"terasocket/console":                   {"terasocket/access", "terasocket/doctor", "terasocket/proto/opentera"},
 	"terasocket/examples/go":               {"terasocket/proto/opentera", "terasocket/proto/terasocket"},
 	"terasocket/cmd/terasocket/load":       {},
-	"terasocket/cmd/terasocket/interleave": {}, // tests alone: it runs the program
-	"terasocket/cmd/terasocket/chaos":      {}, // the same
+	"terasocket/cmd/terasocket/interleave": {}, // only tests: it runs the program
+	"terasocket/cmd/terasocket/chaos":      {}, // likewise
 	"terasocket/cmd/terasocket": {"terasocket/cmd/terasocket/load", "terasocket/api", "terasocket/audit", "terasocket/bridge", "terasocket/bridge/standin", "terasocket/console", "terasocket/doctor", "terasocket/ws", "terasocket/presence", "terasocket/access", "terasocket/proto/event",
 		"terasocket/proto/opentera", "terasocket/proto/terasocket", "terasocket/db", "terasocket/eventlog", "terasocket/db/embedded", "terasocket/db/opentera", "terasocket/migrations"},
 
-	// No package but tests may import it.
+	// Only tests may import it.
 	"terasocket/cmd/terasocket/gatewaytest": {"terasocket/db/dbtest", "terasocket/proto/event", "terasocket/proto/opentera"},
 }
 
-// forbidden are imports from outside that would break a wall.
+// forbidden external imports would break a boundary.
 var forbidden = map[string]string{
 	"terasocket/ws":          "github.com/jackc/pgx",
 	"terasocket/proto/event": "github.com/jackc/pgx",

@@ -18,13 +18,13 @@ type keysCmd struct {
 	Rotate keysRotate `cmd:"" help:"Make a new key, which signs from now on."`
 }
 
-// installedFlags are those of commands that work on a database with terasocket in it.
+// installedFlags are for commands that need a database with terasocket in it.
 type installedFlags struct {
 	databaseFlags
 	JSON bool `name:"json" help:"Print JSON."`
 }
 
-// open gives a pool on a migrated database.
+// open returns a pool for a migrated database.
 func (f installedFlags) open(ctx context.Context) (*pgxpool.Pool, error) {
 	url, err := f.url()
 	if err != nil {
@@ -43,15 +43,14 @@ func (f installedFlags) open(ctx context.Context) (*pgxpool.Pool, error) {
 
 type keysList struct{ installedFlags }
 
-// listedKey is a key as JSON.
 type listedKey struct {
 	Name      string     `json:"name"`
 	IsSigning bool       `json:"is_signing"`
 	CreatedAt time.Time  `json:"created_at"`
-	RetiresAt *time.Time `json:"retires_at"` // null: it signs
+	RetiresAt *time.Time `json:"retires_at"` // null: it is the current signing key
 }
 
-// Run prints one line a key.
+// Run prints one line per key.
 func (c *keysList) Run(ctx context.Context, con *console) error {
 	pool, err := c.open(ctx)
 	if err != nil {
@@ -88,7 +87,6 @@ type keysRotate struct {
 	Overlap time.Duration `name:"overlap" default:"1h" help:"How long the keys before it still verify. 0: every token signed with them is refused at once."`
 }
 
-// Run rotates.
 func (c *keysRotate) Run(ctx context.Context, con *console) error {
 	pool, err := c.open(ctx)
 	if err != nil {

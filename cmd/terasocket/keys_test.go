@@ -57,7 +57,7 @@ func TestKeysCommand(t *testing.T) {
 	if !listed[1].IsSigning || listed[1].RetiresAt != nil || listed[2].IsSigning || listed[2].RetiresAt == nil || listed[2].Name != "user" {
 		t.Errorf("%+v", listed)
 	}
-	run("rotate", "user", "--overlap", "0s") // no older key is left over from the overlap before
+	run("rotate", "user", "--overlap", "0s") // no older key remains from the previous overlap
 	if out := run("list"); strings.Count(out, "user ") != 1 {
 		t.Errorf("after a rotation without overlap: %q", out)
 	}

@@ -22,7 +22,7 @@ import (
 	"terasocket/db/dbtest"
 )
 
-// gauge reads a metric without labels.
+// gauge returns a metric without labels.
 func (s *served) gauge(name string) float64 {
 	s.t.Helper()
 	response, err := http.Get(s.Admin + "/metrics")
@@ -44,7 +44,7 @@ func (s *served) gauge(name string) float64 {
 	return 0
 }
 
-// leftRows gives how many rows there are in each table of ours, but for the log, which is trimmed by its age.
+// leftRows counts the rows in each of our tables, except the log, which is trimmed by age.
 func leftRows(t *testing.T, pool *pgxpool.Pool) map[string]int {
 	t.Helper()
 	tables, err := pgx.CollectRows(must(pool.Query(t.Context(), `SELECT c.relname::text FROM pg_class c
@@ -63,8 +63,8 @@ func leftRows(t *testing.T, pool *pgxpool.Pool) map[string]int {
 	return left
 }
 
-// comeAndGo connects so many clients, each in its own way, and ends them in its own way: in order, with the socket closed,
-// reset, in the middle of a handshake, with a wrong value; some resume, some ask for a snapshot.
+// comeAndGo connects n clients in different ways, and ends them in different ways: orderly, with the socket closed, reset,
+// during a handshake, with a bad token; some resume, some ask for a snapshot.
 func comeAndGo(ctx context.Context, t *testing.T, gateway *served, pool *pgxpool.Pool, n int) {
 	t.Helper()
 	tokens, err := pgx.CollectRows(must(pool.Query(ctx, `SELECT terasocket.create_connect_token('participant', participant_uuid)
@@ -76,7 +76,7 @@ func comeAndGo(ctx context.Context, t *testing.T, gateway *served, pool *pgxpool
 	group.SetLimit(32)
 	for i, token := range tokens {
 		group.Go(func() error {
-			if i%50 == 7 { // half of a handshake
+			if i%50 == 7 { // half a handshake
 				raw, err := net.Dial("tcp", strings.TrimPrefix(gateway.URL, "wss://"))
 				if err != nil {
 					return err
@@ -93,19 +93,19 @@ func comeAndGo(ctx context.Context, t *testing.T, gateway *served, pool *pgxpool
 			}
 			if i%50 == 9 {
 				if _, _, err := gatewaytest.Dial(ctx, url+"x"); err == nil {
-					return fmt.Errorf("a wrong value was let in")
+					return fmt.Errorf("a bad token was accepted")
 				}
 			}
 			conn, _, err := gatewaytest.Dial(ctx, url)
 			if err != nil {
 				return err
 			}
-			if i%3 == 0 { // it may have heard something, its own coming for example
+			if i%3 == 0 { // it may have received something, for example its own connect
 				_ = conn.SetReadDeadline(time.Now().Add(30 * time.Millisecond))
 				_, _, _ = conn.ReadMessage()
 			}
 			switch i % 5 {
-			case 0, 1: // in order
+			case 0, 1: // orderly
 				_ = conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""), time.Now().Add(time.Second))
 				_ = conn.SetReadDeadline(time.Now().Add(20 * time.Second))
 				for err == nil {
@@ -131,7 +131,7 @@ func TestNothingIsLeftBehindAfterManyConnects(t *testing.T) {
 	isQuiet := func() bool {
 		return dbtest.One[int64](t, pool, "SELECT (SELECT count(*) FROM terasocket.connections) + (SELECT count(*) FROM terasocket.online) + (SELECT count(*) FROM terasocket.changes)") == 0
 	}
-	comeAndGo(t.Context(), t, gateway, pool, few) // the pool has grown, and all that is made once is made
+	comeAndGo(t.Context(), t, gateway, pool, few) // to fill the pool and other one-time allocations
 	var goroutines, descriptors float64
 	same := 0
 	dbtest.Eventually(t, "the gateway is at rest", func() bool {
@@ -144,7 +144,7 @@ func TestNothingIsLeftBehindAfterManyConnects(t *testing.T) {
 	})
 	before := leftRows(t, pool)
 	comeAndGo(t.Context(), t, gateway, pool, many)
-	const slack = 4 // connections of the pool, and requests for metrics, come and go
+	const slack = 4 // connections of the pool and metrics requests come and go
 	var g, d float64
 	defer func() {
 		t.Logf("after %d connects: %v goroutines (%v before), %v descriptors (%v)", many, g, goroutines, d, descriptors)

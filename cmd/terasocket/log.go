@@ -11,23 +11,23 @@ import (
 
 // Limits of the log.
 const (
-	maxLogWaiting = 1 << 20                // bytes that may wait for its reader
-	logFlushWait  = 500 * time.Millisecond // what the end of the program waits for it
+	maxLogWaiting = 1 << 20                // bytes that may wait for the log's reader
+	logFlushWait  = 500 * time.Millisecond // limit for the rest at the end of the program
 )
 
-// logQueue is where the log goes: nothing ever waits for who reads it. One goroutine writes; while it is held up, lines
-// wait, up to 1 MiB; those beyond, and those that cannot be written, are lost and counted.
+// logQueue decouples the log from its reader: nothing ever waits for it. One goroutine writes; while it is blocked, lines
+// queue, up to 1 MiB. Further lines, and those that cannot be written, are dropped and counted.
 type logQueue struct {
 	out  io.Writer
-	log  *slog.Logger // what says how many were lost, as one of its own lines
+	log  *slog.Logger // reports the dropped lines, in a line of its own
 	wake chan struct{}
 	done chan struct{} // closed when the goroutine has ended
 
 	mu      sync.Mutex
 	waiting []byte
-	lines   uint64 // in waiting
+	lines   uint64 // lines in waiting
 	lost    uint64
-	told    uint64 // how many of the lost a line has told of
+	told    uint64 // dropped lines already reported
 	closed  bool
 }
 
@@ -38,14 +38,14 @@ func newLogQueue(out io.Writer) *logQueue {
 	return q
 }
 
-// say gives the logger that says how many lines were lost.
+// say sets the logger that reports dropped lines.
 func (q *logQueue) say(log *slog.Logger) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.log = log
 }
 
-// Write takes one line. It never waits and never fails.
+// Write queues one line. It never blocks and never fails.
 func (q *logQueue) Write(line []byte) (int, error) {
 	q.mu.Lock()
 	if len(q.waiting)+len(line) > maxLogWaiting {
@@ -62,14 +62,14 @@ func (q *logQueue) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// Lost is how many lines were.
+// Lost returns the number of dropped lines.
 func (q *logQueue) Lost() uint64 {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.lost
 }
 
-// Close writes what waits, unless that takes over half a second: then the goroutine ends with the program.
+// Close writes the queued lines, for half a second at most; after that the goroutine ends with the program.
 func (q *logQueue) Close() {
 	q.mu.Lock()
 	q.closed = true
@@ -104,7 +104,7 @@ func (q *logQueue) run() {
 	}
 }
 
-// take swaps what waits for an empty buffer.
+// take swaps the queue for an empty buffer.
 func (q *logQueue) take(empty []byte) (batch []byte, lines uint64, closed bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -113,13 +113,13 @@ func (q *logQueue) take(empty []byte) (batch []byte, lines uint64, closed bool) 
 	return batch, lines, q.closed
 }
 
-// written counts, and says how many lines were lost when there is somebody again to tell.
+// written counts failures, and reports dropped lines once there is a reader again.
 func (q *logQueue) written(lines uint64, err error) {
 	q.mu.Lock()
 	if err != nil {
 		q.lost += lines
 	}
-	if err != nil || len(q.waiting) > maxLogWaiting/2 { // no room to tell
+	if err != nil || len(q.waiting) > maxLogWaiting/2 { // no room for the report
 		q.mu.Unlock()
 		return
 	}
@@ -132,7 +132,7 @@ func (q *logQueue) written(lines uint64, err error) {
 	}
 }
 
-// lostLines tells Prometheus how many lines of the log were lost.
+// lostLines exports the number of dropped lines.
 func (c *serveCmd) lostLines() prometheus.Collector {
 	return prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "terasocket_log_lines_lost_total",

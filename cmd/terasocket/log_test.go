@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// gate is a reader of a log that reads when it is opened.
+// gate is a log reader that blocks until it is opened.
 type gate struct {
 	open chan struct{}
 	mu   sync.Mutex
@@ -47,7 +47,7 @@ func TestNothingWaitsForTheLog(t *testing.T) {
 	q := newLogQueue(reader)
 	q.log = slog.New(slog.NewTextHandler(q, nil))
 	line := strings.Repeat("x", 1023)
-	const lines = 4000 // of 1 KiB: some 1,000 fit twice, what is being written and what waits
+	const lines = 4000 // of 1 KiB: some 1,000 fit twice, in the current write and in the queue
 	for range lines {
 		_, _ = io.WriteString(q, line+"\n")
 	}

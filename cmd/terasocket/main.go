@@ -1,4 +1,4 @@
-// Terasocket gives an OpenTera installation its websockets, driven by PostgreSQL.
+// Terasocket serves the websockets of an OpenTera installation, driven by PostgreSQL.
 package main
 
 import (
@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// What was built, set by the linker (-ldflags "-X main.version=..."): version and commit of git, and when that was made.
+// Set by the linker (-ldflags "-X main.version=..."): git version, commit, and commit date.
 var (
 	version = "dev"
 	commit  = ""

@@ -19,7 +19,7 @@ func TestManPageIsCurrent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	what, about, _ := strings.Cut(parser.Model.Help, "\n\n") // every line would be a paragraph
+	what, about, _ := strings.Cut(parser.Model.Help, "\n\n") // every line would become a paragraph
 	parser.Model.Help, parser.Model.Detail = what, strings.ReplaceAll(about, "\n", " ")
 	for _, leaf := range parser.Model.Leaves(true) { // mango runs the detail into the command's name
 		leaf.Help, leaf.Detail = strings.Join(strings.Fields(leaf.Help+" "+leaf.Detail), " "), ""
@@ -39,6 +39,6 @@ func TestManPageIsCurrent(t *testing.T) {
 	}
 	got, err := os.ReadFile(manPage)
 	if err != nil || string(got) != want {
-		t.Errorf("%s is not what the flags say (%v): run `make man`", manPage, err)
+		t.Errorf("%s is not current (%v): run `make man`", manPage, err)
 	}
 }

@@ -8,10 +8,10 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 )
 
-// manager is the systemd that started the process (Type=notify, WatchdogSec); where there is none, it hears nothing.
+// manager notifies the systemd that started the process (Type=notify, WatchdogSec); without systemd it does nothing.
 type manager struct {
 	log   *slog.Logger
-	alive func() // returns while the process works
+	alive func() // returns while the process is alive
 	tell  func(state string) (bool, error)
 }
 
@@ -19,7 +19,7 @@ func newManager(log *slog.Logger, alive func()) *manager {
 	return &manager{log: log, alive: alive, tell: func(state string) (bool, error) { return daemon.SdNotify(false, state) }}
 }
 
-// ready says that clients can be taken.
+// ready reports that clients can connect.
 func (m *manager) ready() { m.say(daemon.SdNotifyReady) }
 
 func (m *manager) say(state string) {
@@ -28,8 +28,8 @@ func (m *manager) say(state string) {
 	}
 }
 
-// run tells the watchdog twice in its time that the process works, and says when ctx ends that it stops. It goes on until
-// done is closed: a stop that hangs is found too.
+// run notifies the watchdog twice per interval while the process is alive, and reports the stop when ctx ends. It runs until
+// done is closed, so that a stop that hangs is found too.
 func (m *manager) run(ctx context.Context, done <-chan struct{}) {
 	every, err := daemon.SdWatchdogEnabled(false)
 	if err != nil {
@@ -56,7 +56,7 @@ func (m *manager) run(ctx context.Context, done <-chan struct{}) {
 	}
 }
 
-// watch runs until the returned function is called, which waits for it.
+// watch starts run until the returned function is called, which waits for it.
 func (m *manager) watch(ctx context.Context) (end func()) {
 	done, ended := make(chan struct{}), make(chan struct{})
 	go func() { defer close(ended); m.run(ctx, done) }()

@@ -15,7 +15,7 @@ import (
 	"terasocket/db/dbtest"
 )
 
-// notifications is a systemd that hears.
+// notifications is a systemd socket that receives.
 func notifications(t *testing.T) (path string, next func() string) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "notify")

@@ -20,14 +20,14 @@ type migrateCmd struct {
 	Force   migrateForce   `cmd:"" help:"Set the version without running anything: the way out when a migration was interrupted."`
 }
 
-// migrateFlags are the flags of all of them.
+// migrateFlags are shared by the migrate commands.
 type migrateFlags struct {
 	databaseFlags
 	MigrationDatabaseURL string `name:"migration-database-url" placeholder:"URL" help:"A direct connection as the owner of OpenTera's tables, where --database-url goes through PgBouncer or has fewer rights."`
 	JSON                 bool   `name:"json" help:"Print one JSON object."`
 }
 
-// url is that of the owner.
+// url returns the owner's URL.
 func (f migrateFlags) url() (string, error) {
 	if f.MigrationDatabaseURL == "" {
 		return f.databaseFlags.url()
@@ -43,7 +43,7 @@ func (f migrateFlags) migrator(ctx context.Context) (*migrations.Migrator, error
 	return migrations.New(ctx, url)
 }
 
-// print gives the object with --json, else the text.
+// print prints the object with --json, otherwise the text.
 func (f migrateFlags) print(con *console, object any, text string, args ...any) error {
 	if f.JSON {
 		return json.NewEncoder(con.stdout).Encode(object)
@@ -57,7 +57,7 @@ type migrateUp struct {
 	ReadAgain bool `name:"read-again" help:"Read all objects again: after a restore of data alone, or when somebody wrote with triggers disabled."`
 }
 
-// Run applies what is missing.
+// Run applies the missing migrations.
 func (c *migrateUp) Run(ctx context.Context, con *console) error {
 	m, err := c.migrator(ctx)
 	if err != nil {
@@ -83,7 +83,7 @@ type migrateDown struct {
 	All bool `name:"all" help:"All of them: nothing of terasocket is left."`
 }
 
-// Validate wants to know how many.
+// Validate requires -n or --all.
 func (c *migrateDown) Validate() error {
 	if c.All == (c.N > 0) {
 		return errors.New("say how many migrations to take back, 1 or more; all of them: terasocket migrate down --all")
@@ -91,7 +91,7 @@ func (c *migrateDown) Validate() error {
 	return nil
 }
 
-// Run takes migrations back.
+// Run reverts migrations.
 func (c *migrateDown) Run(ctx context.Context, con *console) error {
 	m, err := c.migrator(ctx)
 	if err != nil {
@@ -114,7 +114,6 @@ func (c *migrateDown) Run(ctx context.Context, con *console) error {
 
 type migrateStatus struct{ migrateFlags }
 
-// Run lists the migrations.
 func (c *migrateStatus) Run(ctx context.Context, con *console) error {
 	m, err := c.migrator(ctx)
 	if err != nil {
@@ -149,7 +148,6 @@ func (c *migrateStatus) Run(ctx context.Context, con *console) error {
 
 type migrateVersion struct{ migrateFlags }
 
-// Run prints the version.
 func (c *migrateVersion) Run(ctx context.Context, con *console) error {
 	m, err := c.migrator(ctx)
 	if err != nil {
@@ -168,7 +166,7 @@ type migrateGrants struct {
 	Bridge bool   `help:"With --redis-url."`
 }
 
-// Run prints what to run.
+// Run prints the statements to run.
 func (c *migrateGrants) Run(ctx context.Context, con *console) error {
 	url, err := c.url()
 	if err != nil {
@@ -194,7 +192,6 @@ type migrateForce struct {
 	V int `arg:"" name:"version" help:"The version that the database really has; 0 for none."`
 }
 
-// Run sets the version.
 func (c *migrateForce) Run(ctx context.Context, con *console) error {
 	m, err := c.migrator(ctx)
 	if err != nil {

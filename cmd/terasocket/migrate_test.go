@@ -50,7 +50,7 @@ func TestMigrateCommands(t *testing.T) {
 	}
 }
 
-// What is not done, or done by another binary, shows in the status, and people see how far it is.
+// Unfinished migrations, and those of another binary, show in the status, with the progress.
 func TestMigrateStatus(t *testing.T) {
 	t.Parallel()
 	url := dbtest.New(t, dbtest.OpenTera("bare"))

@@ -22,8 +22,8 @@ import (
 	pb "terasocket/proto/opentera"
 )
 
-// stockWSS is location /wss as OpenTera's nginx has it (shared/clients.md): no Host, no X-Forwarded-For, 30 s. %s is the line that
-// leads it somewhere.
+// stockWSS is location /wss of OpenTera's nginx (shared/clients.md): no Host, no X-Forwarded-For, 30 s. %s is the line with the
+// destination.
 const stockWSS = `location %s {
 	%s
 	proxy_read_timeout 30s;
@@ -34,14 +34,14 @@ const stockWSS = `location %s {
 }
 `
 
-// frontend is an nginx as OpenTera's, with TLS.
+// frontend is an nginx like OpenTera's, with TLS.
 type frontend struct {
 	t    *testing.T
 	port int
 	dir  string
 }
 
-// snippet is what deploy/opentera has for an nginx, with another address of the gateway in it.
+// snippet returns an nginx file of deploy/opentera, with another address of the gateway.
 func snippet(t *testing.T, file, written, address string) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("../../deploy/opentera", file))
@@ -54,7 +54,7 @@ func snippet(t *testing.T, file, written, address string) string {
 	return strings.ReplaceAll(string(text), written, address)
 }
 
-// startNginx starts one with these locations and this terasocket.conf. It ends with the test.
+// startNginx starts an nginx with these locations and this terasocket.conf. It ends with the test.
 func startNginx(t *testing.T, serverName, locations, terasocketConf string) *frontend {
 	t.Helper()
 	program, err := exec.LookPath("nginx")
@@ -64,7 +64,7 @@ func startNginx(t *testing.T, serverName, locations, terasocketConf string) *fro
 			t.Fatal("no nginx to test with: make nginx")
 		}
 	}
-	f := &frontend{t: t, dir: must(os.MkdirTemp("/tmp", "terasocket-nginx-")), port: must(embedded.FreePort())} // t.TempDir is closed to the user that it runs as
+	f := &frontend{t: t, dir: must(os.MkdirTemp("/tmp", "terasocket-nginx-")), port: must(embedded.FreePort())} // nginx's user cannot enter t.TempDir
 	t.Cleanup(func() { _ = os.RemoveAll(f.dir) })
 	if err := selfSigned(f.path("cert.pem"), f.path("key.pem")); err != nil {
 		t.Fatal(err)
@@ -99,7 +99,7 @@ http {
 			t.Fatal(err)
 		}
 	}
-	for name, mode := range map[string]os.FileMode{"": 0o777, "key.pem": 0o644} { // of a test
+	for name, mode := range map[string]os.FileMode{"": 0o777, "key.pem": 0o644} { // a test key
 		if err := os.Chmod(f.path(name), mode); err != nil {
 			t.Fatal(err)
 		}
@@ -122,14 +122,14 @@ http {
 func (f *frontend) path(name string) string { return filepath.Join(f.dir, name) }
 func (f *frontend) host() string            { return fmt.Sprintf("127.0.0.1:%d", f.port) }
 
-// dialFrom opens a socket as a client at another address of the loopback network, which may say what it likes.
+// dialFrom opens a socket as a client at another loopback address, with any headers.
 func (f *frontend) dialFrom(address, url string, lies http.Header) (*websocket.Conn, *http.Response, error) {
 	dialer := websocket.Dialer{TLSClientConfig: gatewaytest.Insecure, HandshakeTimeout: 10 * time.Second,
 		NetDialContext: (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}}).DialContext}
 	return dialer.DialContext(f.t.Context(), url, lies)
 }
 
-// names answers every question for an IPv4 address with 127.0.0.1, as the DNS of Docker answers for a service.
+// names answers every A query with 127.0.0.1, as Docker's DNS answers for a service.
 func names(t *testing.T) (address string) {
 	t.Helper()
 	socket, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -148,9 +148,9 @@ func names(t *testing.T) (address string) {
 			}
 			answer := append([]byte{}, packet[:n]...)
 			answer[2], answer[3] = 0x81, 0x80         // an answer, no error
-			if packet[n-3] == 1 && packet[12] == 10 { // a question for A, of a name that begins with ten letters: terasocket
+			if packet[n-3] == 1 && packet[12] == 10 { // a query for A, with a name that begins with ten letters: terasocket
 				answer[7] = 1
-				answer = append(answer, 0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 127, 0, 0, 1) // the name asked for, 60 s
+				answer = append(answer, 0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 127, 0, 0, 1) // the queried name, 60 s
 			}
 			_, _ = socket.WriteTo(answer, from)
 		}
@@ -158,7 +158,7 @@ func names(t *testing.T) (address string) {
 	return socket.LocalAddr().String()
 }
 
-// layouts are the two installations: what the stock location has besides, and our snippet.
+// layouts are the two installations: additions to the stock location, and our snippet.
 func layouts(t *testing.T, gateway string) map[string]struct{ resolver, conf string } {
 	t.Helper()
 	_, port, err := net.SplitHostPort(gateway)
@@ -171,7 +171,7 @@ func layouts(t *testing.T, gateway string) map[string]struct{ resolver, conf str
 	}
 }
 
-// value is that of a query, as text.
+// value returns the result of a query as text.
 func value(t *testing.T, databaseURL, query string) (text string) {
 	t.Helper()
 	if err := dbtest.Conn(t, databaseURL).QueryRow(t.Context(), query).Scan(&text); err != nil {
@@ -180,8 +180,8 @@ func value(t *testing.T, databaseURL, query string) (text string) {
 	return text
 }
 
-// One line in OpenTera's stock location leads /wss here: sockets open through a real nginx, the client's own address is known, and
-// no client can put another in its place.
+// One line in OpenTera's stock location leads /wss here: sockets open through a real nginx, the client's own address is known,
+// and no client can forge it.
 func TestBehindOpenTerasNginx(t *testing.T) {
 	t.Parallel()
 	database := dbtest.New(t, migrated())
@@ -204,7 +204,7 @@ func TestBehindOpenTerasNginx(t *testing.T) {
 				t.Errorf("the client's address is %s", got)
 			}
 
-			// where a login leads here too, its URL has the name that clients use, not the one that a client says
+			// the URL of a login through nginx has the public name, not one that a client claims
 			request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+f.host()+"/api/user/login?with_websocket=true", nil)
 			if err != nil {
 				t.Fatal(err)
@@ -228,7 +228,7 @@ func TestBehindOpenTerasNginx(t *testing.T) {
 	}
 }
 
-// What nginx passes on, on which path: devices here and users still at OpenTera, by the same line; the stock line leads back.
+// What nginx passes on for each path: devices here and users still at OpenTera, by the same line; the stock line leads back.
 func TestDevicesFirst(t *testing.T) {
 	t.Parallel()
 	seen := make(chan *http.Request, 1)

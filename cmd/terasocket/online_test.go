@@ -17,7 +17,7 @@ import (
 	pb "terasocket/proto/opentera"
 )
 
-// call makes a REST call and gives status and body.
+// call makes a REST call and returns status and body.
 func (s *served) call(method, path, body string, authorize func(*http.Request)) string {
 	s.t.Helper()
 	r, err := http.NewRequestWithContext(s.t.Context(), method, s.HTTP()+path, strings.NewReader(body))
@@ -46,7 +46,7 @@ func bearer(token string) func(*http.Request) {
 	return func(r *http.Request) { r.Header.Set("Authorization", "OpenTera "+token) }
 }
 
-// Who is online, what a device tells, and who is cut off, through the REST calls of users, devices and services.
+// Online users, device statuses and disconnects, through the REST calls of users, devices and services.
 func TestPresenceByREST(t *testing.T) {
 	t.Parallel()
 	url := dbtest.New(t, migrated())
@@ -94,7 +94,7 @@ func TestPresenceByREST(t *testing.T) {
 	lucie := gateway.listen(conn, "participant", opentera.DemoParticipantUUID, "&encoding=json")
 	rene := gateway.listen(conn, "participant", opentera.DemoOtherParticipantUUID, "")
 	tablet := gateway.listen(conn, "device", opentera.DemoDeviceUUID, "")
-	for range 6 { // the last of them says that all are registered
+	for range 6 { // the last of them shows that all are registered
 		admin.mustHearPresence()
 	}
 
@@ -108,13 +108,13 @@ func TestPresenceByREST(t *testing.T) {
 
 	status(opentera.DemoDeviceID, `200 {"uuid":"`+opentera.DemoDeviceUUID+`","status":"{\"battery\":50}","timestamp":1732345678.123456}`)
 	if heard := ursula.next(); !strings.Contains(heard, "DEVICE_STATUS_CHANGED") || !strings.Contains(heard, "1732345678.123456") {
-		t.Errorf("heard %s", heard)
+		t.Errorf("received %s", heard)
 	}
 	get("/api/user/devices/online", basic(opentera.DemoProjectUser), `200 [{"device_enabled":true,"device_name":"Kit TeraPlus 01","device_uuid":"`+opentera.DemoDeviceUUID+
 		`","id_device":1,"id_device_subtype":1,"id_device_type":1,"device_online":true,"device_busy":false,`+
 		`"device_status":{"online":true,"busy":false,"status":{"status":"{\"battery\":50}","timestamp":1732345678.123456}}}]`)
 
-	// users cut off those of what they administer, services those of their projects
+	// users disconnect those that they administer, services those of their projects
 	get("/api/user/disconnect?id_participant=61", basic(opentera.DemoProjectAdmin), `403 "Forbidden"`)
 	get("/api/user/disconnect?id_participant=1", basic(opentera.DemoProjectUser), `403 "Forbidden"`)
 	get("/api/user/disconnect?id_user=9", basic(opentera.DemoProjectUser), `400 "Use Logout instead to disconnect current user"`)
@@ -134,7 +134,7 @@ func TestPresenceByREST(t *testing.T) {
 	get("/api/service/disconnect?id_device=1", bearer("x"), `401 "Unauthorized"`)
 	for _, e := range []*ear{lucie, ursula, tablet} {
 		got := e.next()
-		for strings.Contains(got, "DEVICE_STATUS_CHANGED") { // the tablet hears its own
+		for strings.Contains(got, "DEVICE_STATUS_CHANGED") { // the tablet receives its own
 			got = e.next()
 		}
 		if got != kicked {
@@ -149,7 +149,7 @@ func TestPresenceByREST(t *testing.T) {
 	}
 }
 
-// mustHearPresence waits for somebody who comes or goes.
+// mustHearPresence waits for a connect or disconnect.
 func (e *ear) mustHearPresence() {
 	e.t.Helper()
 	for {

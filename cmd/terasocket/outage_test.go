@@ -13,14 +13,14 @@ import (
 	"terasocket/db/opentera"
 )
 
-// While the database lets nobody in, those who are connected stay, whoever comes gets 503 at once, and a token is not used
-// up by that. Afterwards everybody hears everything.
+// While the database refuses connections, connected clients stay, new ones get 503 at once, and a token is not used up by that.
+// Afterwards everybody receives everything.
 func TestAnOutageOfTheDatabase(t *testing.T) {
 	t.Parallel()
 	url := dbtest.New(t, migrated())
 	gateway := serve(t, url)
 	paul := gateway.login(opentera.DemoProjectAdmin, "")
-	writer := dbtest.Conn(t, url) // stays connected: so that there is something to miss
+	writer := dbtest.Conn(t, url) // stays connected, so that there is something to miss
 	do := func(conn *pgx.Conn, sql string, args ...any) {
 		t.Helper()
 		dbtest.Exec(t, conn, sql, args...)

@@ -24,13 +24,13 @@ import (
 	"terasocket/proto/terasocket"
 )
 
-// ear is a socket of somebody that reads either encoding.
+// ear is a socket that reads either encoding.
 type ear struct {
 	*socket
 	name, uuid string
 }
 
-// listen connects a user, participant or device. A text in query begins with &.
+// listen connects a user, participant or device. A non-empty query begins with &.
 func (s *served) listen(conn *pgx.Conn, kind, uuid, query string) *ear {
 	s.t.Helper()
 	var token string
@@ -40,8 +40,8 @@ func (s *served) listen(conn *pgx.Conn, kind, uuid, query string) *ear {
 	return &ear{dial(s.t, s.URL+"/wss/"+kind+"?id="+token+query), kind + query, uuid}
 }
 
-// next is the next event that is neither somebody's coming or going nor a change of an entity nor a Cursor: topic, type and ProtoJSON
-// without white space; or "closed" with code and reason.
+// next returns the next event other than presence, entity changes and Cursor: topic, type and ProtoJSON without white space; or
+// "closed" with code and reason.
 func (e *ear) next() string {
 	e.t.Helper()
 	for {
@@ -113,7 +113,7 @@ func publishSQL(topic, event string) string {
 	return fmt.Sprintf("SELECT terasocket.publish('%s', '%s');", topic, event)
 }
 
-// stage is a gateway and sockets of every kind side by side, in both encodings.
+// stage is a gateway with sockets of every kind, in both encodings.
 type stage struct {
 	*testing.T
 	conn                                             *pgx.Conn
@@ -144,8 +144,7 @@ func (s *stage) all() []*ear {
 	return []*ear{s.nora, s.rene, s.sensor, s.ursula, s.admin, s.lucie, s.tablet}
 }
 
-// mustReach reads what each socket hears up to a sentinel: nothing but these events, for those of to; nothing, for
-// everybody else.
+// mustReach reads each socket up to a sentinel: these events and no others for those in to, nothing for everybody else.
 func (s *stage) mustReach(what string, to []*ear, events ...string) {
 	s.Helper()
 	s.sentinels++
@@ -157,7 +156,7 @@ func (s *stage) mustReach(what string, to []*ear, events ...string) {
 	if _, err := s.conn.Exec(s.Context(), sql.String()); err != nil {
 		s.Fatal(err)
 	}
-	for _, mayHear := range []bool{false, true} { // who must not, first
+	for _, mayHear := range []bool{false, true} { // those that must not, first
 		for _, e := range s.all() {
 			if slices.Contains(to, e) != mayHear {
 				continue
@@ -174,7 +173,7 @@ func (s *stage) mustReach(what string, to []*ear, events ...string) {
 				want = events
 			}
 			if !slices.Equal(heard, want) {
-				s.Errorf("%s: %s hears %q, must hear %q", what, e.name, heard, want)
+				s.Errorf("%s: %s received %q, want %q", what, e.name, heard, want)
 			}
 		}
 	}
@@ -209,7 +208,7 @@ func TestPublishedToSockets(t *testing.T) {
 		{managerTopic, "StopSessionEvent", session, []*ear{s.lucie, s.tablet, s.ursula, s.admin}},
 		{managerTopic, "StopSessionEvent", other, nil},
 		{archiveTopic, "ArchiveEvent", fmt.Sprintf(`"archiveUuid":"%[1]s","ownerUuid":"%[1]s","status":"STATUS_COMPLETED"`, s.rene.uuid), []*ear{s.rene}},
-		// directly: to that one, and only if the rules let it
+		// directly: to that principal, and only if the rules allow it
 		{direct("user", s.ursula.uuid), "StopSessionEvent", session, []*ear{s.ursula}},
 		{direct("user", s.nora.uuid), "StopSessionEvent", session, nil},
 		{direct("participant", s.lucie.uuid), "JoinSessionEvent", session + fmt.Sprintf(`,"sessionParticipants":["%s","%s"]`, s.lucie.uuid, s.rene.uuid), []*ear{s.lucie}},
@@ -322,7 +321,7 @@ func TestKickByPublishing(t *testing.T) {
 	}
 }
 
-// Whoever is disabled or deleted is cut off, after those who may see it have heard it.
+// A principal that is disabled or deleted is disconnected, after those who may see it were told.
 func TestForcedDisconnects(t *testing.T) {
 	t.Parallel()
 	url := dbtest.New(t, migrated())
@@ -376,7 +375,7 @@ func TestForcedDisconnects(t *testing.T) {
 				t.Errorf("%s: %s", test.change, got)
 			}
 		}
-		// what the admin has been written before
+		// what the admin received before
 		for {
 			kind, data := admin.frame()
 			_, message := admin.parse(kind, data)
@@ -386,7 +385,7 @@ func TestForcedDisconnects(t *testing.T) {
 		}
 		psql(t, url, archiveOf(neighbour.uuid, "stays"))
 		if got := neighbour.next(); !strings.Contains(got, "stays") {
-			t.Errorf("%s: the neighbour hears %s", test.change, got)
+			t.Errorf("%s: the neighbour received %s", test.change, got)
 		}
 		_ = neighbour.conn.Close()
 	}

@@ -15,20 +15,20 @@ import (
 	"terasocket/ws"
 )
 
-// redisFlags are the flags of every command that works beside a running OpenTera.
+// redisFlags are for commands that work beside a running OpenTera.
 type redisFlags struct {
 	RedisURL string `name:"redis-url" placeholder:"URL" help:"The Redis of a running OpenTera, redis://user:password@host:port/db, or rediss:// for TLS: its login's websocket URLs open sockets here."`
 }
 
-// besideOpenTera is what a gateway has of a running OpenTera.
+// besideOpenTera holds a gateway's side of a running OpenTera.
 type besideOpenTera struct {
 	redis  *redis.Client
 	health *bridge.Health
 	bridge *bridge.Bridge // nil until connect
 }
 
-// openRedis makes the pool of connections to OpenTera's Redis. What is wrong with the setting is an error; a Redis that
-// cannot be reached is not: sockets and database events need none. The caller closes it.
+// openRedis opens the connection pool for OpenTera's Redis. A wrong setting is an error; an unreachable Redis is not, since
+// sockets and database events need none. The caller closes it.
 func openRedis(ctx context.Context, source func() (string, error), log *slog.Logger) (*besideOpenTera, error) {
 	client, err := bridge.Open(source)
 	if err != nil {
@@ -42,7 +42,7 @@ func openRedis(ctx context.Context, source func() (string, error), log *slog.Log
 	return &besideOpenTera{redis: client, health: health}, nil
 }
 
-// redisAddress gives the URL of Redis.
+// redisAddress returns the source of the Redis URL.
 func (c *serveCmd) redisAddress() func() (string, error) {
 	if c.redisSource == nil {
 		return func() (string, error) { return c.RedisURL, nil }
@@ -50,7 +50,7 @@ func (c *serveCmd) redisAddress() func() (string, error) {
 	return c.redisSource
 }
 
-// redeemer takes connect tokens, and the tickets of OpenTera's login where its Redis is known.
+// redeemer accepts connect tokens, and, with OpenTera's Redis, tickets of OpenTera's login.
 func (g *gateway) redeemer() ws.TokenRedeemer {
 	if g.openTera == nil {
 		return g.tokens
@@ -58,12 +58,12 @@ func (g *gateway) redeemer() ws.TokenRedeemer {
 	return &bridge.Tickets{Redis: g.openTera.redis, Tokens: g.tokens}
 }
 
-// connect makes the bridge between that Redis and the database, for a gateway of that name.
+// connect creates the bridge between Redis and the database, for a gateway of that name.
 func (o *besideOpenTera) connect(pool *pgxpool.Pool, name string, log *slog.Logger, registry prometheus.Registerer) {
 	o.bridge = bridge.New(bridge.Config{Redis: o.redis, Pool: pool, Gateway: name, Log: log, Metrics: bridge.NewMetrics(registry)})
 }
 
-// sharedKeys are OpenTera's, where its Redis is known.
+// sharedKeys returns OpenTera's keys, if its Redis is known.
 func (g *gateway) sharedKeys() access.SharedKeys {
 	if g.openTera == nil {
 		return nil
@@ -71,7 +71,7 @@ func (g *gateway) sharedKeys() access.SharedKeys {
 	return &bridge.Keys{Redis: g.openTera.redis}
 }
 
-// run does what goes on between OpenTera and this gateway, until ctx ends.
+// run runs the bridge and the health checks until ctx ends.
 func (o *besideOpenTera) run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return o.health.Run(ctx) })
@@ -81,7 +81,7 @@ func (o *besideOpenTera) run(ctx context.Context) error {
 
 func (o *besideOpenTera) close() { _ = o.redis.Close() }
 
-// degraded says what does not work though clients can be taken, "" for nothing.
+// degraded returns what does not work although clients can connect, "" for nothing.
 func (o *besideOpenTera) degraded() string {
 	if o == nil {
 		return ""

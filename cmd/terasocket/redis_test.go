@@ -20,7 +20,7 @@ func startRedis(t *testing.T, settings ...string) *standin.Redis {
 	return server
 }
 
-// bridge.md 0: what is wrong with the address shows at start, without the password.
+// bridge.md 0: a wrong address shows at start, without the password.
 func TestServeRefusesABadRedisURL(t *testing.T) {
 	t.Parallel()
 	locked := startRedis(t, "--requirepass", "other")
@@ -51,7 +51,7 @@ func TestServeRefusesABadRedisURL(t *testing.T) {
 	}
 }
 
-// bridge.md 0: beside a running OpenTera the default is what its clients read.
+// bridge.md 0: beside a running OpenTera the default encoding is the one that its clients read.
 func TestEncodingByDefault(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -69,7 +69,7 @@ func TestEncodingByDefault(t *testing.T) {
 	}
 }
 
-// bridge.md 9: serve starts without Redis, and says so in /readyz, and when it is there.
+// bridge.md 9: serve starts without Redis, and reports it in /readyz, and when it is back.
 func TestServeWithoutRedis(t *testing.T) {
 	t.Parallel()
 	server := startRedis(t)

@@ -16,8 +16,8 @@ import (
 	"terasocket/db/opentera"
 )
 
-// bridge.md 5: through our REST, one token is good at both servers, a logout at either refuses it at both, after a restart of
-// OpenTera all old ones are refused, and while its Redis is away the answer is 503. The address comes from a file.
+// bridge.md 5: through our REST, one token is valid at both servers, a logout at either ends it at both, after a restart of
+// OpenTera all old ones are refused, and with its Redis down the answer is 503. The address comes from a file.
 func TestTokensOfOpenTera(t *testing.T) {
 	t.Parallel()
 	server := startRedis(t, "--requirepass", "pass")
@@ -74,7 +74,7 @@ func TestTokensOfOpenTera(t *testing.T) {
 
 	_, ours := login()
 	if _, err := jwt.Parse(ours, func(*jwt.Token) (any, error) { return []byte(key), nil }); err != nil {
-		t.Errorf("OpenTera does not take our token: %v", err)
+		t.Errorf("OpenTera refuses our token: %v", err)
 	}
 	theirs := ofOpenTera("theirs")
 	asks(online, ours, http.StatusOK)
@@ -82,7 +82,7 @@ func TestTokensOfOpenTera(t *testing.T) {
 	asks(logout, theirs, http.StatusOK)
 	asks(online, theirs, http.StatusUnauthorized)
 	if isDisabled, err := client.SIsMember(t.Context(), "user_disabled_tokens", theirs).Result(); !isDisabled || err != nil {
-		t.Errorf("OpenTera takes a token that was logged out here: %v", err)
+		t.Errorf("OpenTera accepts a token that was logged out here: %v", err)
 	}
 	if err := client.SAdd(t.Context(), "user_disabled_tokens", ours).Err(); err != nil {
 		t.Fatal(err)
@@ -90,14 +90,14 @@ func TestTokensOfOpenTera(t *testing.T) {
 	asks(online, ours, http.StatusUnauthorized)
 	old, service := ofOpenTera("old"), signed(jwt.MapClaims{"service_uuid": opentera.DemoVideoRehabServiceUUID})
 	asks(online, old, http.StatusOK)
-	asks("/api/service/disconnect", service, http.StatusBadRequest) // of nobody
+	asks("/api/service/disconnect", service, http.StatusBadRequest) // without a target
 	if err := client.FlushDB(t.Context()).Err(); err != nil {
 		t.Fatal(err)
 	}
 	asks(online, old, http.StatusServiceUnavailable)
 	asks("/api/service/disconnect", service, http.StatusServiceUnavailable)
 	if status, token := login(); status != http.StatusServiceUnavailable || token != "" {
-		t.Errorf("%d, %q by a login while OpenTera is stopped", status, token)
+		t.Errorf("%d, %q for a login while OpenTera is stopped", status, token)
 	}
 	key = "second" + strings.Repeat("k", 26)
 	startOpenTera()
@@ -113,6 +113,6 @@ func TestTokensOfOpenTera(t *testing.T) {
 	}
 	asks(online, ofOpenTera("new"), http.StatusOK)
 	if gateway.Log.Count("pass@")+gateway.Log.Count(key)+gateway.Log.Count(theirs) > 0 {
-		t.Error("the log tells secrets")
+		t.Error("secrets in the log")
 	}
 }

@@ -11,15 +11,15 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// Of warnings and errors that say the same.
+// Limits for repeated warnings and errors.
 const (
 	repeatEvery = time.Minute
 	repeatMost  = 1000 // texts that are remembered; then all are forgotten
 )
 
-// repeats is a slog.Handler that passes on a warning or an error once a minute: those that repeat its message, op and err
-// within that time are counted, and told of with the next. What goes wrong goes wrong for everybody, and a log that says it
-// for each hides everything else.
+// repeats is a slog.Handler that passes on a warning or an error once a minute: repetitions with the same message, op and err
+// within that time are counted, and reported with the next. A fault hits all clients, and a line for each would hide everything
+// else.
 type repeats struct {
 	slog.Handler
 	memory *repeatMemory
@@ -81,17 +81,17 @@ func (r repeats) Handle(ctx context.Context, record slog.Record) error {
 	return r.Handler.Handle(ctx, record)
 }
 
-// schemaGone is said in the place of all that fails then.
+// schemaGone replaces all errors that follow from a missing schema.
 const schemaGone = "terasocket was taken out of this database: stop this gateway, or run `terasocket migrate up`"
 
-// schemaIsGone says whether PostgreSQL misses the schema terasocket, or a table of it.
+// schemaIsGone reports whether PostgreSQL lacks the schema terasocket, or a table of it.
 func schemaIsGone(err error) bool {
 	var refused *pgconn.PgError
 	return errors.As(err, &refused) && (refused.Code == "3F000" && refused.Message == `schema "terasocket" does not exist` || // invalid_schema_name
 		refused.Code == "42P01" && strings.HasPrefix(refused.Message, `relation "terasocket.`)) // undefined_table
 }
 
-// again says whether this was told within the last minute, else how many were not since.
+// again reports whether this was logged within the last minute; if not, hushed is how many repetitions were suppressed.
 func (m *repeatMemory) again(key repeatKey) (hushed int, again bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -43,7 +43,7 @@ func TestAWarningIsSaidOnceAMinute(t *testing.T) {
 		log.Warn(fmt.Sprint("another ", i))
 	}
 	if n := len(handler.memory.seen); n > repeatMost {
-		t.Errorf("%d texts are remembered", n)
+		t.Errorf("%d texts remembered", n)
 	}
 	handler.WithGroup("g").Enabled(t.Context(), slog.LevelInfo)
 }

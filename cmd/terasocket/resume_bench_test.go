@@ -25,7 +25,7 @@ import (
 	"terasocket/ws"
 )
 
-// statements counts what a pool sends, each statement of a batch for itself.
+// statements counts the statements that a pool sends, each one of a batch.
 type statements struct{ n atomic.Int64 }
 
 func (s *statements) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
@@ -39,15 +39,15 @@ func (s *statements) TraceBatchStart(ctx context.Context, _ *pgx.Conn, _ pgx.Tra
 func (s *statements) TraceBatchQuery(context.Context, *pgx.Conn, pgx.TraceBatchQueryData) { s.n.Add(1) }
 func (s *statements) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData)     {}
 
-// paulsDoor lets everybody in as paul.
+// paulsDoor admits everybody as paul.
 type paulsDoor struct{}
 
 func (paulsDoor) Redeem(context.Context, access.Kind, string) (access.Identity, error) {
 	return access.Identity{Principal: access.Principal{Kind: access.User, ID: opentera.DemoProjectUserID}}, nil
 }
 
-// BenchmarkResume is what a restart brings: so many clients come back at once, each with a cursor of its own some 10,000
-// rows back, and read all that they missed.
+// BenchmarkResume measures what follows a restart: many clients return at once, each with its own cursor some 10,000 rows back,
+// and read everything that they missed.
 func BenchmarkResume(b *testing.B) {
 	const gap = 10_000
 	url := dbtest.New(b, migrated())

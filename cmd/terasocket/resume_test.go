@@ -14,13 +14,13 @@ import (
 	"terasocket/proto/terasocket"
 )
 
-// resume connects paul again, who has heard the log up to seq.
+// resume reconnects paul, who has received the log up to seq.
 func (s *served) resume(seq uint64) *socket {
 	s.t.Helper()
 	return s.login(opentera.DemoProjectAdmin, fmt.Sprintf("&since=%d", seq))
 }
 
-// mustHearNames reads participant events and compares the names in them, in order. Between them, nothing else may come.
+// mustHearNames reads participant events and compares their names, in order. No other events may come between them.
 func (s *socket) mustHearNames(names ...string) (last event.Received) {
 	s.t.Helper()
 	for _, name := range names {
@@ -34,7 +34,7 @@ func rename(t *testing.T, pool *pgxpool.Pool, participant int, name string) {
 	dbtest.Exec(t, pool, "UPDATE t_participants SET participant_name = $1 WHERE id_participant = $2", name, participant)
 }
 
-// renameAlone has the change announced, so that the next one is another event.
+// renameAlone announces the change, so that the next one is another event.
 func renameAlone(t *testing.T, pool *pgxpool.Pool, participant int, name string) {
 	t.Helper()
 	rename(t, pool, participant, name)
@@ -83,7 +83,7 @@ func TestAClientThatComesBackMissesNothing(t *testing.T) {
 	cursor = paul.mustHearNames("live").Seq
 	_ = paul.conn.Close()
 
-	// rights are those of now: paul lost his role while he was away
+	// current rights apply: paul lost his role while he was away
 	renameAlone(t, pool, 1, "before he lost it")
 	if _, err := pool.Exec(t.Context(), `UPDATE t_users_users_groups SET deleted_at = now()
 		WHERE id_user = (SELECT id_user FROM t_users WHERE user_username = $1)`, opentera.DemoProjectAdmin); err != nil {
@@ -91,11 +91,12 @@ func TestAClientThatComesBackMissesNothing(t *testing.T) {
 	}
 	paul = gateway.resume(cursor)
 	dbtest.Exec(t, pool, "UPDATE t_users SET user_lastname = 'Sentinel' WHERE user_username = $1", opentera.DemoProjectAdmin)
-	paul.mustHear(pb.DatabaseEvent_DB_DELETE, "participant", `"id_participant": 1`) // he is to forget it
+	paul.mustHear(pb.DatabaseEvent_DB_DELETE, "participant", `"id_participant": 1`) // he must forget it
 	paul.mustHear(pb.DatabaseEvent_DB_UPDATE, "user", "Sentinel")
 }
 
-// A transaction of several objects is one announcement of several events: who heard only the first has missed the others.
+// A transaction of several objects is one announcement of several events: a client that received only the first has missed the
+// others.
 func TestWhoHeardHalfATransactionHearsTheRest(t *testing.T) {
 	t.Parallel()
 	url := dbtest.New(t, migrated())

@@ -8,8 +8,8 @@ import (
 	pb "terasocket/proto/opentera"
 )
 
-// writeLog writes rows (type, op, object_type, body, present) into the log past announce(), as somebody may who has the rights
-// for it.
+// writeLog inserts rows (type, op, object_type, body, present) into the log bypassing announce(), as anybody with the rights
+// may.
 func writeLog(t *testing.T, url, rows string) {
 	t.Helper()
 	psql(t, url, `BEGIN; LOCK TABLE terasocket.announcer IN EXCLUSIVE MODE;
@@ -21,8 +21,8 @@ func writeLog(t *testing.T, url, rows string) {
 		NOTIFY terasocket_log; COMMIT`)
 }
 
-// Rows that are no events, written by whoever may write to the log, are refused and counted; the rows beside them, in the
-// same statement too, are heard.
+// Invalid rows, written by somebody with rights on the log, are refused and counted; the rows beside them, even of the same
+// statement, are delivered.
 func TestRubbishInTheLogCostsNoNeighbour(t *testing.T) {
 	t.Parallel()
 	url := dbtest.New(t, migrated())
@@ -55,7 +55,7 @@ func TestAProjectWithoutASite(t *testing.T) {
 	louis := gateway.login(opentera.DemoOtherSiteAdmin, "")
 	psql(t, url, `ALTER TABLE t_projects ALTER COLUMN id_site DROP NOT NULL; UPDATE t_projects SET id_site = NULL WHERE id_project = 1`)
 	paul.mustHear(pb.DatabaseEvent_DB_UPDATE, "project", `"id_site": null`)
-	claire.mustHear(pb.DatabaseEvent_DB_DELETE, "project", `"id_project": 1`) // was hers through the site
+	claire.mustHear(pb.DatabaseEvent_DB_DELETE, "project", `"id_project": 1`) // visible to her through the site
 	psql(t, url, `UPDATE t_participants SET participant_name = 'of nowhere' WHERE id_participant = 1`)
 	paul.mustHear(pb.DatabaseEvent_DB_UPDATE, "participant", "of nowhere")
 	psql(t, url, `UPDATE t_users SET user_lastname = 'Sentinel' WHERE user_username IN ('claire.site', 'louis.site')`)

@@ -22,7 +22,7 @@ import (
 	pb "terasocket/proto/opentera"
 )
 
-// sequenceGrace is how long who closes stays online. (TestPresenceAcrossGateways shows that who is kicked does not.)
+// sequenceGrace is how long a client that closes stays online. (TestPresenceAcrossGateways shows that a kicked one does not.)
 const sequenceGrace = 500 * time.Millisecond
 
 const (
@@ -32,12 +32,12 @@ const (
 	typeURL         = "type.googleapis.com/opentera.protobuf."
 )
 
-// fields is an event as ProtoJSON with every key that the sheet names, and @type.
+// fields is an event as ProtoJSON with every key of the sheet, and @type.
 type fields map[string]any
 
 func (f fields) String() string { return string(must(json.Marshal(f))) }
 
-// published is the ProtoJSON that a service publishes: without what is empty.
+// published returns the ProtoJSON that a service publishes: without empty fields.
 func (f fields) published() string {
 	f = maps.Clone(f)
 	maps.DeleteFunc(f, func(_ string, v any) bool {
@@ -52,13 +52,13 @@ func (f fields) published() string {
 type player struct {
 	*ear              // nil while it has no socket
 	who, kind, uuid   string
-	project, site     string // participant
-	query             string // what it asks for on top of its token
+	project, site     string // of a participant
+	query             string // in addition to its token
 	seq               uint64 // of its last frame
 	presenceIsHeardBy []*player
 }
 
-// presenceEvent is its User-, Participant- or DeviceEvent of that type (CONNECTED for example).
+// presenceEvent returns its User-, Participant- or DeviceEvent of that type (for example CONNECTED).
 func (p *player) presenceEvent(eventType, status string) fields {
 	switch p.kind {
 	case "user":
@@ -83,8 +83,8 @@ type seen struct {
 	event fields
 }
 
-// read reads one frame and checks everything that holds for every frame: its encoding, the nesting, exactly the keys of the
-// header, version and time, and a seq that grows, where the socket is to have one.
+// read reads one frame and checks what holds for every frame: its encoding, the nesting, exactly the keys of the header,
+// version and time, and an increasing seq, if the socket gets one.
 func (p *player) read(what string) seen {
 	p.t.Helper()
 	kind, data, err := p.readFrame()
@@ -135,7 +135,7 @@ func (p *player) read(what string) seen {
 	return seen{topic, at, events[0]}
 }
 
-// expected is a row of the sequence: who hears what, with which topic. Who has no socket hears nothing.
+// expected is a row of the sequence: who receives what, with which topic. Players without a socket receive nothing.
 type expected struct {
 	topic string
 	event fields
@@ -151,7 +151,7 @@ type sequence struct {
 	sentinels int
 }
 
-// publish publishes in one transaction. Pairs of topic and event.
+// publish publishes pairs of topic and event in one transaction.
 func (s *sequence) publish(pairs ...[2]string) {
 	s.Helper()
 	err := pgx.BeginFunc(s.Context(), s.conn, func(tx pgx.Tx) error {
@@ -167,7 +167,7 @@ func (s *sequence) publish(pairs ...[2]string) {
 	}
 }
 
-// mustHear reads what every socket hears: these frames, in this order, and nothing else before a sentinel of its own.
+// mustHear reads what every socket receives: these frames, in this order, and nothing else before a sentinel of its own.
 func (s *sequence) mustHear(what string, rows ...expected) (times []time.Time) {
 	s.Helper()
 	for _, row := range rows {
@@ -177,7 +177,7 @@ func (s *sequence) mustHear(what string, rows ...expected) (times []time.Time) {
 			}
 			got := p.read(what)
 			if got.topic != row.topic || got.event.String() != row.event.String() {
-				s.Errorf("%s: %s hears on %s\n%s\nmust hear on %s\n%s", what, p.who, got.topic, got.event, row.topic, row.event)
+				s.Errorf("%s: %s received on %s\n%s\nwant on %s\n%s", what, p.who, got.topic, got.event, row.topic, row.event)
 			}
 			times = append(times, got.at)
 		}
@@ -199,13 +199,13 @@ func (s *sequence) mustHear(what string, rows ...expected) (times []time.Time) {
 			continue
 		}
 		if got := p.read(what); got.topic != archiveTopic || got.event.String() != sentinel(p).String() {
-			s.Fatalf("%s: %s hears on %s %s, which it must not", what, p.who, got.topic, got.event)
+			s.Fatalf("%s: %s received on %s %s, want nothing", what, p.who, got.topic, got.event)
 		}
 	}
 	return times
 }
 
-// TestSequence is what OpenTera's sockets hear from the first connection to the last disconnection, frame by frame.
+// TestSequence checks what OpenTera's sockets receive from the first connect to the last disconnect, frame by frame.
 func TestSequence(t *testing.T) {
 	t.Parallel()
 	const (
@@ -220,7 +220,7 @@ func TestSequence(t *testing.T) {
 	henri := &player{who: "Henri D'Amours", kind: "participant", uuid: "99997d22-b413-51da-85a0-010760783330", project: project, site: site, query: jsonSeqQuery}
 	kit := &player{who: "Kit TeraPlus 01", kind: "device", uuid: opentera.DemoDeviceUUID}
 	watch := &player{who: "Montre Fitbit 02", kind: "device", uuid: "c2a2bfaf-b331-5cd9-b8f5-b40155a0d73e", query: jsonQuery}
-	// of the site, no project: sees its devices, and by them lists the session, which is not open to him
+	// in the site, in no project: sees its devices, and by them lists the session, which he cannot open
 	simon := &player{who: "Simon Pelletier", kind: "user", uuid: opentera.DemoSiteUserUUID, query: jsonSeqQuery}
 	// strangers: sites 3, 2 and 2, and none of them may see another
 	fatou := &player{who: "Fatou Diallo", kind: "user", uuid: opentera.DemoForcedChangeUUID, query: jsonSeqQuery}
@@ -254,7 +254,7 @@ func TestSequence(t *testing.T) {
 		p.seq = 0
 		if strings.Contains(p.query, "since") {
 			if first := p.read(p.who + " connects"); first.topic != "" || first.event["@type"] != "type.googleapis.com/terasocket.v1.Cursor" {
-				t.Errorf("%s hears %s first, must hear a Cursor", p.who, first.event)
+				t.Errorf("%s received %s first, want a Cursor", p.who, first.event)
 			}
 		}
 		s.mustHear(p.who+" connects", p.announced("CONNECTED"))
@@ -283,7 +283,7 @@ func TestSequence(t *testing.T) {
 		what  string
 		event fields
 		on    []*player // direct topics
-		by    []*player // who hears it there
+		by    []*player // who receives it there
 		then  []expected
 	}{
 		{"a session starts", join, members, members, joined},
@@ -322,7 +322,7 @@ func TestSequence(t *testing.T) {
 		s.mustHear(step.what, append(rows, step.then...)...)
 	}
 
-	// device status: JSON text in JSON text; nothing of a device that is offline
+	// device status: JSON text in JSON text; nothing from a device that is offline
 	for _, device := range []struct {
 		id int
 		*player
@@ -365,18 +365,18 @@ func TestSequence(t *testing.T) {
 		p.ear = nil
 		for _, at := range s.mustHear(p.who+" closes", p.announced("DISCONNECTED")) {
 			if at.Sub(began) < sequenceGrace {
-				t.Errorf("%s closes: announced after %v, before the grace is over", p.who, at.Sub(began))
+				t.Errorf("%s closes: announced after %v, before the end of the grace", p.who, at.Sub(began))
 			}
 		}
 	}
-	kick(lucie)   // heard by users and devices
-	closes(henri) // by users and kit
+	kick(lucie)   // seen by users and devices
+	closes(henri) // seen by users and kit
 	kick(kit)
-	closes(watch) // by users, simon too
+	closes(watch) // seen by users, including simon
 	closes(ursula)
 	connect(ursula) // again, and at once
-	kick(paul)      // by ursula
-	kick(rene)      // by nobody
+	kick(paul)      // seen by ursula
+	kick(rene)      // seen by nobody
 	kick(sensor)
 	kick(fatou)
 	s.mustHear("nothing is left over")

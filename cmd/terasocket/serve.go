@@ -48,8 +48,8 @@ type serveCmd struct {
 	DrainTime         time.Duration `name:"drain-time" default:"4s" help:"Over how long sockets are closed when the gateway stops; it has ended 4s later."`
 
 	// of this process; zero in tests and the demo
-	lost         func() uint64          // lines of the log that were
-	hangUp       <-chan os.Signal       // SIGHUP: read again what can be
+	lost         func() uint64          // number of dropped log lines
+	hangUp       <-chan os.Signal       // SIGHUP: reload what can be reloaded
 	source       db.Source              // of --database-url
 	listenSource db.Source              // of --listen-database-url
 	redisSource  func() (string, error) // of --redis-url
@@ -61,7 +61,6 @@ func (c *serveCmd) Help() string {
 		"1008, 1009 the client broke the rules; 1011 our fault."
 }
 
-// Run serves until ctx ends.
 func (c *serveCmd) Run(ctx context.Context, con *console) error {
 	survivePipes()
 	log, lines := c.start(con.stderr)
@@ -91,7 +90,7 @@ func (c *serveCmd) Run(ctx context.Context, con *console) error {
 	})
 }
 
-// Validate refuses settings that cannot work together; --print-config prints them, and then refuses them.
+// Validate rejects settings that cannot work together; --print-config prints them first.
 func (c *serveCmd) Validate() error {
 	if c.PrintConfig {
 		return nil
@@ -99,13 +98,13 @@ func (c *serveCmd) Validate() error {
 	return c.check()
 }
 
-// survivePipes makes a write to a pipe that nobody reads any more an error, where it would end the process: who follows the
-// log, or stdout, may go away.
+// survivePipes turns a write to a pipe without a reader into an error, where it would end the process: readers of the log or of
+// stdout may go away.
 func survivePipes() {
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 }
 
-// check finds settings that cannot work together.
+// check rejects settings that cannot work together.
 func (c *serveCmd) check() error {
 	switch {
 	case c.PlainHTTP && (c.TLSCert != "" || c.TLSKey != ""):
@@ -156,7 +155,7 @@ func (c *serveCmd) check() error {
 	return err
 }
 
-// encodingName is that of a socket that asks for none. OpenTera's clients read JSON.
+// encodingName returns the encoding of sockets that ask for none. OpenTera's clients read JSON.
 func (c *serveCmd) encodingName() string {
 	switch {
 	case c.Encoding != "":
@@ -169,7 +168,7 @@ func (c *serveCmd) encodingName() string {
 
 func (c *serveCmd) encoding() (event.Encoding, error) { return ws.ParseEncoding(c.encodingName()) }
 
-// checkServer says nothing of an address that is none: it may hold a password.
+// checkServer does not quote a bad address, which may hold a password.
 func checkServer(name, address string) error {
 	u, err := url.Parse(address)
 	if err != nil || u.Scheme != "wss" && u.Scheme != "ws" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {

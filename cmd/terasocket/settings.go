@@ -15,27 +15,27 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// settingsFlags print the settings of a command instead of running it.
+// settingsFlags prints the settings of a command instead of running it.
 type settingsFlags struct {
 	PrintConfig bool `name:"print-config" help:"Print every setting, its value without secrets, and where it comes from; serve nothing."`
 	JSON        bool `name:"json" help:"With --print-config: one JSON array."`
 }
 
-// configured commands know what is wrong with their settings before they do anything.
+// configured commands can check their settings without running.
 type configured interface {
 	url() (string, error)
 	check() error
 }
 
-// setting is one flag as it counts. From is "flag", "environment NAME", "file PATH (NAME)" or "default".
+// setting is one flag with its effective value. From is "flag", "environment NAME", "file PATH (NAME)" or "default".
 type setting struct {
 	Name  string `json:"name"`
 	Value string `json:"value"`
 	From  string `json:"from"`
 }
 
-// AfterApply is kong's: it comes when flags, environment and defaults are known. What is wrong with the settings makes the
-// exit code 2, a missing database 1, as it would for the command itself.
+// AfterApply is called by kong once flags, environment and defaults are known. Wrong settings exit with 2, a missing database
+// with 1, as the command itself would.
 func (f *settingsFlags) AfterApply(parsed *kong.Context, con *console) error {
 	if !f.PrintConfig {
 		return nil
@@ -60,10 +60,10 @@ func (f *settingsFlags) AfterApply(parsed *kong.Context, con *console) error {
 	return nil
 }
 
-// notOurs are variables that Kubernetes sets for a service called terasocket, and those of our own tests.
+// notOurs are variables that Kubernetes sets for a service named terasocket, and those of our own tests.
 var notOurs = regexp.MustCompile(`^TERASOCKET_(TEST_|WRITE_MAN$|(.*_)?(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT(_\d+_(TCP|UDP|SCTP).*)?)$)`)
 
-// misspelt says which variables of the environment (NAME=value) no command reads, and what kong thinks was meant.
+// misspelt lists the environment variables (NAME=value) that no command reads, with kong's suggestion.
 func misspelt(ctx context.Context, environ []string) (said []string) {
 	parser, err := newParser(ctx, &console{stdout: io.Discard, stderr: io.Discard, getenv: func(string) string { return "" }}, func(int) {})
 	if err != nil {
@@ -93,7 +93,7 @@ func misspelt(ctx context.Context, environ []string) (said []string) {
 	return said
 }
 
-// settings are the flags of the command that was given, in the order of its help.
+// settings returns the flags of the given command, in the order of its help.
 func settings(parsed *kong.Context, con *console) []setting {
 	given := map[string]bool{}
 	for _, path := range parsed.Path {
@@ -122,7 +122,7 @@ func settings(parsed *kong.Context, con *console) []setting {
 	return all
 }
 
-// text is a value as it is written on the command line.
+// text formats a value as on the command line.
 func text(value any) string {
 	if list, ok := value.([]string); ok {
 		return strings.Join(list, ",")
@@ -145,7 +145,7 @@ func printSettings(w io.Writer, all []setting, asJSON bool) error {
 	return table.Flush()
 }
 
-// withoutSecret is what may be shown of a value: nothing of passwords and keys, a URL without its password.
+// withoutSecret returns a value without passwords and keys.
 func withoutSecret(name, value string) string {
 	switch {
 	case value == "":
@@ -162,8 +162,9 @@ func withoutSecret(name, value string) string {
 
 const hidden = "(hidden)"
 
-// withoutPassword hides what is no URL altogether: PostgreSQL's "host=... password=..." and what cannot be read, or has an @
-// elsewhere than behind user and password: a part of a password that is not written as %XX may be anywhere then.
+// withoutPassword removes the password from a URL. It hides anything else entirely: PostgreSQL's "host=... password=...", what
+// cannot be parsed, and a URL with another @ than the one after user and password, since an unescaped password could then be
+// anywhere.
 func withoutPassword(text string) string {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme == "" || u.Host == "" && u.Path == "" || u.Opaque != "" || u.Fragment != "" || strings.Count(text, "@") > 1 || strings.Contains(text, "@") && u.User == nil {

@@ -7,10 +7,10 @@ import (
 	"testing"
 )
 
-// settingNamed is a variable that serve or another command would read, as files for operators name it.
+// settingNamed matches a variable of serve or another command in files for operators.
 var settingNamed = regexp.MustCompile(`\bTERASOCKET_[A-Z][A-Z0-9_]*`)
 
-// TestSettingsThatAreNamedExist reads what operators copy: a setting that is misspelt there would be ignored in silence.
+// TestSettingsThatAreNamedExist checks what operators copy: a misspelt setting there would be ignored silently.
 func TestSettingsThatAreNamedExist(t *testing.T) {
 	t.Parallel()
 	named := 0

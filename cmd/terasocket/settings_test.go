@@ -29,7 +29,7 @@ func TestPrintConfigSaysWhereEachSettingComesFrom(t *testing.T) {
 		{"database-url", "postgres://u:xxxxx@h/x?sslpassword=xxxxx", "file " + file + " (DATABASE_URL_FILE)"},
 		{"listen-database-url", hidden, "environment TERASOCKET_LISTEN_DATABASE_URL"},
 		{"log-level", "warn", "environment TERASOCKET_LOG_LEVEL"},
-		{"encoding", "protobuf", "flag"}, // before the environment
+		{"encoding", "protobuf", "flag"}, // takes precedence over the environment
 		{"plain-http", "true", "flag"},
 		{"trusted-proxies", "127.0.0.1,10.0.0.0/8", "flag"},
 		{"listen", ":4050", "default"},
@@ -47,14 +47,14 @@ func TestPrintConfigSaysWhereEachSettingComesFrom(t *testing.T) {
 	table, help := command(t.Context(), env, "serve", "--print-config", "--plain-http"), command(t.Context(), nil, "serve", "--help")
 	lines := strings.Split(strings.TrimSpace(table.stdout), "\n")
 	if other := command(t.Context(), nil, "serve", "--print-config", "--plain-http", "--database-url", "x", "--redis-url", "redis://h"); !strings.Contains(other.stdout, "json") {
-		t.Errorf("the encoding that counts: %+v", other)
+		t.Errorf("the effective encoding: %+v", other)
 	}
 	if table.code != 0 || len(lines) != len(all) || strings.Contains(table.stdout, "geheim") {
 		t.Errorf("%d lines of %d settings: %+v", len(lines), len(all), table)
 	}
 	for _, line := range lines {
 		if name := strings.Fields(line)[0]; !strings.Contains(help.stdout, name) {
-			t.Errorf("%s is no flag", name)
+			t.Errorf("%s is not a flag", name)
 		}
 	}
 }
@@ -72,7 +72,7 @@ func TestPrintConfigSaysWhatIsWrong(t *testing.T) {
 	}
 }
 
-// A setting that is misspelt in the environment is told of; what Kubernetes sets for a service of our name is not.
+// A misspelt setting in the environment is reported; what Kubernetes sets for a service of our name is not.
 func TestMisspeltSettings(t *testing.T) {
 	for name, want := range map[string]string{
 		"TERASOCKET_LISTN":                 "is no setting, did you mean TERASOCKET_LISTEN?",

@@ -45,11 +45,11 @@ func TestSnapshotOnConnect(t *testing.T) {
 		}
 		return dial(t, got.stdout[:len(got.stdout)-1]+query)
 	}
-	// who is there: of site 1 and of site 2
+	// who is there: in site 1 and in site 2
 	lucie := connect("participant", opentera.DemoParticipantUUID, "")
 	connect("participant", opentera.DemoOtherParticipantUUID, "")
 	device := connect("device", opentera.DemoDeviceUUID, "")
-	for _, s := range []*socket{lucie, device} { // once they hear themselves, they are known to be online
+	for _, s := range []*socket{lucie, device} { // once they receive their own event, they are known to be online
 		s.presenceFrame()
 	}
 	dbtest.Eventually(t, "three are online", func() bool { return dbtest.One[int64](t, pool, "SELECT count(*) FROM terasocket.online") == 3 })
@@ -61,7 +61,7 @@ func TestSnapshotOnConnect(t *testing.T) {
 	}
 
 	paul := connect("user", opentera.DemoProjectAdminUUID, "&snapshot=1")
-	want := map[string]bool{ // once or, of what also came live, twice
+	want := map[string]bool{ // once or, if it also came live, twice
 		opentera.DemoProjectAdminUUID + " USER_CONNECTED":                                                    true,
 		opentera.DemoParticipantUUID + " PARTICIPANT_CONNECTED":                                              true,
 		opentera.DemoParticipantUUID + " PARTICIPANT_JOINED_SESSION":                                         true,
@@ -72,14 +72,14 @@ func TestSnapshotOnConnect(t *testing.T) {
 	mustBeOfTheSnapshot := func(frame string) {
 		t.Helper()
 		if !want[frame] {
-			t.Fatalf("heard %q after %v", frame, heard)
+			t.Fatalf("received %q after %v", frame, heard)
 		}
 		heard[frame] = true
 	}
 	for len(heard) < len(want) {
 		mustBeOfTheSnapshot(paul.presenceFrame())
 	}
-	// what changes now is live
+	// changes from now on are live
 	_ = lucie.conn.Close()
 	for {
 		frame := paul.presenceFrame()
@@ -90,7 +90,7 @@ func TestSnapshotOnConnect(t *testing.T) {
 	}
 }
 
-// Clients come and go while others connect with a snapshot: each of these ends up with what the database knows.
+// Clients come and go while others connect with a snapshot: each of these ends up with the state of the database.
 func TestNoGapBetweenSnapshotAndLive(t *testing.T) {
 	t.Parallel()
 	url := dbtest.New(t, migrated())
@@ -150,7 +150,7 @@ func TestNoGapBetweenSnapshotAndLive(t *testing.T) {
 		}
 		want[uuid] = true
 	}
-	// a sentinel for everybody: the name of the user himself
+	// a sentinel for everybody: the user's own name
 	psql(t, url, "UPDATE t_users SET user_lastname = 'Sentinel' WHERE user_username = 'paul.project'")
 	for i, s := range sockets {
 		online := map[string]bool{}

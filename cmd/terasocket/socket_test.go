@@ -15,11 +15,11 @@ import (
 	pb "terasocket/proto/opentera"
 )
 
-// socket is a client of the gateway. It is read, and answers pings and close frames, when the test reads.
+// socket is a client of the gateway. It reads, and answers pings and close frames, when the test reads.
 type socket struct {
 	t      *testing.T
 	conn   *websocket.Conn
-	frames chan frame // not nil: it is read all the time. Closed after one with an error
+	frames chan frame // not nil: it reads all the time. Closed after one with an error
 }
 
 type frame struct {
@@ -42,7 +42,7 @@ func dial(t *testing.T, url string) *socket {
 	return &socket{t: t, conn: conn}
 }
 
-// keepReading has it read all the time.
+// keepReading makes it read all the time.
 func (s *socket) keepReading() *socket {
 	s.frames = make(chan frame, 1000)
 	go func() {
@@ -89,7 +89,7 @@ func (s *socket) closed() *websocket.CloseError {
 	}
 }
 
-// frame reads the next frame that is neither about presence (who comes and goes is heard all the time) nor a Cursor.
+// frame reads the next frame that is neither about presence nor a Cursor.
 func (s *socket) frame() (kind int, data []byte) {
 	s.t.Helper()
 	for {
@@ -103,7 +103,7 @@ func (s *socket) frame() (kind int, data []byte) {
 	}
 }
 
-// isPresence says whether a frame, of either encoding, holds a UserEvent, ParticipantEvent or DeviceEvent.
+// isPresence reports whether a frame, of either encoding, holds a UserEvent, ParticipantEvent or DeviceEvent.
 func isPresence(data []byte) bool {
 	for _, name := range []string{"UserEvent", "ParticipantEvent", "DeviceEvent"} {
 		if bytes.Contains(data, []byte("type.googleapis.com/opentera.protobuf."+name)) {
@@ -136,7 +136,7 @@ func (s *socket) mustHear(kind pb.DatabaseEvent_EventType, objectType, part stri
 	s.t.Helper()
 	e, d := s.event()
 	if d.GetType() != kind || d.GetObjectType() != objectType || !strings.Contains(d.GetObjectValue(), part) {
-		s.t.Errorf("heard %s %s %s, want %s %s with %s", d.GetType(), d.GetObjectType(), d.GetObjectValue(), kind, objectType, part)
+		s.t.Errorf("received %s %s %s, want %s %s with %s", d.GetType(), d.GetObjectType(), d.GetObjectValue(), kind, objectType, part)
 	}
 	return e
 }

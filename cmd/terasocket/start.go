@@ -13,14 +13,14 @@ import (
 )
 
 const (
-	// openTimeout bounds the start, beside --wait-for-database: a proxy that takes connections and says nothing must not
-	// hold it for ever.
+	// openTimeout bounds the start, without --wait-for-database: a proxy that accepts connections and never answers must not
+	// block it for ever.
 	openTimeout = 30 * time.Second
 
 	databaseRetry = time.Second
 )
 
-// sources give the URLs of the pool and of the listener.
+// sources returns the URLs of the pool and of the listener.
 func (c *serveCmd) sources(databaseURL string) (pool, listener db.Source) {
 	pool, listener = c.source, c.listenSource
 	if pool == nil {
@@ -35,7 +35,7 @@ func (c *serveCmd) sources(databaseURL string) (pool, listener db.Source) {
 	return pool, listener
 }
 
-// openPool waits for a database that cannot be reached yet, for that long.
+// openPool waits up to wait for a database that cannot be reached yet.
 func openPool(ctx context.Context, source db.Source, wait time.Duration, log *slog.Logger) (*pgxpool.Pool, error) {
 	for end := time.Now().Add(wait); ; {
 		pool, err := db.OpenSource(ctx, source)
@@ -51,7 +51,7 @@ func openPool(ctx context.Context, source db.Source, wait time.Duration, log *sl
 	}
 }
 
-// whatWasSilent says of a start that took too long what to look at.
+// whatWasSilent says what to check after a start that took too long.
 func whatWasSilent(err error) error {
 	if errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("the database did not answer in time: does it run, and is there a proxy before it that does not reach it? %w", err)
@@ -59,8 +59,8 @@ func whatWasSilent(err error) error {
 	return err
 }
 
-// readAgain reads at each SIGHUP what can be read while the gateway runs, until ctx ends. Files of passwords need none: they
-// are read at each new connection.
+// readAgain reloads at each SIGHUP what can be reloaded, until ctx ends. Password files need no signal: they are read at each
+// new connection.
 func (g *gateway) readAgain(ctx context.Context) {
 	for {
 		select {

@@ -18,7 +18,7 @@ func TestASilentStartSaysWhatToLookAt(t *testing.T) {
 		t.Error(err)
 	}
 	if other := errors.New("x"); whatWasSilent(other) != other || whatWasSilent(nil) != nil {
-		t.Error("another error is changed")
+		t.Error("another error was changed")
 	}
 }
 
@@ -30,13 +30,13 @@ func TestWaitingAtMost(t *testing.T) {
 	defer close(never)
 	failed := errors.New("failed")
 	if err := waitAtMost(ended, func() error { <-never; return nil }, time.Millisecond); !errors.Is(err, errStopTimeout) {
-		t.Errorf("what never ends: %v", err)
+		t.Errorf("never ends: %v", err)
 	}
 	if err := waitAtMost(ended, func() error { return failed }, time.Minute); !errors.Is(err, failed) {
-		t.Errorf("what ends in time: %v", err)
+		t.Errorf("ends in time: %v", err)
 	}
 	if err := waitAtMost(t.Context(), func() error { return failed }, 0); !errors.Is(err, failed) {
-		t.Errorf("what ends before: %v", err)
+		t.Errorf("ends before: %v", err)
 	}
 }
 
@@ -67,12 +67,12 @@ func TestTheSourceOfAURL(t *testing.T) {
 	if got, err := (&console{}).source("database-url", "postgres://h/x")(); got != "postgres://h/x" || err != nil {
 		t.Errorf("without a file: %s, %v", got, err)
 	}
-	// the pool's URL is the listener's where that has none of its own
+	// the listener uses the pool's URL unless it has its own
 	pool, listener := (&serveCmd{ListenDatabaseURL: "b"}).sources("a")
 	if a, b := must(pool()), must(listener()); a != "a" || b != "b" {
 		t.Errorf("%s, %s", a, b)
 	}
 	if _, listener := (&serveCmd{}).sources("a"); must(listener()) != "a" {
-		t.Error("the listener goes elsewhere")
+		t.Error("the listener uses another URL")
 	}
 }

@@ -10,21 +10,21 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// What the end may take beyond --drain-time; together it is stopWithin at most, and with the default drain time less than the
-// 10 s after which Docker and others kill.
+// What the end may take beyond --drain-time. Together this is at most stopWithin and, with the default drain time, less than
+// the 10 s after which Docker and others kill.
 const (
 	stopTimeout     = time.Second // for clients that do not answer the close frame
-	handoverTimeout = time.Second // these, when the database is away
+	handoverTimeout = time.Second // these apply if the database is down
 	shutdownTimeout = 500 * time.Millisecond
 	poolTimeout     = 500 * time.Millisecond
 
 	stopWithin = 3500 * time.Millisecond
 )
 
-// errStopTimeout says that something did not end. The process ends all the same.
+// errStopTimeout means that something did not end. The process ends all the same.
 var errStopTimeout = errors.New("not everything ended in time")
 
-// stop drains: no new sockets, those that are open closed with 1012 over --drain-time, events delivered to the last.
+// stop drains: no new sockets, open ones closed with 1012 over --drain-time, events delivered until the last.
 func (g *gateway) stop(ctx context.Context) error {
 	g.log.Info("stopping", "sockets", g.hub.Len())
 	limit, cancel := context.WithTimeout(ctx, g.cfg.DrainTime+stopTimeout)
@@ -53,7 +53,7 @@ func (g *gateway) stop(ctx context.Context) error {
 	return servers.Wait()
 }
 
-// waitAtMost gives what wait does; once ctx has ended, for that long.
+// waitAtMost returns the result of wait; once ctx has ended, it waits for limit at most.
 func waitAtMost(ctx context.Context, wait func() error, limit time.Duration) error {
 	done := make(chan error, 1)
 	go func() { done <- wait() }()
@@ -70,7 +70,7 @@ func waitAtMost(ctx context.Context, wait func() error, limit time.Duration) err
 	}
 }
 
-// shutdown ends a server: its requests, those that wait for a database that is away too, after a moment.
+// shutdown stops a server and, after a moment, its requests, including those waiting for the database.
 func shutdown(server *http.Server) error {
 	limit, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
 	defer cancel()
@@ -81,7 +81,7 @@ func shutdown(server *http.Server) error {
 	}
 }
 
-// closePool does not wait for connections that are half-open: pgx says goodbye to each for 15 s.
+// closePool does not wait for half-open connections: pgx spends up to 15 s closing each.
 func closePool(pool *pgxpool.Pool) {
 	closed := make(chan struct{})
 	go func() { pool.Close(); close(closed) }()

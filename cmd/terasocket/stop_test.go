@@ -14,8 +14,8 @@ import (
 	"terasocket/db/opentera"
 )
 
-// SIGTERM, with a client that answers nothing and one in the middle of a replay that it does not read: no new sockets, 1012
-// for those who listen, and exit code 0 in time.
+// SIGTERM, with a client that answers nothing and one that does not read its replay: no new sockets, 1012 for the others, and
+// exit code 0 in time.
 func TestStoppingWithClientsThatDoNotAnswer(t *testing.T) {
 	t.Parallel()
 	url := dbtest.New(t, migrated())
@@ -28,7 +28,7 @@ func TestStoppingWithClientsThatDoNotAnswer(t *testing.T) {
 	dbtest.Eventually(t, "all is announced", func() bool { return dbtest.One[int64](t, pool, "SELECT count(*) FROM terasocket.changes") == 0 })
 	listens := gateway.login(opentera.DemoProjectAdmin, "")
 	gateway.login(opentera.DemoProjectAdmin, "")                               // answers nothing, since nobody reads
-	gateway.login(opentera.DemoProjectAdmin, fmt.Sprintf("&since=%d", before)) // nor this one, and 3 MB are on their way to it
+	gateway.login(opentera.DemoProjectAdmin, fmt.Sprintf("&since=%d", before)) // nor does this one, with 3 MB on their way to it
 	token, _, err := mint(t.Context(), databaseFlags{url}, access.User, opentera.DemoProjectAdminUUID)
 	if err != nil {
 		t.Fatal(err)

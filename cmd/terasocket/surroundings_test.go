@@ -31,7 +31,7 @@ func (s *served) hammer(requests int) {
 	}
 }
 
-// Whoever reads the log goes away, or stops reading: clients stay, and SIGTERM ends the gateway.
+// The log's reader goes away, or stops reading: clients stay, and SIGTERM ends the gateway.
 func TestTheReaderOfTheLog(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -63,8 +63,8 @@ func TestTheReaderOfTheLog(t *testing.T) {
 	}
 }
 
-// Docker kills 10 s after SIGTERM. The drain is the default one, no client answers its close frame, and the database says
-// nothing.
+// Docker kills 10 s after SIGTERM. The drain time is the default, no client answers its close frame, and the database does not
+// answer.
 func TestTheEndComesBeforeDockerKills(t *testing.T) {
 	t.Parallel()
 	proxy := gatewaytest.NewProxy(t, dbtest.New(t, migrated()))
@@ -76,7 +76,7 @@ func TestTheEndComesBeforeDockerKills(t *testing.T) {
 	began := time.Now()
 	gateway.mustStop()
 	if took := time.Since(began); took > 9*time.Second {
-		t.Errorf("it took %v", took)
+		t.Errorf("the stop took %v", took)
 	}
 }
 
@@ -90,7 +90,7 @@ func TestHangUpReadsCertificatesAgain(t *testing.T) {
 	gateway.signal(syscall.SIGHUP)
 	dbtest.Eventually(t, "that is logged", func() bool { return gateway.Log.Count("SIGHUP: not read again") > 0 })
 	if gateway.serial() != first {
-		t.Error("a file that holds no certificate counts")
+		t.Error("a file without a certificate replaced the old one")
 	}
 	if err := selfSigned(gateway.cert, gateway.key); err != nil {
 		t.Fatal(err)
@@ -114,7 +114,7 @@ func TestHangUpWithoutTLS(t *testing.T) {
 	}
 }
 
-// The role and its password are changed in the database first, then in the file.
+// The role and its password change in the database first, then in the file.
 func TestTheFileOfTheDatabaseURL(t *testing.T) {
 	t.Parallel()
 	direct := dbtest.New(t, migrated())
@@ -163,7 +163,7 @@ func TestTheFileOfTheDatabaseURL(t *testing.T) {
 	}
 }
 
-// as gives a database URL of another role.
+// as returns a database URL for another role.
 func as(t *testing.T, databaseURL, role string) string {
 	t.Helper()
 	u := must(url.Parse(databaseURL))
@@ -171,7 +171,7 @@ func as(t *testing.T, databaseURL, role string) string {
 	return u.String()
 }
 
-// A database that is read-only for a while, as after a switch-over or at a full disk.
+// A database that is read-only for a while, as after a switch-over or with a full disk.
 func TestADatabaseThatIsReadOnly(t *testing.T) {
 	t.Parallel()
 	direct := dbtest.New(t, migrated())

@@ -34,7 +34,7 @@ type tailCmd struct {
 	JSON     bool    `name:"json" help:"Print one JSON object a line."`
 	Server   string  `arg:"" optional:"" help:"The gateway, wss://host:port or ws://host:port. Default: with --as the --public-url of that database's gateways, else wss://localhost:4050."`
 
-	gateways []string // of that database, where no Server is given
+	gateways []string // of that database, without Server
 }
 
 // Help is printed below the flags.
@@ -42,7 +42,7 @@ func (c *tailCmd) Help() string {
 	return "It comes back by itself, where it was, after 1011, 1012, 1013 and a connection that broke; not after 4000 (kicked) and other codes."
 }
 
-// Validate refuses what is no gateway, and wants to know who to be.
+// Validate rejects a bad gateway address, and requires an identity.
 func (c *tailCmd) Validate() error {
 	if err := checkServer("the gateway", c.base()); err != nil {
 		return err
@@ -62,17 +62,17 @@ func (c *tailCmd) Validate() error {
 	return nil
 }
 
-// base is what comes before /wss/...
+// base returns what precedes /wss/...
 func (c *tailCmd) base() string {
 	base := strings.TrimSuffix(cmp.Or(c.Server, defaultServer), "/")
-	if rest, ok := strings.CutPrefix(base, "http"); ok { // as a browser has it
+	if rest, ok := strings.CutPrefix(base, "http"); ok { // as in a browser
 		return "ws" + rest
 	}
 	return base
 }
 
-// Run connects and prints events, until ctx ends or the server closes the socket for good. A close by the server is an error:
-// it names the code. Where the server wants its clients back, it goes on behind the last seq.
+// Run connects and prints events until ctx ends or the server closes the socket for good, which is an error with the close
+// code. If the server allows a return, it reconnects and resumes after the last seq.
 func (c *tailCmd) Run(ctx context.Context, con *console) error {
 	tlsConfig, err := c.tls()
 	if err != nil {
@@ -109,24 +109,24 @@ func (c *tailCmd) Run(ctx context.Context, con *console) error {
 	}
 }
 
-// Pauses before it comes back: half of it and a random part of the other half. It doubles.
+// Pauses before reconnecting, doubling; half of each is random.
 const (
 	tailRetry     = 2 * time.Second
 	tailRetryMost = time.Minute
 )
 
-// comeBack is the end of a socket after which a client returns.
+// comeBack is an end of a socket after which the client reconnects.
 type comeBack struct{ error }
 
 func (e *comeBack) Unwrap() error { return e.error }
 
-// notYet says that the gateway cannot be reached, or takes nobody now: reason to go on trying for who was in already.
+// notYet means that the gateway is unreachable or accepts nobody now, which a client that was connected before retries.
 type notYet struct{ error }
 
 func (e *notYet) Unwrap() error { return e.error }
 
-// once connects, and prints what comes until the socket ends. cursor is the last seq; isBack: it was connected before, and
-// what the server still holds open of it is to be replaced. Errors: *comeBack, *notYet, and those that end it all.
+// once connects and prints events until the socket ends. cursor is the last seq; isBack: it was connected before, and replaces
+// what the server still holds open of it. Errors: *comeBack, *notYet, and those that end tail.
 func (c *tailCmd) once(ctx context.Context, con *console, tlsConfig *tls.Config, cursor *uint64, isBack bool) error {
 	address, err := c.websocketURL(ctx, tlsConfig, isBack)
 	if err != nil {
@@ -182,7 +182,7 @@ func (c *tailCmd) once(ctx context.Context, con *console, tlsConfig *tls.Config,
 	}
 }
 
-// ended says whether a client returns after this end of its socket.
+// ended returns err as a *comeBack if the client may reconnect after it.
 func ended(err error) error {
 	var closed *websocket.CloseError
 	code := ws.CloseAbnormal // it broke
@@ -204,7 +204,7 @@ func (c *tailCmd) line(e event.Received) (string, error) {
 	return string(line), err
 }
 
-// websocketURL logs in, or mints a token.
+// websocketURL logs in, or creates a token.
 func (c *tailCmd) websocketURL(ctx context.Context, tlsConfig *tls.Config, isBack bool) (string, error) {
 	base := c.base()
 	if c.As != "" {
@@ -231,12 +231,12 @@ func (c *tailCmd) websocketURL(ctx context.Context, tlsConfig *tls.Config, isBac
 	return loginWith(ctx, strings.Replace(base, "ws", "http", 1), query, c.Username, c.Password, tlsConfig)
 }
 
-// login asks the gateway at base (https://host:port) for a websocket URL.
+// login requests a websocket URL from the gateway at base (https://host:port).
 func login(ctx context.Context, base, username, password string, tlsConfig *tls.Config) (string, error) {
 	return loginWith(ctx, base, "with_websocket=true", username, password, tlsConfig)
 }
 
-// loginWith is login with a query of the caller's. Errors: *notYet where it may be tried again, and others.
+// loginWith is login with a query. Errors: *notYet if it may be retried, and others.
 func loginWith(ctx context.Context, base, query, username, password string, tlsConfig *tls.Config) (string, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/api/user/login?"+query, nil)
 	if err != nil {
@@ -277,17 +277,17 @@ func loginWith(ctx context.Context, base, query, username, password string, tlsC
 	return answer.WebsocketURL, nil
 }
 
-// answered is a status, and what the body says beyond it.
+// answered formats a status and the body's text.
 func answered(response *http.Response, body []byte) string {
 	text := strings.TrimSpace(string(body))
-	_ = json.Unmarshal(body, &text) // REST answers with a JSON string
+	_ = json.Unmarshal(body, &text) // REST answers are JSON strings
 	if strings.HasSuffix(response.Status, text) {
 		return response.Status
 	}
 	return response.Status + ": " + text
 }
 
-// refusal is what a gateway answers, and what to do.
+// refusal formats a gateway's answer, and what to do.
 func refusal(response *http.Response, body []byte) string {
 	said := answered(response, body)
 	switch {
@@ -301,7 +301,7 @@ func refusal(response *http.Response, body []byte) string {
 	return said
 }
 
-// withoutURL keeps the token in the URL of a failed request out of the error.
+// withoutURL removes the URL of a failed request, with the token in it, from the error.
 func withoutURL(op string, err error) error {
 	var urlErr *url.Error
 	if errors.As(err, &urlErr) {

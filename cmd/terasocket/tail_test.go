@@ -18,21 +18,21 @@ import (
 	"terasocket/ws"
 )
 
-// visitOfTail is what one connection gets: an event, and a close code; or no socket but this status.
+// visitOfTail is one connection: an event, and a close code; or no socket but this status.
 type visitOfTail struct {
 	status int
 	seq    uint64
 	code   ws.CloseCode
 }
 
-// theatre is a gateway with a part for each connection.
+// theatre is a gateway with a script for each connection.
 type theatre struct {
 	t       *testing.T
 	base    string
 	mu      sync.Mutex
 	visits  []visitOfTail
-	queries []string // of the handshakes
-	logins  []string // and of the logins
+	queries []string // of handshakes
+	logins  []string // of logins
 }
 
 func staged(t *testing.T, visits ...visitOfTail) *theatre {
@@ -97,8 +97,8 @@ func TestTailComesBack(t *testing.T) {
 func TestTailStaysAway(t *testing.T) {
 	t.Parallel()
 	for _, visits := range [][]visitOfTail{
-		{{0, 5, ws.CloseKicked}}, {{0, 5, ws.ClosePolicy}}, // what the server does not want again
-		{{503, 0, 0}},                          // it has not been in yet
+		{{0, 5, ws.CloseKicked}}, {{0, 5, ws.ClosePolicy}}, // which the server does not want back
+		{{503, 0, 0}},                          // it has not been connected yet
 		{{0, 5, ws.CloseRestart}, {401, 0, 0}}, // the password was changed
 	} {
 		s := staged(t, visits...)
@@ -108,7 +108,7 @@ func TestTailStaysAway(t *testing.T) {
 	}
 }
 
-// What a gateway refuses comes with what to do.
+// A gateway's refusal is printed with what to do.
 func TestTailSaysWhatToDoAboutARefusal(t *testing.T) {
 	t.Parallel()
 	const user = `"User already logged in."`
@@ -164,6 +164,6 @@ func TestTailEndsWhileItWaits(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 	if ctx.Err() == nil {
-		t.Error("it did not want to come back")
+		t.Error("tail did not wait to reconnect")
 	}
 }

@@ -19,8 +19,8 @@ import (
 	"terasocket/db/opentera"
 )
 
-// bridge.md 2 and 9: a ticket of OpenTera's login opens one socket on one of two gateways, whose frames are JSON; a kick closes
-// it, and not the next; while Redis hangs, new tickets get 503 and the socket stays.
+// bridge.md 2 and 9: a ticket of OpenTera's login opens one socket on one of two gateways, with JSON frames; a kick closes it,
+// but not the next; while Redis hangs, new tickets get 503 and the socket stays.
 func TestTicketsOfOpenTera(t *testing.T) {
 	t.Parallel()
 	server := startRedis(t)
@@ -88,7 +88,7 @@ func TestTicketsOfOpenTera(t *testing.T) {
 				t.Fatal(err)
 			}
 			if kind != websocket.TextMessage || !json.Valid(data) {
-				t.Fatalf("no JSON: %q", data)
+				t.Fatalf("not JSON: %q", data)
 			}
 			if strings.Contains(string(data), name) {
 				return
@@ -119,7 +119,7 @@ func TestTicketsOfOpenTera(t *testing.T) {
 	kick()
 	mustEnd(first)
 	if _, answer := connect(gateways[0], stale); answer.StatusCode != http.StatusForbidden {
-		t.Errorf("%s by a login before the kick", answer.Status)
+		t.Errorf("%s for a login before the kick", answer.Status)
 	}
 	second := both(login())
 	hears(second, "after the kick")

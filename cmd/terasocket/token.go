@@ -24,7 +24,6 @@ type tokenCmd struct {
 	UUID      string `arg:"" name:"uuid" help:"Its UUID."`
 }
 
-// Validate refuses what is no address of a gateway.
 func (c *tokenCmd) Validate() error {
 	if c.PublicURL == "" {
 		return nil
@@ -50,21 +49,21 @@ func (c *tokenCmd) Run(ctx context.Context, con *console) error {
 	return err
 }
 
-// unknownPrincipal is an access.ErrUnknown in words for operators.
+// unknownPrincipal is an access.ErrUnknown with a text for operators.
 type unknownPrincipal struct{ error }
 
 func (unknownPrincipal) Unwrap() error { return access.ErrUnknown }
 
-// defaultServer is where a gateway is that nobody has said more of.
+// defaultServer is the gateway's address if none is given.
 const defaultServer = "wss://localhost:4050"
 
-// fleet are the gateways of a database that run.
+// fleet describes the running gateways of a database.
 type fleet struct {
-	url   string   // their --public-url where it is one, else defaultServer
+	url   string   // --public-url of all of them if equal, otherwise defaultServer
 	names []string // with the addresses that they listen on
 }
 
-// fleetOf asks the database. Whoever may not look gets the default.
+// fleetOf queries the database. A role that may not gets the default.
 func fleetOf(ctx context.Context, pool *pgxpool.Pool) fleet {
 	f := fleet{url: defaultServer}
 	var urls []string
@@ -76,7 +75,7 @@ func fleetOf(ctx context.Context, pool *pgxpool.Pool) fleet {
 	return f
 }
 
-// mint makes a connect token through the database.
+// mint creates a connect token through the database.
 func mint(ctx context.Context, flags databaseFlags, kind access.Kind, uuid string) (string, fleet, error) {
 	url, err := flags.url()
 	if err != nil {

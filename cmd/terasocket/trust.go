@@ -7,14 +7,14 @@ import (
 	"os"
 )
 
-// trustFlags are the flags of every command that connects to a gateway.
+// trustFlags are for commands that connect to a gateway.
 type trustFlags struct {
 	CA       string `name:"ca" placeholder:"FILE" help:"Trust this certificate."`
 	Insecure bool   `name:"insecure" help:"Trust any certificate."`
 }
 
 func (c trustFlags) tls() (*tls.Config, error) {
-	config := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: c.Insecure} //nolint:gosec // asked for by name
+	config := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: c.Insecure} //nolint:gosec // requested explicitly
 	if c.CA == "" {
 		return config, nil
 	}

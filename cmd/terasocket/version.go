@@ -13,10 +13,10 @@ import (
 	"terasocket/migrations"
 )
 
-// versionFlag is --version, wherever it stands: it does what the command does.
+// versionFlag is --version at any place: it does what the command does.
 type versionFlag bool
 
-// BeforeReset is kong's: it comes before what else is wrong with the command line.
+// BeforeReset is called by kong, before other errors of the command line.
 func (versionFlag) BeforeReset(app *kong.Kong, con *console) error {
 	if err := (&versionCmd{}).Run(con); err != nil {
 		return err
@@ -29,17 +29,17 @@ type versionCmd struct {
 	JSON bool `name:"json" help:"Print one JSON object."`
 }
 
-// build says what this binary is.
+// build identifies this binary.
 type build struct {
 	Version string `json:"version"`
 	Commit  string `json:"commit,omitempty"`
 	Date    string `json:"date,omitempty"` // of the commit
 	Go      string `json:"go"`
 	FIPS140 bool   `json:"fips140"` // Go's validated cryptographic module is in use
-	Schema  uint   `json:"schema"`  // that it needs in the database
+	Schema  uint   `json:"schema"`  // required in the database
 }
 
-// thisBuild knows from the linker, or else from what `go build` notes of git.
+// thisBuild uses what the linker set, otherwise what `go build` records of git.
 func thisBuild() build {
 	b := build{version, commit, date, runtime.Version(), fips140.Enabled(), migrations.Latest()}
 	info, ok := debug.ReadBuildInfo()
@@ -69,7 +69,7 @@ func (b build) String() string {
 	return fmt.Sprintf("terasocket %s (%s, schema %d)", b.Version, strings.Join(about, ", "), b.Schema)
 }
 
-// Run prints the version, the commit, the Go version and the schema version that it needs.
+// Run prints the version, the commit, the Go version and the required schema version.
 func (c *versionCmd) Run(con *console) error {
 	if c.JSON {
 		return json.NewEncoder(con.stdout).Encode(thisBuild())

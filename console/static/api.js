@@ -1,8 +1,8 @@
-// Questions to the gateway, and who asks them.
+// Requests to the gateway, and the identity that makes them.
 import { el, dialog } from './dom.js';
 import { t, language } from './words.js';
 
-// Refused is an answer other than 2xx, or none (status 0).
+// Refused is an answer other than 2xx, or no answer (status 0).
 export class Refused extends Error {
   constructor(status, code, text) {
     super(text);
@@ -10,10 +10,10 @@ export class Refused extends Error {
   }
 }
 
-// words for people, in their language where the code is known.
+// words for people, in their language if the code is known.
 export const told = (e) => (e instanceof Refused ? t('error_' + e.code, {}, e.message) : String(e));
 
-const heard = new Set(); // called with null, or with what went wrong
+const heard = new Set(); // called with null, or with the problem
 export const onTrouble = (f) => heard.add(f);
 
 async function request(path, options) {
@@ -29,7 +29,7 @@ async function request(path, options) {
 let token = sessionStorage.getItem('terasocket-console') ?? '';
 const ours = () => (token ? { 'X-Console-Token': token } : {});
 
-// api asks /console/api; where the password is missing it is asked for.
+// api requests /console/api; if the password is missing, it asks for it.
 export async function api(path, { method = 'GET', body, headers = {} } = {}) {
   const options = () => ({ method, body: body && JSON.stringify(body), headers: { ...ours(), ...headers } });
   let response = await request('api/' + path, options());
@@ -53,7 +53,7 @@ async function read(response) {
   }
 }
 
-// rest asks the gateway's own REST. OpenTera's errors are a text, {"message"} or bare.
+// rest requests the gateway's own REST API. OpenTera's errors are a text, {"message"} or bare.
 export async function rest(path, authorization) {
   await (entering ?? Promise.resolve());
   const response = await request('client/api/' + path, { headers: { ...ours(), Authorization: authorization, 'Accept-Language': language() } });
@@ -94,7 +94,7 @@ export function field(name, label, attributes = {}) {
   return el('label', {}, el('span', {}, label), el('input', { name, required: true, autocomplete: 'off', ...attributes }));
 }
 
-// form is one of a dialog: act gets what was typed; what it throws is shown.
+// form is the form of a dialog: act gets the input; what it throws is shown.
 export function form(fields, button, wrong, act) {
   return el('form', { onsubmit: async (e) => {
     e.preventDefault();
@@ -112,7 +112,7 @@ export function form(fields, button, wrong, act) {
 
 export const basic = (name, password) => 'Basic ' + btoa(String.fromCharCode(...new TextEncoder().encode(name + ':' + password)));
 
-// logIn opens what a user's name and password open, with the second step where there is one. more: further arguments.
+// logIn logs in with a username and a password, and the second step if there is one. more: further arguments.
 export async function logIn(name, password, more = '') {
   const answer = await rest('user/login?' + more, basic(name, password));
   if (!answer.reason) return answer;
@@ -123,7 +123,7 @@ export async function logIn(name, password, more = '') {
   return done;
 }
 
-// identity is who has signed in at OpenTera in this page: {kind: user or service, name, token}, or null.
+// identity is the OpenTera identity signed in on this page: {kind: user or service, name, token}, or null.
 export let identity = null;
 const changed = new Set();
 export const onIdentity = (f) => changed.add(f);
@@ -132,7 +132,7 @@ export function forget() {
   changed.forEach((f) => f());
 }
 
-// signIn asks for a user of OpenTera, or a service; false when nobody was named.
+// signIn asks for the credentials of an OpenTera user or service; false if the dialog was cancelled.
 export async function signIn(forService) {
   const kind = el('select', { name: 'kind', onchange: () => swap() }, el('option', { value: 'user' }, t('kind_user')), forService && el('option', { value: 'service' }, t('kind_service')));
   const fields = el('div', { class: 'fields' });

@@ -1,12 +1,12 @@
-// A client's view: a login, a socket, the frames that arrive, and how it comes back.
+// The client view: login, socket, frames, reconnecting.
 import { el, show } from './dom.js';
 import { api, rest, logIn, basic, told } from './api.js';
 import { t, clockMs, number } from './words.js';
 import { plot } from './plot.js';
 
-const most = 500; // frames that are kept
+const most = 500; // frames kept
 
-// s is the client; it goes on while another view is shown.
+// s is the client's state; it runs on while another view is shown.
 const s = { kind: 'user', how: 'password', name: '', snapshot: true, replace: false, state: 'out', entries: [], waiting: [], filter: '', isPaused: false, latency: [[], []], seq: 0, count: 0, missed: null };
 let redraw = () => {}, offset = 0;
 
@@ -15,7 +15,7 @@ export function client(root) {
   const board = el('div'), list = el('ol', { class: 'frames', 'aria-live': 'off' });
   show(root, board, list);
   let shown;
-  for (const e of [...s.entries, ...s.waiting]) e.node = null; // perhaps in another language now
+  for (const e of [...s.entries, ...s.waiting]) e.node = null; // the language may have changed
   redraw = (isFrame) => {
     if (!isFrame || shown !== s.state) {
       shown = s.state;
@@ -35,7 +35,7 @@ export function client(root) {
   return () => { redraw = () => {}; chart.end(); };
 }
 
-// pause is what space does.
+// pause toggles; the space bar calls it.
 export function pause() {
   if (s.state === 'out') return;
   s.isPaused = !s.isPaused;
@@ -82,7 +82,7 @@ function loginCard() {
 
 const ways = { user: ['password', 'url'], participant: ['password', 'token', 'url'], device: ['token', 'url'] };
 
-// begin logs in. What it keeps to come back with is a token, never the password.
+// begin logs in. To reconnect it keeps a token, never the password.
 async function begin({ name, password, token }) {
   s.name = name ?? '';
   const wanted = 'with_websocket=true' + (s.replace ? '&replace=true' : '');
@@ -103,7 +103,7 @@ async function measure() {
   offset = now * 1000 - (sent + Date.now()) / 2;
 }
 
-// connect comes back: with another URL, and behind the last seq.
+// connect reconnects with a new URL, resuming after the last seq.
 async function connect() {
   s.state = 'connecting';
   redraw();
@@ -160,7 +160,7 @@ function away(seconds) {
   tick();
 }
 
-// cut has the gateway drop the connection without a word, as when a network breaks.
+// cut has the gateway drop the connection without a close frame, as when a network breaks.
 async function cut() {
   s.isCut = true;
   mark('mark_cut', { seq: s.seq });
@@ -191,7 +191,7 @@ function mark(key, values) {
   redraw();
 }
 
-// hear takes one frame: one TeraMessage with one TeraEvent with one event.
+// hear handles one frame: a TeraMessage with one TeraEvent with one event.
 function hear(data) {
   let message;
   try {
@@ -224,7 +224,7 @@ function finish() {
   mark('mark_resumed', { n: s.missed.n });
 }
 
-// family is what the colour says.
+// family chooses the colour.
 function family({ type, event }) {
   if (type === 'DatabaseEvent') return { DB_CREATE: 'create', DB_UPDATE: 'update', DB_DELETE: 'delete' }[event.type] ?? 'update';
   if (/^(User|Participant|Device)Event$/.test(type)) return 'presence';
@@ -232,11 +232,11 @@ function family({ type, event }) {
   return type === 'Cursor' || type === 'ReplayIncomplete' ? 'cursor' : 'other';
 }
 
-// summary is one line of an event.
+// summary describes an event in one line.
 function summary({ type, event }) {
   if (type === 'DatabaseEvent') {
     let value = {};
-    try { value = JSON.parse(event.objectValue); } catch { /* shown below as it is */ }
+    try { value = JSON.parse(event.objectValue); } catch { /* shown below as is */ }
     const name = Object.entries(value).find(([k, v]) => k.endsWith('_name') && v)?.[1];
     return [el('b', {}, `${event.objectType} ${value['id_' + event.objectType] ?? ''}`), name && ` ${name}`];
   }

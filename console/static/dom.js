@@ -1,6 +1,6 @@
-// Elements. Whatever comes from the server becomes text, never markup: the page's policy refuses the rest.
+// DOM helpers. Server data becomes text, never markup: the page's policy refuses the rest.
 
-// el makes an element: attributes, on... listeners, and children; null, false and undefined are left out.
+// el makes an element from attributes, on... listeners, and children; null, false and undefined are skipped.
 export function el(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -25,7 +25,7 @@ const paths = {
   key: 'M12 16a4 4 0 1 1-8 0 4 4 0 0 1 8 0zM11 13l9-9m-4 4 3 3',
 };
 
-// icon is one of the above, for the eye alone.
+// icon returns one of the above, hidden from screen readers.
 export function icon(name) {
   const svg = document.createElementNS(svgs, 'svg');
   for (const [k, v] of Object.entries({ viewBox: '0 0 24 24', class: 'icon', 'aria-hidden': 'true' })) svg.setAttribute(k, v);
@@ -35,10 +35,11 @@ export function icon(name) {
   return svg;
 }
 
-// show puts these into a node, in the place of what was there.
+// show replaces the children of a node.
 export const show = (node, ...children) => node.replaceChildren(...children.flat(Infinity).filter((c) => c !== null && c !== undefined && c !== false));
 
-// every calls work now and then each so many ms, one call at a time, while the page is visible. It returns what ends it.
+// every calls work now and then every so many ms, one call at a time, while the page is visible. It returns a function that
+// stops it.
 export function every(ms, work) {
   let timer, isOver = false, isBusy = false;
   const turn = async () => {
@@ -53,13 +54,13 @@ export function every(ms, work) {
   return () => { isOver = true; clearTimeout(timer); document.removeEventListener('visibilitychange', wake); };
 }
 
-// after calls work when nobody has called it for so many ms.
+// after calls work once there was no call for so many ms.
 export function after(ms, work) {
   let timer;
   return (...given) => { clearTimeout(timer); timer = setTimeout(() => work(...given), ms); };
 }
 
-// dialog shows a modal one and gives what finish was called with; undefined when it was closed.
+// dialog shows a modal dialog and resolves to the argument of finish; undefined if it was closed.
 export function dialog(label, build) {
   return new Promise((done) => {
     let answer;
@@ -74,7 +75,7 @@ export function dialog(label, build) {
 
 export const toasts = el('div', { class: 'toasts', role: 'status' });
 
-// toast says something for some seconds.
+// toast shows a message for some seconds.
 export function toast(text, isBad = false) {
   const note = el('div', { class: 'toast' + (isBad ? ' bad' : '') }, text);
   toasts.append(note);

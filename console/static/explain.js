@@ -1,10 +1,10 @@
-// The words of an explanation: as `terasocket explain` says it, in the reader's language.
+// The text of an explanation, as in `terasocket explain`, in the reader's language.
 import { el } from './dom.js';
 import { t, when } from './words.js';
 
-const most = 8; // lines of one list
+const most = 8; // lines per list
 
-// explanation shows an access.Explanation.
+// explanation renders an access.Explanation.
 export function explanation(x) {
   const name = x.client.name, answer = x.may_see ? 'yes' : x.as_deleted ? 'deleted' : 'no';
   return el('div', { class: 'explained' }, el('p', { class: 'verdict ' + answer, role: 'status' }, t(answer + '_sees', { name })),

@@ -13,7 +13,7 @@ export function log(root, wanted) {
   const load = async (fresh) => {
     try {
       const found = await ask(!fresh && rows.length ? '&behind=' + rows[0].seq : '');
-      if (fresh || found.length === 100) rows = []; // or there would be a gap
+      if (fresh || found.length === 100) rows = []; // otherwise there would be a gap
       if (fresh || found.length) {
         if (!rows.length) isEnd = found.length < 100;
         rows = [...found, ...rows].slice(0, 1000);
@@ -63,7 +63,7 @@ function line(e) {
   } }, el('td', { class: 'n' }, when(e.at)), el('td', {}, el('b', {}, what(e))), el('td', {}, chip(e)), el('td', { class: 'muted topic' }, e.topic));
 }
 
-// open shows one event, and asks for whom it is to be explained.
+// open shows one event and asks for whom to explain it.
 async function open(seq, event) {
   history.replaceState(null, '', '#log/' + seq);
   event ??= (await api('log?internal=true&part=' + seq).catch(() => [])).find((e) => e.seq === seq);
@@ -96,7 +96,7 @@ async function open(seq, event) {
       show(inside, el('pre', {}, JSON.stringify(body, null, 2)), gone && [el('p', { class: 'muted' }, t('gone_body')), el('pre', {}, JSON.stringify(gone, null, 2))]);
     } catch (e) {
       show(inside, el('p', { class: 'wrong' }, told(e)));
-      if (e.status === 401) forget(); // the token is an hour old
+      if (e.status === 401) forget(); // the token expires after an hour
     }
   };
   const fact = (k, v) => [el('dt', {}, t(k)), el('dd', {}, v)];

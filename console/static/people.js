@@ -45,7 +45,7 @@ function options(select, all, names, chosen) {
   show(select, el('option', { value: '' }, all), known.map((n) => el('option', { value: n, selected: n === chosen }, n)));
 }
 
-// groups are cards of a site and project each. Who belongs to several is in each of them.
+// groups makes a card for each site and project. A person who belongs to several is in each of them.
 function groups(all, load) {
   const fits = all.filter((p) => (!wish.kind || p.kind === wish.kind) && (!wish.busy || p.session));
   const by = new Map();
@@ -74,12 +74,12 @@ function row(p, load) {
     p.online_since && el('button', { class: 'quiet', 'data-who': p.uuid, 'aria-label': t('kick_who', { name: p.name }), onclick: () => kick(p, load) }, t('kick')));
 }
 
-// statusText is what a device has told of itself: key and value of its JSON, or the text as it is.
+// statusText formats a device's status: the keys and values of its JSON, or the text as is.
 function statusText(text) {
   try {
     const value = JSON.parse(text);
     if (value && typeof value === 'object') return Object.entries(value).map(([k, v]) => `${k}: ${typeof v === 'object' ? JSON.stringify(v) : v}`).join(', ').slice(0, 200);
-  } catch { /* not JSON: shown as it is */ }
+  } catch { /* not JSON: shown as is */ }
   return text.slice(0, 200);
 }
 
@@ -92,7 +92,7 @@ async function kick(p, load) {
     await rest(`${identity.kind}/disconnect?${p.kind}_uuid=${encodeURIComponent(p.uuid)}`, 'OpenTera ' + identity.token);
     toast(t('kicked', { name: p.name }));
   } catch (e) {
-    if (e.status === 401) forget(); // the token is an hour old
+    if (e.status === 401) forget(); // the token expires after an hour
     toast(e instanceof Refused && e.status === 403 ? t('kick_refused', { who: identity?.name, name: p.name }) : told(e), true);
   }
   load();

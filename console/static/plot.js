@@ -1,4 +1,4 @@
-// Plots, by uPlot: colours from the style sheet, a legend of our own that says the values in text.
+// Plots with uPlot: colours from the style sheet, and a text legend of our own.
 import { el, show } from './dom.js';
 import { t, number, when } from './words.js';
 

@@ -1,4 +1,4 @@
-// Is it well? Tiles, plots, gateways, and what the doctor says.
+// Is it healthy? Tiles, plots, gateways, and the doctor's findings.
 import { el, show, every } from './dom.js';
 import { api, told } from './api.js';
 import { t, number, span, when } from './words.js';

@@ -1,4 +1,4 @@
-// Package kubernetes checks the manifests beside it: `make check-deploy`.
+// Package kubernetes checks the manifests in this directory: `make check-deploy`.
 package kubernetes
 
 import (
@@ -19,7 +19,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// read decodes strictly: a field that Kubernetes does not have is an error.
+// read decodes strictly: an unknown field is an error.
 func read[T any](t *testing.T, path string, kind string) T {
 	t.Helper()
 	content, err := os.ReadFile(path)
@@ -73,7 +73,7 @@ func TestProbes(t *testing.T) {
 		path  string
 	}{
 		"startup":   {container.StartupProbe, "/healthz"},
-		"liveness":  {container.LivenessProbe, "/healthz"}, // not /readyz: a database that is away must not restart all
+		"liveness":  {container.LivenessProbe, "/healthz"}, // not /readyz: an unreachable database must not restart all gateways
 		"readiness": {container.ReadinessProbe, "/readyz"},
 	} {
 		if probe.probe == nil || probe.probe.HTTPGet.Path != probe.path || ports[probe.probe.HTTPGet.Port.String()] != 4051 {

@@ -1,4 +1,4 @@
--- What of ours everybody may do that can connect to the database; no row is as it should be.
+-- Rights on our objects that everybody has who can connect to the database; no rows are correct.
 -- -> the right
 SELECT 'EXECUTE ' || p.oid::regprocedure
 FROM   pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace

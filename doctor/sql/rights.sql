@@ -1,7 +1,7 @@
--- The rights that serve needs and a role has not, one a row. Beside what serve asks for itself, whatever is named by functions
--- that run with the caller's rights.
+-- The rights that serve needs and a role lacks, one a row: on what serve uses directly, and on what is used by functions that
+-- run with the caller's rights.
 -- $1 oid of OpenTera's schema, $2 text[] functions that serve calls, $3 text: the role -> right, object, the statement that
--- grants it; a function that is not there has the right '' and no statement
+-- grants it; for a missing function the right is '' and there is no statement
 WITH RECURSIVE ours AS (
     SELECT n.oid FROM pg_namespace n WHERE n.nspname = 'terasocket'
 ), called AS (
@@ -25,7 +25,7 @@ WITH RECURSIVE ours AS (
     SELECT '', 'terasocket.' || f.name, 0 FROM unnest($2::text[]) f (name), ours
     WHERE  NOT EXISTS (SELECT FROM pg_proc p WHERE p.pronamespace = ours.oid AND p.proname = f.name)
     UNION ALL
-    SELECT 'SELECT', q.oid::regclass::text, 3   -- how many changes were not recorded, for the metrics
+    SELECT 'SELECT', q.oid::regclass::text, 3   -- number of unrecorded changes, for the metrics
     FROM   pg_class q, ours WHERE q.relnamespace = ours.oid AND q.relname = 'capture_errors_id_seq' AND NOT has_sequence_privilege($3::text, q.oid, 'SELECT')
     UNION ALL
     SELECT t.what, format('%I.%I', n.nspname, c.relname), 3

@@ -1,29 +1,29 @@
-// A client of terasocket for browsers, in JSON: logs in, hands out events, comes back where it was.
-// The page may be of another origin (serve --allowed-origins).
+// A terasocket client for browsers, in JSON: logs in, yields events, reconnects and resumes.
+// The page may have another origin (serve --allowed-origins).
 
 /** One OpenTera message: "@type" is "type.googleapis.com/opentera.protobuf.DatabaseEvent", the rest its fields. */
 export interface TeraMessage { "@type": string; [field: string]: unknown }
 
 export interface Handlers {
   event(event: TeraMessage, seq: string): void;
-  /** What was missed is not held any more: read again by REST. Live events follow. */
+  /** The missed events are no longer available: reload by REST. Live events follow. */
   incomplete(): void;
   state(text: string): void;
 }
 
 interface Frame { message: { header: { seq: string; time: number; topic: string }; events: TeraMessage[] } }
 
-const comeBack = new Set([1006, 1011, 1012, 1013]); // it broke, our fault, restart, too slow
+const comeBack = new Set([1006, 1011, 1012, 1013]); // broken, internal error, restart, too slow
 
 class StayAway extends Error {}
 
-/** Hands events out until the server does not want the client back, or its credentials. */
+/** Yields events until the server closes for good or refuses the credentials. */
 export async function follow(base: string, username: string, password: string, handlers: Handlers): Promise<void> {
-  let cursor = "0"; // the last seq: 64 bits, kept as text
+  let cursor = "0"; // the last seq: 64 bits, so a string
 
-  // The URL of a socket: good once, within 60 s.
+  // Returns a websocket URL: good once, within 60 s.
   async function login(): Promise<string> {
-    // after a connection that broke, the server may not know yet: replace=true
+    // the server may not have noticed a broken connection yet: replace=true
     const query = "with_websocket=true" + (cursor === "0" ? "" : "&replace=true");
     const response = await fetch(`${base}/api/user/login?${query}`, {
       headers: { Authorization: "Basic " + btoa(String.fromCharCode(...new TextEncoder().encode(`${username}:${password}`))) },
@@ -51,7 +51,7 @@ export async function follow(base: string, username: string, password: string, h
     }
   }
 
-  // One socket, until it closes; gives the code.
+  // Runs one socket until it closes; returns the code.
   async function once(): Promise<number> {
     const socket = new WebSocket(`${await login()}&since=${cursor}`, "opentera.json");
     socket.onopen = () => handlers.state("connected");
@@ -68,7 +68,7 @@ export async function follow(base: string, username: string, password: string, h
       if (e instanceof StayAway) return handlers.state(`staying away: ${e.message}`);
       handlers.state(`not connected: ${e}`);
     }
-    // 4000: kicked; 1008, 1009: mend the client
+    // 4000: kicked; 1008, 1009: fix the client
     if (!comeBack.has(code)) return handlers.state(`staying away: closed with ${code}`);
     handlers.state(`coming back: ${code}`);
     await new Promise((resolve) => setTimeout(resolve, pause / 2 + Math.random() * pause / 2));

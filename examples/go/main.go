@@ -1,4 +1,4 @@
-// A client of terasocket in protobuf: logs in, prints events, comes back where it was.
+// A terasocket client in protobuf: logs in, prints events, reconnects and resumes.
 // go run ./examples/go https://host:port username password
 package main
 
@@ -20,7 +20,7 @@ import (
 
 var errStayAway = errors.New("staying away")
 
-// login gives the URL of a socket: good once, within 60 s. isBack: a connection broke, and the server may not know yet.
+// login returns a websocket URL: good once, within 60 s. isBack: replace a broken connection that the server may still hold open.
 func login(base, username, password string, isBack bool) (string, error) {
 	request, err := http.NewRequest(http.MethodGet, fmt.Sprintf("%s/api/user/login?with_websocket=true&replace=%t", base, isBack), nil)
 	if err != nil {
@@ -36,7 +36,7 @@ func login(base, username, password string, isBack bool) (string, error) {
 		return "", fmt.Errorf("login: %s", response.Status)
 	}
 	var answer struct {
-		URL string `json:"websocket_url"` // none: the login asks for a second step
+		URL string `json:"websocket_url"` // absent: the login needs a second step
 	}
 	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil || answer.URL == "" {
 		return "", fmt.Errorf("%w: login refused: %s", errStayAway, response.Status)
@@ -44,7 +44,7 @@ func login(base, username, password string, isBack bool) (string, error) {
 	return answer.URL, nil
 }
 
-// once is one socket, until it closes. cursor is the last seq.
+// once runs one socket until it closes. cursor is the last seq.
 func once(base, username, password string, cursor *uint64) error {
 	url, err := login(base, username, password, *cursor > 0)
 	if err != nil {
@@ -61,8 +61,8 @@ func once(base, username, password string, cursor *uint64) error {
 		_, frame, err := conn.ReadMessage()
 		var closed *websocket.CloseError
 		if errors.As(err, &closed) && !slices.Contains([]int{1006, 1011, 1012, 1013}, closed.Code) {
-			return fmt.Errorf("%w: %w", errStayAway, err) // 4000: kicked; 1008, 1009: mend the client
-		} else if err != nil { // it broke, our fault, restart, too slow
+			return fmt.Errorf("%w: %w", errStayAway, err) // 4000: kicked; 1008, 1009: fix the client
+		} else if err != nil { // broken, internal error, restart, too slow
 			return err
 		}
 		message, event := new(opentera.TeraMessage), new(opentera.TeraEvent)
@@ -71,7 +71,7 @@ func once(base, username, password string, cursor *uint64) error {
 		}
 		*cursor = event.Header.GetSeq()
 		for _, packed := range event.Events {
-			switch e, _ := packed.UnmarshalNew(); e := e.(type) { // nil: a message that this program does not know
+			switch e, _ := packed.UnmarshalNew(); e := e.(type) { // nil: an unknown message type
 			case *terasocket.Cursor:
 			case *terasocket.ReplayIncomplete:
 				fmt.Println("incomplete: read again by REST")
@@ -90,7 +90,7 @@ func main() {
 			fmt.Println(err)
 			return
 		}
-		if time.Since(began) > time.Minute { // it was in
+		if time.Since(began) > time.Minute { // it was connected
 			pause = time.Second
 		}
 		fmt.Println("coming back:", err)

@@ -1,4 +1,4 @@
-// A client of terasocket in protobuf: logs in, prints events, comes back where it was.
+// A terasocket client in protobuf: logs in, prints events, reconnects and resumes.
 //
 //   npm install && node client.js https://host:port username password [folder of proto/]
 import {readdirSync} from "node:fs";
@@ -11,7 +11,7 @@ if (!password) {
   console.error("usage: node client.js https://host:port username password [folder of proto/]");
   process.exit(2);
 }
-const comeBack = new Set([1006, 1011, 1012, 1013]); // it broke, our fault, restart, too slow
+const comeBack = new Set([1006, 1011, 1012, 1013]); // broken, internal error, restart, too slow
 
 class StayAway extends Error {}
 
@@ -24,11 +24,11 @@ for (const folder of ["opentera", "terasocket"]) {
 const TeraMessage = root.lookupType("opentera.protobuf.TeraMessage");
 const TeraEvent = root.lookupType("opentera.protobuf.TeraEvent");
 
-let cursor = "0"; // the last seq: 64 bits, kept as text
+let cursor = "0"; // the last seq: 64 bits, so a string
 
-// login gives the URL of a socket: good once, within 60 s.
+// login returns a websocket URL: good once, within 60 s.
 async function login() {
-  // after a connection that broke, the server may not know yet: replace=true
+  // the server may not have noticed a broken connection yet: replace=true
   const query = "with_websocket=true" + (cursor === "0" ? "" : "&replace=true");
   const credentials = Buffer.from(`${username}:${password}`).toString("base64");
   const response = await fetch(`${base}/api/user/login?${query}`, {headers: {Authorization: `Basic ${credentials}`}});
@@ -55,19 +55,19 @@ function receive(frame) {
   }
 }
 
-// show is what an application would do with an event.
+// show stands for what an application does with an event.
 function show(name, event) {
   console.log(cursor, name.split(".").pop(), event.type ?? "", event.objectType ?? "", event.objectValue ?? "");
 }
 
-// once is one socket, until it closes; gives the code.
+// once runs one socket until it closes; returns the code.
 async function once() {
   const socket = new WebSocket(`${await login()}&since=${cursor}`, "opentera.protobuf");
   return new Promise((resolve, reject) => {
     socket.on("open", () => console.log("connected"));
     socket.on("message", receive);
     socket.on("close", resolve);
-    socket.on("error", reject); // not there, or refused
+    socket.on("error", reject); // unreachable, or refused
   });
 }
 
@@ -81,10 +81,10 @@ for (let pause = 1000; ; pause = Math.min(2 * pause, 60_000)) {
       console.log("staying away:", e.message);
       break;
     }
-    console.log("not connected:", e.cause?.message ?? e.message); // fetch says why in its cause
+    console.log("not connected:", e.cause?.message ?? e.message); // fetch puts the reason into cause
   }
   if (!comeBack.has(code)) {
-    console.log(`staying away: closed with ${code}`); // 4000: kicked; 1008, 1009: mend the client
+    console.log(`staying away: closed with ${code}`); // 4000: kicked; 1008, 1009: fix the client
     break;
   }
   console.log(`coming back: ${code}`);

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A client of terasocket: logs in, prints events, comes back where it was. Needs: pip install websockets
+"""A terasocket client: logs in, prints events, reconnects and resumes. Needs: pip install websockets
 
     client.py https://host:port username password
 """
@@ -13,7 +13,7 @@ import urllib.request
 
 import websockets
 
-COME_BACK = {1006, 1011, 1012, 1013}  # it broke, our fault, restart, too slow
+COME_BACK = {1006, 1011, 1012, 1013}  # broken, internal error, restart, too slow
 
 
 class StayAway(Exception):
@@ -22,7 +22,7 @@ class StayAway(Exception):
 
 def login(base, username, password, is_back):
     """The URL of a socket: good once, within 60 s."""
-    # after a connection that broke, the server may not know yet: replace=true
+    # the server may not have noticed a broken connection yet: replace=true
     url = f"{base}/api/user/login?with_websocket=true" + ("&replace=true" if is_back else "")
     credentials = base64.b64encode(f"{username}:{password}".encode()).decode()
     request = urllib.request.Request(url, headers={"Authorization": f"Basic {credentials}"})
@@ -30,7 +30,7 @@ def login(base, username, password, is_back):
         with urllib.request.urlopen(request, timeout=30) as response:
             answer = json.load(response)
     except urllib.error.HTTPError as e:
-        if e.code >= 500 or e.code == 429:  # later: see Retry-After
+        if e.code >= 500 or e.code == 429:  # retry: see Retry-After
             raise
         raise StayAway(f"login refused: {e.code}") from e
     if not answer.get("websocket_url"):
@@ -52,7 +52,7 @@ async def once(base, username, password, cursor):
         try:
             async for frame in socket:
                 tera_event = json.loads(frame)["message"]
-                cursor[0] = int(tera_event["header"]["seq"])  # a string, as ProtoJSON writes 64 bits
+                cursor[0] = int(tera_event["header"]["seq"])  # ProtoJSON writes 64-bit numbers as strings
                 for event in tera_event["events"]:
                     if event["@type"].endswith("/terasocket.v1.ReplayIncomplete"):
                         print("incomplete: read again by REST", flush=True)
@@ -72,11 +72,11 @@ async def main(base, username, password):
         except StayAway as e:
             print("staying away:", e, flush=True)
             return
-        except (OSError, TimeoutError, websockets.InvalidHandshake) as e:  # not there, or takes nobody now
+        except (OSError, TimeoutError, websockets.InvalidHandshake) as e:  # unreachable, or not accepting clients
             code = 1006
             print("not connected:", e, flush=True)
         if code not in COME_BACK:
-            print(f"staying away: closed with {code}", flush=True)  # 4000: kicked; 1008, 1009: mend the client
+            print(f"staying away: closed with {code}", flush=True)  # 4000: kicked; 1008, 1009: fix the client
             return
         print(f"coming back: {code}", flush=True)
         await asyncio.sleep(pause / 2 + random.random() * pause / 2)

@@ -1,4 +1,4 @@
-// A client of terasocket in JSON: logs in, prints events, comes back where it was.
+// A terasocket client in JSON: logs in, prints events, reconnects and resumes.
 //
 //   client https://host:port username password
 #include <QCoreApplication>
@@ -24,9 +24,9 @@ public:
     }
 
 private:
-    // login asks for the URL of a socket: good once, within 60 s.
+    // login requests a websocket URL: good once, within 60 s.
     void login() {
-        // after a connection that broke, the server may not know yet: replace=true
+        // the server may not have noticed a broken connection yet: replace=true
         QNetworkRequest request(QUrl(base + "/api/user/login?with_websocket=true" + (cursor == "0" ? "" : "&replace=true")));
         request.setRawHeader("Authorization", authorization);
         QNetworkReply *reply = http.get(request);
@@ -34,7 +34,7 @@ private:
             reply->deleteLater();
             const int status = reply->attribute(QNetworkRequest::HttpStatusCodeAttribute).toInt();
             const QString url = QJsonDocument::fromJson(reply->readAll()).object()["websocket_url"].toString();
-            if (status == 0 || status == 429 || status >= 500) { // not there, or takes nobody now: see Retry-After
+            if (status == 0 || status == 429 || status >= 500) { // unreachable, or not accepting clients: see Retry-After
                 closed(1006);
             } else if (url.isEmpty()) {
                 stayAway("login refused: " + QString::number(status));
@@ -48,7 +48,7 @@ private:
 
     void receive(const QString &frame) {
         const QJsonObject teraEvent = QJsonDocument::fromJson(frame.toUtf8())["message"].toObject();
-        cursor = teraEvent["header"]["seq"].toString(); // 64 bits, kept as text
+        cursor = teraEvent["header"]["seq"].toString(); // 64 bits, so a string
         for (const QJsonValue &value : teraEvent["events"].toArray()) {
             const QJsonObject event = value.toObject();
             const QString name = event["@type"].toString().section('.', -1);
@@ -60,9 +60,9 @@ private:
     }
 
     void closed(int code) {
-        // It broke, our fault, restart, too slow. Qt does not know 1012 and 1013 (6.4): it makes 1002 of them.
+        // Broken, internal error, restart, too slow. Qt (6.4) does not know 1012 and 1013 and reports 1002.
         if (code != 1006 && code != 1011 && code != 1012 && code != 1013 && code != 1002)
-            return stayAway("closed with " + QString::number(code)); // 4000: kicked; 1008, 1009: mend the client
+            return stayAway("closed with " + QString::number(code)); // 4000: kicked; 1008, 1009: fix the client
         print("coming back: " + QString::number(code));
         QTimer::singleShot(pause / 2 + QRandomGenerator::global()->bounded(pause / 2), this, &Client::login);
         pause = qMin(2 * pause, 60000);
@@ -87,7 +87,7 @@ int main(int argc, char **argv) {
     if (app.arguments().size() != 4)
         qFatal("usage: client https://host:port username password");
     QSslConfiguration tls = QSslConfiguration::defaultConfiguration();
-    tls.addCaCertificates(qEnvironmentVariable("SSL_CERT_FILE")); // as other programs do; without it the system's alone
+    tls.addCaCertificates(qEnvironmentVariable("SSL_CERT_FILE")); // as other programs do; by default the system's only
     QSslConfiguration::setDefaultConfiguration(tls);
     Client client(app.arguments());
     return app.exec();

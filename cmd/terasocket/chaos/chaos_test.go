@@ -28,7 +28,7 @@ import (
 //go:embed testdata/world.sql
 var worldSQL string
 
-// amounts is how much of everything. Equal seeds make equal choices; what happens at the same time is the machine's.
+// amounts sets how much of everything. Equal seeds make equal choices; the concurrency is the machine's.
 type amounts struct {
 	seed                     uint64
 	users, participants      int
@@ -44,8 +44,8 @@ type amounts struct {
 	lease                    time.Duration // --presence-lease
 }
 
-// TestChaos is the fault suite: numbered changes by several writers, clients of all kinds on three gateways, everything
-// that can break at random; and then the proof, from the database, that everybody heard exactly what was due.
+// TestChaos is the fault suite: numbered changes by several writers, clients of all kinds on three gateways, random faults
+// everywhere; and then the proof, from the database, that everybody received exactly what was due.
 //
 //	CHAOS_TIME=2m CHAOS_SEED=7 make chaos     the long one: 200 clients
 //
@@ -88,8 +88,8 @@ func TestChaos(t *testing.T) {
 	newSuite(t, plan).run()
 }
 
-// TestRollingRestart restarts three gateways one after the other under work: nobody misses anything, and nobody is
-// announced offline.
+// TestRollingRestart restarts three gateways one after the other under load: nobody misses anything, and nobody is announced
+// offline.
 func TestRollingRestart(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
@@ -97,7 +97,7 @@ func TestRollingRestart(t *testing.T) {
 	}
 	x := newSuite(t, amounts{seed: 1, users: 20, participants: 12, devices: 8, crowd: 300, writers: 3, writeEvery: 20 * time.Millisecond,
 		longEvery: 200 * time.Millisecond, prepareEvery: time.Second, burstEvery: time.Second, moveEvery: 50 * time.Millisecond, backlog: 256 << 10,
-		lease: 5 * time.Minute}) // nobody is announced offline because the machine is busy
+		lease: 5 * time.Minute}) // a busy machine must not make anybody offline
 	began := time.Now()
 	p, disconnect := x.begin()
 	defer disconnect()
@@ -116,7 +116,7 @@ func TestRollingRestart(t *testing.T) {
 				status, _ := g.Ask(context.Background(), "/readyz")
 				saw = saw || status == http.StatusServiceUnavailable
 				if status == 0 {
-					break // it is gone
+					break // it has ended
 				}
 				time.Sleep(5 * time.Millisecond)
 			}
@@ -126,7 +126,7 @@ func TestRollingRestart(t *testing.T) {
 			t.Error(err)
 		}
 		if !<-refused {
-			t.Errorf("%s stopped and was ready to the last", g)
+			t.Errorf("%s stopped and stayed ready to the end", g)
 		}
 		if err := x.gateways.start(ctx, slot); err != nil {
 			t.Fatal(err)
@@ -149,14 +149,14 @@ func TestRollingRestart(t *testing.T) {
 			switch v.end {
 			case "code 1012":
 				moved++
-			case "code 1013", "lost": // on a busy machine: no turn on the processor to read a burst, or the close frame in time
+			case "code 1013", "lost": // on a busy machine a client may get no CPU time to read a burst, or the close frame
 			default:
-				t.Errorf("%s was sent away from %s with %s, want code 1012", c, v.gateway, v.end)
+				t.Errorf("%s was closed by %s with %s, want code 1012", c, v.gateway, v.end)
 			}
 		}
 	}
 	if moved < len(x.world.clients) {
-		t.Errorf("only %d clients were sent away", moved)
+		t.Errorf("only %d clients were moved", moved)
 	}
 }
 
@@ -170,7 +170,7 @@ type suite struct {
 	proxies  []*gatewaytest.Proxy
 	gateways *cluster
 	world    *world
-	faults   []fault // beside those of the injector: what this machine allows
+	faults   []fault // besides those of the injector: what this machine allows
 	stats    *tally
 	rng      *rand.Rand
 	sentinel int
@@ -178,13 +178,13 @@ type suite struct {
 	postgres sync.Mutex   // one restart at a time, and none while its disk is full
 }
 
-// actor gives the random numbers of one actor.
+// actor returns the random numbers of one actor.
 func (plan amounts) actor(n int) *rand.Rand { return rand.New(rand.NewPCG(plan.seed, uint64(n))) }
 
 func newSuite(t *testing.T, plan amounts) *suite {
 	t.Helper()
 	x := &suite{T: t, plan: plan, stats: &tally{count: map[string]int{}}, rng: plan.actor(0), changed: map[int]bool{}}
-	// a server of its own, since it will be restarted. What was committed must survive that; fsync is not needed for it.
+	// its own server, since it is restarted. Commits must survive that; fsync is not needed for it.
 	x.server = dbtest.Server(t, map[string]string{
 		"track_commit_timestamp": "on", "synchronous_commit": "on", "max_connections": "100", "autovacuum": "on"})
 	x.url = x.server.URL("chaos")
@@ -218,7 +218,7 @@ func newSuite(t *testing.T, plan amounts) *suite {
 	return x
 }
 
-// prepare makes the installation.
+// prepare creates the installation.
 func (x *suite) prepare() {
 	admin, err := pgx.Connect(x.Context(), x.server.URL("postgres"))
 	if err != nil {
@@ -246,7 +246,7 @@ func (x *suite) prepare() {
 	}
 }
 
-// clients makes them, in both encodings; some say since= from the start.
+// clients creates them, in both encodings; some pass since= from the start.
 func (x *suite) clients() {
 	x.world = &world{users: x.plan.users, participants: x.plan.participants, devices: x.plan.devices, crowd: x.plan.crowd}
 	rows, err := x.pool.Query(x.Context(), `SELECT 1, id_user, user_uuid FROM t_users WHERE id_user >= 100000 UNION ALL
@@ -267,11 +267,10 @@ func (x *suite) clients() {
 	}
 }
 
-// quietLimit ends a run that hangs: everybody should have heard everything some seconds after the last fault.
+// quietLimit ends a run that hangs: everything should have arrived some seconds after the last fault.
 const quietLimit = 10 * time.Minute
 
-// settle waits until everybody is connected and has heard a sentinel that was published now, twice: what comes after the
-// second is live.
+// settle waits until everybody is connected and has received a new sentinel, twice: what follows the second is live.
 func (x *suite) settle() {
 	ctx, cancel := context.WithTimeout(x.Context(), quietLimit)
 	defer cancel()
@@ -286,7 +285,7 @@ func (x *suite) settle() {
 				if ctx.Err() != nil {
 					c.mu.Lock()
 					defer c.mu.Unlock()
-					x.Fatalf("%s has not heard %s within %v; connected: %v%s", c, mark, quietLimit, c.current != nil, c.story())
+					x.Fatalf("%s has not received %s within %v; connected: %v%s", c, mark, quietLimit, c.current != nil, c.story())
 				}
 				sleepFor(ctx, 10*time.Millisecond)
 			}
@@ -294,7 +293,7 @@ func (x *suite) settle() {
 	}
 }
 
-// publishSentinel tells everybody the next sentinel. One that failed may have been committed all the same: the next try has
+// publishSentinel sends everybody the next sentinel. A failed one may have been committed all the same: the next attempt has
 // another number.
 func (x *suite) publishSentinel(ctx context.Context) (mark string) {
 	for {
@@ -329,7 +328,7 @@ func (x *suite) calm(ctx context.Context) {
 			return
 		}
 		if ctx.Err() != nil {
-			x.Fatalf("everybody is not online within %v: %d to go, %v", quietLimit, waiting, err)
+			x.Fatalf("not everybody is online within %v: %d to go, %v", quietLimit, waiting, err)
 		}
 	}
 }
@@ -341,7 +340,7 @@ func (x *suite) each(of func(*client) any) (values []any) {
 	return values
 }
 
-// begin connects everybody, and says from which event on the proof counts.
+// begin connects everybody, and sets the event from which the proof counts.
 func (x *suite) begin() (p *proof, stop func()) {
 	began := time.Now()
 	clientsCtx, disconnect := context.WithCancel(context.Background())
@@ -367,7 +366,7 @@ func (x *suite) begin() (p *proof, stop func()) {
 	return p, stop
 }
 
-// endPhase waits until everybody has heard everything, and notes who could see what until now.
+// endPhase waits until everything has arrived, and records who could see what in this phase.
 func (x *suite) endPhase(phase int) {
 	if err := settlePrepared(x.Context(), x.pool); err != nil {
 		x.Fatal(err)
@@ -382,7 +381,7 @@ func (x *suite) endPhase(phase int) {
 	}
 }
 
-// run is the whole story.
+// run is the whole run.
 func (x *suite) run() {
 	began := time.Now()
 	p, disconnect := x.begin()
@@ -397,11 +396,11 @@ func (x *suite) run() {
 		x.phase(inject, writers)
 		quiet := time.Now()
 		x.endPhase(phase)
-		x.Logf("phase %d: everybody had heard everything %v after the last fault", phase+1, time.Since(quiet).Round(time.Millisecond))
+		x.Logf("phase %d: everything had arrived %v after the last fault", phase+1, time.Since(quiet).Round(time.Millisecond))
 	}
 	disconnect()
 	x.prove(p, began)
-	// without these the suite would have proved nothing
+	// otherwise the suite would have proved nothing
 	if x.reconnects() == 0 || p.checked == 0 {
 		x.Errorf("only %d reconnects, %d deliveries checked", x.reconnects(), p.checked)
 	}
@@ -414,7 +413,7 @@ func (x *suite) reconnects() (n int) {
 	return n
 }
 
-// writers: the work of each, and how often.
+// writers returns the work of each writer, and its rate.
 func (x *suite) writers() (run []func(ctx context.Context)) {
 	add := func(mean time.Duration, work func(w *writer) func(context.Context)) {
 		n := len(run) + 1
@@ -432,7 +431,7 @@ func (x *suite) writers() (run []func(ctx context.Context)) {
 	return run
 }
 
-// phase is a time of work and faults. When it returns, all is healed and written.
+// phase runs writers and faults for a while. When it returns, faults are healed and changes written.
 func (x *suite) phase(inject *injector, writers []func(context.Context)) {
 	ctx, cancel := context.WithTimeout(x.Context(), x.plan.time/time.Duration(x.plan.phases))
 	defer cancel()
@@ -443,10 +442,11 @@ func (x *suite) phase(inject *injector, writers []func(context.Context)) {
 	sleepFor(ctx, time.Second) // live and undisturbed, for the order of commits
 	inject.run(ctx, x.plan.faultEvery)
 	busy.Wait()
-	x.pool.Reset() // connections that a restart has ended
+	x.pool.Reset() // connections that a restart has broken
 }
 
-// changeRights lets users win and lose projects, while nothing is under way. When it returns, everybody has heard what followed.
+// changeRights gives users projects and takes them away while the system is quiet. It returns once the consequences have
+// arrived.
 func (x *suite) changeRights() {
 	for i := range x.plan.users {
 		if i%8 == 0 || x.rng.IntN(4) != 0 {
@@ -463,10 +463,10 @@ func (x *suite) changeRights() {
 		x.changed[id] = true
 		x.stats.add("users whose rights changed", 1)
 	}
-	x.settle() // what is announced together with lost rights is heard by them
+	x.settle() // events announced together with lost rights reach those that lost them
 }
 
-// prove is the end: gateways stopped, everything compared.
+// prove stops the gateways and compares everything.
 func (x *suite) prove(p *proof, began time.Time) {
 	for slot := range x.proxies {
 		if g := x.gateways.take(slot); g != nil {

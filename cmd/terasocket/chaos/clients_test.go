@@ -21,18 +21,18 @@ import (
 	pb "terasocket/proto/opentera"
 )
 
-// client is a client as we tell people to write one: it comes back after every loss, with since= the seq of the
-// last frame that it got. It keeps all that it hears.
+// client behaves as we tell people to write one: it reconnects after every loss, with since= the seq of its last frame. It
+// keeps everything that it receives.
 type client struct {
 	kind  access.Kind
 	id    int
 	uuid  string
 	json  bool
-	since bool // says since=0 when it comes for the first time
+	since bool // passes since=0 on its first connect
 	rng   *rand.Rand
 
-	lastMark atomic.Int64 // number of the last sentinel that it heard
-	pausing  atomic.Int64 // until when it does not read, Unix nanoseconds
+	lastMark atomic.Int64 // number of the last sentinel received
+	pausing  atomic.Int64 // it does not read until then, Unix nanoseconds
 
 	mu      sync.Mutex
 	current *websocket.Conn // nil: not connected
@@ -57,7 +57,7 @@ type frameHeard struct {
 
 func (c *client) String() string { return fmt.Sprintf("%s %d", c.kind, c.id) }
 
-// story is where it has been last. The caller holds mu.
+// story describes its latest visits. The caller holds mu.
 func (c *client) story() string {
 	var s strings.Builder
 	for i, v := range c.visits[max(0, len(c.visits)-4):] {
@@ -70,7 +70,7 @@ func (c *client) story() string {
 	return s.String()
 }
 
-// pingLimit is when a client gives up on a gateway that does not ping it: it does every 10 s.
+// pingLimit is when a client gives up on a gateway, which should ping it every 10 s.
 const pingLimit = 2 * time.Minute
 
 // run stays connected until ctx ends.
@@ -99,7 +99,7 @@ func (c *client) setConn(conn *websocket.Conn) {
 	c.current = conn
 }
 
-// cut ends its connection without a word: from the client's side, or as if the network had.
+// cut closes its connection without a close frame; if rude, with a reset.
 func (c *client) cut(rude bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -143,16 +143,16 @@ func (c *client) connect(ctx context.Context, tokens *pgxpool.Pool, gateways *cl
 		}
 		return nil, nil, err
 	}
-	if p.isGone() { // and this may be another gateway, on the same port
+	if p.isGone() { // and this may be another gateway on the same port
 		_ = conn.Close()
 		return nil, nil, errNoGateway
 	}
-	_ = gatewaytest.Raw(conn).SetReadBuffer(16 << 10) // one that does not read is soon felt
+	_ = gatewaytest.Raw(conn).SetReadBuffer(16 << 10) // so that a client that does not read is soon noticed
 	c.setConn(conn)
 	return p, conn, nil
 }
 
-// read hears until the connection ends, and returns the seq to come back with.
+// read reads until the connection ends, and returns the seq to resume from.
 func (c *client) read(conn *websocket.Conn, last uint64) uint64 {
 	v := &c.visits[len(c.visits)-1]
 	extend := func() { _ = conn.SetReadDeadline(time.Now().Add(pingLimit)) }
@@ -171,7 +171,7 @@ func (c *client) read(conn *websocket.Conn, last uint64) uint64 {
 		}
 		seq, what, err := parseHeard(kind, data)
 		if err != nil {
-			v.end = "a frame that cannot be read: " + err.Error()
+			v.end = "a malformed frame: " + err.Error()
 			return last
 		}
 		c.mu.Lock() // story reads it
@@ -187,7 +187,7 @@ func (c *client) read(conn *websocket.Conn, last uint64) uint64 {
 	}
 }
 
-// ending is the close code, or that there was none.
+// ending returns the close code, or says that there was none.
 func ending(err error) string {
 	var closed *websocket.CloseError
 	if errors.As(err, &closed) && closed.Code != websocket.CloseAbnormalClosure {
@@ -196,7 +196,7 @@ func ending(err error) string {
 	return "lost"
 }
 
-// parseHeard gives the seq of a frame and what it says, in the form in which the proof states what is due.
+// parseHeard returns the seq of a frame, and its content in the form that the proof uses.
 func parseHeard(kind int, data []byte) (seq uint64, what string, err error) {
 	e, err := gatewaytest.Parse(kind, data)
 	if err == nil && e.Seq == 0 {
@@ -234,7 +234,7 @@ func heardChange(m *pb.DatabaseEvent) (string, error) {
 	return fmt.Sprintf("%s %s %v %v", m.GetType().String()[3:4], m.GetObjectType(), int(value["id_"+m.GetObjectType()].(float64)), name), nil
 }
 
-// nameKey is the column of an object that carries the number of a change.
+// nameKey returns the column of an object that holds the number of a change.
 func nameKey(objectType string) string {
 	if objectType == "user" {
 		return "user_firstname"

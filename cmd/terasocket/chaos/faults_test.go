@@ -21,8 +21,8 @@ import (
 	"terasocket/db/embedded"
 )
 
-// injector disturbs everything at random. It goes through a shuffled deck of all faults, so that each comes, and some
-// come at the same time.
+// injector injects random faults. It goes through a shuffled deck of all faults, so that each occurs, some of them at the same
+// time.
 type injector struct {
 	t        *testing.T
 	rng      *rand.Rand
@@ -36,11 +36,11 @@ type injector struct {
 
 	postgres *sync.Mutex // of suite
 	more     []fault
-	deck     []int        // what is still to come of it
+	deck     []int        // faults still to come
 	slots    []sync.Mutex // one fault of a gateway's process at a time
 }
 
-// fault draws what it needs from rng at once, and returns what is to be done: that takes a while, and heals.
+// fault draws what it needs from rng at once, and returns a function that injects it, which takes a while and heals it.
 type fault struct {
 	name string
 	draw func(rng *rand.Rand) func(ctx context.Context) error
@@ -66,7 +66,7 @@ func (x *injector) faults() []fault {
 				return x.restart(ctx, true)
 			}
 		}},
-		{"polling begins or ends", func(rng *rand.Rand) func(context.Context) error { // in the sessions that are made from now on
+		{"polling begins or ends", func(rng *rand.Rand) func(context.Context) error { // in sessions opened from now on
 			setting := []string{"always", "on", "off"}[rng.IntN(3)]
 			return func(ctx context.Context) error {
 				_, _ = x.pool.Exec(ctx, "ALTER DATABASE chaos SET terasocket.poll = "+setting)
@@ -130,7 +130,7 @@ func (x *injector) faults() []fault {
 			table, d := []string{"events", "changes", "announcements", "online", "connect_tokens"}[rng.IntN(5)], upTo(rng, time.Second)
 			return func(ctx context.Context) error {
 				return x.asOwner(ctx, func(tx pgx.Tx) error {
-					// in the queue for it, it holds up everybody behind it, too
+					// while queued for the lock, it blocks everybody behind it, too
 					_, err := tx.Exec(ctx, "SET LOCAL lock_timeout = '2s'; LOCK TABLE terasocket."+table)
 					if err == nil {
 						sleepFor(ctx, d)
@@ -177,7 +177,7 @@ func (x *injector) faults() []fault {
 	}, x.more...)
 }
 
-// asOwner runs do in a transaction beside the gateways. When the server is away or full, another fault is at work.
+// asOwner runs do in a transaction beside the gateways. If the server is down or full, another fault is active.
 func (x *injector) asOwner(ctx context.Context, do func(pgx.Tx) error) error {
 	conn, err := pgx.Connect(ctx, x.direct)
 	if err != nil {
@@ -192,7 +192,7 @@ func (x *injector) asOwner(ctx context.Context, do func(pgx.Tx) error) error {
 	return do(tx)
 }
 
-// strangers hold connections to a gateway that are no websockets, for a while.
+// strangers holds connections to a gateway that are not websockets, for a while.
 func (x *injector) strangers(ctx context.Context, target *process, seed uint64, d time.Duration) {
 	if target == nil {
 		return
@@ -212,7 +212,7 @@ func (x *injector) strangers(ctx context.Context, target *process, seed uint64, 
 		held = append(held, conn)
 		_ = conn.SetDeadline(time.Now().Add(time.Second))
 		switch i % 4 {
-		case 0: // and says nothing
+		case 0: // silent
 		case 1:
 			_, _ = conn.Write(noise)
 		case 2:
@@ -227,7 +227,7 @@ func (x *injector) strangers(ctx context.Context, target *process, seed uint64, 
 	}
 }
 
-// rubbish opens a second socket of each of these clients, which sends what no client should: the first hears on.
+// rubbish opens a second socket for each of these clients and sends garbage on it: the first socket must not be affected.
 func (x *injector) rubbish(ctx context.Context, clients []*client, seed uint64) {
 	var running sync.WaitGroup
 	defer running.Wait()
@@ -237,7 +237,7 @@ func (x *injector) rubbish(ctx context.Context, clients []*client, seed uint64) 
 			bad := &client{kind: c.kind, id: c.id, uuid: c.uuid, rng: rng}
 			_, conn, err := bad.connect(ctx, x.pool, x.gateways, 0)
 			if err != nil {
-				return // the gateway or the database is away
+				return // the gateway or the database is down
 			}
 			defer func() { _ = conn.Close() }()
 			end := time.Now().Add(3 * time.Second)
@@ -259,7 +259,7 @@ func (x *injector) rubbish(ctx context.Context, clients []*client, seed uint64) 
 	}
 }
 
-// some draws one of so many clients.
+// some draws each client with a probability of 1/of.
 func (x *injector) some(rng *rand.Rand, of int) (drawn []*client) {
 	for _, c := range x.clients {
 		if rng.IntN(of) == 0 {
@@ -284,7 +284,7 @@ func (x *injector) run(ctx context.Context, mean time.Duration) {
 		pause := mean/2 + time.Duration(x.rng.Int64N(int64(mean)))
 		x.stats.add(next.name, 1)
 		running.Go(func() {
-			// what was begun is brought to its end
+			// complete what was begun
 			if err := act(context.WithoutCancel(ctx)); err != nil {
 				x.t.Errorf("%s: %v", next.name, err)
 			}
@@ -298,7 +298,7 @@ func (x *injector) terminator(where string, rng *rand.Rand) func(context.Context
 	return func(ctx context.Context) error {
 		conn, err := pgx.Connect(ctx, x.direct)
 		if err != nil {
-			return nil // the server is away or full: another fault is at work
+			return nil // the server is down or full: another fault is active
 		}
 		defer func() { _ = conn.Close(ctx) }()
 		_, _ = conn.Exec(ctx, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND "+where+
@@ -320,7 +320,7 @@ func (x *injector) restart(ctx context.Context, isImmediate bool) error {
 	return x.server.Restart(ctx)
 }
 
-// replace stops a gateway in one way or another and starts it again.
+// replace stops a gateway in some way and restarts it.
 func (x *injector) replace(ctx context.Context, slot int, stop func(*process) error) error {
 	x.slots[slot].Lock()
 	defer x.slots[slot].Unlock()

@@ -19,26 +19,26 @@ import (
 	"terasocket/cmd/terasocket/gatewaytest"
 )
 
-// cluster is three gateways, each with a database connection of its own that can be disturbed. They come and go.
+// cluster is three gateways, each with its own database proxy. They stop and start.
 type cluster struct {
 	t         *testing.T
-	databases []database // one a gateway
+	databases []database // one per gateway
 	args      []string
 
-	refused atomic.Int64 // handshakes that failed
-	started atomic.Int64 // processes, those that did not get ready too
-	crashes atomic.Int64 // of PostgreSQL: one more when it begins, and when it is over
+	refused atomic.Int64 // failed handshakes
+	started atomic.Int64 // processes, including those that did not get ready
+	crashes atomic.Int64 // of PostgreSQL: incremented when one begins and when it is over
 
 	mu        sync.Mutex
 	processes []*process // nil: down
-	all       []*process // that ever ran
+	all       []*process // all that ever ran
 	oddities  map[string]int
 }
 
-// database is where a gateway finds the database: for its pool, and for LISTEN.
+// database holds a gateway's URLs: for its pool, and for LISTEN.
 type database struct{ pool, listen string }
 
-// process is a gateway.
+// process is a gateway's process.
 type process struct {
 	*gatewaytest.Gateway
 	slot, number int
@@ -60,7 +60,7 @@ func newCluster(t *testing.T, databases []database, args ...string) *cluster {
 			if !t.Failed() {
 				continue
 			}
-			t.Logf("%s ended its log with:\n%s", p, p.LastWords())
+			t.Logf("the log of %s ends with:\n%s", p, p.LastWords())
 			if dir := os.Getenv("CHAOS_LOGS"); dir != "" {
 				_ = os.WriteFile(filepath.Join(dir, fmt.Sprintf("gateway-%d.log", p.number)), []byte(p.Log.String()), 0o600)
 			}
@@ -76,17 +76,17 @@ func (c *cluster) odd(what string) {
 	c.oddities[what]++
 }
 
-// startLimit is how long a gateway may take to get ready, while nothing disturbs it, on a busy machine.
+// startLimit is how long an undisturbed gateway may take to become ready on a busy machine.
 const startLimit = 3 * time.Minute
 
-// start starts a gateway in this slot and waits until it is ready, until ctx ends or for startLimit. The database may be
-// away: then it says so and ends.
+// start starts a gateway in this slot and waits until it is ready, until ctx ends or for startLimit. If the database is down,
+// the gateway says so and ends.
 func (c *cluster) start(ctx context.Context, slot int) error {
 	path, err := gatewaytest.Program()
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, startLimit, fmt.Errorf("it took longer than %v", startLimit)) // not the building of it
+	ctx, cancel := context.WithTimeoutCause(ctx, startLimit, fmt.Errorf("it took longer than %v", startLimit)) // without building it
 	defer cancel()
 	number := int(c.started.Add(1)) - 1
 	g, err := gatewaytest.Start(ctx, gatewaytest.Config{Program: path, Database: c.databases[slot].pool, Args: c.args,
@@ -101,8 +101,8 @@ func (c *cluster) start(ctx context.Context, slot int) error {
 	return nil
 }
 
-// restart tries until the gateway is ready. Other faults may hold its database away for longer than startLimit, so that
-// counts from when it was last seen away.
+// restart retries until the gateway is ready. Other faults may keep its database down for longer than startLimit, so that
+// counts from when the database was last unreachable.
 func (c *cluster) restart(ctx context.Context, slot int) error {
 	for reachable := time.Now(); ; sleepFor(ctx, 300*time.Millisecond) {
 		err := c.start(ctx, slot)
@@ -136,7 +136,7 @@ func (d database) reach(ctx context.Context) error {
 	return nil
 }
 
-// isGone reports whether it runs no more, or will soon not: its port may be another's then.
+// isGone reports whether it has ended or is about to: its port may then be another's.
 func (p *process) isGone() bool {
 	select {
 	case <-p.Exited:
@@ -146,7 +146,7 @@ func (p *process) isGone() bool {
 	}
 }
 
-// take takes the gateway of a slot away from the clients that look for one; nil: there is none.
+// take removes the gateway of a slot from the clients' choice; nil: there is none.
 func (c *cluster) take(slot int) *process {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -167,10 +167,10 @@ func (c *cluster) pick(rng *rand.Rand) *process {
 	return nil
 }
 
-// stopLimit: the drain time, what clients that do not answer may take beyond it, and a busy machine.
+// stopLimit is the drain time, what clients that do not answer add to it, and slack for a busy machine.
 const stopLimit = 2 * time.Minute
 
-// terminate stops a gateway as an operator does: it must exit with 0 in time.
+// terminate stops a gateway with SIGTERM: it must exit with 0 in time.
 func (c *cluster) terminate(p *process) error {
 	p.stopping.Store(true)
 	ctx, cancel := context.WithTimeout(context.Background(), stopLimit)
@@ -186,7 +186,7 @@ func (c *cluster) kill(p *process) {
 	p.Kill()
 }
 
-// waitReady waits until every gateway says that it is.
+// waitReady waits until every gateway is ready.
 func (c *cluster) waitReady(ctx context.Context) error {
 	for {
 		ready := 0
@@ -211,7 +211,7 @@ func (c *cluster) waitReady(ctx context.Context) error {
 	}
 }
 
-// problems finds in the log of a gateway what must not be there: data races, panics.
+// problems finds in a gateway's log what must not be there: data races, panics.
 func (p *process) problems() (problems []string) {
 	text := p.Log.String()
 	if strings.Contains(text, "DATA RACE") {

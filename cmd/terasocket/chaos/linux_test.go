@@ -13,10 +13,10 @@ import (
 	"terasocket/db/dbtest"
 )
 
-// pooler puts a PgBouncer that pools transactions before this database, and adds its fault.
+// pooler puts a PgBouncer with transaction pooling in front of this database, and adds its fault.
 func (x *suite) pooler(databaseURL string) string {
 	pooler := dbtest.PgBouncer(x, databaseURL, "transaction")
-	var alone sync.Mutex // killed by one at a time
+	var alone sync.Mutex // it is killed by one fault at a time
 	x.faults = append(x.faults, fault{"PgBouncer killed", func(rng *rand.Rand) func(context.Context) error {
 		d := time.Duration(rng.Int64N(int64(2 * time.Second)))
 		return func(ctx context.Context) error {
@@ -30,15 +30,15 @@ func (x *suite) pooler(databaseURL string) string {
 	return pooler.URL
 }
 
-// smallDisk puts what is captured and the event log on a file system of its own, and adds the fault that it is full. Where no file system can be
-// mounted there is no such fault.
+// smallDisk puts the captured changes and the event log on a file system of their own, and adds the fault that it is full.
+// Without permission to mount there is no such fault.
 func (x *suite) smallDisk() {
 	dir, err := dbtest.MountTmpfs(x, filepath.Join(x.server.Dir(), "data"), "1g")
 	if err != nil {
-		x.Logf("the disk of the log is never full: %v", err)
+		x.Logf("no disk-full fault: %v", err)
 		return
 	}
-	// each in a transaction of its own, as CREATE TABLESPACE has to be
+	// each in its own transaction, as CREATE TABLESPACE requires
 	for _, sql := range []string{fmt.Sprintf("CREATE TABLESPACE small LOCATION '%s'", dir), "ALTER TABLE terasocket.events SET TABLESPACE small", "ALTER TABLE terasocket.changes SET TABLESPACE small"} {
 		if _, err := x.pool.Exec(x.Context(), sql); err != nil {
 			x.Fatal(err)
@@ -47,7 +47,7 @@ func (x *suite) smallDisk() {
 	x.faults = append(x.faults, fault{"disk of the log full", func(rng *rand.Rand) func(context.Context) error {
 		d := 100*time.Millisecond + time.Duration(rng.Int64N(int64(1500*time.Millisecond)))
 		return func(ctx context.Context) error {
-			x.postgres.Lock() // what was not written cannot be recovered on a full disk
+			x.postgres.Lock() // recovery needs room on the disk
 			defer x.postgres.Unlock()
 			ballast := filepath.Join(dir, "ballast")
 			if err := fill(ballast); err != nil {
@@ -59,7 +59,7 @@ func (x *suite) smallDisk() {
 	}})
 }
 
-// fill makes a file of all the room that is left.
+// fill creates a file of all remaining space.
 func fill(name string) error {
 	file, err := os.Create(name)
 	if err != nil {

@@ -13,19 +13,19 @@ import (
 // change is a numbered change that committed.
 type change struct {
 	op, mark  string // C, U, S (soft delete and nothing else), D; M: a message
-	object    string // type, or kind of whom a message is for
+	object    string // type, or kind of the recipient of a message
 	id        int
 	told      string
-	wasIn     int // project of a participant, 0 unless he moved
+	wasIn     int // project of a participant before the change, 0 unless it moved
 	isIn      int // project of a participant, session of an asset
 	writer, n int
 	isSilent  bool
 	commit    time.Time
 
-	times int // that a message is in the log
+	times int // how often a message is in the log
 }
 
-// logRow is a row of the event log that clients hear, with the change that it tells of.
+// logRow is a row of the event log for clients, with the change that it announces.
 type logRow struct {
 	seq      uint64
 	at       time.Time // captured
@@ -37,23 +37,23 @@ type logRow struct {
 	presence string // USER_CONNECTED etc.
 	change   *change
 
-	had        bool // it was there before
-	wasIn, now int  // where it was before, and is
+	had        bool // it existed before
+	wasIn, now int  // its place before, and now
 }
 
 func (r *logRow) key() string { return fmt.Sprint(r.object, " ", r.id) }
 
-// thing is an object as far as the log was read.
+// thing is the state of an object while the log is read.
 type thing struct {
-	changes []*change // in the order of their commits
-	told    int       // so many of them are told of, or a newer one
+	changes []*change // in commit order
+	told    int       // how many of them are announced, or superseded by a newer one
 	exists  bool
 	isIn    int
-	dead    bool // the log has told so
+	dead    bool // its deletion was announced
 }
 
-// readLog reads the log in the order of seq, and compares it with what committed: messages are told of each once; of an object
-// the numbers never go back, some may be skipped, and the last is told.
+// readLog reads the log in the order of seq and compares it with what committed: each message is announced once; the numbers of
+// an object never decrease, some may be skipped, and the last is announced.
 func (p *proof) readLog(ctx context.Context) error {
 	things, messages, err := p.readChanges(ctx)
 	if err != nil {
@@ -110,7 +110,7 @@ func (p *proof) readLog(ctx context.Context) error {
 	return nil
 }
 
-// readChanges gives what committed: of each object, and the messages by whom they are for and their mark.
+// readChanges returns what committed: by object, and messages by recipient and mark.
 func (p *proof) readChanges(ctx context.Context) (map[string]*thing, map[string]*change, error) {
 	rows, err := p.pool.Query(ctx, `
 		SELECT op, mark, object_type, object_id, told, coalesce(was_in, 0), coalesce(is_in, 0), writer, n, is_silent, pg_xact_commit_timestamp(xid::xid)
@@ -143,7 +143,7 @@ func (p *proof) readChanges(ctx context.Context) (map[string]*thing, map[string]
 	return things, messages, err
 }
 
-// follow finds the change that a row of an object tells of, and says where the object was before and is now.
+// follow finds the change that a row of an object announces, and sets where the object was before and is now.
 func (p *proof) follow(r *logRow, o *thing) {
 	r.had, r.wasIn = o.exists, o.isIn
 	if o.dead {
@@ -158,7 +158,7 @@ func (p *proof) follow(r *logRow, o *thing) {
 		o.exists, o.dead, o.told, r.change = false, true, len(o.changes), last
 		return
 	}
-	from := max(0, o.told-1) // two changes that are announced in two parts of one snapshot are told of by its last
+	from := max(0, o.told-1) // two changes announced in two parts of one snapshot are announced by the last
 	for i, c := range o.changes[from:] {
 		if c.mark == r.mark && (c.op == "C" || c.op == "U") {
 			o.told, o.isIn, o.exists = from+i+1, c.isIn, true
@@ -169,20 +169,20 @@ func (p *proof) follow(r *logRow, o *thing) {
 	p.complain("event %d of %s says %q, which did not commit, or is older than what was told", r.seq, r.key(), r.mark)
 }
 
-// question is one that the database answers with what is wrong.
+// question is a query that returns what is wrong.
 type question struct{ what, sql string }
 
 var logQuestions = []question{
 	{"captured, and not announced", "SELECT what || ' ' || op || ' ' || xid FROM terasocket.changes WHERE what <> 'presence' LIMIT 20"},
 	{"not captured, and not announced", "SELECT table_name || ': ' || message FROM terasocket.capture_errors WHERE announced_at IS NULL LIMIT 20"},
 	// 53100: the disk is full; 55P03: the table was locked for too long
-	{"not captured as it should", "SELECT table_name || ' ' || sqlstate || ': ' || message FROM terasocket.capture_errors WHERE sqlstate NOT IN ('53100', '55P03') LIMIT 20"},
+	{"not captured properly", "SELECT table_name || ' ' || sqlstate || ': ' || message FROM terasocket.capture_errors WHERE sqlstate NOT IN ('53100', '55P03') LIMIT 20"},
 	{"set aside", "SELECT object_type || ' ' || id || ': ' || sqlstate || ' ' || message FROM terasocket.set_aside LIMIT 20"},
 	{"a hole in the log", `
 		SELECT before || ' ' || seq FROM (SELECT e.seq, lag(e.seq) OVER (ORDER BY e.seq) AS before FROM terasocket.events e) x
 		WHERE seq <> before + 1 AND NOT EXISTS (SELECT FROM terasocket.epochs b WHERE b.begin = x.seq - 1 AND b.old_end = x.before) LIMIT 20`},
-	// everybody comes and goes in turn, beginning with CONNECTED
-	{"comes or goes twice", `
+	// connects and disconnects alternate, beginning with CONNECTED
+	{"connects or disconnects twice", `
 		SELECT who || ' ' || seq || ': ' || type FROM (
 			SELECT e.seq, e.body ->> 'type' AS type, w.who, lag(e.body ->> 'type') OVER (PARTITION BY w.who ORDER BY e.seq) AS before
 			FROM   terasocket.events e, LATERAL (SELECT coalesce(e.body ->> 'userUuid', e.body ->> 'participantUuid', e.body ->> 'deviceUuid') AS who) w
@@ -190,7 +190,7 @@ var logQuestions = []question{
 		WHERE type = before OR before IS NULL AND type LIKE '%DISCONNECTED' LIMIT 20`},
 }
 
-// ask complains of what these find.
+// ask complains of the rows that these return.
 func (p *proof) ask(ctx context.Context, questions []question) error {
 	for _, q := range questions {
 		found, err := texts(ctx, p.pool, q.sql)

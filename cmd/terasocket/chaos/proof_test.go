@@ -15,15 +15,15 @@ import (
 	"terasocket/access"
 )
 
-// proof compares what the clients heard with what they had to hear: the log in the order of seq (log_test.go), by what
-// each of them could see. Each event that is due is heard, in this order, and nothing else. An event is due to those who
-// see its object now or saw it at the event before: numbers may be skipped by newer ones, for all alike.
+// proof compares what the clients received with what they should have: the log in the order of seq (log_test.go), filtered by
+// what each of them could see. Every due event arrives, in this order, and nothing else. An event is due to those who see its
+// object now or saw it at the previous event: newer numbers may supersede older ones, for all clients alike.
 type proof struct {
 	t        *testing.T
 	pool     *pgxpool.Pool
 	clients  []*client
-	from     int64 // seq: what came before is not judged, since the clients were still connecting
-	sentinel int   // the last one until then
+	from     int64 // seq: earlier events are not judged, since the clients were still connecting
+	sentinel int   // the last one before from
 
 	rows  map[uint64]*logRow
 	order []*logRow
@@ -42,7 +42,7 @@ type sight struct {
 	id     int
 }
 
-// complain notes what is wrong: the first few of each kind.
+// complain records a problem: the first few of each kind.
 func (p *proof) complain(format string, args ...any) {
 	if p.said == nil {
 		p.said = map[string]int{}
@@ -70,7 +70,7 @@ func (p *proof) readSights(ctx context.Context) error {
 	return err
 }
 
-// sees: who sees the object of a row that is in this project or session.
+// sees returns who sees the object of a row when it is in this project or session.
 func (p *proof) sees(r *logRow, in int) map[int]bool {
 	switch r.object {
 	case "participant":
@@ -81,7 +81,7 @@ func (p *proof) sees(r *logRow, in int) map[int]bool {
 	return p.saw[sight{r.phase, r.object, r.id}]
 }
 
-// entitle works out, from what each user saw in each phase, what each client had to hear.
+// entitle derives, from what each user saw in each phase, what each client should have received.
 func (p *proof) entitle() {
 	p.due = map[*client]map[uint64]string{}
 	byUUID := map[string]*client{}
@@ -124,7 +124,7 @@ func (p *proof) entitle() {
 	}
 }
 
-// form is what a user hears of an object: a create, an update, a delete, or nothing.
+// form returns what a user receives about an object: create, update, delete, or nothing.
 func (p *proof) form(r *logRow, user int) string {
 	saw := r.had && p.sees(r, r.wasIn)[user]
 	sees := (r.op == "C" || r.op == "U") && p.sees(r, r.now)[user]
@@ -140,10 +140,10 @@ func (p *proof) form(r *logRow, user int) string {
 	return ""
 }
 
-// projectOf is where world.sql puts a participant who may connect. Those stay there.
+// projectOf returns the project in which world.sql puts a participant who may connect. Those do not move.
 func projectOf(participant int) int { return 9101 + (participant-100000)%6 }
 
-// compare goes through what each client heard.
+// compare checks what each client received.
 func (p *proof) compare() {
 	for _, c := range p.clients {
 		heard := map[uint64]int{} // seq -> visit
@@ -178,7 +178,7 @@ func (p *proof) compare() {
 	}
 }
 
-// judge says whether a client had to hear this.
+// judge reports whether a client should have received this.
 func (p *proof) judge(c *client, f frameHeard) {
 	due, isDue := p.due[c][f.seq]
 	switch {
@@ -196,7 +196,7 @@ func (p *proof) judge(c *client, f frameHeard) {
 
 func stamp(t time.Time) string { return t.UTC().Format("15:04:05.000") }
 
-// visitsAround tells where a client was when an event should have come.
+// visitsAround describes where a client was when an event should have arrived.
 func (p *proof) visitsAround(c *client, seq uint64) string {
 	r := p.rows[seq]
 	var s strings.Builder
@@ -218,8 +218,8 @@ func (p *proof) visitsAround(c *client, seq uint64) string {
 	return s.String()
 }
 
-// inOrder: everybody hears in the order of the log, and, whatever the log says, the changes of an object in the order of
-// their commits and the messages of a writer in the order in which they were sent.
+// inOrder: everybody receives events in the order of the log and, whatever the log says, the changes of an object in commit
+// order, and the messages of a writer in the order in which they were sent.
 func (p *proof) inOrder(who string, frames []frameHeard) {
 	last := uint64(0)
 	objects, writers := map[string]*logRow{}, map[int]*logRow{}
@@ -249,8 +249,8 @@ func (p *proof) inOrder(who string, frames []frameHeard) {
 	}
 }
 
-// audiences compares the other witness with ours: terasocket.audience() at the end, for everybody whose rights did not
-// change. It is asked for the keys of the log, ours for the changes of the writers.
+// audiences compares an independent witness, terasocket.audience() at the end, with ours, for everybody whose rights did not
+// change. It evaluates the keys of the log, ours the writers' changes.
 func (p *proof) audiences(ctx context.Context, changed map[int]bool) error {
 	rows, err := p.pool.Query(ctx, `
 		WITH k AS (SELECT array_agg(DISTINCT key) AS keys FROM (
@@ -310,7 +310,7 @@ func (p *proof) audiences(ctx context.Context, changed map[int]bool) error {
 	return nil
 }
 
-// endings counts how connections ended.
+// endings counts the ways in which connections ended.
 func (p *proof) endings() string {
 	count := map[string]int{}
 	for _, c := range p.clients {

@@ -13,12 +13,11 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// A writer makes numbered changes, one transaction after the other. What fails, since the database is away, is not made
-// again: whether it was committed all the same says the table chaos.changes. Object ids are its own, so that a
-// transaction that stays open for seconds holds up nobody else; objects of the number 0 are everybody's, for
-// transactions of one statement.
+// A writer makes numbered changes, one transaction after the other. It does not repeat failed ones: whether they committed all
+// the same is in the table chaos.changes. Its object ids are its own, so that a transaction that stays open for seconds blocks
+// nobody else; objects with number 0 are shared, for transactions of one statement.
 type writer struct {
-	number, of int // of so many
+	number, of int // of this many
 	pool       *pgxpool.Pool
 	rng        *rand.Rand
 	world      *world
@@ -26,11 +25,11 @@ type writer struct {
 	n          int
 }
 
-// world is how many of each there are: ids go from 100000 on.
+// world holds the number of each kind: ids start at 100000.
 type world struct {
 	users, participants, devices, crowd int
 	clients                             []*client
-	newID                               atomic.Int64 // of rows that are added
+	newID                               atomic.Int64 // of added rows
 }
 
 // tally counts what was done.
@@ -47,12 +46,12 @@ func (t *tally) add(what string, n int) {
 
 const archiveTopic = "service.FileTransferService.events"
 
-const changeLimit = 30 * time.Second // for a transaction, beyond its pauses: then it has failed
+const changeLimit = 30 * time.Second // for a transaction, without its pauses; then it has failed
 
 // errTurnedDown makes a transaction roll back on purpose.
 var errTurnedDown = errors.New("turned down")
 
-// transaction runs one of the writer's; do makes the changes.
+// transaction runs one transaction of the writer; do makes the changes.
 func (w *writer) transaction(ctx context.Context, what string, do func(ctx context.Context, tx pgx.Tx) error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), changeLimit)
 	defer cancel()
@@ -71,7 +70,7 @@ func (w *writer) transaction(ctx context.Context, what string, do func(ctx conte
 
 var changeable = []string{"participant", "participant", "participant", "device", "session", "asset", "user"}
 
-// pick gives an object of the writer's own; shared: of everybody's.
+// pick returns one of the writer's own objects, or a shared one.
 func (w *writer) pick(shared bool) (objectType string, id int) {
 	objectType = changeable[w.rng.IntN(len(changeable))]
 	n := map[string]int{"participant": w.world.participants, "device": w.world.devices, "session": 40, "asset": 40, "user": w.world.users}[objectType]
@@ -82,7 +81,7 @@ func (w *writer) pick(shared bool) (objectType string, id int) {
 	return objectType, 100000 + 1 + w.number%w.of + w.of*w.rng.IntN(max(own, 1))
 }
 
-// change changes an object and notes it. i tells the changes of one transaction apart.
+// change changes an object and records it. i distinguishes the changes of one transaction.
 func (w *writer) change(ctx context.Context, tx pgx.Tx, i int, objectType string, id int) error {
 	mark := w.mark(i)
 	sql := fmt.Sprintf("UPDATE t_%[1]ss SET %[2]s = $1 WHERE id_%[1]s = $2", objectType, nameKey(objectType))
@@ -117,7 +116,7 @@ func (w *writer) anyClient() *client { return w.world.clients[w.rng.IntN(len(w.w
 func (w *writer) small(ctx context.Context) {
 	w.transaction(ctx, "small transactions", func(ctx context.Context, tx pgx.Tx) error {
 		switch w.rng.IntN(8) {
-		case 0: // everybody's object
+		case 0: // a shared object
 			objectType, id := w.pick(true)
 			return w.change(ctx, tx, 0, objectType, id)
 		case 1:
@@ -170,7 +169,7 @@ func (w *writer) create(ctx context.Context, tx pgx.Tx) (id int64, err error) {
 	return id, err
 }
 
-// long keeps a transaction with savepoints open for a while; what comes after a savepoint is kept or not.
+// long keeps a transaction with savepoints open for a while, and may roll back to a savepoint.
 func (w *writer) long(ctx context.Context) {
 	w.transaction(ctx, "long transactions with savepoints", func(ctx context.Context, tx pgx.Tx) error {
 		for i := range 2 + w.rng.IntN(4) {
@@ -198,8 +197,8 @@ func (w *writer) long(ctx context.Context) {
 	})
 }
 
-// prepared commits in two phases, the second of them much later. PostgreSQL does not prepare a transaction that has
-// notified, so it asks the log not to, and nothing announces it.
+// prepared commits in two phases, the second much later. PostgreSQL refuses to prepare a transaction that has notified, so this
+// one asks the log not to, and nothing announces it.
 func (w *writer) prepared(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), changeLimit)
 	defer cancel()
@@ -245,7 +244,7 @@ func (w *writer) prepared(ctx context.Context) {
 	}
 }
 
-// settlePrepared commits what is still prepared: a restart came between.
+// settlePrepared commits transactions that a restart left prepared.
 func settlePrepared(ctx context.Context, pool *pgxpool.Pool) error {
 	rows, err := pool.Query(ctx, "SELECT gid FROM pg_prepared_xacts")
 	if err != nil {
@@ -273,7 +272,7 @@ func (w *writer) burst(ctx context.Context) {
 	})
 }
 
-// move takes participants from one project to another.
+// move moves participants from one project to another.
 func (w *writer) move(ctx context.Context) {
 	w.transaction(ctx, "participants moved", func(ctx context.Context, tx pgx.Tx) error {
 		mark, id, to := w.mark(0), 200000+w.rng.IntN(20), 9101+w.rng.IntN(6)

@@ -20,10 +20,10 @@ import (
 	pb "terasocket/proto/opentera"
 )
 
-// Insecure trusts every certificate.
+// Insecure accepts any certificate.
 var Insecure = &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12}
 
-// Certificate writes a certificate for 127.0.0.1 and its key, which sign each other, into dir.
+// Certificate writes a self-signed certificate for 127.0.0.1 and its key into dir.
 func Certificate(dir string) (certFile, keyFile string, err error) {
 	server := httptest.NewTLSServer(nil)
 	server.Close()
@@ -39,14 +39,14 @@ func Certificate(dir string) (certFile, keyFile string, err error) {
 	return certFile, keyFile, err
 }
 
-// Dial opens a websocket. The response tells why one was refused; nil: there was no answer.
+// Dial opens a websocket. The response says why one was refused; nil: no response.
 func Dial(ctx context.Context, url string) (*websocket.Conn, *http.Response, error) {
 	ctx, cancel := context.WithTimeout(ctx, Limit)
 	defer cancel()
 	return (&websocket.Dialer{TLSClientConfig: Insecure}).DialContext(ctx, url, nil)
 }
 
-// Raw is the TCP connection below a websocket: it can be closed without a word.
+// Raw returns the TCP connection below a websocket, which can be closed without a close frame.
 func Raw(conn *websocket.Conn) *net.TCPConn {
 	raw := conn.NetConn()
 	if secure, ok := raw.(*tls.Conn); ok {
@@ -55,7 +55,7 @@ func Raw(conn *websocket.Conn) *net.TCPConn {
 	return raw.(*net.TCPConn)
 }
 
-// Parse reads a frame of either encoding. It leaves Event empty.
+// Parse parses a frame of either encoding. It leaves Event empty.
 func Parse(kind int, data []byte) (event.Received, error) {
 	var message pb.TeraMessage
 	var outer pb.TeraEvent

@@ -1,5 +1,5 @@
-// Package gatewaytest runs gateways for tests: each in a process of its own (gateway.go), with the connections to its
-// database disturbed (proxy.go), and with clients on its sockets (client.go).
+// Package gatewaytest runs gateways for tests: each in its own process (gateway.go), with faults on the way to its database
+// (proxy.go), and with clients on its sockets (client.go).
 package gatewaytest
 
 import (
@@ -19,31 +19,31 @@ import (
 	"terasocket/db/dbtest"
 )
 
-// Limit is for what never comes, on a busy machine too.
+// Limit bounds every wait; it is generous for busy machines.
 const Limit = time.Minute
 
 // Config says how to start a gateway.
 type Config struct {
 	Program  string   // its path
 	Database string   // URL
-	Args     []string // of serve, beside --listen and --admin-listen
-	Env      []string // NAME=value, beside the test's own
-	Stderr   *os.File // where it logs to; nil: to Gateway.Log
+	Args     []string // of serve, besides --listen and --admin-listen
+	Env      []string // NAME=value, added to the test's own
+	Stderr   *os.File // for its log; nil: Gateway.Log
 }
 
-// Gateway is `terasocket serve` in a process of its own.
+// Gateway is `terasocket serve` in its own process.
 type Gateway struct {
 	URL, Admin string // wss://127.0.0.1:port, or ws://; http://127.0.0.1:port
 	Log        dbtest.Log
 	Exited     chan struct{} // closed when it has ended
-	Err        error         // how; read it after Exited
+	Err        error         // its result; read it after Exited
 
 	process *exec.Cmd
 }
 
 var readyLine = regexp.MustCompile(`^terasocket \S+ ready: (\S+), health and metrics on (\S+)\n$`)
 
-// Start returns when the gateway is ready. When it ends before that, or ctx does, the error tells the end of its log.
+// Start returns once the gateway is ready. If it or ctx ends first, the error contains the end of its log.
 func Start(ctx context.Context, c Config) (*Gateway, error) {
 	g := &Gateway{Exited: make(chan struct{})}
 	g.process = exec.Command(c.Program, append([]string{"serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"}, c.Args...)...)
@@ -81,25 +81,23 @@ func Start(ctx context.Context, c Config) (*Gateway, error) {
 	return g, nil
 }
 
-// HTTP is the address of the REST endpoints.
+// HTTP returns the base URL of the REST endpoints.
 func (g *Gateway) HTTP() string { return strings.Replace(g.URL, "ws", "http", 1) }
 
-// LastWords is the end of its log.
+// LastWords returns the end of its log.
 func (g *Gateway) LastWords() string {
 	lines := strings.Split(strings.TrimSpace(g.Log.String()), "\n")
 	return strings.Join(lines[max(0, len(lines)-12):], "\n")
 }
 
-// Signal sends it a signal.
 func (g *Gateway) Signal(s os.Signal) error { return g.process.Process.Signal(s) }
 
-// Kill ends it at once.
 func (g *Gateway) Kill() {
 	_ = g.process.Process.Kill()
 	<-g.Exited
 }
 
-// Terminate stops it as an operator does. One that still runs when ctx ends tells in its log what its goroutines do.
+// Terminate stops it with SIGTERM. If it still runs when ctx ends, its log gets a goroutine dump.
 func (g *Gateway) Terminate(ctx context.Context) error {
 	if err := g.Signal(syscall.SIGTERM); err != nil {
 		return err
@@ -107,7 +105,7 @@ func (g *Gateway) Terminate(ctx context.Context) error {
 	return g.Wait(ctx)
 }
 
-// Wait waits until it has ended, and returns an error unless it did so with exit code 0.
+// Wait waits until it has ended, and returns an error unless its exit code is 0.
 func (g *Gateway) Wait(ctx context.Context) error {
 	select {
 	case <-g.Exited:
@@ -119,7 +117,7 @@ func (g *Gateway) Wait(ctx context.Context) error {
 	}
 }
 
-// Ask asks its admin address as an orchestrator does. Code 0: it did not answer within a while.
+// Ask requests a path of its admin address. Code 0: no answer in time.
 func (g *Gateway) Ask(ctx context.Context, path string) (code int, body string) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()

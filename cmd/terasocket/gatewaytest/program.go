@@ -20,17 +20,17 @@ var program struct {
 	err       error
 }
 
-// Main is dbtest.Main for packages whose tests call Program: it says with which flags of go build, and removes the program.
+// Main is dbtest.Main for packages whose tests call Program: it sets the flags of go build, and removes the program.
 func Main(m *testing.M, flags ...string) (code int) {
 	program.flags = flags
 	defer func() { _ = os.RemoveAll(program.dir) }()
 	return dbtest.Main(m)
 }
 
-// Program builds the program, once in a test process, and returns its path.
+// Program builds the program, once per test process, and returns its path.
 func Program() (path string, err error) {
 	program.once.Do(func() {
-		// "go test" gives an old result while what a test has looked at is the same
+		// "go test" caches a result while the files that a test looked at are unchanged
 		_ = filepath.WalkDir("../../..", func(path string, d fs.DirEntry, err error) error {
 			if d != nil && d.Name() == ".git" {
 				return filepath.SkipDir

@@ -9,15 +9,15 @@ import (
 	"time"
 )
 
-// Proxy stands between a gateway and PostgreSQL.
+// Proxy sits between a gateway and PostgreSQL.
 type Proxy struct {
-	URL     string        // of the database, through it
-	Refused chan struct{} // holds one when somebody was turned away
+	URL     string        // of the database through the proxy
+	Refused chan struct{} // capacity 1: a connection was turned away
 
 	listener net.Listener
 	target   string
 	running  sync.WaitGroup
-	alone    sync.Mutex // of Disturb
+	alone    sync.Mutex // held by Disturb
 
 	mu    sync.Mutex
 	state string // "", cut, half-open, stalled
@@ -26,11 +26,11 @@ type Proxy struct {
 }
 
 type proxyPair struct {
-	near, far net.Conn // the gateway's, PostgreSQL's
-	silent    bool     // half-open: the gateway does not know that the other end is gone
+	near, far net.Conn // the gateway's end, PostgreSQL's end
+	silent    bool     // half-open: the gateway does not notice that the other end is gone
 }
 
-// NewProxy puts a proxy before a database. It ends with the test.
+// NewProxy starts a proxy for a database. It ends with the test.
 func NewProxy(t testing.TB, databaseURL string) *Proxy {
 	t.Helper()
 	u, err := url.Parse(databaseURL)
@@ -102,7 +102,7 @@ func (p *Proxy) isSilent(pair *proxyPair) bool {
 	return pair.silent
 }
 
-// pump copies until an end closes. Of a silent pair, nothing arrives.
+// pump copies until an end closes. It drops the bytes of a silent pair.
 func (p *Proxy) pump(pair *proxyPair, to, from net.Conn) {
 	buffer := make([]byte, 32<<10)
 	for {
@@ -124,19 +124,19 @@ func (p *Proxy) pump(pair *proxyPair, to, from net.Conn) {
 	}
 }
 
-// Cut closes all connections, and each that comes.
+// Cut closes all connections, and every new one.
 func (p *Proxy) Cut() { p.set("cut") }
 
-// HalfOpen lets nothing through any more, and the gateway does not learn of it.
+// HalfOpen lets nothing through, unnoticed by the gateway.
 func (p *Proxy) HalfOpen() { p.set("half-open") }
 
-// Stall holds everything up.
+// Stall holds all traffic.
 func (p *Proxy) Stall() { p.set("stalled") }
 
-// Restore lets through what comes from now on, and what was held up.
+// Restore lets traffic through again, with what was stalled.
 func (p *Proxy) Restore() { p.set("") }
 
-// Disturb does this for so long, or until ctx ends. Faults of one proxy come one after the other: none restores it under another.
+// Disturb applies a fault for d, or until ctx ends. Faults of one proxy are serialized, so that none ends another early.
 func (p *Proxy) Disturb(ctx context.Context, fault func(), d time.Duration) {
 	p.alone.Lock()
 	defer p.alone.Unlock()

@@ -2,9 +2,9 @@ package interleave
 
 import "testing"
 
-// TestSmallestCases are the known ways to go wrong, each as small as it can be. See testdata/world.sql: participant 2 is of
-// project 1 and the only one of session 4, whose asset and test are 4; users 3 and 10 are of project 1, user 6 is of
-// project 4, user 9 has no role.
+// TestSmallestCases runs the known ways to fail, each as small as possible. See testdata/world.sql: participant 2 is in project
+// 1 and the only one of session 4, whose asset and test are 4; users 3 and 10 are in project 1, user 6 in project 4, user 9 has
+// no role.
 func TestSmallestCases(t *testing.T) {
 	t.Parallel()
 	const move = "S2: UPDATE t_participants SET id_project = 4 WHERE id_participant = 2"
@@ -14,7 +14,7 @@ func TestSmallestCases(t *testing.T) {
 		name  string
 		lines []string
 	}{
-		// decided by the state of the statement, not of the commit
+		// decided by the state at the statement, not at the commit
 		{"a session whose participant moves", []string{"S1: BEGIN; UPDATE t_sessions SET session_name = 'new' WHERE id_session = 4", move, "S1: COMMIT"}},
 		{"a session whose participant moves away and back", []string{"S1: BEGIN; UPDATE t_sessions SET session_name = 'new' WHERE id_session = 4", move,
 			"S2: UPDATE t_participants SET id_project = 1 WHERE id_participant = 2", "S1: COMMIT"}},
@@ -45,7 +45,7 @@ func TestSmallestCases(t *testing.T) {
 		{"a project that changes its site", []string{"S1: BEGIN; UPDATE t_participants SET participant_name = 'new' WHERE id_participant = 1",
 			"S2: UPDATE t_projects SET id_site = 2 WHERE id_project = 1", "S1: COMMIT"}},
 
-		// a link that carries the row as it was
+		// a link with the old state of the row
 		{"a member user beside a rename", []string{"S1: BEGIN; INSERT INTO t_sessions_users (id_session_user, id_session, id_user, version_id) VALUES (200, 4, 9, 1)",
 			"S2: UPDATE t_sessions SET session_name = 'new' WHERE id_session = 4", "S1: COMMIT"}},
 		{"a member participant beside a rename", []string{"S1: BEGIN; INSERT INTO t_sessions_participants (id_session_participant, id_session, id_participant, version_id) VALUES (200, 4, 7, 1)",
@@ -82,7 +82,7 @@ func TestSmallestCases(t *testing.T) {
 		{"a soft delete beside a site", []string{"S1: BEGIN; UPDATE t_devices SET deleted_at = now() WHERE id_device = 3",
 			"S2: INSERT INTO t_devices_sites (id_device_site, id_device, id_site, version_id) VALUES (200, 3, 1, 1)", "S1: COMMIT"}},
 
-		// a serialization failure inside of a trigger, where it could be caught
+		// a serialization failure inside a trigger, where it could be caught
 		{"a serialization failure", []string{"S2: BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT session_name FROM t_sessions WHERE id_session = 4",
 			"S1: BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT server_settings_name FROM t_server_settings",
 			"S2: UPDATE t_participants SET id_project = 4 WHERE id_participant = 2; COMMIT",
@@ -115,7 +115,7 @@ func TestSmallestCases(t *testing.T) {
 		{"a prepared transaction", []string{"S1: BEGIN; SET LOCAL terasocket.notify = off; UPDATE t_sessions SET session_name = 'new' WHERE id_session = 4; DELETE FROM t_users_users_groups WHERE id_user_user_group = 2; " +
 			"PREPARE TRANSACTION 'p'", move, "S1: COMMIT PREPARED 'p'"}},
 
-		// who resumes, with fewer rights than then, but still sees it: user 10 is of sites 1 and 2, projects 1 and 3
+		// a client that resumes with fewer rights than before but still sees it: user 10 is in sites 1 and 2, projects 1 and 3
 		{"a device that is seen by another site", []string{"S1: UPDATE t_devices SET device_name = 'new' WHERE id_device = 3; SELECT pg_sleep(0.3)",
 			"S1: INSERT INTO t_devices_sites (id_device_site, id_device, id_site, version_id) VALUES (200, 3, 1, 1); SELECT pg_sleep(0.3)",
 			"S1: UPDATE t_sites SET deleted_at = now() WHERE id_site = 2"}},
@@ -123,7 +123,7 @@ func TestSmallestCases(t *testing.T) {
 			"S1: UPDATE t_participants SET id_project = 3 WHERE id_participant = 2; SELECT pg_sleep(0.3)",
 			"S1: UPDATE t_users_users_groups SET id_user_group = 3 WHERE id_user_user_group = 8"}},
 
-		// comes into sight
+		// becomes visible
 		{"a session first, its participant later", []string{newSession, "S1: INSERT INTO t_sessions_participants (id_session_participant, id_session, id_participant, version_id) VALUES (200, 200, 2, 1)"}},
 		{"a session first, its user later", []string{newSession, "S1: INSERT INTO t_sessions_users (id_session_user, id_session, id_user, version_id) VALUES (200, 200, 9, 1)"}},
 		{"a session first, all members later", []string{newSession, "S1: BEGIN; INSERT INTO t_sessions_users (id_session_user, id_session, id_user, version_id) VALUES (200, 200, 9, 1), (201, 200, 4, 1); " +

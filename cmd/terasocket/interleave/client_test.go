@@ -14,7 +14,7 @@ import (
 	"terasocket/proto/terasocket"
 )
 
-// client is a socket of a viewer. A goroutine reads it until it ends; what it heard is kept.
+// client is a socket of a viewer. A goroutine reads it to its end and keeps what it receives.
 type client struct {
 	viewer int
 	name   string // "user 3 live"
@@ -24,12 +24,12 @@ type client struct {
 	heard   []heard
 	lastSeq uint64
 	marks   map[string]uint64 // sentinels by name, with their seq
-	problem string            // something that must not be on a socket
+	problem string            // something that must not arrive
 	closed  int               // close code, -1 for another end, 0 while open
-	changed chan struct{}     // closed and made anew whenever something came
+	changed chan struct{}     // closed and replaced whenever something arrives
 }
 
-// heard is a DatabaseEvent as a client heard it.
+// heard is a DatabaseEvent as received.
 type heard struct {
 	seq    uint64
 	kind   kind
@@ -38,7 +38,7 @@ type heard struct {
 	text   string
 }
 
-// isDelete says whether the client takes it for the end of the object.
+// isDelete reports whether the client takes it as the end of the object.
 func (h heard) isDelete() bool { return h.kind == deleted || h.body.isDead }
 
 // kind is C, U or D.
@@ -79,7 +79,7 @@ func (c *client) read() {
 	}
 }
 
-// take reads one frame. c.mu is held.
+// take handles one frame. c.mu is held.
 func (c *client) take(kind int, frame []byte) error {
 	e, err := gatewaytest.Parse(kind, frame)
 	if err != nil {
@@ -96,7 +96,7 @@ func (c *client) take(kind int, frame []byte) error {
 		}
 		c.heard = append(c.heard, h)
 	case *terasocket.ReplayIncomplete:
-		return errors.New("ReplayIncomplete, though nothing was trimmed")
+		return errors.New("ReplayIncomplete although nothing was trimmed")
 	}
 	return nil
 }
@@ -126,7 +126,7 @@ func readEvent(seq uint64, d *pb.DatabaseEvent) (heard, error) {
 	return h, nil
 }
 
-// wait returns when the sentinel came, or the socket ended.
+// wait returns once the sentinel has arrived, or the socket has ended.
 func (c *client) wait(ctx context.Context, mark string) error {
 	for {
 		c.mu.Lock()
@@ -144,7 +144,7 @@ func (c *client) wait(ctx context.Context, mark string) error {
 	}
 }
 
-// taken gives what was heard since the last call.
+// taken returns what was received since the last call.
 func (c *client) taken() (all []heard, closed int, problem string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

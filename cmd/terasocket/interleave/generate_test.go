@@ -11,8 +11,8 @@ import (
 type table struct {
 	name   string
 	id     string
-	rows   int    // of world.sql: ids 1 to rows
-	label  string // column that a rename writes; "" for none
+	rows   int    // in world.sql: ids 1 to rows
+	label  string // column for renames; "" for none
 	refs   []ref
 	insert string // further columns and values of a new row: "a, b) VALUES (1, 2", with %d for its id
 	noSoft bool   // has no deleted_at
@@ -94,17 +94,17 @@ var (
 	rightsTables = []string{"t_users_users_groups", "t_users_users_groups", "t_services_access", "t_services_access", "t_services_roles"}
 )
 
-// generator makes up programs. What it makes depends on its seed alone.
+// generator generates programs. They depend on its seed alone.
 type generator struct {
 	*rand.Rand
 	tables map[string]table
-	hot    map[string][]int // ids that are taken most often, so that sessions meet
-	about  []string         // tables that are taken most often
-	last   map[string][]int // ids of rows that statements have inserted, whether they were committed or not
+	hot    map[string][]int // ids that are picked most often, so that sessions collide
+	about  []string         // tables that are picked most often
+	last   map[string][]int // ids of inserted rows, committed or not
 	next   int
 	names  int
 
-	// isSerial: one session, so that a judge that raises false alarms is found out. isSingle: one statement a transaction.
+	// isSerial: one session, to expose false alarms of the judge. isSingle: one statement per transaction.
 	isSerial, isSingle bool
 }
 
@@ -132,7 +132,7 @@ func (g *generator) program(seed uint64, rounds int) program {
 	return p
 }
 
-// round makes up sessions and mixes their steps.
+// round generates sessions and interleaves their steps.
 func (g *generator) round(sessions int) (r round) {
 	g.hot = map[string][]int{}
 	for _, name := range slices.Sorted(mapKeys(g.tables)) {
@@ -205,7 +205,7 @@ func (g *generator) transaction(session, tx int) (steps []step) {
 	switch {
 	case isPrepared:
 		g.names++
-		name := fmt.Sprintf("'p%d %x'", g.names, g.Uint32()) // one name in the whole server
+		name := fmt.Sprintf("'p%d %x'", g.names, g.Uint32()) // each name is unique in the server
 		add(prepare, name, "PREPARE TRANSACTION "+name)
 		if g.chance(80) {
 			add(commitPrepared, name, "COMMIT PREPARED "+name)
@@ -220,7 +220,7 @@ func (g *generator) transaction(session, tx int) (steps []step) {
 	return steps
 }
 
-// themes are what belongs together: most of the statements of a round are about one of them.
+// themes group related tables: most statements of a round are about one group.
 var themes = [][]string{
 	{"t_sessions", "t_sessions", "t_sessions_users", "t_sessions_participants", "t_sessions_participants", "t_participants", "t_assets", "t_tests"},
 	{"t_sessions", "t_sessions_participants", "t_participants", "t_projects", "t_tests_invitations", "t_participants_groups"},
@@ -232,7 +232,7 @@ var themes = [][]string{
 	{"t_projects", "t_sites", "t_participants", "t_services_roles", "t_users_users_groups"},
 }
 
-// statements make one change, most of the time with one statement.
+// statements returns one change, mostly as one statement.
 func (g *generator) statements() []string {
 	if g.chance(65) {
 		return g.change(pick(g, g.about))
@@ -251,7 +251,7 @@ func (g *generator) statements() []string {
 	}
 }
 
-// id is a row of a table: a hot one, one that was inserted, or any.
+// id picks a row of a table: a hot one, an inserted one, or any.
 func (g *generator) id(name string) int {
 	switch n := g.IntN(100); {
 	case n < 70:
@@ -340,7 +340,7 @@ func (g *generator) insert(t table) (string, int) {
 	return fmt.Sprintf("INSERT INTO %s (%s) VALUES (%s)", t.name, strings.Join(columns, ", "), strings.Join(values, ", ")), id
 }
 
-// flag changes who may connect or who is superadmin. Viewers are disabled seldom: it ends their sockets.
+// flag changes who may connect or who is superadmin. Viewers are rarely disabled: it ends their sockets.
 func (g *generator) flag() string {
 	id := g.id("t_users")
 	if g.chance(40) && (id > viewers || g.chance(25)) {
@@ -368,7 +368,7 @@ func (g *generator) bulk() []string {
 		{fmt.Sprintf("UPDATE t_sessions_participants SET deleted_at = now() WHERE id_session = %d", session), fmt.Sprintf("UPDATE t_assets SET deleted_at = now() WHERE id_session = %d", session),
 			fmt.Sprintf("UPDATE t_sessions SET deleted_at = now() WHERE id_session = %d", session)},
 		{fmt.Sprintf("UPDATE t_tests SET test_name = test_name WHERE id_session = %d", session)}, // changes nothing
-		// an object and what it is seen through, in one transaction
+		// an object and what makes it visible, in one transaction
 		{fmt.Sprintf("UPDATE t_sessions SET session_name = '%s' WHERE id_session = %d", name, session),
 			fmt.Sprintf("INSERT INTO t_sessions_participants (id_session_participant, id_session, id_participant, version_id) VALUES (%d, %d, %d, 1)", 1000+g.names, session, g.id("t_participants"))},
 	})

@@ -25,7 +25,7 @@ func setting(name string, otherwise int) int {
 	return otherwise
 }
 
-// TestInterleave runs random programs until its time is over or one fails. That one is made smaller, and printed.
+// TestInterleave runs random programs until its time is over or one fails, which it then shrinks and prints.
 func TestInterleave(t *testing.T) {
 	t.Parallel()
 	limit, err := time.ParseDuration(cmp.Or(os.Getenv("INTERLEAVE_TIME"), map[bool]string{true: "3s", false: "20s"}[testing.Short()]))
@@ -36,7 +36,7 @@ func TestInterleave(t *testing.T) {
 	seed.Store(uint64(setting("INTERLEAVE_SEED", int(time.Now().UnixNano()%1_000_000_000))))
 	goOn := os.Getenv("INTERLEAVE_GOON") != ""
 	t.Logf("first seed %d", seed.Load())
-	dbtest.New(t, world()) // to build the program and the template takes a while
+	dbtest.New(t, world()) // building the program and the template takes a while
 	began := time.Now()
 
 	var mu sync.Mutex
@@ -105,7 +105,7 @@ func try(t *testing.T, p program) (problems []problem, counts map[string]int, er
 	return problems, counts, err
 }
 
-// report tells of a failing program: what is wrong, and how to make it happen again.
+// report describes a failing program: what is wrong, and how to reproduce it.
 func report(p program, problems []problem) string {
 	var b strings.Builder
 	for i, f := range problems {

@@ -8,14 +8,14 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// judge compares what all clients heard in a round with its states, and lets each viewer resume over the round.
+// judge compares what all clients received in a round with its states, and lets each viewer resume over the round.
 func (r *runner) judge(ctx context.Context, p program) (problems []problem, err error) {
 	last := r.states[len(r.states)-1]
-	wasDown := map[int]bool{} // in this round or, since that may be told a little later, in the one before it
+	wasDown := map[int]bool{} // in this round or, since it may be announced later, in the previous one
 	for viewer := 1; viewer <= viewers; viewer++ {
 		own := object{"user", viewer}
 		isDown := slices.ContainsFunc(r.states, func(s *state) bool {
-			return !s.mayBe[viewer] || s.rows[own].version != r.states[0].rows[own].version // perhaps inside of a transaction
+			return !s.mayBe[viewer] || s.rows[own].version != r.states[0].rows[own].version // perhaps inside a transaction
 		})
 		wasDown[viewer], r.wasDown[viewer] = isDown || r.wasDown[viewer], isDown
 	}
@@ -85,7 +85,7 @@ func (r *runner) judge(ctx context.Context, p program) (problems []problem, err 
 	return problems, nil
 }
 
-// judgeLive judges a client that was connected when the round ended, or was cut off on the way.
+// judgeLive judges a client that was connected when the round ended, or was disconnected during it.
 func (r *runner) judgeLive(c *client, begin int, wasDown, hasResumed bool) (problems []problem) {
 	all, closed, trouble := c.taken()
 	if closed != 0 {

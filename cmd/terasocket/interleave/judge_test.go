@@ -9,21 +9,21 @@ import (
 	"strings"
 )
 
-// The kinds of problems, in the order in which one is looked for.
+// The kinds of problems, in the order in which they are checked.
 const (
 	leak        = "leak"         // a body that the viewer could see in no committed state
 	uncommitted = "uncommitted"  // a body that was never committed
-	mixed       = "mixed"        // columns of a state with computed keys of none in which they stood beside these
-	strayDelete = "stray delete" // D of something never seen, or as the last word on something that is seen
-	stale       = "stale"        // the last body heard is not the last one
-	lost        = "lost"         // seen at the end and changed, but nothing was heard of it
-	lostDelete  = "lost delete"  // seen before and not at the end, and the last word is a body
-	swapped     = "swapped"      // right things, in an order that was never the case
+	mixed       = "mixed"        // columns of a state with computed keys that never went with them
+	strayDelete = "stray delete" // D for something never seen, or as the last word on something that is seen
+	stale       = "stale"        // the last body received is not the latest
+	lost        = "lost"         // visible at the end and changed, but nothing was received
+	lostDelete  = "lost delete"  // visible before and not at the end, and the last word is a body
+	swapped     = "swapped"      // correct events, in an order that was never the case
 	wrongKind   = "wrong kind"   // C for U or U for C
-	broken      = "broken"       // a socket
+	broken      = "broken"       // a broken socket
 )
 
-// problem is something that a client heard and must not have, or has not heard and must.
+// problem is an event that a client received wrongly, or missed.
 type problem struct {
 	kind   string
 	client string
@@ -33,15 +33,15 @@ type problem struct {
 	took   []string
 }
 
-// String tells it with what was heard and what was committed.
+// String describes it, with what was received and what was committed.
 func (p problem) String() string {
 	return fmt.Sprintf("%s: %s, %s: %s", p.kind, p.client, p.object, p.text)
 }
 
-// what is "leak, live" or "leak, resumed".
+// what returns "leak, live" or "leak, resumed".
 func (p problem) what() string { return p.kind + ", " + p.client[strings.LastIndex(p.client, " ")+1:] }
 
-// is says whether it is of this kind: "leak", or "leak, live".
+// is reports whether it is of this kind: "leak", or "leak, live".
 func (p problem) is(kind string) bool { return p.kind == kind || p.what() == kind }
 
 func mapKeys[K comparable, V any](m map[K]V) iter.Seq[K] {
@@ -54,18 +54,18 @@ func mapKeys[K comparable, V any](m map[K]V) iter.Seq[K] {
 	}
 }
 
-// isSilent are the types whose keys can change while nothing is said of the object.
+// isSilent reports the types whose keys can change without an event about the object.
 func isSilent(objectType string) bool {
 	return slices.Contains([]string{"user", "user_group", "session", "asset", "test", "test_type", "test_invitation", "session_type_service"}, objectType)
 }
 
-// judge compares what one client heard with the states of the round; it was connected at the state `begin` at the latest.
+// judge compares what one client received with the states of the round; it was connected at the state `begin` at the latest.
 func judge(name string, viewer, begin int, states []*state, all []heard, isCut, hasResumed bool) (problems []problem) {
 	byObject := map[object][]heard{}
 	for _, h := range all {
 		byObject[h.object] = append(byObject[h.object], h)
 	}
-	for _, s := range states { // what was committed and nothing heard of
+	for _, s := range states { // committed, but nothing received
 		for o := range s.rows {
 			if _, isThere := byObject[o]; !isThere {
 				byObject[o] = nil
@@ -101,7 +101,7 @@ func judge(name string, viewer, begin int, states []*state, all []heard, isCut, 
 	return problems
 }
 
-// judge gives the kind of the problem, "" for none.
+// judge returns the kind of the problem, "" for none.
 func (h *history) judge(states []*state, o object, words []heard, hasResumed bool) (kind, why string) {
 	for _, w := range words {
 		if kind, why := h.judgeOne(states, o, w); kind != "" {
@@ -142,7 +142,7 @@ func indexes[T any](all []T) iter.Seq[int] {
 	}
 }
 
-// judgeOne looks at one thing that was heard by itself.
+// judgeOne checks one received event by itself.
 func (h *history) judgeOne(states []*state, o object, w heard) (kind, why string) {
 	hasSeen, isCommitted, isWhole, isSuper := false, false, false, false
 	for i, r := range h.rows {
@@ -160,7 +160,7 @@ func (h *history) judgeOne(states []*state, o object, w heard) (kind, why string
 		return strayDelete, "a delete of what was never seen"
 	case w.kind == deleted:
 		var value map[string]any
-		_ = json.Unmarshal([]byte(w.text), &value) // it was read before
+		_ = json.Unmarshal([]byte(w.text), &value) // it was parsed before
 		for k := range value {
 			if !slices.Contains(goneKeys[o.objectType], k) {
 				return leak, "a delete with the key " + k
@@ -179,7 +179,7 @@ func (h *history) judgeOne(states []*state, o object, w heard) (kind, why string
 	return "", ""
 }
 
-// agrees says whether what a body has beyond its columns is so in a state. OpenTera leaves some of it out of a DB_CREATE.
+// agrees reports whether what a body has beyond its columns matches a state. OpenTera omits some of it in a DB_CREATE.
 func agrees(rest, computed map[string]any) bool {
 	for k, v := range rest {
 		if c, ok := computed[k]; ok && !reflect.DeepEqual(c, v) {
@@ -192,7 +192,7 @@ func agrees(rest, computed map[string]any) bool {
 	return true
 }
 
-// tell prints what was committed and what was heard.
+// tell prints what was committed and what was received.
 func (h *history) tell(states []*state, words []heard) string {
 	var b strings.Builder
 	for i, s := range states[:len(states)-1] {

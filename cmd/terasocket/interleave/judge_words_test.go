@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// stage makes up states of participant 1 for viewer 7 from words: "A" a body that he sees, "a" the same body out of his
-// sight, "+A" deleted, "-" no row, "A'" written by a link with other keys.
+// stage builds states of participant 1 for viewer 7 from words: "A" a visible body, "a" the same body, not visible, "+A"
+// deleted, "-" no row, "A'" written by a link with other keys.
 func stage(words ...string) (states []*state) {
 	var before *row
 	for i, w := range words {
@@ -32,7 +32,7 @@ func stage(words ...string) (states []*state) {
 	return append(states, states[len(states)-1])
 }
 
-// hearing makes up what is heard: "CA" a DB_CREATE of A, "U+A" a DB_UPDATE with deleted_at, "D".
+// hearing builds received events: "CA" a DB_CREATE of A, "U+A" a DB_UPDATE with deleted_at, "D".
 func hearing(words ...string) (all []heard) {
 	for _, w := range words {
 		h := heard{kind: kind(w[0]), object: object{"participant", 1}, text: `{"id_participant": 1}`}
@@ -65,12 +65,12 @@ func TestJudge(t *testing.T) {
 		{"A B A", "UA", ""},
 		{"A", "UA", ""},
 		{"A", "D", strayDelete},
-		// not his
+		// not visible
 		{"a b", "", ""},
 		{"a b", "UB", leak},
 		{"a b", "D", strayDelete},
 		{"A b", "UB", leak},
-		// comes and goes by itself or a link
+		// becomes visible or invisible by itself or a link
 		{"a B", "CB", ""},
 		{"a B", "UB", wrongKind},
 		{"a B", "", lost},
@@ -95,8 +95,8 @@ func TestJudge(t *testing.T) {
 		{"a A B", "", lost},
 		{"A a b", "", ""},
 		{"A a b", "D", ""},
-		{"A a' A", "D", ""}, // hears of it again with its next event
-		// born and dead
+		{"A a' A", "D", ""}, // told again with its next event
+		// created and deleted
 		{"- A", "CA", ""},
 		{"- A", "", lost},
 		{"- A -", "", ""},
@@ -110,7 +110,7 @@ func TestJudge(t *testing.T) {
 		{"A +A", "", lostDelete},
 		{"A B +B", "D", ""},
 		{"A B +B", "UB U+B", ""},
-		{"A B +B", "U+B", ""}, // B was there to be seen
+		{"A B +B", "U+B", ""}, // B was visible
 		{"A +B", "U+B", leak},
 		{"A +B", "D", ""},
 		{"+A A", "CA", ""},
@@ -125,12 +125,12 @@ func TestJudge(t *testing.T) {
 			got = problems[0].kind
 		}
 		if got != c.want {
-			t.Errorf("committed %s, heard %q: %q, want %q", c.committed, c.heard, got, c.want)
+			t.Errorf("committed %s, received %q: %q, want %q", c.committed, c.heard, got, c.want)
 		}
 	}
 }
 
-// Who comes in the middle of it hears what follows.
+// A client that joins in the middle receives what follows.
 func TestJudgeOfAClientThatJoined(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ committed, heard, want string }{
@@ -139,7 +139,7 @@ func TestJudgeOfAClientThatJoined(t *testing.T) {
 		{"A B C", "", lost},
 		{"A B C", "UB", stale},
 		{"A b C", "CC", ""},
-		{"A b B", "D", ""}, // he may have come at A, and sees B by a role
+		{"A b B", "D", ""}, // he may have joined at A, and sees B by a role
 		{"a b", "UB", leak},
 	} {
 		got := ""
@@ -147,12 +147,12 @@ func TestJudgeOfAClientThatJoined(t *testing.T) {
 			got = problems[0].kind
 		}
 		if got != c.want {
-			t.Errorf("committed %s, heard %q: %q, want %q", c.committed, c.heard, got, c.want)
+			t.Errorf("committed %s, received %q: %q, want %q", c.committed, c.heard, got, c.want)
 		}
 	}
 }
 
-// Whose socket was ended on the way may miss the end, but hears nothing wrong.
+// A client whose socket ended during the round may miss the end, but receives nothing wrong.
 func TestJudgeOfASocketThatWasEnded(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ committed, heard, want string }{
@@ -166,21 +166,21 @@ func TestJudgeOfASocketThatWasEnded(t *testing.T) {
 			got = problems[0].kind
 		}
 		if got != c.want {
-			t.Errorf("committed %s, heard %q: %q, want %q", c.committed, c.heard, got, c.want)
+			t.Errorf("committed %s, received %q: %q, want %q", c.committed, c.heard, got, c.want)
 		}
 	}
 }
 
-// Who resumes hears bodies only by the rights of then and of now.
+// A client that resumes receives bodies only if allowed by its rights both then and now.
 func TestJudgeOfAClientThatResumed(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ committed, heard, want string }{
-		{"A B b", "", ""}, // B is withheld: he does not see it any more
+		{"A B b", "", ""}, // B is withheld: it is no longer visible
 		{"A B b", "UB", ""},
 		{"A B B", "", lost},
 		{"A B b", "UX", uncommitted},
 		{"A b", "", lostDelete},
-		{"A A a", "D", ""}, // A was said again, before he lost it by a role
+		{"A A a", "D", ""}, // A was sent again, before he lost it by a role
 		{"A A A", "D", strayDelete},
 	} {
 		states := stage(strings.Fields(c.committed)...)
@@ -192,7 +192,7 @@ func TestJudgeOfAClientThatResumed(t *testing.T) {
 			got = problems[0].kind
 		}
 		if got != c.want {
-			t.Errorf("committed %s, heard %q: %q, want %q", c.committed, c.heard, got, c.want)
+			t.Errorf("committed %s, received %q: %q, want %q", c.committed, c.heard, got, c.want)
 		}
 	}
 }

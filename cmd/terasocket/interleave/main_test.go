@@ -20,7 +20,7 @@ var worldSQL string
 
 func TestMain(m *testing.M) { os.Exit(gatewaytest.Main(m)) }
 
-// world is a database with the small OpenTera and our migrations. To build the program takes a while, which is not the template's.
+// world is a database with the small OpenTera and our migrations. Building the program takes time that is not the template's.
 func world() dbtest.Template {
 	path, err := gatewaytest.Program()
 	return dbtest.Template{Name: "world", Fill: func(ctx context.Context, url string) error {

@@ -18,38 +18,38 @@ import (
 )
 
 const (
-	quietLimit = 60 * time.Second // until all have heard the sentinel
+	quietLimit = 60 * time.Second // until all have received the sentinel
 )
 
-// runner runs a program and gathers what was committed and heard.
+// runner runs a program and collects what was committed and received.
 type runner struct {
 	t        *testing.T
 	url      string
 	control  *pgx.Conn // reads states, watches locks, ends prepared transactions
 	gateways []*gatewaytest.Gateway
 	sessions map[int]*session
-	prepared map[string]bool // exist now
-	wanted   []step          // ends of prepared transactions that come before them
+	prepared map[string]bool // that exist now
+	wanted   []step          // COMMIT or ROLLBACK PREPARED steps whose transaction is not prepared yet
 	states   []*state        // of this round, the first as it was before
 	took     []string        // what happened, in order
 	live     map[int]*client
-	joined   []joined           // who came during the round
-	deaf     map[string]*client // a participant and a device, who hear of no object
+	joined   []joined           // who joined during the round
+	deaf     map[string]*client // a participant and a device, which receive nothing about objects
 	cursors  map[int]uint64     // where a viewer resumes
-	wasDown  map[int]bool       // viewers who could not be connected at some moment of the last round
+	wasDown  map[int]bool       // viewers that could not be connected at some moment of the last round
 	refused  []string           // statements of a round that failed and must not
 	marks    int
 	counts   map[string]int // statements, commits, aborts, ...
 }
 
-// joined is a client that came during a round.
+// joined is a client that joined during a round.
 type joined struct {
 	*client
-	begin   int // the newest state when it was connected
+	begin   int // the newest state when it connected
 	resumed bool
 }
 
-// run runs a program on a new database and gives what is wrong. An error says that it could not be run.
+// run runs a program on a new database and returns the problems. An error means that it could not be run.
 func run(t *testing.T, p program) (problems []problem, counts map[string]int, err error) {
 	t.Helper()
 	url := dbtest.New(t, world())
@@ -128,7 +128,7 @@ func (r *runner) end() {
 	}
 }
 
-// round lets the viewers connect, runs the steps, waits until all is heard, and judges.
+// round connects the viewers, runs the steps, waits until everything has arrived, and judges.
 func (r *runner) round(ctx context.Context, p program, steps round) ([]problem, error) {
 	r.took = nil
 	if err := r.listen(ctx, p); err != nil {
@@ -162,11 +162,11 @@ func (r *runner) round(ctx context.Context, p program, steps round) ([]problem, 
 	if err := r.quiet(ctx); err != nil {
 		return nil, err
 	}
-	r.states = append(r.states, r.states[len(r.states)-1]) // what is announced late is announced as it is at the end
+	r.states = append(r.states, r.states[len(r.states)-1]) // what is announced late has the final state
 	return r.judge(ctx, p)
 }
 
-// listen connects every viewer who may be connected and is not.
+// listen connects every viewer that may be connected and is not.
 func (r *runner) listen(ctx context.Context, p program) error {
 	for viewer := 1; viewer <= viewers; viewer++ {
 		if c := r.live[viewer]; c != nil {
@@ -199,7 +199,7 @@ func (r *runner) listen(ctx context.Context, p program) error {
 	return nil
 }
 
-// client connects a viewer; nil when he is disabled or deleted.
+// client connects a viewer; nil if it is disabled or deleted.
 func (r *runner) client(ctx context.Context, viewer int, g *gatewaytest.Gateway, how string, since *uint64) (*client, error) {
 	return r.connectAs(ctx, "user", viewer, g, how, since)
 }
@@ -228,12 +228,12 @@ func (r *runner) connectAs(ctx context.Context, kind string, id int, g *gatewayt
 	return newClient(id, fmt.Sprintf("%s %d %s", kind, id, how), conn), nil
 }
 
-// join connects a viewer during a round, live or from where he was before it.
+// join connects a viewer during a round, live or resuming from before it.
 func (r *runner) join(ctx context.Context, s step) error {
 	since, isResuming := r.cursors[s.session]
 	j := joined{resumed: s.name == "resumed"}
 	if j.resumed && !isResuming {
-		return nil // he was not there before the round
+		return nil // it was not connected before the round
 	}
 	r.took = append(r.took, s.String())
 	var from *uint64
@@ -242,7 +242,7 @@ func (r *runner) join(ctx context.Context, s step) error {
 	}
 	c, err := r.client(ctx, s.session, r.gateways[0], "joined", from)
 	if err != nil && slices.ContainsFunc(r.states, func(st *state) bool { return !st.mayBe[s.session] }) {
-		return nil // he may be again, which is not announced yet
+		return nil // it may be enabled again, which is not announced yet
 	}
 	if err != nil {
 		return err
@@ -255,7 +255,7 @@ func (r *runner) join(ctx context.Context, s step) error {
 	return nil
 }
 
-// all are the clients that are connected.
+// all returns the connected clients.
 func (r *runner) all() []*client {
 	all := slices.Concat(slices.Collect(maps.Values(r.live)), slices.Collect(maps.Values(r.deaf)))
 	for _, j := range r.joined {
@@ -266,8 +266,8 @@ func (r *runner) all() []*client {
 
 func (r *runner) mark() string { return fmt.Sprintf("mark %d", r.marks) }
 
-// quiet publishes a sentinel to every viewer and waits until those who are connected have it; twice, since the first may
-// stand before changes that are announced with it.
+// quiet publishes a sentinel to every viewer and waits until all connected ones have it; twice, since the first may precede
+// changes announced with it.
 func (r *runner) quiet(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, quietLimit)
 	defer cancel()
@@ -294,7 +294,7 @@ func (r *runner) quiet(ctx context.Context) error {
 	return nil
 }
 
-// look reads the committed state and keeps it when something is different.
+// look reads the committed state and keeps it if it differs.
 func (r *runner) look(ctx context.Context, after string) error {
 	s, err := readState(ctx, r.control, after)
 	if err != nil {

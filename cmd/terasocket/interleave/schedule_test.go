@@ -5,21 +5,21 @@ import (
 	"strings"
 )
 
-// program is what one run does: rounds on one database, with quiescence between them.
+// program is one run: rounds on one database, with quiescence between them.
 type program struct {
-	seed     string // what to tell so that it is made again
+	seed     string // how to generate it again
 	gateways int
-	stopped  bool // the last gateway sleeps during each round and catches up after it
-	polled   bool // a gateway polls, and nobody notifies
+	stopped  bool // the last gateway is stopped during each round and catches up after it
+	polled   bool // a gateway polls, and no writer notifies
 	rounds   []round
 }
 
-// round is an interleaving of sessions: its steps in the order in which they are taken.
+// round is an interleaving of sessions: their steps in order.
 type round []step
 
 // step is one statement of a session.
 type step struct {
-	session int // from 1; of connect: the viewer
+	session int // from 1; for connect: the viewer
 	tx      int // number of the transaction in its round
 	op      op
 	name    string // of a savepoint or prepared transaction
@@ -38,15 +38,15 @@ const (
 	prepare
 	commitPrepared
 	rollbackPrepared
-	connect // a viewer comes: name is "live" or "resumed"
+	connect // a viewer joins: name is "live" or "resumed"
 )
 
-// isControl says whether the step ends or begins a transaction: those stay when a program is made smaller.
+// isControl reports whether the step ends or begins a transaction: shrinking keeps those.
 func (o op) isControl() bool {
 	return o != statement && o != savepoint && o != rollbackTo && o != connect
 }
 
-// ofScript reads lines "S1: BEGIN; UPDATE ...; COMMIT" of a smallest case. A statement outside of BEGIN and COMMIT is a
+// ofScript parses lines "S1: BEGIN; UPDATE ...; COMMIT" of a smallest case. A statement outside BEGIN and COMMIT is a
 // transaction of its own.
 func ofScript(lines ...string) (r round) {
 	isOpen, tx := map[int]bool{}, map[int]int{}
@@ -101,7 +101,7 @@ func ofScript(lines ...string) (r round) {
 	return r
 }
 
-// script prints the program for psql: one line a statement, with the session that says it.
+// script prints the program for psql, one statement a line, prefixed with its session.
 func (p program) script() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "-- %s: %d gateways%s%s. On testdata/world.sql; a session is a psql of its own.\n", p.seed, p.gateways, map[bool]string{true: ", the last sleeps during a round"}[p.stopped],
@@ -118,7 +118,7 @@ func (p program) script() string {
 	return b.String()
 }
 
-// String is the step as a line of the script.
+// String formats the step as a line of the script.
 func (s step) String() string {
 	if s.op == connect {
 		return "-- " + s.sql

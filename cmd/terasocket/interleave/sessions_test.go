@@ -11,22 +11,22 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// stepLimit is how long a statement may take that does not wait.
+// stepLimit bounds a statement that does not wait.
 const stepLimit = 30 * time.Second
 
-// session is a connection that runs one step after the other. A step that waits for a lock leaves the others running.
+// session is a connection that runs one step after the other. If a step waits for a lock, the others go on.
 type session struct {
 	conn    *pgx.Conn
 	pid     uint32
 	pending []step     // not yet begun
-	current *step      // waits for a lock; nil: idle
-	done    chan error // of current
-	isOpen  bool       // a transaction is
-	failed  bool       // it was aborted
+	current *step      // waiting for a lock; nil: idle
+	done    chan error // result of current
+	isOpen  bool       // in a transaction
+	failed  bool       // the transaction is aborted
 	saved   []string   // its savepoints
 }
 
-// schedule takes the steps in their order. Those of a session that waits are taken as soon as it goes on.
+// schedule runs the steps in order. Those of a waiting session run as soon as it goes on.
 func (r *runner) schedule(ctx context.Context, steps round) error {
 	for _, s := range steps {
 		if s.op == connect {
@@ -73,11 +73,11 @@ func (r *runner) schedule(ctx context.Context, steps round) error {
 			break
 		}
 		if time.Now().After(deadline) {
-			return errors.New("the sessions do not come to an end")
+			return errors.New("the sessions do not end")
 		}
 		time.Sleep(2 * time.Millisecond)
 	}
-	for name := range r.prepared { // whose end was cut away
+	for name := range r.prepared { // whose end was cut off
 		if err := r.endPrepared(ctx, step{op: rollbackPrepared, name: name, sql: "ROLLBACK PREPARED " + name}); err != nil {
 			return err
 		}
@@ -92,7 +92,7 @@ func (r *runner) schedule(ctx context.Context, steps round) error {
 	return nil
 }
 
-// isComing says whether a transaction is still to be prepared under this name.
+// isComing reports whether a transaction is still to be prepared under this name.
 func (r *runner) isComing(name string) bool {
 	for _, s := range r.sessions {
 		if s.current != nil && s.current.name == name || slices.ContainsFunc(s.pending, func(p step) bool { return p.op == prepare && p.name == name }) {
@@ -188,7 +188,7 @@ func (r *runner) begin(ctx context.Context, n int, next step) error {
 		case <-time.After(wait):
 		}
 		if isCommit {
-			continue // nobody may commit before its state was read
+			continue // no commit before the state has been read
 		}
 		var isWaiting bool
 		if err := r.control.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_locks WHERE pid = $1 AND NOT granted)", s.pid).Scan(&isWaiting); err != nil {
@@ -204,7 +204,7 @@ func (r *runner) begin(ctx context.Context, n int, next step) error {
 	}
 }
 
-// ended notes how the current step of a session ended.
+// ended records how the current step of a session ended.
 func (r *runner) ended(ctx context.Context, n int, err error) error {
 	s := r.sessions[n]
 	was := *s.current

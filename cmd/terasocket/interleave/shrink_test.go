@@ -6,16 +6,16 @@ import (
 	"time"
 )
 
-// shrinkLimit is how long a failing program is made smaller.
+// shrinkLimit bounds the shrinking of a failing program.
 const shrinkLimit = 90 * time.Second
 
-// shrink leaves out rounds, sessions, transactions and statements for as long as the same kind of problem remains. It gives
-// what remained, and its problems. kind is that of the first problem when it is empty.
+// shrink leaves out rounds, sessions, transactions and statements as long as the same kind of problem remains, and returns the
+// rest with its problems. An empty kind means that of the first problem.
 func shrink(t *testing.T, p program, kind string) (program, []problem) {
 	deadline := time.Now().Add(shrinkLimit)
 	problems, _, err := try(t, p)
 	if len(problems) == 0 || err != nil {
-		return p, problems // it does not fail each time
+		return p, problems // it does not fail every time
 	}
 	if kind == "" {
 		kind = problems[0].what()
@@ -43,7 +43,7 @@ func shrink(t *testing.T, p program, kind string) (program, []problem) {
 			p = simple
 		}
 	}
-	for i := range p.rounds { // most of the time one of them fails alone
+	for i := range p.rounds { // usually one of them fails alone
 		if alone := p.only(i); len(p.rounds) > 1 && fails(alone) {
 			p = alone
 			break
@@ -70,7 +70,7 @@ func shrink(t *testing.T, p program, kind string) (program, []problem) {
 	return p, problems
 }
 
-// only is the program with one of its rounds.
+// only returns the program with one of its rounds.
 func (p program) only(i int) program {
 	p.rounds = []round{p.rounds[i]}
 	return p
@@ -96,7 +96,7 @@ func (p program) without(part func(step) any, fails func(program) bool) program 
 				parts = append(parts, k)
 			}
 		}
-		for _, leaving := range slices.Backward(parts) { // so that places before it stay
+		for _, leaving := range slices.Backward(parts) { // so that earlier positions stay valid
 			var kept round
 			for at, s := range p.rounds[i] {
 				if k, ok := keyOf(at, s); !ok || k != leaving {

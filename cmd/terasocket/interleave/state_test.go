@@ -23,14 +23,14 @@ type object struct {
 
 func (o object) String() string { return fmt.Sprintf("%s %d", o.objectType, o.id) }
 
-// body is what is compared of an object_value: the columns that clients see, but for times, whose form is tested elsewhere.
+// body is what is compared of an object_value: the columns that clients see except times, whose format is tested elsewhere.
 type body struct {
 	columns string // canonical JSON
 	isDead  bool
 	rest    map[string]any // computed keys
 }
 
-// seen are the columns that are compared, by object type. Those that are null or empty count as absent.
+// seen lists the compared columns, by object type. Null and empty count as absent.
 var seen = map[string][]string{
 	"site":                 {"id_site", "site_2fa_required", "site_name"},
 	"project":              {"id_project", "id_site", "project_description", "project_enabled", "project_name"},
@@ -52,7 +52,7 @@ var seen = map[string][]string{
 	"server_settings":      {"id_server_settings", "server_settings_name"},
 }
 
-// goneKeys are all that a DB_DELETE may hold.
+// goneKeys lists all that a DB_DELETE may contain.
 var goneKeys = map[string][]string{
 	"site": {"id_site"}, "project": {"id_project"}, "user": {"id_user", "user_uuid"}, "user_group": {"id_user_group"},
 	"participant_group": {"id_participant_group"}, "participant": {"id_participant", "participant_uuid"}, "device": {"id_device", "device_uuid"},
@@ -80,14 +80,14 @@ func newBody(objectType string, value map[string]any) body {
 	return b
 }
 
-// row is an object in a state. A row that is deleted is there, too.
+// row is an object in a state, even if deleted.
 type row struct {
 	body     body
 	minimal  string // keys of its DB_DELETE
 	version  string // changes when the row is written
 	links    string // changes when a row of its own link tables is written
 	linked   string // what these link to
-	keys     string // who can see it by them
+	keys     string // on which its visibility depends
 	computed map[string]any
 	viewers  []int
 }
@@ -97,7 +97,7 @@ func (r *row) isSeenBy(viewer int) bool { return r != nil && slices.Contains(r.v
 
 // state is what was committed at one moment.
 type state struct {
-	after  string // the step whose commit it is
+	after  string // the step that committed it
 	rows   map[object]*row
 	rights map[int]string // of each user, as text
 	mayBe  map[int]bool   // users who are enabled and not deleted
@@ -138,7 +138,7 @@ func readState(ctx context.Context, conn *pgx.Conn, after string) (*state, error
 	return s, nil
 }
 
-// isSame says whether nothing was written between two states.
+// isSame reports whether nothing was written between two states.
 func (s *state) isSame(o *state) bool {
 	return maps.Equal(s.rights, o.rights) && maps.EqualFunc(s.rows, o.rows, func(a, b *row) bool {
 		return a.version == b.version && a.links == b.links && a.keys == b.keys && slices.Equal(a.viewers, b.viewers)

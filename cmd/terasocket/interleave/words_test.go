@@ -1,32 +1,32 @@
 package interleave
 
-// The model of what a viewer must hear of one object. The cluster announces at some of the committed states, nobody knows at
-// which, but always at the last. From one announced state to the next, who sees the object in both hears U with the body as
-// it is, who sees it only now hears C, who saw it only before hears D, or U with deleted_at after a soft delete. Something
-// must be said when the object's own row or a row of its own link tables has changed what the viewer sees or whether he
-// sees it; that people, roles or what it is seen through have changed is no reason to say anything.
+// The model of what a viewer must receive about one object. The cluster announces at some of the committed states, unknown
+// which, but always at the last. Between two announced states, a viewer that sees the object in both receives U with the
+// present body; one that sees it only in the second, C; only in the first, D, or U with deleted_at after a soft delete. An
+// event is required if the object's own row or a row of its own link tables changed what the viewer sees, or whether it does;
+// changes of people, of roles or of what makes it visible require none.
 //
-// What was heard is right when there is a choice of announced states that explains it.
+// The received events are right if some choice of announced states explains them.
 
-// said is one thing that may be heard.
+// said is one event that may be received.
 type said struct {
 	kind    kind
 	columns string
 	isDead  bool
 }
 
-// history is an object over the states of a round, as far as one viewer is concerned.
+// history is an object over the states of a round, from one viewer's point of view.
 type history struct {
-	rows   []*row // nil: there is no such row
+	rows   []*row // nil: no such row
 	viewer int
-	begin  int // it was connected at this state or at one before it
+	begin  int // it was connected at this state or an earlier one
 
-	// suppressible says, of a client that resumes, that the body of this state may be withheld from it since it may not
-	// see it any more; nil: never.
+	// suppressible reports, for a client that resumes, whether the body of this state may be withheld because the client may no
+	// longer see it; nil: never.
 	suppressible func(at int) bool
-	// isAnyKind takes C for U and U for C.
+	// isAnyKind accepts C for U and U for C.
 	isAnyKind bool
-	// isCut: the socket was ended on the way, so that the end may be missing.
+	// isCut: the socket ended during the round, so the end may be missing.
 	isCut bool
 }
 
@@ -39,7 +39,7 @@ func (h *history) columns(at int) string {
 	return h.rows[at].body.columns
 }
 
-// isTouched says whether an announcement at `to`, after one at `from`, must tell of the object.
+// isTouched reports whether an announcement at `to`, after one at `from`, must have an event for the object.
 func (h *history) isTouched(from, to int) bool {
 	a, b := h.rows[from], h.rows[to]
 	if h.columns(from) != h.columns(to) {
@@ -48,7 +48,7 @@ func (h *history) isTouched(from, to int) bool {
 	return a != nil && b != nil && a.linked != b.linked && a.keys != b.keys
 }
 
-// isWritten says whether it may tell of it: a row was written, even if nothing is different at the end.
+// isWritten reports whether it may have one: a row was written, even if nothing differs in the end.
 func (h *history) isWritten(from, to int) bool {
 	for at := from; at < to; at++ {
 		a, b := h.rows[at], h.rows[at+1]
@@ -59,8 +59,8 @@ func (h *history) isWritten(from, to int) bool {
 	return false
 }
 
-// words gives the alternatives of what is said from one announced state to the next, each in its order, and whether
-// silence is right as well.
+// words returns the alternatives of what is sent between two announced states, each in order, and whether silence is right as
+// well.
 func (h *history) words(from, to int) (alternatives [][]said, isOptional bool) {
 	saw, sees := h.sees(from), h.sees(to)
 	touched := h.isTouched(from, to)
@@ -95,16 +95,16 @@ func (h *history) words(from, to int) (alternatives [][]said, isOptional bool) {
 	return nil, true
 }
 
-// matches says whether what was heard is what is said.
+// matches reports whether a received event is said.
 func (h *history) matches(is heard, s said) bool {
 	isSameKind := is.kind == s.kind || h.isAnyKind && is.kind != deleted && s.kind != deleted
 	return isSameKind && (s.kind == deleted || is.body.columns == s.columns && is.body.isDead == s.isDead)
 }
 
-// explains says whether a choice of announced states explains what was heard.
+// explains reports whether a choice of announced states explains what was received.
 func (h *history) explains(all []heard) bool {
 	last := len(h.rows) - 1
-	reached := make([][]bool, last+1) // by state and number of things heard
+	reached := make([][]bool, last+1) // by state and number of events received
 	for i := range reached {
 		reached[i] = make([]bool, len(all)+1)
 	}
@@ -125,7 +125,7 @@ func (h *history) explains(all []heard) bool {
 				}
 			}
 		}
-		for n := range all { // said again, which does no harm
+		for n := range all { // repeated, which does no harm
 			if reached[to][n] && h.isKnown(all, n, to) {
 				reached[to][n+1] = true
 			}
@@ -153,8 +153,8 @@ func (h *history) areSaid(all []heard, words []said) bool {
 	return true
 }
 
-// isKnown says whether the n-th thing is no news to who is at this state: U with the body that he sees, or D in its place
-// where that body may be withheld, or a delete again.
+// isKnown reports whether the n-th event is no news at this state: U with the visible body, or D in its place where that body
+// may be withheld, or a repeated delete.
 func (h *history) isKnown(all []heard, n, at int) bool {
 	if h.sees(at) {
 		return h.matches(all[n], said{updated, h.columns(at), false}) || all[n].isDelete() && h.suppressible != nil && h.suppressible(at)

@@ -20,13 +20,13 @@ import (
 
 const (
 	dialing        = 32     // handshakes at once
-	perAddress     = 25_000 // connections from one loopback address: fewer than a system has ports for
+	perAddress     = 25_000 // connections from one loopback address: below a system's number of ports
 	handshakeLimit = 30 * time.Second
 	readBytes      = 256 << 10
-	waitMillis     = 100 // of a reader that has nothing to read, before it looks whether it is to end
+	waitMillis     = 100 // after this long without data a reader checks whether it should end
 )
 
-// Clients are websockets without TLS, which one goroutine a processor reads with epoll.
+// Clients are websockets without TLS, read by one goroutine per processor with epoll.
 type Clients struct {
 	readers []*reader
 	mu      sync.Mutex
@@ -47,10 +47,10 @@ type reader struct {
 
 type client struct {
 	fd      int
-	partial []byte // the beginning of a frame
+	partial []byte // incomplete frame
 }
 
-// NewClients has no sockets yet.
+// NewClients returns Clients without sockets.
 func NewClients() (*Clients, error) {
 	c := &Clients{}
 	for range runtime.GOMAXPROCS(0) {
@@ -64,7 +64,7 @@ func NewClients() (*Clients, error) {
 	return c, nil
 }
 
-// Connect opens a socket for each target (/wss/...?id=...) at address, host:port of the loopback interface.
+// Connect opens a socket for each target (/wss/...?id=...) at address, a loopback host:port.
 func (c *Clients) Connect(ctx context.Context, address string, targets []string) error {
 	server, err := netip.ParseAddrPort(address)
 	if err != nil || !server.Addr().Is4() {
@@ -100,7 +100,7 @@ func (c *Clients) open(ctx context.Context, server netip.AddrPort, number int, t
 	return nil
 }
 
-// handshake opens a websocket from an address of ours, and returns what came behind the 101.
+// handshake opens a websocket from a local address, and returns what followed the 101.
 func handshake(ctx context.Context, server, from netip.AddrPort, target string) (fd int, rest []byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, handshakeLimit)
 	defer cancel()
@@ -133,7 +133,7 @@ func handshake(ctx context.Context, server, from netip.AddrPort, target string) 
 	if err != nil {
 		return 0, nil, err
 	}
-	// a descriptor of our own, which Go does not watch
+	// a descriptor of our own, outside Go's poller
 	if controlErr := raw.Control(func(of uintptr) { fd, err = unix.FcntlInt(of, unix.F_DUPFD_CLOEXEC, 0) }); controlErr != nil {
 		return 0, nil, controlErr
 	}
@@ -169,7 +169,7 @@ func (r *reader) run(ctx context.Context) error {
 	return nil
 }
 
-// read takes what there is, and says whether the socket is still open.
+// read reads what is available, and reports whether the socket is still open.
 func (r *reader) read(c *client, buf []byte) bool {
 	n, err := unix.Read(c.fd, buf)
 	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR) {
@@ -214,7 +214,7 @@ func (r *reader) read(c *client, buf []byte) bool {
 	return true
 }
 
-// Count is how many sockets are open, how many were closed by the server, and how many frames with data have come.
+// Count returns how many sockets are open, how many the server closed, and how many data frames have arrived.
 func (c *Clients) Count() (open, closed, frames int) {
 	for _, r := range c.readers {
 		r.mu.Lock()
@@ -224,7 +224,7 @@ func (c *Clients) Count() (open, closed, frames int) {
 	return open, closed, frames
 }
 
-// FrameBytes is the length of the last payload with an event.
+// FrameBytes returns the length of the last payload with an event.
 func (c *Clients) FrameBytes() (n int) {
 	for _, r := range c.readers {
 		r.mu.Lock()
@@ -234,7 +234,7 @@ func (c *Clients) FrameBytes() (n int) {
 	return n
 }
 
-// Arrivals gives what has come since the last call, and forgets it.
+// Arrivals returns and clears what has arrived.
 func (c *Clients) Arrivals() []Arrival {
 	var all []Arrival
 	for _, r := range c.readers {

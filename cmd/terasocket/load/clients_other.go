@@ -7,13 +7,13 @@ import (
 	"errors"
 )
 
-// Clients exist on Linux.
+// Clients works on Linux only.
 type Clients struct{}
 
 // NewClients fails: there is no epoll.
 func NewClients() (*Clients, error) { return nil, errors.ErrUnsupported }
 
-// Connect is not reached, and neither are the others.
+// Connect and the others are never called.
 func (*Clients) Connect(context.Context, string, []string) error { return errors.ErrUnsupported }
 
 // Run returns an error.
@@ -25,7 +25,7 @@ func (*Clients) Count() (open, closed, frames int) { return 0, 0, 0 }
 // FrameBytes is 0.
 func (*Clients) FrameBytes() int { return 0 }
 
-// Arrivals are none.
+// Arrivals is empty.
 func (*Clients) Arrivals() []Arrival { return nil }
 
 // Close does nothing.

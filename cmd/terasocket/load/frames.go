@@ -14,7 +14,7 @@ const (
 
 var errProtocol = errors.New("not what a websocket server sends")
 
-// nextFrame takes one frame off the front of what a server sent; ok is false when it is not whole yet.
+// nextFrame takes the first frame off b; ok is false if it is incomplete.
 func nextFrame(b []byte) (opcode byte, payload, rest []byte, ok bool, err error) {
 	if len(b) < 2 {
 		return 0, nil, b, false, nil
@@ -44,7 +44,7 @@ func nextFrame(b []byte) (opcode byte, payload, rest []byte, ok bool, err error)
 	return b[0] & 0x0f, b[header:end], b[end:], true, nil
 }
 
-// eventOf gives the number in a payload, if it is one of ours.
+// eventOf returns the number in a payload, if it is one of ours.
 func eventOf(payload []byte) (number int, ok bool) {
 	at := bytes.Index(payload, []byte(Mark))
 	if at < 0 || len(payload) < at+len(Mark)+markDigits {
@@ -59,7 +59,7 @@ func eventOf(payload []byte) (number int, ok bool) {
 	return number, true
 }
 
-// pong answers a ping. Its mask is zero: it hides nothing, and need not.
+// pong answers a ping, with a zero mask.
 func pong(payload []byte) []byte {
 	return append([]byte{0x8a, 0x80 | byte(len(payload)), 0, 0, 0, 0}, payload...)
 }

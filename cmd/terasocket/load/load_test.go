@@ -25,7 +25,7 @@ func TestFrames(t *testing.T) {
 			frame = append(frame, 127, 0, 0, 0, 0, 0, byte(n>>16), byte(n>>8), byte(n))
 		}
 		frame = append(frame, payload...)
-		for cut := range min(len(frame), 12) { // of which none is whole
+		for cut := range min(len(frame), 12) { // all of them incomplete
 			if _, _, _, ok, err := nextFrame(frame[:cut]); ok || err != nil {
 				t.Errorf("%d of %d bytes: whole, %v", cut, len(frame), err)
 			}
@@ -36,7 +36,7 @@ func TestFrames(t *testing.T) {
 		}
 	}
 	if _, _, _, _, err := nextFrame([]byte{0x81, 0x80, 0, 0, 0, 0}); err == nil {
-		t.Error("a masked frame was taken")
+		t.Error("a masked frame was accepted")
 	}
 }
 
@@ -53,7 +53,7 @@ func TestEventOf(t *testing.T) {
 	}
 }
 
-// Clients of the bare server hear each event once.
+// Clients of the bare server receive each event once.
 func TestClientsAndReference(t *testing.T) {
 	t.Parallel()
 	listener, err := net.Listen("tcp4", "127.0.0.1:0")
@@ -78,7 +78,7 @@ func TestClientsAndReference(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	ran := make(chan error, 1)
 	go func() { ran <- clients.Run(ctx) }()
-	for end := time.Now().Add(time.Minute); len(targets) > 0; { // until the server has taken everybody
+	for end := time.Now().Add(time.Minute); len(targets) > 0; { // until the server has accepted everybody
 		if _, err := io.WriteString(tell, "0\n"); err != nil {
 			t.Fatal(err)
 		}
@@ -87,7 +87,7 @@ func TestClientsAndReference(t *testing.T) {
 			break
 		}
 		if time.Now().After(end) {
-			t.Fatal("not everybody was taken")
+			t.Fatal("not everybody was accepted")
 		}
 	}
 	for i := range events {
@@ -101,12 +101,12 @@ func TestClientsAndReference(t *testing.T) {
 			heard[a.Event]++
 		}
 		if time.Now().After(end) {
-			t.Fatalf("heard %v", heard)
+			t.Fatalf("received %v", heard)
 		}
 	}
 	for i := range events {
 		if heard[i+1] != n {
-			t.Errorf("event %d was heard %d times", i+1, heard[i+1])
+			t.Errorf("event %d was received %d times", i+1, heard[i+1])
 		}
 	}
 	_ = tell.Close()
@@ -170,6 +170,6 @@ func TestUsage(t *testing.T) {
 		t.Errorf("%+v, %v", u, err)
 	}
 	if _, err := UsageOf(1<<30, false); err == nil {
-		t.Error("a process that is none used something")
+		t.Error("usage of a process that does not exist")
 	}
 }

@@ -10,8 +10,8 @@ import (
 	"sync"
 )
 
-// Reference is the least that a server can do: one goroutine, which calls Write for each client. It serves on listener until
-// commands end: a line is the number of an event to send to everybody. Frames are of that many bytes.
+// Reference is the minimal server: one goroutine that calls Write for each client. It serves on listener until commands ends:
+// each line is the number of an event to send to all, in frames of size bytes.
 func Reference(listener net.Listener, commands io.Reader, size int) error {
 	var mu sync.Mutex
 	var conns []net.Conn
@@ -52,12 +52,12 @@ func Reference(listener net.Listener, commands io.Reader, size int) error {
 	return lines.Err()
 }
 
-// referenceFrame is a text frame with the number of an event.
+// referenceFrame returns a text frame with the number of an event.
 func referenceFrame(number string, size int) []byte {
 	payload := fmt.Appendf(nil, "%s%0*s ", Mark, markDigits, number)
 	payload = append(payload, bytes.Repeat([]byte("x"), max(126, size)-len(payload))...)
 	return append([]byte{0x81, 126, byte(len(payload) >> 8), byte(len(payload))}, payload...)
 }
 
-// Number is how an event is written into a row or a frame.
+// Number formats an event's number for a row or a frame.
 func Number(event int) string { return fmt.Sprintf("%0*d", markDigits, event) }

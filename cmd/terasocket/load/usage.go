@@ -9,16 +9,17 @@ import (
 	"time"
 )
 
-// ticks of the clock in /proc are hundredths of a second on every Linux that Go runs on.
+// tick is the unit of CPU times in /proc: hundredths of a second on every Linux that Go runs on.
 const tick = 10 * time.Millisecond
 
-// Usage is what a process has used.
+// Usage is the resource usage of a process.
 type Usage struct {
 	CPU      time.Duration // user and system
 	Resident int64         // bytes of memory, now
 }
 
-// UsageOf reads /proc. With children, those that it has and had are counted, too, one level deep; memory is its own.
+// UsageOf reads /proc. With children, the CPU time of its present and past children counts too, one level deep; memory is its
+// own.
 func UsageOf(pid int, withChildren bool) (Usage, error) {
 	own, err := readStat(pid)
 	if err != nil {
@@ -38,7 +39,7 @@ func UsageOf(pid int, withChildren bool) (Usage, error) {
 		if err != nil {
 			continue
 		}
-		if s, err := readStat(child); err == nil && s.parent == pid { // one that ended meanwhile is counted by its parent
+		if s, err := readStat(child); err == nil && s.parent == pid { // the parent counts a child that ended meanwhile
 			u.CPU += s.cpu
 		}
 	}
@@ -47,11 +48,11 @@ func UsageOf(pid int, withChildren bool) (Usage, error) {
 
 type stat struct {
 	parent     int
-	cpu, ended time.Duration // of it, and of children that ended
+	cpu, ended time.Duration // its own, and that of ended children
 	resident   int64
 }
 
-// readStat reads /proc/PID/stat (proc(5)): fields are counted from 1, and the second may hold blanks and brackets.
+// readStat parses /proc/PID/stat (proc(5)): fields count from 1, and the second may contain blanks and parentheses.
 func readStat(pid int) (stat, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {

@@ -1,5 +1,5 @@
 -- The installation of the fault suite, beside the demo's: two sites with three projects each, users in every role,
--- participants, devices, sessions, assets. :users etc. are numbers, put in by the test. Everybody's id is from 100000 on.
+-- participants, devices, sessions, assets. The test replaces :users etc. by numbers. All ids of people start at 100000.
 
 CREATE SCHEMA chaos;
 
@@ -7,13 +7,13 @@ INSERT INTO t_sites (id_site, site_name, site_2fa_required, version_id) SELECT 9
 INSERT INTO t_projects (id_project, id_site, project_name, project_enabled, version_id)
 SELECT 9100 + i, 9001 + (i - 1) / 3, 'chaos project ' || i, true, 1 FROM generate_series(1, 6) i;
 
--- a service that every project uses, so that assets have one
+-- a service that every project uses, for the assets
 INSERT INTO t_services (id_service, service_uuid, service_name, service_key, service_hostname, service_port, service_endpoint, service_clientendpoint,
     service_enabled, service_system, service_editable_config, service_has_assets, service_has_tests, version_id)
 VALUES (9000, '0badcafe-0000-4000-8000-000000000000', 'chaos', 'ChaosService', 'localhost', 1, '/', '/', true, false, false, true, false, 1);
 INSERT INTO t_services_projects (id_service_project, id_service, id_project, version_id) SELECT 9100 + i, 9000, 9100 + i, 1 FROM generate_series(1, 6) i;
 
--- role, group and access have one number: user and admin of each project, admin of each site
+-- role, group and access share a number: user and admin of each project, admin of each site
 INSERT INTO t_services_roles (id_service_role, id_service, id_project, id_site, service_role_name, version_id)
 SELECT 9200 + i, 1, 9100 + i, NULL::integer, 'user', 1 FROM generate_series(1, 6) i UNION ALL
 SELECT 9300 + i, 1, 9100 + i, NULL, 'admin', 1 FROM generate_series(1, 6) i UNION ALL
@@ -22,7 +22,7 @@ INSERT INTO t_users_groups (id_user_group, user_group_name, version_id) SELECT i
 INSERT INTO t_services_access (id_service_access, id_user_group, id_service_role, version_id)
 SELECT id_service_role, id_service_role, id_service_role, 1 FROM t_services_roles WHERE id_service_role > 9200;
 
--- of eight users: a superadmin, a site admin, a project admin, four of a project (the last of two), one without a role
+-- of eight users: a superadmin, a site admin, a project admin, four in a project (the last in two), one without a role
 INSERT INTO t_users (id_user, user_username, user_uuid, user_firstname, user_lastname, user_password, user_enabled, user_profile, user_superadmin,
     user_2fa_enabled, user_2fa_otp_enabled, user_2fa_email_enabled, user_force_password_change, version_id)
 SELECT 100000 + i, 'chaos' || i, gen_random_uuid()::text, 'u', 'chaos', '', true, '', i % 8 = 0, false, false, false, false, 1 FROM generate_series(0, :users - 1) i;
@@ -48,24 +48,24 @@ SELECT 100000 + i, 100000 + i, 100000 + i % :participants, 1 FROM generate_serie
 INSERT INTO t_assets (id_asset, id_session, asset_name, asset_uuid, asset_service_uuid, asset_type, version_id)
 SELECT 100000 + i, 100000 + i, 'a', gen_random_uuid()::text, '0badcafe-0000-4000-8000-000000000000', 'text/plain', 1 FROM generate_series(0, 39) i;
 
--- Every numbered change writes a row here in its own transaction: what committed is what is here.
+-- Every numbered change inserts a row here in its own transaction: this table holds what committed.
 CREATE TABLE chaos.changes (
     id           bigserial,          -- orders the changes of one transaction
-    mark         text    NOT NULL,   -- the name that it gives to the object, or the archive_url of a message
-    writer       integer NOT NULL,   -- commits its changes one after the other
+    mark         text    NOT NULL,   -- the object's new name, or the archive_url of a message
+    writer       integer NOT NULL,   -- commits its changes in order
     n            integer NOT NULL,
-    op           text    NOT NULL,   -- C, U, S for a soft delete and nothing else, D for any other, or M for a message
+    op           text    NOT NULL,   -- C, U, S for a soft delete alone, D for any other delete, or M for a message
     object_type  text    NOT NULL,
     object_id    integer NOT NULL,
-    was_in       integer,            -- project of a participant before, where he moved
-    is_in        integer,            -- and after; session of an asset
-    told         text    NOT NULL DEFAULT '', -- UUID of whom a message is for
+    was_in       integer,            -- for a participant that moved: the project before
+    is_in        integer,            -- and after; for an asset: its session
+    told         text    NOT NULL DEFAULT '', -- UUID of the recipient of a message
     is_silent    boolean NOT NULL DEFAULT false, -- nothing announced it: a prepared transaction cannot NOTIFY
     xid          xid8    NOT NULL DEFAULT pg_current_xact_id()
 );
 
--- What users may see: OpenTera's rules for what the suite changes (access-rules, section 3), straight from the role
--- tables. It knows nothing of routing keys and uses no function of terasocket.
+-- What users may see: OpenTera's rules for what the suite changes (access-rules, section 3), straight from the role tables,
+-- without routing keys or functions of terasocket.
 CREATE VIEW chaos.held AS
 SELECT m.id_user, r.id_project, r.id_site, r.id_service, r.service_role_name AS role
 FROM   t_users_users_groups m
@@ -90,6 +90,6 @@ SELECT id_user, 'user', id_user FROM t_users UNION
 SELECT a.id_user, 'user', u.id_user FROM t_users a, t_users u WHERE a.user_superadmin UNION
 SELECT v.viewer, 'user', h.id_user FROM chaos.held h JOIN chaos.sees_project v USING (id_project) WHERE h.id_service = 1;
 
--- who saw what, at the end of each phase; rights change only between phases
+-- who saw what at the end of each phase; rights change only between phases
 CREATE TABLE chaos.saw (phase integer, viewer integer, object_type text, object_id integer);
 CREATE TABLE chaos.phases (phase integer PRIMARY KEY, last_seq bigint NOT NULL);

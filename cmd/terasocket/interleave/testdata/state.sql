@@ -1,10 +1,11 @@
--- One committed state. No parameters. -> object_type, id, row (as JSON), version (changes when the row was written), links (changes
--- when a row of its own link tables was written), linked (what these link to), keys (who can see it by them), computed (what a body
--- has beyond columns), viewers (ids of the users who see it). For each user a row of type 'rights': what it may reach.
+-- One committed state. No parameters. -> object_type, id, row (as JSON), version (changes when the row was written), links
+-- (changes when a row of its own link tables was written), linked (the objects that these link to), keys (on which its
+-- visibility depends), computed (what a body has beyond columns), viewers (ids of the users who see it). For each user a row of
+-- type 'rights': what it may reach.
 --
--- Who sees what: OpenTera's rules the other way round, from its own tables. They know nothing of routing keys and use nothing of
--- terasocket. Two rules are decisions of this gateway: a session is open to the project of any member participant, and who
--- is disabled or deleted sees nothing.
+-- Who sees what: OpenTera's rules in reverse, from its own tables, without routing keys or anything of terasocket. Two rules
+-- are decisions of this gateway: a session is open to the project of any member participant, and a disabled or deleted user
+-- sees nothing.
 WITH
 -- G0: every live grant a user holds through a user group ---------------------------------
 live_grant AS MATERIALIZED (
@@ -211,7 +212,7 @@ WHERE  i.deleted_at IS NULL
     OR EXISTS (SELECT 1 FROM sees_participant x WHERE x.viewer = tt.viewer AND x.id_participant = i.id_participant)
     OR EXISTS (SELECT 1 FROM sees_device x      WHERE x.viewer = tt.viewer AND x.id_device = i.id_device)
     OR EXISTS (SELECT 1 FROM lists_session x    WHERE x.viewer = tt.viewer AND x.id_session = i.id_session))),
--- Not in OpenTera's rules: the link rows of session types and the settings, as docs/decisions.md has them.
+-- Not in OpenTera's rules: the link rows of session types and the settings, as in docs/decisions.md.
 sees_session_type_site AS MATERIALIZED (
 SELECT sr.id_user AS viewer, l.id_session_type_site
 FROM   t_sessions_types_sites l JOIN user_site_role sr ON sr.id_site = l.id_site
@@ -230,7 +231,7 @@ sees_server_settings AS MATERIALIZED (
 SELECT u.id_user AS viewer, s.id_server_settings
 FROM   t_server_settings s CROSS JOIN t_users u
 WHERE  u.user_superadmin AND u.deleted_at IS NULL),
--- Who of those that can be connected sees what. A disabled user cannot.
+-- Who sees what, among those that can be connected. A disabled user cannot.
 sees AS MATERIALIZED (
 SELECT DISTINCT x.object_type, x.id, x.viewer
 FROM  (SELECT 'site' AS object_type, v.id_site AS id, v.viewer FROM (SELECT id_user AS viewer, id_site FROM user_site_role) v

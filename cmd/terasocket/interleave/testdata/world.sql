@@ -1,5 +1,5 @@
--- A small OpenTera in which every rule has somebody for whom it holds and somebody for whom it does not. Ids of a table
--- count from 1, so that random statements hit each other. Users 1 to 10 are the viewers; see generate_test.go.
+-- A small OpenTera in which every rule applies to somebody and not to somebody else. Ids of each table count from 1, so that
+-- random statements collide. Users 1 to 10 are the viewers; see generate_test.go.
 
 INSERT INTO t_server_settings VALUES (1, 'setting 1', 'v', 1), (2, 'setting 2', 'v', 1);
 INSERT INTO t_sites (id_site, site_name, site_2fa_required, version_id) SELECT i, 'site ' || i, false, 1 FROM generate_series(1, 2) i;
@@ -82,7 +82,7 @@ SELECT i, 1 + i % 3, CASE i WHEN 1 THEN 1 WHEN 6 THEN 5 END, CASE i WHEN 2 THEN 
        'key' || i, 1, 0, '2024-01-02 03:04:05+00', '2030-01-02 03:04:05+00', 'invitation ' || i, 1
 FROM generate_series(1, 6) i;
 
--- A link that is made and taken away in one transaction leaves no row: what it was a link of may be told of all the same.
+-- A link that is added and removed in one transaction leaves no row, but its objects may be announced all the same.
 CREATE TABLE links_taken (object_type text, id integer);
 CREATE FUNCTION link_taken() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
     INSERT INTO links_taken SELECT TG_ARGV[0], (to_jsonb(old) ->> TG_ARGV[1])::integer;
