@@ -11,15 +11,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Triggers looks after the triggers on OpenTera's tables: a trigger function is made anew when its table has other columns
-// by now, and a trigger that is gone or disabled is told of. Several gateways may run one each.
+// Triggers watches the triggers on OpenTera's tables: it re-creates a trigger function when its table has other columns, and reports
+// triggers that are missing or disabled. Several gateways may each run one.
 type Triggers struct {
 	Pool  *pgxpool.Pool
-	Every time.Duration // how often to look
+	Every time.Duration // interval
 	Log   *slog.Logger
 
 	missing atomic.Int64
-	told    string // what was logged last
+	told    string // what was last logged
 }
 
 //go:embed sql/triggers.sql
@@ -32,7 +32,7 @@ func (t *Triggers) Register(r prometheus.Registerer) {
 	}, func() float64 { return float64(t.missing.Load()) }))
 }
 
-// Run looks at once and then again and again until ctx ends. It returns nil: an error is logged, the next round tries again.
+// Run checks at once and then periodically until ctx ends, and returns nil. Errors are logged and retried in the next round.
 func (t *Triggers) Run(ctx context.Context) error {
 	every(ctx, t.Every, func() {
 		if err := t.Look(ctx); err != nil && ctx.Err() == nil {
@@ -42,7 +42,7 @@ func (t *Triggers) Run(ctx context.Context) error {
 	return nil
 }
 
-// Look does it once.
+// Look checks once.
 func (t *Triggers) Look(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, statementLimit)
 	defer cancel()

@@ -12,8 +12,7 @@ import (
 	"terasocket/eventlog"
 )
 
-// A trigger that is gone or disabled is told of once, and counted, until it is back; a table with other columns is captured
-// by them.
+// A missing or disabled trigger is logged once, and counted until it is back; a table with new columns is captured with them.
 func TestTriggers(t *testing.T) {
 	g := setup(t, options{silent: true})
 	var log bytes.Buffer
