@@ -9,14 +9,14 @@ import (
 	"terasocket/proto/event"
 )
 
-// right is one transaction, and exactly who gains and loses which tags by it: "user 5 -p:11 -s:1".
+// right is one transaction, and exactly who gains and loses which tags: "user 5 -p:11 -s:1".
 type right struct {
 	name  string
 	wants []string
 	sql   []string
 }
 
-// each is the same for several users.
+// each assigns the same tags to several users.
 func each(us users, tags string) []string {
 	lines := make([]string, len(us))
 	for i, u := range us {
@@ -25,7 +25,7 @@ func each(us users, tags string) []string {
 	return lines
 }
 
-// Every table that rights follow from, and every operation: who gains and who loses what. Nobody else's tags are told.
+// Every operation on every table that rights are computed from: exactly who gains and loses what.
 func TestMatrixOfRights(t *testing.T) {
 	t.Parallel()
 	both := func(all ...[]string) []string { return slices.Concat(all...) }
@@ -165,8 +165,8 @@ func TestMatrixOfRights(t *testing.T) {
 	}
 }
 
-// mustGain compares the rights rows of the newest announcement, first of all whether anybody is named who must not be. They
-// come before all else, and a Settled row ends the announcement.
+// mustGain compares the rights rows of the newest announcement, unexpected principals first. They precede everything else, and a Settled
+// row ends the announcement.
 func (f *fixture) mustGain(wants []string) {
 	f.Helper()
 	var got []string

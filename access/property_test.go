@@ -28,7 +28,7 @@ type object struct {
 
 type audience = map[object][]int32
 
-// living are all objects that are alive, with their viewers by OpenTera's rules (views).
+// living returns all living objects with their viewers by OpenTera's rules (views).
 func (f *fixture) living() audience {
 	f.Helper()
 	var parts []string
@@ -54,10 +54,10 @@ func (f *fixture) living() audience {
 	return viewers
 }
 
-// ours are the same objects with their viewers by our routing keys.
+// ours returns the same objects with their viewers by our routing keys.
 func (f *fixture) ours() audience {
 	f.Helper()
-	f.announce() // aliases are what was announced
+	f.announce() // aliases reflect what was announced
 	viewers := audience{}
 	for objectType, name := range objectTables {
 		alive := "WHERE deleted_at IS NULL"
@@ -87,7 +87,7 @@ func (f *fixture) ours() audience {
 	return viewers
 }
 
-// Our audience of every object is the set of viewers by OpenTera's rules, on random installations.
+// Our audience of every object equals its viewers by OpenTera's rules, on random installations.
 func TestAudienceIsWhoSeesIt(t *testing.T) {
 	t.Parallel()
 	for seed := range seeds(10) {

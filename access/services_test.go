@@ -73,7 +73,7 @@ func TestServiceTokens(t *testing.T) {
 			t.Errorf("%s: %+v, %v", name, s, err)
 		}
 	}
-	// a service that is disabled, and a key that is replaced, count at once
+	// a disabled service and a replaced key count at once
 	f.do(update("t_services", 5, "service_enabled = false"))
 	if _, err := services.Service(t.Context(), token); !errors.Is(err, access.ErrUnauthorized) {
 		t.Errorf("disabled since: %v", err)
@@ -89,7 +89,7 @@ func TestServiceTokens(t *testing.T) {
 	}
 }
 
-// inAny is a message as services send it.
+// inAny packs a message as services send it.
 func inAny(t testing.TB, m proto.Message) *anypb.Any {
 	t.Helper()
 	a, err := anypb.New(m)

@@ -94,8 +94,8 @@ func TestChangePassword(t *testing.T) {
 	d := newDoor(t)
 	const next = "Terasocket-2!"
 	const fatou = opentera.DemoForcedChangeID
-	// OpenTera's rules are younger than the demo's password
-	old := "Old-Password-1" + strings.Repeat("x", 58) // 72 bytes, which is what bcrypt takes
+	// OpenTera's rules are newer than the demo's password
+	old := "Old-Password-1" + strings.Repeat("x", 58) // 72 bytes, bcrypt's limit
 	d.do("UPDATE t_users SET user_password = $1 WHERE id_user IN (9, 14, 16)", hashOf(t, old))
 	before := asked[string](d, "SELECT (to_jsonb(u) - 'user_password' - 'user_force_password_change')::text FROM t_users u WHERE id_user = 16")
 	secret, err := d.users.StartSession(t.Context(), fatou, false)
@@ -116,7 +116,7 @@ func TestChangePassword(t *testing.T) {
 			t.Errorf("%s: %v, want %v", name, err, c.want)
 		}
 	}
-	d.users.Passwords = access.NewPasswords(5) // a hash says its cost
+	d.users.Passwords = access.NewPasswords(5) // a hash contains its cost
 	if err := d.users.ChangePassword(t.Context(), fatou, next); err != nil {
 		t.Fatal(err)
 	}

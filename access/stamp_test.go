@@ -47,7 +47,7 @@ func TestStampTouchesOneColumn(t *testing.T) {
 		if n := announce(t, d.pool); n != 0 {
 			t.Errorf("%s: %d events", c.table, n)
 		}
-		// OpenTera is in the middle of writing the row
+		// OpenTera is writing the row
 		open, err := d.pool.Begin(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -67,7 +67,7 @@ func TestStampTouchesOneColumn(t *testing.T) {
 			t.Errorf("cancelled: %v", err)
 		}
 	}
-	// nobody was ever stamped by a refusal
+	// a refusal stamps nobody
 	d.do("UPDATE t_users SET user_lastonline = NULL")
 	_, _ = d.users.ByPassword(t.Context(), opentera.DemoProjectUser, "wrong")
 	_, _ = d.users.ByPassword(t.Context(), opentera.DemoDisabled, opentera.DemoPassword)

@@ -52,7 +52,7 @@ func TestTokenIsGoodOnce(t *testing.T) {
 		}
 		for _, kind := range access.Kinds {
 			if kind != want.Kind {
-				refused(t, tokens, kind, token) // and not used up by that
+				refused(t, tokens, kind, token) // and not consumed by that
 			}
 		}
 		var counter int64
@@ -78,7 +78,7 @@ func refused(t testing.TB, tokens *access.Tokens, kind access.Kind, token string
 	}
 }
 
-// All refusals are one and the same.
+// All refusals are indistinguishable.
 func TestTokenIsRefused(t *testing.T) {
 	t.Parallel()
 	tokens, pool := tokens(t)
@@ -96,7 +96,7 @@ func TestTokenIsRefused(t *testing.T) {
 	do("UPDATE terasocket.connect_tokens SET expires_at = clock_timestamp()")
 	refused(t, tokens, access.User, token)
 
-	// what happens to the principal in between
+	// changes of the principal in between
 	for _, c := range []struct {
 		kind       access.Kind
 		uuid       string
@@ -116,7 +116,7 @@ func TestTokenIsRefused(t *testing.T) {
 			t.Errorf("%s: created, %v", c.lose, err)
 		}
 		do(c.back)
-		refused(t, tokens, c.kind, token) // used up all the same
+		refused(t, tokens, c.kind, token) // consumed all the same
 		if _, err := tokens.Redeem(t.Context(), c.kind, create(t, tokens, c.kind, c.uuid)); err != nil {
 			t.Errorf("%s: %v", c.back, err)
 		}
@@ -156,7 +156,7 @@ func TestTokenOfNobody(t *testing.T) {
 	}
 }
 
-// Of a hundred that redeem one token, one succeeds.
+// Of a hundred concurrent redemptions of one token, one succeeds.
 func TestTokenRace(t *testing.T) {
 	t.Parallel()
 	tokens, _ := tokens(t)
