@@ -57,13 +57,13 @@ func (b *bundle) notify(channel, payload string) {
 	dbtest.Exec(b.t, b.pool, "SELECT pg_notify($1, $2)", channel, payload)
 }
 
-// hear waits until this many notifications were heard.
+// hear waits until n notifications were received.
 func (b *bundle) hear(n int) {
 	b.t.Helper()
 	dbtest.Eventually(b.t, fmt.Sprint(n, " notifications"), func() bool { return testutil.ToFloat64(b.metrics.Notifications) >= float64(n) })
 }
 
-// start takes what the listener says at its start: look.
+// start takes the gap that the listener reports at its start.
 func (b *bundle) start() {
 	b.t.Helper()
 	<-b.listener.Changed()
@@ -128,7 +128,7 @@ func TestALostConnectionIsAGap(t *testing.T) {
 	}
 }
 
-// Anyone may NOTIFY: it makes the gateway look, is counted, and does not fill the log.
+// Anyone may NOTIFY: it makes the gateway look, is counted, and does not flood the log.
 func TestWhatTerasocketDidNotSend(t *testing.T) {
 	b := setup(t)
 	b.start()
@@ -202,7 +202,7 @@ func TestThePoolMustLeadToTheSameDatabase(t *testing.T) {
 	}
 }
 
-// The names of the counters are as Prometheus wants them.
+// The names of the counters follow Prometheus' conventions.
 func TestMetricNames(t *testing.T) {
 	t.Parallel()
 	registry := prometheus.NewRegistry()
@@ -212,7 +212,7 @@ func TestMetricNames(t *testing.T) {
 	}
 }
 
-// What the URL says of the pool holds; what it does not say is set.
+// Pool settings in the URL win; others are set by default.
 func TestOpen(t *testing.T) {
 	t.Parallel()
 	base := dbtest.New(t, dbtest.Empty())
