@@ -2,8 +2,8 @@ package migrations_test
 
 import "testing"
 
-// Rule "bounds": a change of all objects of a type, and what a trigger could not record, are announced in parts. Else one of them
-// takes longer than any time limit, and is set aside: nobody ever hears of it.
+// Rule "bounds": a change of all objects of a type, and changes that a trigger could not record, are announced in parts. Otherwise one
+// could exceed any time limit, be set aside and never be announced.
 func TestAllOfATypeIsAnnouncedInParts(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -11,7 +11,7 @@ func TestAllOfATypeIsAnnouncedInParts(t *testing.T) {
 	manyParticipants(f, 2500)
 	f.log()
 	f.exec(`INSERT INTO terasocket.capture_errors (table_name, op, sqlstate, message, what) VALUES ('t_participants', 'UPDATE', '55P03', 'x', 'participant')`)
-	for i, most := range []int{0, 1000} { // at first it is only divided
+	for i, most := range []int{0, 1000} { // the first one only divides it
 		s, err := f.call("1000")
 		if err != nil || !s.more || s.rows > most || i > 0 && s.rows == 0 {
 			t.Fatalf("announcement %d: %+v, %v; want at most %d rows, and more", i, s, err, most)
@@ -26,7 +26,7 @@ func TestAllOfATypeIsAnnouncedInParts(t *testing.T) {
 	f.remembers()
 }
 
-// The same of rights: those that followed from rows that are gone are found by the users, not by the rows.
+// The same for rights: those that followed from deleted rows are found by the users, not by the rows.
 func TestRightsOfAllOfATypeAreAnnouncedInParts(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -43,7 +43,7 @@ func TestRightsOfAllOfATypeAreAnnouncedInParts(t *testing.T) {
 		WHERE h.kind = 'user' AND NOT u.user_superadmin AND h.tag <> 'u:' || h.id`), 0)
 }
 
-// Rule "no gateway runs": everything is begun anew at once, whatever waits in front of that.
+// Rule "no gateway runs": everything is filled again at once, whatever waits before that.
 func TestEverythingIsNotWaitedFor(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -58,7 +58,7 @@ func TestEverythingIsNotWaitedFor(t *testing.T) {
 	f.remembers()
 }
 
-// A link of a test type to a site concerns its alias. Its tests, of which there may be a million, are not looked at.
+// A link of a test type to a site affects its alias. Its tests, possibly a million, are not read.
 func TestALinkOfATestTypeLooksAtNoTest(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -74,7 +74,7 @@ func TestALinkOfATestTypeLooksAtNoTest(t *testing.T) {
 		WHERE o.object_type = 'test' AND e.id_test_type = 1 AND o.keys = '[["looked at"]]'`), 0)
 }
 
-// What a trigger could not record is not set aside with the object that takes too long.
+// What a trigger could not record is not set aside together with a slow object.
 func TestWhatWasNotLookedAtIsNotSetAside(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -85,7 +85,7 @@ func TestWhatWasNotLookedAtIsNotSetAside(t *testing.T) {
 	f.expectLog("what a trigger could not record", "U site 1")
 }
 
-// Rights that follow from what is set aside are announced all the same: a lost link must not go on giving sight.
+// Rights that follow from an object set aside are announced all the same: a lost link must not keep granting access.
 func TestRightsAreNotSetAsideWithAnObject(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ name, write, state, want string }{
@@ -116,7 +116,7 @@ func TestRightsAreNotSetAsideWithAnObject(t *testing.T) {
 	}
 }
 
-// While the memory is filled, what takes too long is the filling: no change is lost for it.
+// While the memory is being filled, the filling is what takes long: no change is lost for it.
 func TestNothingIsSetAsideWhileTheMemoryIsFilled(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -130,8 +130,8 @@ func TestNothingIsSetAsideWhileTheMemoryIsFilled(t *testing.T) {
 	f.fill("1000")
 }
 
-// Who lost sight of an object while a backlog is announced in parts is among those who saw it before until all is settled. What the
-// object became meanwhile is not for them, neither when it is soft-deleted in the end.
+// Whoever loses sight of an object while a backlog is announced in parts counts among former viewers until all is settled. They are not
+// shown what became of it meanwhile, even if it is soft-deleted in the end.
 func TestASoftDeleteAmongUnsettledRightsShowsNothing(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -153,7 +153,7 @@ func TestASoftDeleteAmongUnsettledRightsShowsNothing(t *testing.T) {
 	f.remembers()
 }
 
-// isWaiting says whether a change of a type is not announced yet.
+// isWaiting reports whether a change of a type is not announced yet.
 func (f *fixture) isWaiting(what string) bool {
 	f.Helper()
 	return one[bool](f, "SELECT EXISTS (SELECT FROM terasocket.changes c WHERE c.what = $1)", what)
