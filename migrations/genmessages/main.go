@@ -1,5 +1,5 @@
-// Command genmessages writes functions/message_fields.sql: the fields of the messages that a service may publish, from
-// OpenTera's .proto files.
+// Command genmessages writes functions/message_fields.sql: the fields of the messages that a service may publish, from OpenTera's .proto
+// files.
 package main
 
 import (
@@ -15,7 +15,7 @@ import (
 	"terasocket/proto/opentera"
 )
 
-// publishable are the messages, each with the fields that it means nothing without.
+// publishable are the messages, each with its required fields.
 var publishable = []struct {
 	message  proto.Message
 	required []protoreflect.Name
@@ -54,7 +54,7 @@ func run(file string) error {
 		var rows []string
 		for i := range message.Fields().Len() {
 			field := message.Fields().Get(i)
-			if field.Kind() == protoreflect.MessageKind { // data of a ServerCommand: no gateway asks for it
+			if field.Kind() == protoreflect.MessageKind { // data of a ServerCommand, which no gateway uses
 				continue
 			}
 			kind, enum, err := kindOf(field)
@@ -72,7 +72,7 @@ func run(file string) error {
 	return os.WriteFile(file, fmt.Appendf(nil, text, strings.Join(types, ",\n")), 0o644)
 }
 
-// kindOf is what SQL checks of a field, and the values of an enum.
+// kindOf returns what SQL checks of a field, and the values of an enum.
 func kindOf(f protoreflect.FieldDescriptor) (kind string, enum []string, err error) {
 	isList := f.Cardinality() == protoreflect.Repeated
 	switch {
@@ -89,7 +89,7 @@ func kindOf(f protoreflect.FieldDescriptor) (kind string, enum []string, err err
 	case f.Kind() != protoreflect.StringKind:
 		return "", nil, fmt.Errorf("%s: terasocket.publish() knows no field of kind %s", f.FullName(), f.Kind())
 	case isList:
-		return "uuids", nil, nil // all lists of strings are of UUIDs
+		return "uuids", nil, nil // all lists of strings are lists of UUIDs
 	case strings.HasSuffix(string(f.Name()), "_uuid"):
 		return "uuid", nil, nil
 	}
