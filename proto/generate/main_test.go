@@ -13,8 +13,7 @@ func TestGeneratedCodeIsCurrent(t *testing.T) {
 	}
 }
 
-// setup copies the committed .proto and .pb.go files and returns the folder
-// that takes the place of proto.
+// setup copies the committed .proto and .pb.go files and returns the folder to use in place of proto.
 func setup(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
