@@ -58,7 +58,7 @@ func TestAddresses(t *testing.T) {
 		}
 		for _, addr := range c.isOthers {
 			if w := wait(addr); w != 0 {
-				t.Errorf("%s waits for what %s did: %v", addr, c.addr, w)
+				t.Errorf("%s waits because of %s: %v", addr, c.addr, w)
 			}
 		}
 		fail(400, c.addr)

@@ -33,7 +33,7 @@ func TestPasswordLimit(t *testing.T) {
 				mustWait(t, kind.String()+" "+username, err, 30*time.Second, 60*time.Second) // a refusal does not restart it
 				tooMany := (*access.TooMany)(nil)
 				if errors.As(err, &tooMany) && (username == p.username) != (tooMany.Who.UUID == p.uuid) {
-					t.Errorf("%s %s: the audit is told %+v", kind, username, tooMany.Who)
+					t.Errorf("%s %s: the audit gets %+v", kind, username, tooMany.Who)
 				}
 			}
 		}

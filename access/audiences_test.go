@@ -49,7 +49,7 @@ func TestAudiencesOfKeys(t *testing.T) {
 	} {
 		label := c.key[:min(60, len(c.key))]
 		if got := f.audience(c.key); !slices.Equal(got, c.want) {
-			t.Errorf("%q is held by %v, must be %v", label, got, c.want)
+			t.Errorf("%q: audience %v, want %v", label, got, c.want)
 		}
 		// a malformed key does not affect the others of its batch
 		if got := f.audiences([]string{`[["u:9"]]`, c.key, `[["x"]]`}); !slices.Equal(got[0], users{nobody}) || !slices.Equal(got[1], c.want) || !slices.Equal(got[2], supers) {
@@ -77,7 +77,7 @@ func TestAudiencesOfABatch(t *testing.T) {
 	}
 	for i, got := range f.audiences(keys) {
 		if !slices.Equal(got, want[i]) {
-			t.Fatalf("%s (%d) is held by %v, must be %v", keys[i], i, got, want[i])
+			t.Fatalf("%s (%d): audience %v, want %v", keys[i], i, got, want[i])
 		}
 	}
 	if got := f.audiences(nil); len(got) != 0 {
@@ -222,7 +222,7 @@ func TestTraps(t *testing.T) {
 	} {
 		key := one[string](f, fmt.Sprintf("SELECT terasocket.keys('%s', to_jsonb(t))::text FROM %s t WHERE id_%s = %d", c.objectType, objectTables[c.objectType], c.objectType, c.id))
 		if got := f.audience(key); !slices.Equal(got, join(c.want)) {
-			t.Errorf("%s: %s %d is seen by %v, must be %v", c.what, c.objectType, c.id, got, join(c.want))
+			t.Errorf("%s: %s %d is seen by %v, want %v", c.what, c.objectType, c.id, got, join(c.want))
 		}
 	}
 }
@@ -244,7 +244,7 @@ func TestAudiencesOfParticipantsAndDevices(t *testing.T) {
 		got := f.principals([]string{key})[0]
 		slices.SortFunc(got, access.Principal.Compare)
 		if !slices.Equal(got, want) {
-			t.Errorf("%s is held by %v, must be %v", key, got, want)
+			t.Errorf("%s: audience %v, want %v", key, got, want)
 		}
 	}
 	f.announce()

@@ -103,14 +103,14 @@ func TestConformanceOfMessages(t *testing.T) {
 						}
 					}
 					if ours != theirs {
-						t.Errorf("%v hears %s %v: %t, must be %t", p, message, body, ours, theirs)
+						t.Errorf("%v receives %s %v: %t, want %t", p, message, body, ours, theirs)
 					}
 				}
 			}
 			for name, owner := range map[string]string{"archive_own": own, "archive_other": "11111111-1111-1111-1111-111111111111", "archive_empty_owner": ""} {
 				want := string(principal.Filters[name]) == "true" && principal.Enabled
 				if got := hears(p, "ArchiveEvent", fields{"ownerUuid": owner}); got != want {
-					t.Errorf("%v hears %s: %t, must be %t", p, name, got, want)
+					t.Errorf("%v receives %s: %t, want %t", p, name, got, want)
 				}
 			}
 			// join: the lists in the message decide. OpenTera was given the members in the database.
@@ -123,7 +123,7 @@ func TestConformanceOfMessages(t *testing.T) {
 				members := one[[]string](f, fmt.Sprintf(`SELECT coalesce(array_agg(%[1]s_uuid::text), '{}') FROM t_sessions s JOIN t_sessions_%[1]ss l USING (id_session)
 					JOIN t_%[1]ss USING (id_%[1]s) WHERE session_uuid = $1 AND l.deleted_at IS NULL`, kind), uuid)
 				if got, want := hears(p, "JoinSessionEvent", fields{"sessionUuid": uuid, "session" + plural(kind): members}), principal.Enabled && slices.Contains(v.True, uuid); got != want {
-					t.Errorf("%v hears that %v join %s: %t, must be %t", p, members, uuid, got, want)
+					t.Errorf("%v is told that %v join %s: %t, want %t", p, members, uuid, got, want)
 				}
 				compared["join_session"]++
 			}

@@ -126,7 +126,7 @@ func TestConformance(t *testing.T) {
 		for user, messages := range f.heard() {
 			for _, m := range messages {
 				if m.op != "update" {
-					t.Errorf("user %d hears %v", user, m)
+					t.Errorf("user %d receives %v", user, m)
 				}
 				o := object{m.objectType, m.id}
 				got[o] = append(got[o], user)

@@ -146,7 +146,7 @@ func TestDynamicTokensAreRefused(t *testing.T) {
 			}
 		}
 		if n := asked[int](d, "SELECT count(*) FROM terasocket.disabled_tokens"); n != 0 {
-			t.Errorf("%s: %d tokens that are none were disabled", kind, n)
+			t.Errorf("%s: %d invalid tokens were disabled", kind, n)
 		}
 		// the gateway's clock
 		d.clock.Store(int64(59 * time.Minute))

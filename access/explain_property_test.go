@@ -123,7 +123,7 @@ func (f *fixture) agree(picked func() bool) map[string]int {
 			maySee := slices.Contains(held[0], c.Principal)
 			asDeleted := !maySee && slices.Contains(held[1], c.Principal)
 			if x.MaySee != maySee || x.AsDeleted != asDeleted {
-				f.Errorf("%s: %v may see it: %t, as deleted: %t; must be %t, %t", what, c, x.MaySee, x.AsDeleted, maySee, asDeleted)
+				f.Errorf("%s: %v may see it: %t, as deleted: %t; want %t, %t", what, c, x.MaySee, x.AsDeleted, maySee, asDeleted)
 			}
 			if isHeld := clauses(what, c, x.Clauses); isHeld != maySee {
 				f.Errorf("%s, %v: all clauses are held: %t; may see it: %t", what, c, isHeld, maySee)

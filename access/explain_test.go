@@ -106,7 +106,7 @@ func TestExplainInTheDemo(t *testing.T) {
 			got = strings.Join(ways, ", ")
 		}
 		if got != test.want {
-			t.Errorf("event %d, %s %s: %q, must be %q", test.seq, test.who.Kind, test.who.uuid, got, test.want)
+			t.Errorf("event %d, %s %s: %q, want %q", test.seq, test.who.Kind, test.who.uuid, got, test.want)
 		}
 	}
 }

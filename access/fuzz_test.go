@@ -30,7 +30,7 @@ func FuzzToken(f *testing.F) {
 		var claims userClaims
 		isGood := isToken(token) && parse(token, &claims, []string{"", key, strings.Repeat("o", 32)}, jwt.WithTimeFunc(now), jwt.WithExpirationRequired()) == nil
 		if isGood != (token == good) {
-			t.Errorf("%q is good: %t", token, isGood)
+			t.Errorf("%q is accepted: %t", token, isGood)
 		}
 		if isToken(token) && parse(token, &claims, []string{"", ""}) == nil {
 			t.Errorf("%q is signed with no key", token)
@@ -86,7 +86,7 @@ func FuzzPasswords(f *testing.F) {
 	f.Fuzz(func(t *testing.T, password string) {
 		_ = PasswordWeaknesses(password)
 		if p.compare("", password) || p.compare(password, password) {
-			t.Errorf("%q matches what is not a hash", password)
+			t.Errorf("%q matches an invalid hash", password)
 		}
 	})
 }

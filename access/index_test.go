@@ -190,7 +190,7 @@ func TestIndexAgainstANaiveEvaluation(t *testing.T) {
 				})
 				got := slices.DeleteFunc(slices.Clone(x.Audience(keys, in)), func(p access.Principal) bool { return from[p] > uint64(at) })
 				if !slices.Equal(got, want) {
-					t.Fatalf("seed %d, event %d, state %d: %s is held by %v, want %v", seed, at, in, keys, got, want)
+					t.Fatalf("seed %d, event %d, state %d: audience of %s %v, want %v", seed, at, in, keys, got, want)
 				}
 			}
 			checkPast(t, d, seed, log, states, at)

@@ -269,7 +269,7 @@ func (f *fixture) heard() map[int32][]message {
 		slices.SortFunc(all, access.Principal.Compare)
 		for _, p := range slices.Compact(all) {
 			if p.Kind != access.User {
-				f.Errorf("%v hears of %s %d: participants and devices get no database event", p, e.ObjectType, e.ObjectID)
+				f.Errorf("%v receives an event of %s %d: participants and devices get no database event", p, e.ObjectType, e.ObjectID)
 			}
 			form := e.FormFor(slices.Contains(sees, p), slices.Contains(saw, p), slices.Contains(supers, p))
 			frame, err := e.Encode(form, event.Protobuf)

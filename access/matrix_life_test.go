@@ -129,16 +129,16 @@ func (f *fixture) lives(l life, op string, sql ...string) {
 	}
 	for _, user := range l.not {
 		if len(got[user]) > 0 {
-			f.Errorf("%s: %s must not hear anything, and hears %q", op, name(user), got[user])
+			f.Errorf("%s: %s must receive nothing, got %q", op, name(user), got[user])
 		}
 	}
 	want := fmt.Sprintf("%s %s 900", op, l.objectType)
 	for _, user := range l.to {
 		if len(got[user]) != 1 || got[user][0] != want {
-			f.Errorf("%s: %s hears %q, must hear %s", op, name(user), got[user], want)
+			f.Errorf("%s: %s receives %q, want %s", op, name(user), got[user], want)
 		}
 	}
 	if missing := len(viewers) - len(l.not) - len(l.to.but(900)); missing != 0 {
-		f.Errorf("%s: the test forgets %d viewers", op, missing)
+		f.Errorf("%s: the test does not mention %d viewers", op, missing)
 	}
 }

@@ -199,16 +199,16 @@ func (f *fixture) mustGain(wants []string) {
 	}
 	for _, line := range got {
 		if !slices.Contains(wants, line) {
-			f.Errorf("%s: must not be", line)
+			f.Errorf("%s: unexpected", line)
 		}
 	}
 	for _, line := range wants {
 		if !slices.Contains(got, line) {
-			f.Errorf("%s: is not told; told are %q", line, got)
+			f.Errorf("%s: missing in %q", line, got)
 		}
 	}
 	if len(got) != len(wants) {
-		f.Errorf("%d are told, must be %d", len(got), len(wants))
+		f.Errorf("%d rights rows, want %d", len(got), len(wants))
 	}
 	if len(got) > 0 && events[len(events)-1].Kind != event.Settled {
 		f.Error("not settled")

@@ -123,18 +123,18 @@ func (f *fixture) mustBeHeard(message string, body fields, want people) {
 	f.Helper()
 	keys := f.keysOf(message, body, "")
 	if said := f.announced(message, body); said != keys {
-		f.Errorf("%s %v is announced to %s, must be to %s", message, body, said, keys)
+		f.Errorf("%s %v is announced to %s, want %s", message, body, said, keys)
 	}
 	got := f.hearers(keys)
 	for kind, lists := range map[string][2][]int32{"user": {got.users, want.users}, "participant": {got.participants, want.participants}, "device": {got.devices, want.devices}} {
 		for _, id := range lists[0] {
 			if !slices.Contains(lists[1], id) {
-				f.Errorf("%s %v must not be heard by %s %d", message, body, kind, id)
+				f.Errorf("%s %v: %s %d must not receive it", message, body, kind, id)
 			}
 		}
 		for _, id := range lists[1] {
 			if !slices.Contains(lists[0], id) {
-				f.Errorf("%s %v is not heard by %s %d", message, body, kind, id)
+				f.Errorf("%s %v: %s %d does not receive it", message, body, kind, id)
 			}
 		}
 	}
@@ -146,7 +146,7 @@ func (f *fixture) mustBeHeard(message string, body fields, want people) {
 	} {
 		direct := f.hearers(f.keysOf(message, body, owner))
 		if n := len(direct.users) + len(direct.participants) + len(direct.devices); n > 1 || n == 1 != isAmong {
-			f.Errorf("%s %v directly to %s is heard by %v", message, body, owner, direct)
+			f.Errorf("%s %v directly to %s is received by %v", message, body, owner, direct)
 		}
 	}
 }
@@ -265,7 +265,7 @@ func TestMessageAudienceIsWhoSeesIt(t *testing.T) {
 				}
 				want := people{list(users), list(participants), list(devices)}
 				if got := f.hearers(f.keysOf(message, body, "")); got.String() != want.String() {
-					t.Errorf("%s %v is heard by %v, must be by %v", message, body, got, want)
+					t.Errorf("%s %v is received by %v, want %v", message, body, got, want)
 				}
 				seen += len(want.users) + len(want.participants) + len(want.devices)
 			}

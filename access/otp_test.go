@@ -82,7 +82,7 @@ func TestOTP(t *testing.T) {
 		t.Errorf("a minute later: %v", err)
 	}
 	if n := asked[int](d, "SELECT count(*) FROM terasocket.login_attempts"); n != 0 {
-		t.Error("a right code has not forgotten the wrong ones")
+		t.Error("a correct code has not reset the count of wrong ones")
 	}
 
 	// four wrong ones; from the fifth on too many, also for a correct one; nobody else is affected

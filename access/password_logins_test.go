@@ -57,7 +57,7 @@ func TestPasswordLogins(t *testing.T) {
 			t.Errorf("%s: %+v, %v", kind, id, err)
 		}
 		if n := asked[int](d, "SELECT count(*) FROM terasocket.login_attempts WHERE kind = $1 AND who = sha256($2)", kind.String(), []byte(p.username)); n != 0 {
-			t.Errorf("%s: the success has not forgotten the failures", kind)
+			t.Errorf("%s: the success has not reset the failures", kind)
 		}
 	}
 	mustRefuse(t, "deleted", func() error {

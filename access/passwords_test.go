@@ -64,7 +64,7 @@ func TestPasswordsWithoutAHash(t *testing.T) {
 		}
 		// only the lower bound is certain
 		if took := time.Since(start); took < someCostTakes {
-			t.Errorf("%q is answered after %v: it must take as long as a password", g, took)
+			t.Errorf("%q is answered after %v, sooner than a password", g, took)
 		}
 	}
 }

@@ -100,7 +100,7 @@ func TestAudienceIsWhoSeesIt(t *testing.T) {
 			for o, users := range want {
 				seen[o.objectType] += len(users)
 				if !slices.Equal(got[o], users) {
-					t.Errorf("%v is seen by %v, must be %v", o, got[o], users)
+					t.Errorf("%v is seen by %v, want %v", o, got[o], users)
 				}
 			}
 			if len(got) != len(want) {

@@ -92,7 +92,7 @@ func TestRightsThatChange(t *testing.T) {
 			t.Fatalf("%s: %v", test.change, err)
 		}
 		if after := hears(); after != test.hears || before == after {
-			t.Errorf("%s: %v hears it before: %t, after: %t; must be %t after and not before", test.change, test.who, before, after, test.hears)
+			t.Errorf("%s: %v receives it before: %t, after: %t; want %t after, and the opposite before", test.change, test.who, before, after, test.hears)
 		}
 		dbtest.Exec(t, f.conn, "ROLLBACK")
 	}

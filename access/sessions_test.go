@@ -34,7 +34,7 @@ func TestSecondSteps(t *testing.T) {
 		t.Error("stored in clear")
 	}
 	if n := asked[int](d, "SELECT count(*) FROM terasocket.login_sessions WHERE expires_at BETWEEN now() + interval '14 minutes' AND now() + interval '16 minutes'"); n != 2 {
-		t.Errorf("%d are good for 15 minutes, want 2", n)
+		t.Errorf("%d are valid for 15 minutes, want 2", n)
 	}
 	for _, bad := range []string{"", "x", mine + " ", mine[:42], mine[:43], mine[:43] + "w", strings.ToUpper(mine), "\x00", "\xff", strings.Repeat("A", 100_000), "' OR true --"} {
 		account, err := d.users.BySession(t.Context(), bad)

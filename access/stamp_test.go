@@ -39,7 +39,7 @@ func TestStampTouchesOneColumn(t *testing.T) {
 			t.Errorf("%s: %v", c.table, err)
 		}
 		if everything() != before {
-			t.Errorf("%s: another column than %s has changed", c.table, c.column)
+			t.Errorf("%s: a column other than %s has changed", c.table, c.column)
 		}
 		if n := stamped(); n != 1 || asked[int](d, "SELECT count(*) FROM "+c.table+" WHERE "+c.id+" AND "+c.column+" > now() - interval '1 minute'") != 1 {
 			t.Errorf("%s: %d rows stamped", c.table, n)

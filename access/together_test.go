@@ -63,7 +63,7 @@ func TestTogether(t *testing.T) {
 	together.Waits(t, 301)
 	leave()
 	if err := <-gone; !errors.Is(err, context.Canceled) {
-		t.Errorf("who left: %v", err)
+		t.Errorf("abandoned question: %v", err)
 	}
 	goOn <- nil
 	if got := <-asked; len(got) != 200 || strings.Contains(fmt.Sprint(got), "gone") {

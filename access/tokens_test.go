@@ -74,7 +74,7 @@ func refused(t testing.TB, tokens *access.Tokens, kind access.Kind, token string
 	t.Helper()
 	got, err := tokens.Redeem(t.Context(), kind, token)
 	if !errors.Is(err, access.ErrRefused) || err.Error() != access.ErrRefused.Error() || got != (access.Identity{}) {
-		t.Errorf("%+v, %v; must be refused", got, err)
+		t.Errorf("%+v, %v; want a refusal", got, err)
 	}
 }
 
@@ -194,7 +194,7 @@ func TestSweep(t *testing.T) {
 	var good time.Duration
 	err := pool.QueryRow(t.Context(), "SELECT min(expires_at) - now() FROM terasocket.connect_tokens").Scan(&good)
 	if err != nil || good > access.TokenLifetime || good < access.TokenLifetime-30*time.Second {
-		t.Errorf("a token is good for %v, %v", good, err)
+		t.Errorf("a token is valid for %v, %v", good, err)
 	}
 	dbtest.Exec(t, pool, "UPDATE terasocket.connect_tokens SET expires_at = now() - interval '1 s' WHERE uuid = $1", opentera.DemoProjectUserUUID)
 	for _, want := range []int64{5, 0} {
@@ -203,7 +203,7 @@ func TestSweep(t *testing.T) {
 		}
 	}
 	if _, err := tokens.Redeem(t.Context(), access.User, kept); err != nil {
-		t.Errorf("a good token was swept: %v", err)
+		t.Errorf("a valid token was swept: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)

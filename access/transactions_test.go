@@ -173,31 +173,31 @@ func (f *fixture) concerned(changes []change, before, after audience) bool {
 			_, isAlive := after[o]
 			switch {
 			case isAlive && m.op != "delete" && !sees:
-				fail("user %d hears %v and does not see it", user, m)
+				fail("user %d receives %v and does not see it", user, m)
 			case isAlive && m.op == "delete" && sees && isLast: // (to its clients, a session type of another service is another object: D, then C)
-				fail("user %d hears %v and still sees it", user, m)
+				fail("user %d receives %v and still sees it", user, m)
 			case (!isAlive || m.op == "delete") && !saw && !isRights:
-				fail("user %d hears %v and never saw it", user, m)
+				fail("user %d receives %v and never saw it", user, m)
 			}
 		}
 	}
 	for o := range recorded {
 		for _, user := range after[o] {
 			if op := ops[o][user]; op == "" || op == "delete" {
-				fail("user %d sees %v and heard %q", user, o, op)
+				fail("user %d sees %v and received %q", user, o, op)
 			}
 		}
 	}
 	// Only what a single statement has done to its own object: the rest of a larger transaction may remove it too.
 	if o := changes[0].touched; len(changes) == 1 && !isRights {
 		if !slices.Equal(before[o], after[o]) && !recorded[o] {
-			fail("%v was seen by %v and is seen by %v: nothing is recorded", o, before[o], after[o])
+			fail("%v was seen by %v and is seen by %v, but nothing is recorded", o, before[o], after[o])
 		}
 		recorded[o] = true
 		for o := range recorded {
 			for _, user := range before[o] {
 				if slices.Contains(connected, user) && !slices.Contains(after[o], user) && ops[o][user] != "gone" && ops[o][user] != "delete" {
-					fail("user %d lost %v and heard %q", user, o, ops[o][user])
+					fail("user %d lost %v and received %q", user, o, ops[o][user])
 				}
 			}
 		}

@@ -190,21 +190,21 @@ func (f *fixture) expect(silent users, wants said, sql ...string) {
 	for _, user := range silent {
 		want[user] = nil
 		if len(got[user]) > 0 {
-			f.Errorf("%s must not hear anything, and hears %q", name(user), got[user])
+			f.Errorf("%s must receive nothing, got %q", name(user), got[user])
 		}
 		delete(got, user)
 	}
 	for message, us := range wants {
 		for _, user := range us {
 			if slices.Contains(silent, user) {
-				f.Errorf("the test says that %s must not hear anything, and that it must hear %s", name(user), message)
+				f.Errorf("the test wants %s to receive nothing, and %s", name(user), message)
 			}
 			want[user] = append(want[user], message)
 		}
 	}
 	for user := range viewers {
 		if _, isNamed := want[user]; !isNamed {
-			f.Errorf("the test forgets %s", name(user))
+			f.Errorf("the test does not mention %s", name(user))
 		}
 		got[user] = append(got[user], []string{}...)
 	}
@@ -212,7 +212,7 @@ func (f *fixture) expect(silent users, wants said, sql ...string) {
 		slices.Sort(messages)
 		slices.Sort(want[user])
 		if !slices.Equal(messages, want[user]) {
-			f.Errorf("%s hears %q, must hear %q", name(user), messages, want[user])
+			f.Errorf("%s receives %q, want %q", name(user), messages, want[user])
 		}
 	}
 }

@@ -154,7 +154,7 @@ func TestDatabaseThatTakesNothing(t *testing.T) {
 	for seq := uint64(2); seq <= 10; seq += 2 {
 		anna(seq)
 		if err := d.Flush(t.Context()); err == nil {
-			t.Fatal("recorded in a table that is not there")
+			t.Fatal("recorded in a missing table")
 		}
 	}
 	if age := testutil.ToFloat64(d.metrics.errors); age != 5 {
@@ -175,7 +175,7 @@ func TestDatabaseThatTakesNothing(t *testing.T) {
 	anna(12)
 	d.mustFlush()
 	if n := len(d.find(Question{Seq: 12})); n != 1 {
-		t.Errorf("%d rows of what came later", n)
+		t.Errorf("%d later rows", n)
 	}
 }
 

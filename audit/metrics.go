@@ -10,7 +10,7 @@ import (
 // metrics show whether the audit is complete.
 type metrics struct {
 	rows, errors, lost prometheus.Counter
-	oldest             atomic.Pointer[time.Time] // nil: nothing waits
+	oldest             atomic.Pointer[time.Time] // zero time: nothing waits
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {

@@ -113,13 +113,13 @@ func TestALostConnectionIsAGap(t *testing.T) {
 	<-b.listener.Changed()
 	<-b.listener.Announced()
 	if !b.listener.Connected() || !b.listener.Down().IsZero() {
-		t.Error("it is back, and does not say so")
+		t.Error("reconnected, without a gap")
 	}
 	if hints := b.listener.TakeHints(); !hints.IsMore || hints.Since.Before(before) || hints.Since.After(time.Now()) {
-		t.Errorf("what was missed: %+v", hints)
+		t.Errorf("hints after the gap: %+v", hints)
 	}
 	if _, isGap := b.listener.TakeAnnounced(); !isGap {
-		t.Error("announcements may have been missed, and nobody says so")
+		t.Error("announcements may have been missed, without a gap")
 	}
 	b.notify("terasocket_log", `{"seq": 1}`)
 	<-b.listener.Announced()

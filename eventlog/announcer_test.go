@@ -53,7 +53,7 @@ func TestAnnouncersWaitForEachOther(t *testing.T) {
 		return before == g.value("terasocket_announcements_total")+other.value("terasocket_announcements_total")
 	})
 	if busy := g.value("terasocket_announce_errors_total"); busy != 0 {
-		t.Errorf("%v errors, though another announcer is not one", busy)
+		t.Errorf("%v errors: another announcer is not an error", busy)
 	}
 }
 
@@ -134,7 +134,7 @@ func TestAnObjectWhoseAnnouncementNeverEndsIsSetAside(t *testing.T) {
 	dbtest.Eventually(t, "it is set aside", func() bool { return scan[int](g, "SELECT count(*) FROM aside") == 1 })
 	dbtest.Eventually(t, "the rest is announced", func() bool { return g.progress.Lag() == 0 })
 	if g.log.Count("is set aside until its next change") != 1 {
-		t.Error("the log does not tell of it")
+		t.Error("the log has no event of it")
 	}
 }
 
@@ -172,7 +172,7 @@ func TestAGatewayThatDoesNotListenDoesNotAnnounce(t *testing.T) {
 	g.publish(g.pool, "kept")
 	time.Sleep(100 * time.Millisecond) // ten poll intervals
 	if n := g.value("terasocket_announcements_total"); n != before {
-		t.Errorf("it has announced %v times", n-before)
+		t.Errorf("announced %v times", n-before)
 	}
 	if g.progress.Lag() == 0 {
 		t.Error("the lag is 0 while LISTEN is down")

@@ -72,11 +72,11 @@ func (g *gateway) mustHearEachOnce(last string, want ...string) {
 	}
 	for _, w := range want {
 		if count[w] != 1 {
-			g.t.Errorf("%q came %d times in %q", w, count[w], heard)
+			g.t.Errorf("%q received %d times in %q", w, count[w], heard)
 		}
 	}
 	if len(heard) != len(want) {
-		g.t.Errorf("heard %q, want %d", heard, len(want))
+		g.t.Errorf("received %q, want %d events", heard, len(want))
 	}
 }
 
@@ -123,10 +123,10 @@ func TestNoEventIsLostUnderLoadAndKills(t *testing.T) {
 	g.publish(g.pool, "end")
 	heard, same := marks(g.hear("end")), marks(other.hear("end"))
 	if strings.Join(heard, " ") != strings.Join(same, " ") {
-		t.Errorf("one gateway heard %.300q, the other %.300q", heard, same)
+		t.Errorf("one gateway received %.300q, the other %.300q", heard, same)
 	}
 	if len(heard) != writers*each+1 {
-		t.Errorf("heard %d events", len(heard))
+		t.Errorf("received %d events", len(heard))
 	}
 	var next [writers]int
 	for _, h := range heard[:len(heard)-1] {
@@ -381,7 +381,7 @@ func TestARowThatIsNoEventIsRefusedAndItsNeighboursGoOn(t *testing.T) {
 		t.Errorf("%v were counted", n)
 	}
 	if g.log.Count("event refused") != 1 || g.log.Count("unheard") != 0 {
-		t.Error("the log does not tell of it once, or holds a body")
+		t.Error("the error is not logged once, or the log contains a body")
 	}
 	// an undecodable row of rights: begin anew
 	g.append("terasocket.Rights", "site", `{"gained": ["x"]}`)

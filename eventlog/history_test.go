@@ -97,7 +97,7 @@ func TestToldKeys(t *testing.T) {
 		t.Errorf("%q, %v", keys, err)
 	}
 	if keys, err := g.history.ToldKeys(t.Context(), "site", 99); keys != "" || err != nil {
-		t.Errorf("of a site that is not there: %q, %v", keys, err)
+		t.Errorf("keys of an unknown site: %q, %v", keys, err)
 	}
 	g.exec("DROP TABLE terasocket.told")
 	if _, err := g.history.ToldKeys(t.Context(), "site", 1); !errors.Is(err, event.ErrUnusable) {

@@ -189,7 +189,7 @@ func (g *gateway) next(last string) (heard []event.Event, err error) {
 			return heard, err
 		}
 		if ctx.Err() != nil {
-			g.t.Fatalf("%q did not come; heard %d events: %.300q", last, len(heard), marks(heard))
+			g.t.Fatalf("%q did not arrive; received %d events: %.300q", last, len(heard), marks(heard))
 		}
 		if err != nil {
 			g.t.Logf("next: %v", err) // as a dispatcher does: call again
@@ -227,7 +227,7 @@ func (g *gateway) hear(last string) []event.Event {
 func (g *gateway) mustHear(want ...string) {
 	g.t.Helper()
 	if got := marks(g.hear(want[len(want)-1])); fmt.Sprint(got) != fmt.Sprint(want) {
-		g.t.Errorf("heard %.500q, want %.500q", got, want)
+		g.t.Errorf("received %.500q, want %.500q", got, want)
 	}
 }
 

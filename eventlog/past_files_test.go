@@ -129,7 +129,7 @@ func TestPastThatOthersRemember(t *testing.T) {
 		t.Errorf("a newcomer that is alone: %v", err)
 	}
 	if _, err := users(p.g).ByToken(t.Context(), p.token); err == nil {
-		t.Error("the token is good though nobody remembers")
+		t.Error("the token is accepted though nobody remembers")
 	}
 }
 

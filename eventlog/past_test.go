@@ -93,7 +93,7 @@ func (p *past) hearAll(last string) {
 		case errors.Is(err, event.ErrBroken):
 			p.t.Fatal(err)
 		case ctx.Err() != nil:
-			p.t.Fatalf("%q did not come, or not all that follows", last)
+			p.t.Fatalf("%q did not arrive, or not everything before it", last)
 		}
 		p.hear(events)
 		isHeard = isHeard || slices.Contains(marks(events), last)
@@ -140,7 +140,7 @@ func (p *past) mustBeAnother(g *gateway, isReached bool) {
 	p.t.Helper()
 	highest := slices.Max(slices.Collect(maps.Keys(p.seqs)))
 	if g.beginning.Seq <= highest {
-		p.t.Errorf("it begins at %d; %d was heard before", g.beginning.Seq, highest)
+		p.t.Errorf("it begins at %d, at or below seq %d of the past", g.beginning.Seq, highest)
 	}
 	reason := scan[string](g, "SELECT string_agg(reason, ', ' ORDER BY begin DESC) FROM terasocket.epochs")
 	p.t.Logf("epochs: %s", reason)
@@ -209,7 +209,7 @@ func (p *past) mustRemember(g *gateway) {
 		(SELECT h.kind, h.id, h.tag, 'too many' FROM terasocket.holdings h
 		 EXCEPT SELECT k.kind, t.id, t.tag, 'too many' FROM unnest('{user,participant,device}'::text[]) k (kind), LATERAL terasocket.tags_of(k.kind, terasocket.all_ids(k.kind)::integer[]) t)) d`)...)
 	if len(wrong) > 0 {
-		p.t.Errorf("%d are not remembered as they are: %.500q", len(wrong), wrong)
+		p.t.Errorf("%d differ from the tables: %.500q", len(wrong), wrong)
 	}
 	if n := scan[int](g, "SELECT count(*) FROM terasocket.told"); n == 0 {
 		p.t.Error("nothing is told")

@@ -30,7 +30,7 @@ func TestTriggers(t *testing.T) {
 			t.Errorf("%v, %v; want %v missing", families, err, missing)
 		}
 		if says == "" && log.Len() > 0 || !strings.Contains(log.String(), says) {
-			t.Errorf("it says %q, must say %q", log.String(), says)
+			t.Errorf("log %q, want %q", log.String(), says)
 		}
 	}
 	look(0, "")

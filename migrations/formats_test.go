@@ -147,7 +147,7 @@ func TestTimestampFormat(t *testing.T) {
 		mustEqual(t, tt.zone+" "+tt.written, e.Body["asset_datetime"], any(tt.want))
 		got, err := time.Parse(time.RFC3339Nano, tt.want)
 		if stored := one[time.Time](f, "SELECT asset_datetime FROM t_assets WHERE id_asset = $1", i+1); err != nil || !stored.Equal(got) {
-			t.Errorf("%s is not the time of the row, %v (%v)", tt.want, stored, err)
+			t.Errorf("time %s, want that of the row, %v (%v)", tt.want, stored, err)
 		}
 	}
 	// an impossible time must not cost the event

@@ -35,7 +35,7 @@ func TestFunctionsFollowTheirFiles(t *testing.T) {
 	}
 	mustUp(t, m)
 	if oneOn[bool](t, conn, "SELECT to_regproc('terasocket.one') IS NOT NULL") {
-		t.Error("a function that is in no file any more is still there")
+		t.Error("a removed function still exists")
 	}
 	status, err = m.Status(t.Context())
 	if err != nil || status.Functions != "current" || status.Unfinished != "" {
@@ -152,10 +152,10 @@ func TestFormulas(t *testing.T) {
 		return n
 	}
 	if n := filled(from(t, url, with("functions/one.sql", "CREATE OR REPLACE FUNCTION terasocket.one() RETURNS integer LANGUAGE sql AS 'SELECT 1'"))); n != 0 {
-		t.Error("all was read again for another function")
+		t.Error("everything was read again because of another function")
 	}
 	if n := filled(from(t, url, with("functions/rights.sql", "CREATE OR REPLACE FUNCTION terasocket.tags() RETURNS integer LANGUAGE sql AS 'SELECT 1'"))); n != 1 {
-		t.Error("other rights, and nothing was read again")
+		t.Error("the formulas of rights changed, and nothing was read again")
 	}
 	if !oneOn[bool](t, conn, "SELECT fill_type IS NULL FROM terasocket.announcer") {
 		t.Error("it is not filled")

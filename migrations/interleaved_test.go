@@ -63,7 +63,7 @@ func TestRenameBesideAMove(t *testing.T) {
 				want := map[bool][]string{false: {"create"}, true: {"update"}}
 				mustEqual(t, "project 4 hears", hearing(events, project4, "session 9000"), want[announceBetween])
 				if got := hearing(events, project1, "participant 1"); !slices.Equal(got, []string{"delete"}) {
-					t.Errorf("project 1 hears %q of the participant", got)
+					t.Errorf("project 1 receives %q of the participant", got)
 				}
 				f.remembers()
 			})
@@ -191,7 +191,7 @@ func TestRightsBesideARename(t *testing.T) {
 			writers[commits[1]].exec("COMMIT")
 			heard := hearing(append(first, f.log()...), project1, "participant 1")
 			if want := []string{"update"}; i == 1 && !slices.Equal(heard, want) || i == 0 && len(heard) > 0 {
-				t.Errorf("commits %v: hears %q", commits, heard)
+				t.Errorf("commits %v: receives %q", commits, heard)
 			}
 			f.remembers()
 		})

@@ -61,7 +61,7 @@ func TestSteps(t *testing.T) {
 		}
 		down, err := filepath.Glob("*_" + s.Name + ".down.sql")
 		if err != nil || len(down) != 1 {
-			t.Errorf("%s has no way down: %v, %v", s.Name, down, err)
+			t.Errorf("%s has no down file: %v, %v", s.Name, down, err)
 		}
 	}
 }
@@ -142,7 +142,7 @@ func TestDownLeavesNoTrace(t *testing.T) {
 		}
 		mustMigrate(t, int(migrations.Latest()), func() (int, error) { return m.Down(t.Context(), 99) })
 		if after := dump(t, url); after != before {
-			t.Fatalf("the schema is not what it was:\n%s", firstDifference(before, after))
+			t.Fatalf("the schema has changed:\n%s", firstDifference(before, after))
 		}
 	}
 }

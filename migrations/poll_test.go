@@ -77,18 +77,18 @@ func TestNobodyNotifiesWhileAGatewayPolls(t *testing.T) {
 		t.Errorf("begins: %+v", begin)
 	}
 	if got := received(f, listener); len(got) != 1 || got[0].What != "poll" {
-		t.Errorf("the other gateways hear %+v", got)
+		t.Errorf("the other gateways receive %+v", got)
 	}
 	f.exec(ahead(990 * time.Millisecond))
 	if l := f.poll(int(one[int64](f, "SELECT last_value % 1000 FROM terasocket.polled_until")), true); l.IsMine { // its COMMIT failed: the others were not told
 		if got := received(f, listener); len(got) != 1 || got[0].What != "poll" {
-			t.Errorf("the other gateways hear again %+v", got)
+			t.Errorf("the other gateways receive again %+v", got)
 		}
 	}
 	f.whilePolled(f.teller, "SELECT")
 	f.poll(int(one[int64](f, "SELECT last_value % 1000 FROM terasocket.polled_until")), true, begin)
 	if got := received(f, listener); len(got) > 0 && one[bool](f, isAhead) {
-		t.Errorf("the other gateways, who know, hear %+v", got)
+		t.Errorf("the other gateways, which know, receive %+v", got)
 	}
 	for _, sql := range []string{write, "DELETE FROM t_tests_invitations", "SELECT terasocket.record('site', 'U', false, '{1}')"} {
 		f.whilePolled(f.conn, sql)

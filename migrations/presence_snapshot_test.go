@@ -27,7 +27,7 @@ func TestSnapshotStartsFromTheTags(t *testing.T) {
 		t.Fatal(err)
 	}
 	if seen < 1000 || missing+twice+different != 0 {
-		t.Errorf("of %d pairs that see each other %d are missing, %d there twice; %d viewers are told of another number", seen, missing, twice, different)
+		t.Errorf("of %d pairs that see each other %d are missing, %d duplicate; %d viewers get a wrong number", seen, missing, twice, different)
 	}
 }
 

@@ -309,7 +309,7 @@ func TestADeadGatewayIsSweptOnce(t *testing.T) {
 	}
 	participants := one[int](f, "SELECT count(*) FROM t_participants")
 	if len(heard) != participants-1 {
-		t.Errorf("%d are announced, want %d: all but the one who is elsewhere", len(heard), participants-1)
+		t.Errorf("%d are announced, want %d: all but the one connected elsewhere", len(heard), participants-1)
 	}
 	for e, n := range heard {
 		if n != 1 || !strings.HasPrefix(e, "PARTICIPANT_DISCONNECTED") {

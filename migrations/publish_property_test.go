@@ -107,11 +107,11 @@ func TestPublishedIsHeard(t *testing.T) {
 	f.announce()
 	rows := f.rows()
 	if len(rows) != len(messages) || len(seen) != len(published) {
-		t.Fatalf("%d of %d messages are heard; published %v", len(rows), len(messages), seen)
+		t.Fatalf("%d of %d messages are received; published %v", len(rows), len(messages), seen)
 	}
 	for i, r := range rows {
 		if e, err := protoevent.Decode(r); err != nil || !proto.Equal(e.Message, messages[i]) {
-			t.Errorf("published %v, heard %v, %v", messages[i], e.Message, err)
+			t.Errorf("published %v, received %v, %v", messages[i], e.Message, err)
 		}
 	}
 }

@@ -287,7 +287,7 @@ func TestPublishRights(t *testing.T) {
 		t.Error("a temporary table of the role stands in for t_users")
 	}
 	if state, _ := refusal(t, service, "SELECT * FROM terasocket.events"); state != "42501" {
-		t.Error("the right to publish opens the log")
+		t.Error("the right to publish allows reading the log")
 	}
 }
 

@@ -63,7 +63,7 @@ func (f *fixture) remembers() {
 			FULL JOIN (SELECT * FROM terasocket.told WHERE object_type = $1) w ON w.id = n.id
 			WHERE w.keys IS DISTINCT FROM n.keys OR w.gone IS DISTINCT FROM n.gone`, objectType)
 		if len(wrong) > 0 {
-			f.Errorf("%d of %s are not as told: %.500s", len(wrong), objectType, wrong)
+			f.Errorf("%d of %s differ from told: %.500s", len(wrong), objectType, wrong)
 		}
 	}
 	wrong := oneOn[[]string](f, f.teller, `SELECT coalesce(array_agg(concat_ws(' ', k.kind, d.id, d.tag, d.says)), '{}') FROM unnest('{user,participant,device}'::text[]) k (kind),

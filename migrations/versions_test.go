@@ -60,7 +60,7 @@ func TestOpenTera12(t *testing.T) {
 		e := f.expectOne(sql, object)
 		for _, key := range []string{"user_2fa_enabled", "site_2fa_required", "service_has_assets", "service_has_tests", "asset_expiration_datetime"} {
 			if _, isThere := e.Body[key]; isThere {
-				t.Errorf("%s: there is a %s, which this OpenTera does not have", object, key)
+				t.Errorf("%s: there is a %s, which this OpenTera lacks", object, key)
 			}
 		}
 	}

@@ -131,12 +131,12 @@ func TestNobodyIsCalledDeadAfterASuspend(t *testing.T) {
 				first.beat(t.Context())
 			}
 			if n := c.events("USER_DISCONNECTED"); n != 0 {
-				t.Fatalf("%d are taken for dead", n)
+				t.Fatalf("%d are declared dead", n)
 			}
 			first.held.since = first.held.since.Add(-time.Minute) // a lease later
 			first.sweep(t.Context())
 			if n := c.events("USER_DISCONNECTED"); n != 1 || c.sockets() != 1 {
-				t.Errorf("%d are taken for dead, %d sockets are left: want that of the one that does not beat", n, c.sockets())
+				t.Errorf("%d are declared dead, %d sockets are left: want that of the gateway that does not beat", n, c.sockets())
 			}
 		})
 	}

@@ -20,7 +20,7 @@ func TestOneSocket(t *testing.T) {
 	left := r.Connected(user(9), "a client", "10.1.2.3")
 	dbtest.Eventually(c, "connected", func() bool { return c.events("USER_CONNECTED") == 1 })
 	if c.count("SELECT count(*) FROM terasocket.connections WHERE kind = 'user' AND principal = 9 AND client_name = 'a client' AND address = '10.1.2.3'") != 1 {
-		t.Error("the connection is not recorded as it is")
+		t.Error("the connection is recorded incorrectly")
 	}
 	left(false)
 	dbtest.Eventually(c, "ended", func() bool { return c.sockets() == 0 })
@@ -92,7 +92,7 @@ func TestAThousandAtOnce(t *testing.T) {
 		t.Errorf("%d connected, %d disconnected", c.events("PARTICIPANT_CONNECTED"), c.events("PARTICIPANT_DISCONNECTED"))
 	}
 	if n := c.statements.Load(); n > 1000 {
-		t.Errorf("%d statements for 1,000 sockets that came and went", n)
+		t.Errorf("%d statements for 1,000 sockets that opened and closed", n)
 	}
 }
 
@@ -168,7 +168,7 @@ func TestLostAnswer(t *testing.T) {
 	left(false) // closed, unknown whether recorded: reported open again, and closed
 	for want := 1; want >= 0; want-- {
 		if left, err := r.flush(t.Context()); err != nil || left != want || c.sockets() != want || c.online() != want {
-			t.Errorf("%v, %d sockets, %d are to be told of", err, c.sockets(), left)
+			t.Errorf("%v, %d sockets, %d still to be reported", err, c.sockets(), left)
 		}
 	}
 }

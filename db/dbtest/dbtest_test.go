@@ -74,7 +74,7 @@ func TestLend(t *testing.T) {
 				(SELECT count(*) FROM t_server_settings WHERE id_server_settings = 900), current_setting('work_mem'), to_regclass('more'),
 				(SELECT count(*) FROM pg_trigger WHERE tgenabled = 'D'), (SELECT count(*) FROM pg_proc WHERE proname = 'f'))`)
 			if state != "3 t 0 4MB 0 0" {
-				t.Errorf("it comes as %q", state)
+				t.Errorf("the database comes as %q", state)
 			}
 			dbtest.Exec(t, conns[0], sql)
 			if pid = conns[0].PgConn().PID(); strings.Contains(sql, "TRUNCATE") || strings.Contains(sql, "CREATE") || strings.Contains(sql, "ALTER") {
@@ -85,7 +85,7 @@ func TestLend(t *testing.T) {
 	_, one := dbtest.Lend(t, template, 1)
 	_, other := dbtest.Lend(t, template, 1)
 	if one[0].PgConn().PID() == other[0].PgConn().PID() {
-		t.Error("two tests have it at once")
+		t.Error("two tests share a database at the same time")
 	}
 }
 
@@ -117,7 +117,7 @@ func TestNotifyStaysInItsDatabase(t *testing.T) {
 					t.Fatal(err)
 				}
 				if want := fmt.Sprint(me, i); n.Payload != want {
-					t.Fatalf("heard %q, want %q", n.Payload, want)
+					t.Fatalf("received %q, want %q", n.Payload, want)
 				}
 			}
 		})

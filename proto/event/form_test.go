@@ -74,7 +74,7 @@ func TestAFormThatTheRowDoesNotHaveIsAnError(t *testing.T) {
 		}
 	}
 	if e := decode(t, created); e.HasDelete() {
-		t.Error("what was created has a delete")
+		t.Error("a created object has a delete")
 	}
 }
 
