@@ -14,7 +14,6 @@ const databaseWait = 3 * time.Second
 
 // attempt is one attempt at a username's password, and the account of that username. It is counted when it is taken, before the
 // comparison, so that concurrent attempts on any number of gateways never exceed the limit.
-// comparison: of any number at once, on any number of gateways, no more are compared than the limit allows.
 type attempt struct {
 	number   *int32  // null: none left
 	seconds  float64 // to wait until there is one

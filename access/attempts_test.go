@@ -57,7 +57,7 @@ func TestPasswordLimit(t *testing.T) {
 }
 
 // Each failure restarts the time.
-func TestEachFailureStartsTheTimeAnew(t *testing.T) {
+func TestEachFailureRestartsTheTime(t *testing.T) {
 	t.Parallel()
 	d := newDoor(t)
 	left := func() float64 {

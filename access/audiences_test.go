@@ -86,7 +86,7 @@ func TestAudiencesOfABatch(t *testing.T) {
 }
 
 // Deleted roles grant nothing, and those who cannot be connected hold nothing.
-func TestTheDeadHoldNothing(t *testing.T) {
+func TestDeletedRolesAndPrincipalsHoldNothing(t *testing.T) {
 	t.Parallel()
 	f := inWorld(t)
 	for _, tag := range []string{"x", "s:1", "s:2", "a:1", "a:2", "p:11", "p:12", "p:19", "p:21"} {

@@ -15,7 +15,7 @@ var (
 	ErrWeakPassword = errors.New("the password is too weak") // PasswordWeaknesses lists the reasons
 )
 
-// ChangePassword replaces the password of a user that must change it, and ends its pending second factors. The work is bounded as in
+// ChangePassword replaces the password of a user that must change it, and ends its pending second steps. The work is bounded as in
 // ByPassword. Errors: ErrNotRequired, ErrWeakPassword, ErrSamePassword, ErrBusy, or the database's.
 func (u *Users) ChangePassword(ctx context.Context, id int32, password string) error {
 	if len(PasswordWeaknesses(password)) > 0 {

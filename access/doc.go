@@ -2,8 +2,8 @@
 //
 // # Who
 //
-// A Principal is a user, participant or device. It opens a socket with a connect token: 32 random bytes, shown once,
-// stored as their SHA-256 in terasocket.connect_tokens, bound to kind and principal, good for 60 s and one handshake.
+// A Principal is a user, participant or device. It opens a socket with a connect token: 32 random bytes, shown once, stored as their
+// SHA-256 in terasocket.connect_tokens, bound to kind and principal, valid for 60 s and one handshake.
 //
 // # What
 //

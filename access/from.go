@@ -5,7 +5,6 @@ import "context"
 type addressKey struct{}
 
 // FromAddress records the address of a request as Addresses counts it ("" if unknown); the password queue serves addresses in turn.
-// gives each its turn.
 func FromAddress(ctx context.Context, addr string) context.Context {
 	network, _ := Network(addr)
 	return context.WithValue(ctx, addressKey{}, network)

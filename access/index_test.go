@@ -242,7 +242,7 @@ func checkPast(t *testing.T, d dice, seed uint64, log []event.Event, states []*n
 	}
 }
 
-func TestMalformedKeysAreNobody(t *testing.T) {
+func TestMalformedKeysHaveNoAudience(t *testing.T) {
 	t.Parallel()
 	p := access.Principal{Kind: access.User, ID: 1}
 	x := access.NewIndex(map[string]string{"service:1": `{`, "service:2": `[]`})

@@ -80,7 +80,7 @@ func seeds(long int) uint64 {
 }
 
 // Whatever transactions do, the announcer's memory equals the tables afterwards.
-func TestAnnouncerRemembersWhatIs(t *testing.T) {
+func TestAnnouncerMemoryEqualsTheTables(t *testing.T) {
 	t.Parallel()
 	for seed := range seeds(4) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {

@@ -63,7 +63,7 @@ func (f *fixture) remembers() []string {
 }
 
 // The check detects each kind of difference.
-func TestInvariantIsLookedAt(t *testing.T) {
+func TestInvariantCheckFindsDifferences(t *testing.T) {
 	t.Parallel()
 	f := inWorld(t)
 	if d := f.remembers(); len(d) != 0 {
@@ -87,7 +87,7 @@ func TestInvariantIsLookedAt(t *testing.T) {
 }
 
 // A UUID that passes to another service with the same viewers stands for that service from then on.
-func TestAnAliasPassesOn(t *testing.T) {
+func TestUUIDPassesToAnotherService(t *testing.T) {
 	t.Parallel()
 	f := inWorld(t)
 	service := func(id, link int) []string {

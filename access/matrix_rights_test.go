@@ -67,7 +67,7 @@ func TestMatrixOfRights(t *testing.T) {
 		{"group undeleted", each(users{deadGroup}, of11), sql(raise("t_users_groups", 10))},
 		{"group deleted", each(users{projectUser}, not11), sql(remove("t_users_groups", 5))},
 
-		// who holds roles
+		// groups that hold roles
 		{"role given to a group", each(users{nobody}, of11), sql(row("t_services_access", 900, "id_user_group=9", "id_service_role=112"))},
 		{"dead role given to a group", nil, sql(row("t_services_access", 900, "id_user_group=9", "id_service_role=113"))},
 		{"role given to a device", nil, sql(row("t_services_access", 900, "id_device=41", "id_service_role=112"))},

@@ -236,7 +236,7 @@ func TestMessageAudiences(t *testing.T) {
 }
 
 // On random installations, the recipients of a message are those who may see it by OpenTera's rules.
-func TestMessageAudienceIsWhoSeesIt(t *testing.T) {
+func TestMessageAudienceEqualsViewers(t *testing.T) {
 	t.Parallel()
 	for seed := range seeds(4) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {

@@ -55,7 +55,7 @@ func onlineIDs(t testing.TB, online *access.Online, viewer int32) map[string][]i
 	return ids
 }
 
-func TestWhoSeesWhoIsOnline(t *testing.T) {
+func TestOnlineVisibility(t *testing.T) {
 	t.Parallel()
 	f := inWorld(t)
 	f.do(everybodyOnline)

@@ -88,7 +88,7 @@ func (f *fixture) ours() audience {
 }
 
 // Our audience of every object equals its viewers by OpenTera's rules, on random installations.
-func TestAudienceIsWhoSeesIt(t *testing.T) {
+func TestAudienceEqualsViewers(t *testing.T) {
 	t.Parallel()
 	for seed := range seeds(10) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {

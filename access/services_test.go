@@ -157,7 +157,7 @@ func TestPublisher(t *testing.T) {
 	if n := announce(t, f.pool); n != 0 {
 		t.Errorf("%d events of refused calls are in the log", n)
 	}
-	// to the user manager, about nobody
+	// a message to the user manager without people
 	leave := access.Publication{Topic: "module.TeraServer.UserManagerModule.messages", Event: inAny(t, &protocol.LeaveSessionEvent{SessionUuid: session(1)})}
 	if err := publisher.Publish(t.Context(), []access.Publication{leave}); err != nil {
 		t.Error(err)

@@ -134,7 +134,7 @@ func TestTokensTogether(t *testing.T) {
 }
 
 // A token that another transaction holds, such as an uncommitted kick, delays nobody else; it is valid again after a rollback.
-func TestATokenInHand(t *testing.T) {
+func TestTokenHeldByATransaction(t *testing.T) {
 	t.Parallel()
 	door, pool := tokens(t)
 	held, free := create(t, door, access.User, opentera.DemoProjectUserUUID), create(t, door, access.Device, opentera.DemoDeviceUUID)

@@ -10,7 +10,7 @@ import (
 // change is one statement of a random transaction.
 type change struct {
 	sql      string
-	touched  object // whose own row or link it changes
+	touched  object // the object whose own row or link it changes
 	isRights bool   // it grants or revokes rights
 	isRise   bool   // it undeletes or creates something that rights depend on
 }
@@ -109,7 +109,7 @@ func (r *installation) change(f *fixture) change {
 
 // Random transactions on random installations: whoever receives an event about an object sees it, or saw it and is told that it is gone;
 // whoever sees it, or has lost it by a change of its own row or links, receives one.
-func TestTransactionsTellThoseConcerned(t *testing.T) {
+func TestTransactionsReachTheirAudience(t *testing.T) {
 	t.Parallel()
 	for seed := range seeds(5) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {

@@ -18,7 +18,7 @@ import (
 //	site 1: projects 11, 12, and 19 (dead)     service 5: projects 11, 12; site 1
 //	site 2: project 21                         service 6: project 21; site 2
 const (
-	superadmin           int32 = 1  // sees everything but sessions that do not concern it
+	superadmin           int32 = 1  // sees everything except sessions that do not involve it
 	siteAdmin            int32 = 2  // OpenTera "admin" of site 1, so of projects 11 and 12
 	siteUser             int32 = 3  // OpenTera "user" of site 1: the site, no project
 	projectAdmin         int32 = 4  // OpenTera "admin" of project 11
@@ -44,7 +44,7 @@ const (
 	superadminInAProject int32 = 24 // superadmin and OpenTera "user" of project 11
 )
 
-// viewers are all of them.
+// viewers maps them to their names.
 var viewers = map[int32]string{
 	superadmin: "superadmin", siteAdmin: "siteAdmin", siteUser: "siteUser", projectAdmin: "projectAdmin", projectUser: "projectUser",
 	serviceManager: "serviceManager", serviceSiteAdmin: "serviceSiteAdmin", serviceSiteHelper: "serviceSiteHelper", nobody: "nobody",

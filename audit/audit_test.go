@@ -98,7 +98,7 @@ func (d *desk) mustFind(q Question, want ...string) {
 }
 
 // A recipient of the events before and after one is not named as its recipient.
-func TestWhoWasSentWhat(t *testing.T) {
+func TestFind(t *testing.T) {
 	t.Parallel()
 	d := setup(t)
 	anna, bob := d.open(someone(access.User, 7)), d.open(someone(access.Participant, 8))
@@ -180,7 +180,7 @@ func TestDatabaseThatTakesNothing(t *testing.T) {
 }
 
 // If there is memory for a row but not for its events, there is no row.
-func TestNoRowOfNothing(t *testing.T) {
+func TestNoRowWithoutFrames(t *testing.T) {
 	t.Parallel()
 	d := setup(t)
 	d.mostHeld = rowCost

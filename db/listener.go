@@ -19,7 +19,7 @@ type ListenerConfig struct {
 	PingEvery   time.Duration // how long to wait for a notification before pinging the server (10 s)
 	PingTimeout time.Duration // time limit of a ping, or of a new connection (5 s)
 	RetryMin    time.Duration // first pause before reconnecting (100 ms); it doubles
-	RetryMax    time.Duration // longest pause (5 s); each is shortened by a random part of up to a half
+	RetryMax    time.Duration // longest pause (5 s); each is reduced by a random part, up to half
 	Log         *slog.Logger
 	Metrics     *Metrics
 }

@@ -129,7 +129,7 @@ func TestALostConnectionIsAGap(t *testing.T) {
 }
 
 // Anyone may NOTIFY: it makes the gateway look, is counted, and does not flood the log.
-func TestWhatTerasocketDidNotSend(t *testing.T) {
+func TestForeignNotifications(t *testing.T) {
 	b := setup(t)
 	b.start()
 	payloads := []string{"", "{", "null", "[]", `"x"`, "\u00e9", `{"xid": 1}`, `{"xid": "-1"}`, strings.Repeat("9", 7900),

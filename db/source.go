@@ -24,7 +24,7 @@ type settings struct {
 	given map[string]string // the URL's parameters for pgx itself: pool_*, default_query_exec_mode
 }
 
-// read asks the source.
+// read parses the source's current URL.
 func (s Source) read() (settings, error) {
 	databaseURL, err := s()
 	if err != nil {

@@ -27,7 +27,7 @@ type AnnouncerConfig struct {
 	Limit     time.Duration // of one announcement (15 s)
 }
 
-// Announcer asks for announcements while there is something to announce.
+// Announcer asks for announcements as long as there are changes to announce.
 type Announcer struct {
 	AnnouncerConfig
 
@@ -256,7 +256,7 @@ func (a *Announcer) setAside(ctx context.Context) {
 	a.Log.Error("an object that cannot be announced is set aside until its next change: see terasocket doctor", "op", "set aside")
 }
 
-// busy logs once a minute that somebody other than a gateway seems to hold the lock.
+// busy logs once a minute that the lock has been held for long, which no gateway does.
 func (a *Announcer) busy(now time.Time) {
 	switch {
 	case a.busySince.IsZero():

@@ -12,7 +12,7 @@ import (
 	"terasocket/proto/event"
 )
 
-// A change of OpenTera's becomes an event of an object.
+// A change in OpenTera becomes an event of an object.
 func TestAChangeIsAnnounced(t *testing.T) {
 	g := setup(t, options{})
 	g.exec("UPDATE t_sites SET site_name = 'renamed' WHERE id_site = 1")
@@ -139,7 +139,7 @@ func TestAnObjectWhoseAnnouncementNeverEndsIsSetAside(t *testing.T) {
 }
 
 // A statement that cannot work is reported, not retried in silence.
-func TestWhatTheDatabaseLacksIsSaid(t *testing.T) {
+func TestMissingFunctionIsReported(t *testing.T) {
 	g := setup(t, options{poll: 20 * time.Millisecond})
 	g.exec("ALTER FUNCTION terasocket.announce RENAME TO renounce")
 	g.publish(g.pool, "kept")

@@ -31,7 +31,7 @@ func TestEventsComeInTheOrderOfTheLog(t *testing.T) {
 	}
 }
 
-func TestWhatWasAnnouncedBeforeTheBeginningIsHistory(t *testing.T) {
+func TestBeginSkipsEarlierEvents(t *testing.T) {
 	g := setup(t, options{})
 	g.publish(g.pool, "history")
 	open := g.tx()
@@ -138,7 +138,7 @@ func TestNoEventIsLostUnderLoadAndKills(t *testing.T) {
 	}
 }
 
-func TestAForgedNotificationMakesNobodyHearAnything(t *testing.T) {
+func TestForgedNotificationDeliversNothing(t *testing.T) {
 	g := setup(t, options{})
 	g.publish(g.pool, "once")
 	g.mustHear("once")
@@ -181,7 +181,7 @@ func TestForgedNotificationsCostAFewLooks(t *testing.T) {
 	g.mustHear("sentinel")
 }
 
-func TestWhatNoNotificationTellsOfIsFound(t *testing.T) {
+func TestChangeWithoutNotificationIsFound(t *testing.T) {
 	g := setup(t, options{poll: 50 * time.Millisecond})
 	g.silently("silent")
 	g.mustHear("silent")
@@ -321,7 +321,7 @@ func TestATrimmedLogIsNotBroken(t *testing.T) {
 }
 
 // A row is gone although trimmed did not move: somebody has deleted it.
-func TestARowThatIsNotThereIsMissing(t *testing.T) {
+func TestDeletedRowIsMissing(t *testing.T) {
 	g := setup(t, options{pageRows: 2})
 	g.publish(g.pool, "1", "2", "3", "4")
 	if _, err := g.feed.Next(t.Context()); err != nil {
@@ -372,7 +372,7 @@ func (g *gateway) append(typeName, objectType, body string) {
 		SELECT last_seq, announcement, now(), '', $1, nullif($2, ''), 1, $3::jsonb FROM a`, typeName, objectType, body)
 }
 
-func TestARowThatIsNoEventIsRefusedAndItsNeighboursGoOn(t *testing.T) {
+func TestUndecodableRowIsSkipped(t *testing.T) {
 	g := setup(t, options{})
 	g.append("opentera.protobuf.UserEvent", "", `{"unheard": "of"}`)
 	g.publish(g.pool, "after")

@@ -15,7 +15,8 @@ type Metrics struct {
 	different                                   prometheus.Counter // principals whose rights were changed without a trigger
 }
 
-// NewMetrics registers the metrics terasocket_announce*, terasocket_poll*, terasocket_notifications_skipped_total, terasocket_log_rows_read_total and terasocket_events_refused_total.
+// NewMetrics registers the metrics terasocket_announce*, terasocket_poll*, terasocket_notifications_skipped_total,
+// terasocket_log_rows_read_total and terasocket_events_refused_total.
 func NewMetrics(r prometheus.Registerer) *Metrics {
 	counter := func(name, help string) prometheus.Counter {
 		c := prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})

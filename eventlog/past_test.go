@@ -169,7 +169,7 @@ func (p *past) mustBeAnother(g *gateway, isReached bool) {
 		p.t.Errorf("a new token: %v", err)
 	}
 	if g != p.g {
-		g.killListeners() // what it finds then is not new
+		g.killListeners() // to find the same epoch again
 	}
 	g.publish(g.pool, "live 1")
 	heard := g.hear("live 1")

@@ -286,7 +286,7 @@ func TestAnAnnouncementWaitsForItsTurnToNotify(t *testing.T) {
 
 // A gateway waits for the lock while another begins to poll, and then has nothing left to announce: it still learns of the polling, and
 // finds what was committed after the other one died.
-func TestAGatewayThatHearsOfPollingWhileItWaits(t *testing.T) {
+func TestGatewayLearnsOfPollingWhileItWaits(t *testing.T) {
 	url := dbtest.New(t, migrated())
 	t.Parallel()
 	g := polls(t, url, "off")

@@ -148,7 +148,7 @@ func TestTrimmingEndsWithItsContext(t *testing.T) {
 }
 
 // Rights changed without triggers are found and announced.
-func TestRightsThatNoTriggerSaw(t *testing.T) {
+func TestRightsChangedWithoutTriggers(t *testing.T) {
 	g := setup(t, options{})
 	user := scan[int32](g, "SELECT max(id_user) FROM t_users WHERE user_enabled AND deleted_at IS NULL AND NOT user_superadmin")
 	tx := g.tx()

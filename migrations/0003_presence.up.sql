@@ -6,7 +6,6 @@
 -- so that CONNECTED and DISCONNECTED of one principal alternate in the log. Locks are taken in this order: the gateway, then rows of
 -- online by (kind, principal). No transaction of a service ever takes one of them: what services report goes to terasocket.busy and
 -- terasocket.kicked.
--- services say goes to the tables terasocket.busy and terasocket.kicked.
 
 CREATE TABLE terasocket.gateways (
     id           uuid        PRIMARY KEY DEFAULT gen_random_uuid(),

@@ -77,7 +77,7 @@ func TestWhatCannotBeAnnouncedOfMessages(t *testing.T) {
 
 // Rule "what cannot be announced": a failure of the server sets nothing aside, neither objects nor messages, which no later change would
 // bring back.
-func TestNothingIsSetAsideForTheServersSake(t *testing.T) {
+func TestServerFailuresSetNothingAside(t *testing.T) {
 	t.Parallel()
 	for _, state := range []string{"40001", "40P01", "55P03", "53100", "53200", "57P01", "58030"} {
 		t.Run(state, func(t *testing.T) {

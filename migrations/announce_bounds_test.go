@@ -4,7 +4,7 @@ import "testing"
 
 // Rule "bounds": a change of all objects of a type, and changes that a trigger could not record, are announced in parts. Otherwise one
 // could exceed any time limit, be set aside and never be announced.
-func TestAllOfATypeIsAnnouncedInParts(t *testing.T) {
+func TestWholeTypeIsAnnouncedInParts(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	f.isBroken = true // there are capture errors
@@ -27,7 +27,7 @@ func TestAllOfATypeIsAnnouncedInParts(t *testing.T) {
 }
 
 // The same for rights: those that followed from deleted rows are found by the users, not by the rows.
-func TestRightsOfAllOfATypeAreAnnouncedInParts(t *testing.T) {
+func TestRightsOfAWholeTypeAreAnnouncedInParts(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	f.exec("TRUNCATE t_users_users_groups, t_services_access; TRUNCATE t_tests_invitations")
@@ -44,7 +44,7 @@ func TestRightsOfAllOfATypeAreAnnouncedInParts(t *testing.T) {
 }
 
 // Rule "no gateway runs": everything is filled again at once, whatever waits before that.
-func TestEverythingIsNotWaitedFor(t *testing.T) {
+func TestEverythingIsFilledAtOnce(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	f.exec(rename1 + "; UPDATE t_sites SET site_name = 'x'; INSERT INTO terasocket.changes (what, op) VALUES ('everything', 'U')")
@@ -59,7 +59,7 @@ func TestEverythingIsNotWaitedFor(t *testing.T) {
 }
 
 // A link of a test type to a site affects its alias. Its tests, possibly a million, are not read.
-func TestALinkOfATestTypeLooksAtNoTest(t *testing.T) {
+func TestLinkOfATestTypeReadsNoTests(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	f.isBroken = true
@@ -75,7 +75,7 @@ func TestALinkOfATestTypeLooksAtNoTest(t *testing.T) {
 }
 
 // What a trigger could not record is not set aside together with a slow object.
-func TestWhatWasNotLookedAtIsNotSetAside(t *testing.T) {
+func TestUnreadChangesAreNotSetAside(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	f.isBroken = true
@@ -159,7 +159,7 @@ func (f *fixture) isWaiting(what string) bool {
 	return one[bool](f, "SELECT EXISTS (SELECT FROM terasocket.changes c WHERE c.what = $1)", what)
 }
 
-// Rule "first fill": who reads the memory, a dump for hours, does not hold it up.
+// Rule "first fill": a long reader of the memory, such as a dump, does not delay it.
 func TestFillIsNotHeldUpByAReader(t *testing.T) {
 	t.Parallel()
 	f := setup(t)

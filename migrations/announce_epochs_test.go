@@ -73,7 +73,7 @@ func TestEpochs(t *testing.T) {
 }
 
 // After a restart that no caller has lived through, nobody can tell whether this is an older state: tokens are void.
-func TestARestartThatNobodyRemembers(t *testing.T) {
+func TestRestartUnseenByAnyGateway(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	key, token := one[string](f, "SELECT terasocket.signing_key('user')"), mint(f, "user", f.uuid("user", 9))
@@ -112,7 +112,7 @@ func TestNothingIsAnnouncedDuringARestore(t *testing.T) {
 }
 
 // Rule "no seq is given out twice": not even if the caller's last seq is above those of this database.
-func TestEpochBeginsAboveWhatTheCallerHasHeard(t *testing.T) {
+func TestEpochBeginsAboveTheCallersLastSeq(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	f.exec("UPDATE terasocket.epochs SET started_at = started_at - interval '1 day'")

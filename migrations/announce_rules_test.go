@@ -221,7 +221,7 @@ func TestSoftDelete(t *testing.T) {
 
 // Rule "told equals the keys of the announced state always": a change of what an object is seen through changes its keys silently; a
 // change of the object's own link announces it.
-func TestToldFollows(t *testing.T) {
+func TestToldFollowsChanges(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	for _, sql := range []string{

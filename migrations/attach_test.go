@@ -11,7 +11,7 @@ import (
 )
 
 // A transaction that holds a table keeps the migration from finishing, and nobody from writing; the next Up continues.
-func TestUpGoesOn(t *testing.T) {
+func TestUpContinues(t *testing.T) {
 	t.Parallel()
 	m, url, conn := standingIn(t, standIn())
 	m.LockTimeout = 300 * time.Millisecond
@@ -42,7 +42,7 @@ func TestUpGoesOn(t *testing.T) {
 }
 
 // If a trigger was missing, everything is read again.
-func TestTriggerWasGone(t *testing.T) {
+func TestMissingTrigger(t *testing.T) {
 	t.Parallel()
 	m, _, conn := standingIn(t, standIn())
 	mustUp(t, m)
@@ -118,7 +118,7 @@ func TestBrokenIndex(t *testing.T) {
 }
 
 // The first fill waits for an announcement, and continues where it stopped.
-func TestFillGoesOn(t *testing.T) {
+func TestFillContinues(t *testing.T) {
 	t.Parallel()
 	m, url, conn := standingIn(t, standIn())
 	ctx, cancel := context.WithCancel(t.Context())

@@ -116,7 +116,7 @@ func TestCaptureErrorsAreBounded(t *testing.T) {
 }
 
 // Work done by one gateway at a time cannot be blocked by a role without rights here: any role may take advisory locks.
-func TestStrangersHoldNothingUp(t *testing.T) {
+func TestOtherRolesBlockNothing(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	stranger := dbtest.Conn(t, withRole(f.url, newRole(t, f.conn)))

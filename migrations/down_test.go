@@ -101,7 +101,7 @@ func TestDownNamesWhoIsInTheWay(t *testing.T) {
 }
 
 // A partial Down drops triggers and functions, and keeps the tables' rows; Up creates them again.
-func TestPartOfTheWayDown(t *testing.T) {
+func TestPartialDown(t *testing.T) {
 	t.Parallel()
 	m, _, conn := standingIn(t, standIn())
 	mustUp(t, m)
@@ -141,7 +141,7 @@ func TestNewerFunctions(t *testing.T) {
 }
 
 // Tables from before the first release lack what functions need: Up says what to do, and Down works.
-func TestTablesOfBeforeTheFirstRelease(t *testing.T) {
+func TestTablesFromBeforeTheFirstRelease(t *testing.T) {
 	t.Parallel()
 	m, _, conn := migrator(t)
 	mustUp(t, m)

@@ -98,7 +98,7 @@ func warned(f *fixture) (*pgx.Conn, <-chan *pgconn.Notice) {
 
 // A change that could not be captured because somebody locks terasocket.changes costs the writer a moment; it is kept in capture_errors,
 // and announced from there with its rights.
-func TestWhatCouldNotBeCaptured(t *testing.T) {
+func TestCaptureErrorsAreAnnounced(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	f.isBroken = true

@@ -44,7 +44,7 @@ func TestFunctionsFollowTheirFiles(t *testing.T) {
 }
 
 // Removed functions are dropped even if other objects of ours use them, in any order; triggers on OpenTera's tables are replaced first.
-func TestFunctionsOfBeforeAreDropped(t *testing.T) {
+func TestRemovedFunctionsAreDropped(t *testing.T) {
 	t.Parallel()
 	m, url, conn := standingIn(t, with("functions/old.sql", `
 		CREATE OR REPLACE FUNCTION terasocket.base() RETURNS integer LANGUAGE sql AS 'SELECT 1';
@@ -69,7 +69,7 @@ func TestFunctionsOfBeforeAreDropped(t *testing.T) {
 }
 
 // If a foreign object uses a removed function, it cannot be dropped: nothing changes, and the error names the object.
-func TestFunctionOfBeforeIsNeeded(t *testing.T) {
+func TestRemovedFunctionInUse(t *testing.T) {
 	t.Parallel()
 	m, url, conn := standingIn(t, with("functions/old.sql", "CREATE OR REPLACE FUNCTION terasocket.base() RETURNS integer LANGUAGE sql AS 'SELECT 1'"))
 	mustUp(t, m)

@@ -137,7 +137,7 @@ func TestSoftDeleteBesideANewMemberAtOnce(t *testing.T) {
 
 // Former viewers follow from told, not from the transaction: in one transaction the participant moves, then his session is deleted; a
 // role is granted in the deleting transaction; constraints are immediate.
-func TestWhoSawItBefore(t *testing.T) {
+func TestFormerViewers(t *testing.T) {
 	t.Parallel()
 	const gone = "UPDATE t_sessions SET deleted_at = now() WHERE id_session = 9000; "
 	for _, sql := range []string{moveTo4 + gone, gone + moveTo4, "INSERT INTO t_sessions_participants VALUES (9001, 9000, 61, 1); " + gone,
@@ -165,7 +165,7 @@ func TestWhoSawItBefore(t *testing.T) {
 }
 
 // OpenTera commits a session first and its members in a second transaction, by which it becomes visible: DB_CREATE.
-func TestComesIntoSight(t *testing.T) {
+func TestObjectBecomesVisible(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	f.exec(newSession)

@@ -177,7 +177,7 @@ func TestPollSetting(t *testing.T) {
 
 // The id of a transaction that did not notify is below next of every announcement that began when nobody polled any more, and not below
 // oldest before it has ended: asleep, or prepared.
-func TestATransactionThatDidNotNotifyIsKnown(t *testing.T) {
+func TestTransactionWithoutNotification(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	name := "'polled " + f.conn.Config().Database + "'"
@@ -216,7 +216,7 @@ func TestTheNewestTransactionIsKnown(t *testing.T) {
 
 // The current polling state is read whatever the writer's snapshot, without locks that could conflict with an announcement, a dump or a
 // SERIALIZABLE transaction.
-func TestPollIsReadAsItIs(t *testing.T) {
+func TestPollIsReadOutsideTheSnapshot(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	execOn(t, f.teller, "SET terasocket.poll = on")

@@ -85,7 +85,7 @@ func (f *fixture) uuid(kind string, id int) string {
 	return one[string](f, fmt.Sprintf("SELECT %s_uuid::text FROM t_%ss WHERE id_%s = %d", kind, kind, kind, id))
 }
 
-func TestOnlineIsTheFirstSocketAndOfflineTheEndOfTheLast(t *testing.T) {
+func TestFirstSocketIsOnlineAndLastIsOffline(t *testing.T) {
 	t.Parallel()
 	f, g := registered(t, 2)
 	paul, one1, phone := f.name("user", 9), f.name("participant", 1), f.name("device", 1)

@@ -87,7 +87,7 @@ func requiredOf(d protoreflect.MessageDescriptor) []protoreflect.Name {
 func nameOf(m proto.Message) string { return string(m.ProtoReflect().Descriptor().FullName()) }
 
 // What is published is what is received.
-func TestPublishedIsHeard(t *testing.T) {
+func TestPublishedIsReceived(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	a := author{rand.New(rand.NewPCG(3, 5))}

@@ -101,7 +101,7 @@ func TestConnectTokenRefusals(t *testing.T) {
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
 
 // Changes after the token was minted count.
-func TestConnectTokenIsLookedAtAgain(t *testing.T) {
+func TestConnectTokenIsCheckedAgain(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	for name, sql := range map[string]string{

@@ -12,7 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
-// dropSchema removes what is left when no migration is applied.
+// dropSchema removes what remains when no migration is applied.
 const dropSchema = "DROP TABLE terasocket." + versionTable + "; DROP SCHEMA terasocket"
 
 // Up applies everything that is missing (tables, functions, triggers and indexes), reads all objects for the first time, and returns the

@@ -71,7 +71,7 @@ func (r *Registry) Succeed(ctx context.Context) error {
 	return nil
 }
 
-// beat renews the lease, or takes a new one.
+// beat renews the lease, or registers again.
 func (r *Registry) beat(ctx context.Context) {
 	r.beating.Lock()
 	defer r.beating.Unlock()

@@ -8,7 +8,7 @@ import (
 
 // A gateway is paused for longer than its lease: others announce its clients offline. When it resumes, it announces those that are still
 // connected, and nobody who has reconnected elsewhere.
-func TestGivenUpForDead(t *testing.T) {
+func TestDeclaredDead(t *testing.T) {
 	t.Parallel()
 	c := setup(t)
 	paused := c.gateway(func(g *Config) { g.Lease = 300 * time.Millisecond })
@@ -37,7 +37,7 @@ func TestGivenUpForDead(t *testing.T) {
 }
 
 // The lease is lost while there is nothing to report: the next beat notices.
-func TestBeatThatComesTooLate(t *testing.T) {
+func TestLateBeat(t *testing.T) {
 	t.Parallel()
 	c := setup(t)
 	r := c.gateway(nil)
@@ -58,7 +58,7 @@ func TestBeatThatComesTooLate(t *testing.T) {
 
 // After an outage of the database every lease has expired: nobody is declared dead before all have had the time to renew it. The same if
 // its clock has run ahead, however little, or ours stood still.
-func TestNobodyIsCalledDeadTooEarly(t *testing.T) {
+func TestNobodyIsDeclaredDeadTooEarly(t *testing.T) {
 	t.Parallel()
 	const lease = 10 * time.Second
 	ours := time.Now()
@@ -96,7 +96,7 @@ func TestNobodyIsCalledDeadTooEarly(t *testing.T) {
 
 // The machine of the database and both gateways was suspended, or the database's clock was set: their leases have expired, and neither
 // declares the other dead, or itself, whichever runs first. A gateway that does not beat from then on is dead.
-func TestNobodyIsCalledDeadAfterASuspend(t *testing.T) {
+func TestNobodyIsDeclaredDeadAfterASuspend(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name        string

@@ -99,7 +99,7 @@ func (c *cluster) events(what string) int {
 	return c.count("SELECT count(*) FROM terasocket.events WHERE body->>'type' = $1", what)
 }
 
-// online and sockets count rows.
+// online and sockets return numbers of rows.
 func (c *cluster) online() int { return c.count("SELECT count(*) FROM terasocket.online") }
 
 func (c *cluster) sockets() int { return c.count("SELECT count(*) FROM terasocket.connections") }

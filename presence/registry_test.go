@@ -48,7 +48,7 @@ func TestGraceThatEnds(t *testing.T) {
 }
 
 // A socket that closes before it is reported leaves nothing behind.
-func TestEndedBeforeItWasTold(t *testing.T) {
+func TestClosedBeforeItWasReported(t *testing.T) {
 	t.Parallel()
 	c := setup(t)
 	r := c.gateway(nil)
@@ -97,7 +97,7 @@ func TestAThousandAtOnce(t *testing.T) {
 }
 
 // One socket that the database refuses does not delay the others.
-func TestOneThatIsRefused(t *testing.T) {
+func TestRefusedSocket(t *testing.T) {
 	t.Parallel()
 	c := setup(t)
 	r := c.gateway(nil)
@@ -211,7 +211,7 @@ func TestHandover(t *testing.T) {
 
 // The connection breaks while the database is still recording a socket, and the socket closes: what the database records in the end must
 // not remain.
-func TestEndedWhileNobodyKnowsWhetherItWasTold(t *testing.T) {
+func TestClosedWhileUnknownWhetherReported(t *testing.T) {
 	t.Parallel()
 	c := setup(t)
 	// like a commit on a disk that stalls, it cannot be cancelled

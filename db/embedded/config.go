@@ -1,6 +1,6 @@
 package embedded
 
-// Config says how to start a Server. The zero value is what tests want.
+// Config configures a Server. The zero value suits tests.
 type Config struct {
 	// BinDir is the directory of initdb and postgres. Empty: the first one in PATH that has both, otherwise the newest installed version
 	// in the well-known places.

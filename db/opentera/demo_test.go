@@ -111,7 +111,7 @@ func TestEveryKind(t *testing.T) {
 }
 
 // No living row refers to a soft-deleted one. (PostgreSQL has checked the foreign keys.)
-func TestNothingAliveHangsOnTheDead(t *testing.T) {
+func TestLivingRowsReferToLivingRows(t *testing.T) {
 	t.Parallel()
 	conn := demo(t)
 	checks := texts(t, conn, `

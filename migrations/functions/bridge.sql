@@ -41,7 +41,7 @@ END $$;
 -- because its answer was lost, with as many items or fewer, writes nothing twice: it returns how many of them were written, with SQLSTATE
 -- 00000. mark: of the last message. A refused item does not affect the others: the result has its number, from 1, the SQLSTATE and the
 -- reason. SQLSTATE TB001: another gateway has taken the bridge, nothing was written.
--- For each item what it is, where, and what:
+-- Each item has a type (what), a place and a value (item):
 --   publish           place: a topic; item: the event as publish() takes it
 --   status            place: the UUID of a device; item: {"status": "<JSON text>", "timestamp": n}
 --   online, offline   place: user, participant or device; item: the UUID of one with a socket on OpenTera's own server

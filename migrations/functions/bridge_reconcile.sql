@@ -37,7 +37,7 @@ DECLARE
     n        integer;
     total    integer;
 BEGIN
-    -- it has forgotten what it was told
+    -- it no longer knows what it was told
     DELETE FROM terasocket.bridge_told t
     WHERE  t.kind = bridge_reconcile_online.kind AND t.principal IN (
         SELECT o.principal FROM terasocket.bridge_told o WHERE o.kind = bridge_reconcile_online.kind

@@ -144,7 +144,7 @@ BEGIN
     DELETE FROM terasocket.changes c WHERE c.what IN ('message', 'presence', 'kick');
     PERFORM terasocket.forget_tokens();
     -- logical replication does not bring sequences, and a partial restore not theirs
-    -- (the numbers of capture_errors are counted as errors: none is used up)
+    -- (the numbers of capture_errors are counted as errors: use none up)
     FOR t IN SELECT a.attrelid::regclass AS name, a.attname AS key, pg_get_serial_sequence(a.attrelid::regclass::text, a.attname) AS sequence
              FROM   pg_attribute a JOIN pg_class c ON c.oid = a.attrelid AND c.relnamespace = 'terasocket'::regnamespace
              WHERE  a.attidentity <> '' AND NOT a.attisdropped

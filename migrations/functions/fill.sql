@@ -20,7 +20,7 @@ DECLARE
     ids    bigint[];
     room   integer;
 BEGIN
-    PERFORM terasocket.enter_epoch(0);   -- by whose past it begins
+    PERFORM terasocket.enter_epoch(0);   -- it begins with the current epoch
     SELECT * INTO a FROM terasocket.announcer;
     IF a.fill_type IS NULL THEN
         RETURN 0;

@@ -29,7 +29,6 @@ const (
 // It is an error if the row has nothing for this form, a string in the message or the topic is not valid UTF-8, the encoding is unknown,
 // or a google.protobuf message, whose ProtoJSON need not be an object, is to be encoded as JSON. An Event returned by Decode never fails
 // with a form returned by FormFor.
-// Decode returned never fails with a form that FormFor gave.
 func (e *Event) Encode(form Form, encoding Encoding) ([]byte, error) {
 	frame, err := e.encode(form, encoding)
 	if err != nil {

@@ -53,7 +53,7 @@ func TestASoftDeleteIsAnUpdate(t *testing.T) {
 	}
 }
 
-func TestAFormThatTheRowDoesNotHaveIsAnError(t *testing.T) {
+func TestMissingFormIsAnError(t *testing.T) {
 	t.Parallel()
 	created := participantUpdate()
 	created.Op, created.Former, created.Gone = "C", "", ""

@@ -21,7 +21,7 @@ func serviceRecord(op, body string) event.Record {
 		Body: body, Gone: `{"id_service": 5}`, Present: `[["x", "p:1", "a:2"]]`, Former: `[["x"]]`}
 }
 
-func TestOnlySuperadminsHearWhereAServiceIsUsed(t *testing.T) {
+func TestOnlySuperadminsSeeWhereAServiceIsUsed(t *testing.T) {
 	t.Parallel()
 	soft := serviceRecord("G", serviceBody)
 	soft.Present = ""
@@ -76,7 +76,7 @@ func TestAServiceUsedNowhereIsTheSameForAll(t *testing.T) {
 	}
 }
 
-func TestAServiceWithRubbishInItsListsIsRefused(t *testing.T) {
+func TestServiceWithMalformedListsIsRefused(t *testing.T) {
 	t.Parallel()
 	for _, body := range []string{`{"service_roles": 1}`, `{"service_roles": [1]}`, `{"service_projects": {}}`} {
 		if _, err := event.Decode(serviceRecord("U", body)); err == nil {

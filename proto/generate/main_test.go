@@ -23,7 +23,7 @@ func setup(t *testing.T) string {
 	return dir
 }
 
-func TestCheckNamesWhatIsNotCurrent(t *testing.T) {
+func TestCheckNamesOutdatedFiles(t *testing.T) {
 	for name, tc := range map[string]struct {
 		spoil func(t *testing.T, dir string)
 		want  string
