@@ -143,13 +143,13 @@ func TestMissingFunctionIsReported(t *testing.T) {
 	g := setup(t, options{poll: 20 * time.Millisecond})
 	g.exec("ALTER FUNCTION terasocket.announce RENAME TO renounce")
 	g.publish(g.pool, "kept")
-	dbtest.Eventually(t, "it is said", func() bool { return g.progress.Err(time.Hour) != nil })
+	dbtest.Eventually(t, "the error is reported", func() bool { return g.progress.Err(time.Hour) != nil })
 	if err := g.progress.Err(time.Hour); !strings.Contains(err.Error(), "does not exist") {
 		t.Error(err)
 	}
 	g.exec("ALTER FUNCTION terasocket.renounce RENAME TO announce")
 	g.mustHear("kept")
-	dbtest.Eventually(t, "it is right again", func() bool { return g.progress.Err(time.Hour) == nil })
+	dbtest.Eventually(t, "the error is cleared", func() bool { return g.progress.Err(time.Hour) == nil })
 }
 
 // A gateway that cannot LISTEN does not announce: it would not know what others have announced since.

@@ -54,7 +54,7 @@ func TestACrashForgetsNothingThatWasAnnounced(t *testing.T) {
 	if g.beginning.Seq <= last {
 		t.Errorf("it goes on at %d, after %d", g.beginning.Seq, last)
 	}
-	g.mustReach("what was heard last", last, true)
+	g.mustReach("the last cursor", last, true)
 	if got := g.missed(g.seqOf("1"), math.MaxInt64); len(got) == 0 || got[0] != "2" {
 		t.Errorf("missed %q", got)
 	}

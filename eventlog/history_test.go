@@ -51,8 +51,8 @@ func TestHowFarTheLogReaches(t *testing.T) {
 	g.mustReach("no seq", math.MaxUint64, false)
 
 	g.trim("1")
-	g.mustReach("what was trimmed last", first, true) // everything after it is held
-	g.mustReach("what was trimmed before", first-1, false)
+	g.mustReach("the last trimmed seq", first, true) // everything after it is held
+	g.mustReach("an earlier trimmed seq", first-1, false)
 	_, oldest, err := g.history.Reaches(t.Context(), 0)
 	if err != nil || oldest != g.seqOf("2") {
 		t.Errorf("the oldest is %d, %v", oldest, err)

@@ -146,7 +146,7 @@ func (p *past) mustBeAnother(g *gateway, isReached bool) {
 	p.t.Logf("epochs: %s", reason)
 	for seq, what := range p.seqs {
 		if seq > p.common && what != "common 2" {
-			g.mustReach("a cursor of what was lost: "+what, seq, false)
+			g.mustReach("a lost cursor: "+what, seq, false)
 		}
 	}
 	g.mustReach("a cursor of both pasts", p.common, isReached)

@@ -65,7 +65,7 @@ func TestAGatewayPollsWhileItIsBusy(t *testing.T) {
 		}
 	})
 	dbtest.Eventually(t, "one polls", func() bool { return isPolling(g) || isPolling(other) })
-	dbtest.Eventually(t, "changes of which nobody was notified", func() bool {
+	dbtest.Eventually(t, "changes without a notification", func() bool {
 		return g.value("terasocket_notifications_skipped_total")+other.value("terasocket_notifications_skipped_total") > 100
 	})
 	close(isOver)

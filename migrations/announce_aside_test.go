@@ -27,7 +27,7 @@ func TestWhatCannotBeAnnounced(t *testing.T) {
 	if _, err := f.call(""); stateOf(err) != "22000" {
 		t.Fatalf("%v", err)
 	}
-	mustEqual(t, "told by an announcement that failed", f.told(), []string{})
+	mustEqual(t, "rows of a failed announcement", f.told(), []string{})
 	if _, err := f.call("2000, true"); err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +39,7 @@ func TestWhatCannotBeAnnounced(t *testing.T) {
 	f.expectLog("of another", "U participant 1")
 	mustEqual(t, "set aside", one[[]string](f, aside), []string{"participant 2 22000 poisoned"})
 	e := f.expectOne("UPDATE t_participants SET participant_name = 'x' WHERE id_participant = 2", "U participant 2")
-	mustSee(t, "who saw it before all that", e.saw, project1)
+	mustSee(t, "former viewers", e.saw, project1)
 	mustEqual(t, "set aside", one[[]string](f, aside), []string{})
 	f.remembers()
 }
@@ -92,7 +92,7 @@ func TestServerFailuresSetNothingAside(t *testing.T) {
 			}
 			mustEqual(t, "changes left", f.changes(), waiting)
 			f.exec("DROP TRIGGER poison ON terasocket.told")
-			f.expectLog("once it is well", "U participant 1", "U participant 2", "U participant 3")
+			f.expectLog("after recovery", "U participant 1", "U participant 2", "U participant 3")
 
 			f.exec(`INSERT INTO terasocket.changes (what, op, body) VALUES ('message', 'M', '{"topic": "t", "type": "opentera.protobuf.UserEvent", "message": {}, "members": ["u:9"]}');
 				ALTER FUNCTION terasocket.announced_message RENAME TO well;
@@ -106,7 +106,7 @@ func TestServerFailuresSetNothingAside(t *testing.T) {
 			if _, err := f.call(""); err != nil {
 				t.Fatal(err)
 			}
-			mustEqual(t, "once it is well", f.told(), []string{"UserEvent"})
+			mustEqual(t, "after recovery", f.told(), []string{"UserEvent"})
 			mustEqual(t, "set aside", one[int](f, "SELECT count(*) FROM terasocket.set_aside"), 0)
 		})
 	}
@@ -142,7 +142,7 @@ func TestWhatCannotBeAnnouncedInTime(t *testing.T) {
 	}
 	told := f.told()
 	mustEqual(t, "told", told[len(told)-1], "Settled")
-	mustEqual(t, "tags of whose rights cannot be computed, and of those behind it", one[int](f, "SELECT count(*) FROM terasocket.holdings WHERE kind = 'participant' AND id <= 3"), 0)
+	mustEqual(t, "tags of the user whose rights cannot be computed, and of later ones", one[int](f, "SELECT count(*) FROM terasocket.holdings WHERE kind = 'participant' AND id <= 3"), 0)
 	f.exec("DROP TRIGGER poison ON terasocket.told; " + rename1)
 	f.expectLog("its next change", "U participant 1")
 	f.remembers()

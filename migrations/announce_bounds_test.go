@@ -67,10 +67,10 @@ func TestLinkOfATestTypeReadsNoTests(t *testing.T) {
 	f.log()
 	f.exec("UPDATE t_tests_types_sites SET deleted_at = now() WHERE id_test_type = 1 AND id_site = 1")
 	f.log()
-	mustEqual(t, "tests looked at", one[int](f, `SELECT count(*)::int FROM terasocket.told WHERE object_type = 'test' AND keys <> '[["looked at"]]'`), 0)
+	mustEqual(t, "tests read", one[int](f, `SELECT count(*)::int FROM terasocket.told WHERE object_type = 'test' AND keys <> '[["looked at"]]'`), 0)
 	f.exec("UPDATE t_tests_types SET id_service = (SELECT min(s.id_service) FROM t_services s WHERE s.id_service <> t_tests_types.id_service) WHERE id_test_type = 1")
 	f.log()
-	mustEqual(t, "tests of the type that were not looked at", one[int](f, `SELECT count(*)::int FROM terasocket.told o JOIN t_tests e ON e.id_test = o.id
+	mustEqual(t, "unread tests of the type", one[int](f, `SELECT count(*)::int FROM terasocket.told o JOIN t_tests e ON e.id_test = o.id
 		WHERE o.object_type = 'test' AND e.id_test_type = 1 AND o.keys = '[["looked at"]]'`), 0)
 }
 
@@ -82,7 +82,7 @@ func TestUnreadChangesAreNotSetAside(t *testing.T) {
 	f.exec(rename1 + `; INSERT INTO terasocket.capture_errors (table_name, op, sqlstate, message, what, ids) VALUES ('t_sites', 'UPDATE', '55P03', 'x', 'site', '{1}')`)
 	execOn(t, f.teller, lock+"SELECT terasocket.set_aside_next(); COMMIT")
 	mustEqual(t, "set aside", one[[]string](f, "SELECT array_agg(concat_ws(' ', object_type, id)) FROM terasocket.set_aside"), []string{"participant 1"})
-	f.expectLog("what a trigger could not record", "U site 1")
+	f.expectLog("capture error", "U site 1")
 }
 
 // Rights that follow from an object set aside are announced all the same: a lost link must not keep granting access.

@@ -57,7 +57,7 @@ func TestEpochs(t *testing.T) {
 			mustEqual(t, "old end", one[int64](f, "SELECT old_end FROM terasocket.epochs ORDER BY begin DESC LIMIT 1"), highest)
 			mustEqual(t, "filled", f.isFilled(), tt.isFilled)
 			mustEqual(t, "tokens", redeem(f, "user", other) == "", tt.isPast)
-			mustEqual(t, "token of who was kicked", redeem(f, "user", token), "")
+			mustEqual(t, "token of the kicked user", redeem(f, "user", token), "")
 			mustEqual(t, "keys", one[string](f, "SELECT terasocket.signing_key('user')") != key, tt.isPast)
 			mustEqual(t, "kicks, which end tickets of OpenTera's login", one[int](f, "SELECT count(*) FROM terasocket.kicked"), 1)
 			if !tt.isFilled {

@@ -147,5 +147,5 @@ func TestMissedWriters(t *testing.T) {
 	}
 	mustEqual(t, "rights rows", rights, 4)
 	mustEqual(t, "afterwards", look("user", 7)+look("participant", 7)+look("device", 1000), 0)
-	mustEqual(t, "who is disabled", one[int](f, "SELECT count(*) FROM terasocket.holdings WHERE kind = 'user' AND id = 10 OR kind = 'participant' AND id = 1"), 0)
+	mustEqual(t, "disabled users", one[int](f, "SELECT count(*) FROM terasocket.holdings WHERE kind = 'user' AND id = 10 OR kind = 'participant' AND id = 1"), 0)
 }

@@ -197,13 +197,13 @@ func TestSoftDelete(t *testing.T) {
 	f := setup(t)
 	saw := f.seers("participant", 1)
 	e := f.transaction(deleteSoft1, "G participant 1")[0]
-	mustEqual(t, "who hears it", e.saw, saw)
+	mustEqual(t, "recipients", e.saw, saw)
 	if e.Body["deleted_at"] == nil || e.Present != "" {
 		t.Errorf("%+v", e)
 	}
 	const undelete = "UPDATE t_participants SET deleted_at = NULL WHERE id_participant = 1; "
 	e = f.transaction(undelete, "U participant 1")[0]
-	if mustEqual(t, "who sees it again", e.sees, saw); e.Former != "" || e.Body["deleted_at"] != nil {
+	if mustEqual(t, "viewers after the undelete", e.sees, saw); e.Former != "" || e.Body["deleted_at"] != nil {
 		t.Errorf("%+v", e) // nobody saw it before: all receive DB_CREATE
 	}
 	f.transaction(rename1+deleteSoft1, "D participant 1")

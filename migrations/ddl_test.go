@@ -80,11 +80,11 @@ func TestColumnOfANewerOpenTera(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	f.exec("ALTER TABLE t_sites DROP COLUMN site_2fa_required")
-	mustEqual(t, "functions made anew", one[int](f, "SELECT terasocket.refresh_capture()"), 1)
+	mustEqual(t, "functions re-created", one[int](f, "SELECT terasocket.refresh_capture()"), 1)
 	mustEqual(t, "again", one[int](f, "SELECT terasocket.refresh_capture()"), 0)
 	f.exec("ALTER TABLE t_sites ADD COLUMN site_2fa_required boolean")
 	f.expect("UPDATE t_sites SET site_2fa_required = true WHERE id_site = 1")
-	mustEqual(t, "functions made anew", one[int](f, "SELECT terasocket.refresh_capture()"), 1)
+	mustEqual(t, "functions re-created", one[int](f, "SELECT terasocket.refresh_capture()"), 1)
 	e := f.expectOne("UPDATE t_sites SET site_2fa_required = false WHERE id_site = 1", "U site 1")
 	mustEqual(t, "body", e.Body["site_2fa_required"], any(false))
 }
@@ -201,7 +201,7 @@ func TestTruncateOfLinks(t *testing.T) {
 	}
 	f.exec("TRUNCATE t_users_users_groups")
 	f.log()
-	mustEqual(t, "who holds a role", one[[]int32](f, "SELECT array_agg(DISTINCT id ORDER BY id) FROM terasocket.holdings WHERE tag LIKE 'p:%'"), []int32{1, 2})
+	mustEqual(t, "holders of a role", one[[]int32](f, "SELECT array_agg(DISTINCT id ORDER BY id) FROM terasocket.holdings WHERE tag LIKE 'p:%'"), []int32{1, 2})
 }
 
 // TRUNCATE ... CASCADE also empties the tables that decided who saw the rows; those who saw them are told all the same.

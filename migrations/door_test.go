@@ -123,7 +123,7 @@ func TestOtherRolesBlockNothing(t *testing.T) {
 	execOn(t, stranger, "SELECT pg_advisory_lock(hashtextextended(name, 0)) FROM unnest('{terasocket sweep,terasocket refresh_capture}'::text[]) name")
 	f.exec("INSERT INTO terasocket.login_attempts VALUES ('user', 'x', 1, clock_timestamp()); ALTER TABLE t_sites DROP COLUMN site_2fa_required")
 	mustEqual(t, "swept", one[int](f, "SELECT terasocket.sweep_door()"), 1)
-	mustEqual(t, "functions made anew", one[int](f, "SELECT terasocket.refresh_capture()"), 1)
+	mustEqual(t, "functions re-created", one[int](f, "SELECT terasocket.refresh_capture()"), 1)
 
 	// while one gateway creates them, another neither waits nor does it too
 	f.exec("ALTER TABLE t_projects DROP COLUMN project_description")

@@ -233,7 +233,7 @@ func TestWriterCannotSpoof(t *testing.T) {
 	session := f.seers("session", 1)
 	events := f.log()
 	mustEqual(t, "announced", fmt.Sprint(events), "[U session 1 U user 9]")
-	mustEqual(t, "who sees the session", events[0].sees, session)
+	mustEqual(t, "viewers of the session", events[0].sees, session)
 	mustSee(t, "user", events[1].sees, 1, 7, 9)
 	if events[1].Body["user_firstname"] != "x" || events[1].Body["user_name"] == "hacked" || events[0].Body["session_name"] != "x" {
 		t.Errorf("%v", events)

@@ -61,7 +61,7 @@ func TestRenameBesideAMove(t *testing.T) {
 				}
 				// announced alone, the move updates the session's keys silently
 				want := map[bool][]string{false: {"create"}, true: {"update"}}
-				mustEqual(t, "project 4 hears", hearing(events, project4, "session 9000"), want[announceBetween])
+				mustEqual(t, "received by project 4", hearing(events, project4, "session 9000"), want[announceBetween])
 				if got := hearing(events, project1, "participant 1"); !slices.Equal(got, []string{"delete"}) {
 					t.Errorf("project 1 receives %q of the participant", got)
 				}

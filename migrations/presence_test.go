@@ -143,7 +143,7 @@ func TestGrace(t *testing.T) {
 	f.exec("SELECT terasocket.kick($1)", f.uuid("user", 9))
 	f.sweep()
 	f.announced()
-	mustEqual(t, "who is left in the grace", one[int](f, "SELECT principal FROM terasocket.online"), 10)
+	mustEqual(t, "online in the grace", one[int](f, "SELECT principal FROM terasocket.online"), 10)
 	f.exec("SELECT terasocket.kick($1)", f.uuid("user", 11)) // somebody who is not connected
 
 	// kicked and back, it has a grace again

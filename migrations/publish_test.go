@@ -313,7 +313,7 @@ func TestPublishKick(t *testing.T) {
 	}
 	token, other := mint(f, "user", opentera.DemoProjectUserUUID), mint(f, "user", opentera.DemoSuperadminUUID)
 	mustEqual(t, "counter", f.publish(kickTopic+opentera.DemoProjectUserUUID, kick).Body, `{"token": 7}`)
-	mustEqual(t, "open token of who was kicked", redeem(f, "user", token), "")
+	mustEqual(t, "open token of the kicked user", redeem(f, "user", token), "")
 	if redeem(f, "user", other) == "" {
 		t.Error("the token of somebody else is gone")
 	}

@@ -45,7 +45,7 @@ func TestSessionCreatedWithItsMembers(t *testing.T) {
 	// the members are added in a second transaction, which makes the session visible
 	e = f.transaction("INSERT INTO t_sessions_participants VALUES (9001, 9001, 1, 1); ", "U session 9001")[0]
 	mustSee(t, "session", e.sees, superadmin, project1)
-	mustEqual(t, "who saw it before", len(e.saw), 0)
+	mustEqual(t, "former viewers", len(e.saw), 0)
 }
 
 // The assets of a new session are announced to those who see the session in the end.

@@ -234,7 +234,7 @@ func TestClosedWhileUnknownWhetherReported(t *testing.T) {
 	r.Pool = pool
 	c.run(r)
 	left := r.Connected(user(9), "", "")
-	dbtest.Eventually(c, "the database is at it", func() bool {
+	dbtest.Eventually(c, "the database is busy", func() bool {
 		return c.count("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()") == 1
 	})
 	left(true)
