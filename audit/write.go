@@ -72,7 +72,7 @@ func (r *Recorder) Keep(ctx context.Context) error {
 		r.Log.Error("weeks of terasocket.deliveries not made or dropped, trying again in an hour", "op", "audit", "err", problems)
 	}
 	if dropped > 0 {
-		r.Log.Info("weeks of terasocket.deliveries dropped: their time is over", "op", "audit", "weeks", dropped)
+		r.Log.Info("weeks of terasocket.deliveries dropped after their retention", "op", "audit", "weeks", dropped)
 	}
 	return nil
 }

@@ -211,7 +211,7 @@ func (f *Feed) read(ctx context.Context) ([]event.Event, error) {
 	case r.epoch != f.Epoch():
 		return nil, f.broken(ctx, r.epoch)
 	case r.trimmed > last:
-		return nil, fmt.Errorf("%w: it was trimmed up to %d, and read up to %d", event.ErrBroken, r.trimmed, last)
+		return nil, fmt.Errorf("%w: it is trimmed up to %d, but was read only up to %d", event.ErrBroken, r.trimmed, last)
 	}
 	f.hasMore = r.isMore
 	if !f.hasMore && r.snapshot != "" {
@@ -224,7 +224,7 @@ func (f *Feed) read(ctx context.Context) ([]event.Event, error) {
 		return nil, nil
 	}
 	if first := uint64(r.rows[0].Seq); first != last+1 {
-		return nil, fmt.Errorf("%w: %d follows on %d", event.ErrBroken, first, last)
+		return nil, fmt.Errorf("%w: %d follows %d", event.ErrBroken, first, last)
 	}
 	events, err := f.decoder.events(r.rows)
 	if err != nil {

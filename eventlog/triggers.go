@@ -28,7 +28,7 @@ var triggersSQL string
 // Register registers terasocket_triggers_missing.
 func (t *Triggers) Register(r prometheus.Registerer) {
 	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "terasocket_triggers_missing",
-		Help: "Triggers of terasocket that are gone from OpenTera's tables, or disabled: what changes there is not heard.",
+		Help: "Triggers of terasocket that are gone from OpenTera's tables, or disabled: changes there are not captured.",
 	}, func() float64 { return float64(t.missing.Load()) }))
 }
 
@@ -36,7 +36,7 @@ func (t *Triggers) Register(r prometheus.Registerer) {
 func (t *Triggers) Run(ctx context.Context) error {
 	every(ctx, t.Every, func() {
 		if err := t.Look(ctx); err != nil && ctx.Err() == nil {
-			t.Log.Warn("triggers not looked at", "op", "triggers", "err", err)
+			t.Log.Warn("triggers not checked", "op", "triggers", "err", err)
 		}
 	})
 	return nil
@@ -53,14 +53,14 @@ func (t *Triggers) Look(ctx context.Context) error {
 	}
 	t.missing.Store(int64(missing))
 	if renewed > 0 {
-		t.Log.Info("OpenTera's tables have other columns: trigger functions were made anew", "op", "triggers", "tables", renewed)
+		t.Log.Info("OpenTera's tables have other columns: trigger functions were re-created", "op", "triggers", "tables", renewed)
 	}
 	if tables != t.told {
 		t.told = tables
 		if missing > 0 {
-			t.Log.Error("triggers are missing or disabled, changes there are not heard: run `terasocket migrate up`", "op", "triggers", "tables", tables)
+			t.Log.Error("triggers are missing or disabled, changes there are not captured: run `terasocket migrate up`", "op", "triggers", "tables", tables)
 		} else {
-			t.Log.Info("all triggers are there again", "op", "triggers")
+			t.Log.Info("all triggers are in place again", "op", "triggers")
 		}
 	}
 	return nil

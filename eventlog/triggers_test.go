@@ -40,7 +40,7 @@ func TestTriggers(t *testing.T) {
 	look(2, "")
 	g.exec("ALTER TABLE t_sites ENABLE TRIGGER terasocket_update")
 	g.exec("SELECT terasocket.attach_table('t_projects')")
-	look(0, "all triggers are there again")
+	look(0, "all triggers are in place again")
 	g.exec("ALTER TABLE t_sites DROP COLUMN site_2fa_required")
 	look(0, "other columns")
 	look(0, "")

@@ -76,7 +76,7 @@ CREATE TABLE terasocket.events (
 CREATE INDEX events_rights ON terasocket.events (object_type, object_id, seq) WHERE type = 'terasocket.Rights';
 CREATE INDEX events_aliases ON terasocket.events (seq) WHERE type IN ('terasocket.Alias', 'terasocket.Settled');
 
-COMMENT ON TABLE  terasocket.events IS 'everything that any client may ever hear, in the order in which it is heard; rows are kept for a bounded time';
+COMMENT ON TABLE  terasocket.events IS 'everything that clients may receive, in order; rows are kept for a bounded time';
 COMMENT ON COLUMN terasocket.events.seq IS 'resume cursor';
 COMMENT ON COLUMN terasocket.events.announcement IS 'the rows of one announcement move everybody from one committed state to the next';
 COMMENT ON COLUMN terasocket.events.at IS 'when the change was captured';
@@ -84,7 +84,7 @@ COMMENT ON COLUMN terasocket.events.type IS 'full name of the protobuf message, 
 COMMENT ON COLUMN terasocket.events.op IS 'of a DatabaseEvent: C and U the object lives, G it is soft-deleted, D it is gone';
 COMMENT ON COLUMN terasocket.events.body IS 'object_value of a DatabaseEvent, else the message as ProtoJSON';
 COMMENT ON COLUMN terasocket.events.gone IS 'object_value of the DB_DELETE';
-COMMENT ON COLUMN terasocket.events.present IS 'routing keys of those who see the object, or hear the message';
+COMMENT ON COLUMN terasocket.events.present IS 'routing keys of those who see the object, or receive the message';
 COMMENT ON COLUMN terasocket.events.former IS 'routing keys of those who saw the object before';
 
 CREATE TABLE terasocket.told (
@@ -157,7 +157,7 @@ CREATE TABLE terasocket.trimmed (
     seq  bigint  NOT NULL DEFAULT 0
 );
 INSERT INTO terasocket.trimmed DEFAULT VALUES;
-COMMENT ON TABLE terasocket.trimmed IS 'the highest seq that is not held any more; 0: none';
+COMMENT ON TABLE terasocket.trimmed IS 'the highest seq that was trimmed; 0: none';
 
 -- The history to which the log belongs. A row is added whenever the database may not be the same as before: another server, a restart, a
 -- restored dump. No seq above old_end and up to begin was given out in the past that this database holds.

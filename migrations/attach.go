@@ -71,14 +71,14 @@ func (m *Migrator) dropOrphans(ctx context.Context, conn *pgx.Conn) error {
 	type orphan struct{ Name string }
 	orphans, err := collect[orphan](ctx, conn, orphansSQL)
 	if err != nil {
-		return fmt.Errorf("look for functions of before: %w", err)
+		return fmt.Errorf("look for removed functions: %w", err)
 	}
 	for _, o := range orphans {
 		if inFiles(files, "terasocket."+o.Name+"(") {
 			continue
 		}
 		if _, err := conn.Exec(ctx, "DROP FUNCTION "+pgx.Identifier{"terasocket", o.Name}.Sanitize()+"()"); err != nil {
-			return fmt.Errorf("drop a function of before: %w", err)
+			return fmt.Errorf("drop a removed function: %w", err)
 		}
 	}
 	return nil
@@ -238,7 +238,7 @@ func unfinished(ctx context.Context, conn *pgx.Conn) (string, error) {
 		(SELECT fill_type IS NULL FROM terasocket.announcer)`).Scan(&triggers, &indexes, &isFilled)
 	switch {
 	case err != nil:
-		return "", fmt.Errorf("look at what is not done: %w", err)
+		return "", fmt.Errorf("look for unfinished steps: %w", err)
 	case triggers > 0:
 		return fmt.Sprintf("triggers are missing (%d)", triggers), nil
 	case indexes > 0:

@@ -21,7 +21,7 @@ func TestUpContinues(t *testing.T) {
 	if n != 2 || err == nil {
 		t.Fatalf("%d, %v", n, err)
 	}
-	for _, want := range []string{"put triggers on t_sessions", "no lock within 300ms", "(long, idle in transaction", "run `terasocket migrate up` again, it goes on here"} {
+	for _, want := range []string{"put triggers on t_sessions", "no lock within 300ms", "(long, idle in transaction", "run `terasocket migrate up` again, it continues here"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not in: %v", want, err)
 		}

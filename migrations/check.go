@@ -17,11 +17,11 @@ var (
 	ErrSubscriber = errors.New("this database is a subscriber of logical replication: what it receives is announced nowhere. Name the publisher in " +
 		"--database-url; when this one is to take its place, disable or drop the subscription first")
 	ErrNotMigrated = errors.New("terasocket is not installed in this database: run `terasocket migrate up`")
-	ErrUnfinished  = errors.New("`terasocket migrate up` has not finished in this database: run it again, it goes on where it was")
+	ErrUnfinished  = errors.New("`terasocket migrate up` has not finished in this database: run it again, it continues where it stopped")
 	ErrBehind      = errors.New("the terasocket schema is older than this binary: run `terasocket migrate up`")
 	ErrAhead       = errors.New("the terasocket schema is newer than this binary: use the newer binary")
 	ErrDirty       = errors.New("a migration was interrupted")
-	ErrForced      = errors.New("the functions of terasocket are newer than the version that this database is said to be at: was that forced? " +
+	ErrForced      = errors.New("the functions of terasocket are newer than the recorded version of this database: was it forced? " +
 		"Force the version that it really has (`terasocket migrate force`), then run `terasocket migrate up`")
 )
 

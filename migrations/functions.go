@@ -54,7 +54,7 @@ func (m *Migrator) apply(ctx context.Context, conn *pgx.Conn) error {
 	return err
 }
 
-var errOtherTables = errors.New("the tables of terasocket are not those of their version: were they made by a binary of before the first release? " +
+var errOtherTables = errors.New("the tables of terasocket do not match their version: were they made by a binary from before the first release? " +
 	"Then run `terasocket migrate down --all`, and `terasocket migrate up`")
 
 // mustDrop reports whether CREATE OR REPLACE was refused because of an existing object: another result type or parameter names, another
@@ -97,7 +97,7 @@ func (m *Migrator) replace(ctx context.Context, conn *pgx.Conn, files []function
 			return err
 		}
 		if err := dropUncalled(ctx, tx, unchanged(before, after)); err != nil {
-			return fmt.Errorf("drop the functions of before: %w", err)
+			return fmt.Errorf("drop removed functions: %w", err)
 		}
 		if _, err := tx.Exec(ctx, validateSQL); err != nil {
 			if state := sqlState(err); state == "42P01" || state == "42703" { // undefined_table, undefined_column
@@ -220,7 +220,7 @@ func regrant(ctx context.Context, tx pgx.Tx, rights []right) error {
 			_, err = tx.Exec(ctx, r.Statement)
 		}
 		if err != nil {
-			return fmt.Errorf("give a right again: %w", err)
+			return fmt.Errorf("grant a right again: %w", err)
 		}
 	}
 	return nil

@@ -75,7 +75,7 @@ func TestRemovedFunctionInUse(t *testing.T) {
 	mustUp(t, m)
 	execOn(t, conn, "CREATE VIEW mine AS SELECT terasocket.base()")
 	_, err := from(t, url, with("functions/new.sql", "CREATE OR REPLACE FUNCTION terasocket.new() RETURNS integer LANGUAGE sql AS 'SELECT 1'")).Up(t.Context())
-	if err == nil || !strings.Contains(err.Error(), "drop the functions of before") || !strings.Contains(err.Error(), "terasocket.base()") {
+	if err == nil || !strings.Contains(err.Error(), "drop removed functions") || !strings.Contains(err.Error(), "terasocket.base()") {
 		t.Errorf("%v", err)
 	}
 	if oneOn[bool](t, conn, "SELECT to_regproc('terasocket.new') IS NOT NULL") {

@@ -51,7 +51,7 @@ func (m *Migrator) Up(ctx context.Context) (n int, err error) {
 func (m *Migrator) resumable(err error) error {
 	var busy *errBusy
 	if errors.As(err, &busy) {
-		return fmt.Errorf("%w; run `terasocket migrate up` again, it goes on here", err)
+		return fmt.Errorf("%w; run `terasocket migrate up` again, it continues here", err)
 	}
 	return err
 }

@@ -65,7 +65,7 @@ func (r *Registry) Succeed(ctx context.Context) error {
 		err := r.Pool.QueryRow(limit, "SELECT terasocket.gateway_succeed($1::text::uuid)", r.registered()).Scan(&n)
 		cancel()
 		if err != nil {
-			return fmt.Errorf("end the lease of the gateway that was here before: %w", err)
+			return fmt.Errorf("end the lease of the previous gateway at this address: %w", err)
 		}
 	}
 	return nil
@@ -86,7 +86,7 @@ func (r *Registry) beat(ctx context.Context) {
 	var kept bool
 	err := r.Pool.QueryRow(limit, "SELECT clock_timestamp(), terasocket.gateway_beat($1::text::uuid, $2)", gateway, r.promise()).Scan(&beat, &kept)
 	if err == nil && !kept {
-		r.Log.Warn("the lease was lost: others took this gateway for dead; all its sockets are announced again", "op", "lease")
+		r.Log.Warn("the lease was lost: others declared this gateway dead; all its sockets are recorded again", "op", "lease")
 		if err = r.Register(ctx); err == nil {
 			return
 		}
@@ -144,7 +144,7 @@ func (r *Registry) leave(ctx context.Context) error {
 		return fmt.Errorf("give the lease back: %w", err)
 	}
 	if !gone {
-		r.Log.Warn("the lease stays until it runs out: sockets are left under it, or it was lost", "op", "lease")
+		r.Log.Warn("the lease is kept until it expires: sockets are left under it, or it was lost", "op", "lease")
 	}
 	return nil
 }

@@ -4,7 +4,7 @@ import "errors"
 
 // ErrBroken means that the log does not continue what was read before: it belongs to another epoch, or rows were trimmed before they were
 // read. The reader must begin anew.
-var ErrBroken = errors.New("the event log does not follow on what was read")
+var ErrBroken = errors.New("the event log does not continue what was read")
 
 // ErrRestarted accompanies ErrBroken if nothing is missing because PostgreSQL was merely restarted.
 var ErrRestarted = errors.New("PostgreSQL was started again")

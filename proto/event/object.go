@@ -104,7 +104,7 @@ func (e *Event) databaseEvent(form Form) (*opentera.DatabaseEvent, error) {
 	case Delete:
 		m.Type = opentera.DatabaseEvent_DB_DELETE
 	default:
-		return nil, fmt.Errorf("form %d is not one of an object", form)
+		return nil, fmt.Errorf("an object has no form %d", form)
 	}
 	switch form {
 	case Create, Update, Gone:
