@@ -64,7 +64,7 @@ type fixture struct {
 	index *access.Index
 	mark  uint64 // seq of the last event read by heard
 
-	atMost int // most objects announced in one step
+	atMost int // maximum number of objects announced in one step
 }
 
 // setup makes a fixture. At the end of the test the announcer's memory must equal the tables, and no capture may have failed.

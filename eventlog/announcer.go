@@ -23,7 +23,7 @@ type AnnouncerConfig struct {
 	Metrics  *Metrics
 
 	PollEvery time.Duration // interval of announcements without a hint (5 s)
-	AtMost    int           // most objects in one announcement (2000)
+	AtMost    int           // maximum number of objects in one announcement (2000)
 	Limit     time.Duration // of one announcement (15 s)
 }
 

@@ -24,7 +24,7 @@ type FeedConfig struct {
 	Log       *slog.Logger
 	Metrics   *Metrics
 	PollEvery time.Duration // interval of reads without a notification (5 s)
-	PageRows  int           // most rows that Next returns (256)
+	PageRows  int           // maximum number of rows that Next returns (256)
 }
 
 // Feed hands out the rows of the log after its starting point, each once, in order.

@@ -20,8 +20,8 @@ type eventLog struct {
 // Limits of reading.
 const (
 	statementLimit = 30 * time.Second // a statement on a half-open connection would never end
-	pageRows       = 256              // most rows of one read
-	pageBytes      = 4 << 20          // most bytes of bodies and keys in one read, and in one row
+	pageRows       = 256              // maximum number of rows of one read
+	pageBytes      = 4 << 20          // maximum size of bodies and keys in one read, and in one row
 )
 
 //go:embed sql/read.sql

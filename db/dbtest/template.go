@@ -24,8 +24,8 @@ type Template struct {
 // Empty is a database without tables.
 func Empty() Template { return Template{Name: "empty"} }
 
-// OpenTera is a database with OpenTera's schema and the demo installation, on which then are run in turn, for example migrations. (dbtest
-// cannot import those, since their tests import dbtest.) name is as in Template.
+// OpenTera is a database with OpenTera's schema and the demo installation, on which the functions then are run in order, for example
+// migrations. (dbtest cannot import those, since their tests import dbtest.) name is as in Template.
 func OpenTera(name string, then ...func(ctx context.Context, url string) error) Template {
 	return Template{Name: name, Fill: func(ctx context.Context, url string) error {
 		if err := loadOpenTera(ctx, url); err != nil {

@@ -2,7 +2,7 @@
 -- {limit}: statement time-out in milliseconds; {call}: what to select, from announce(), fill() or set_aside_next()
 -- Result: of announce() epoch, last seq, number of rows announced, and whether it must be called again at once; null: the memory must be
 -- filled, by fill(), until that returns 0. Then that of poll().
--- SQLSTATE 55P03: another gateway announces, or somebody locks a table that is needed. After any error: ROLLBACK.
+-- SQLSTATE 55P03: another gateway announces, or somebody holds a lock on a table that is needed. After any error: ROLLBACK.
 -- Index: those of the function
 BEGIN ISOLATION LEVEL REPEATABLE READ;
 SET LOCAL synchronous_commit = on;

@@ -1,5 +1,5 @@
 -- The rows of the log after a seq, in order, each with the state of the log; one row without an event when there is none.
--- $1 bigint: the seq; $2 bigint: the last seq to return; $3 integer: most rows
+-- $1 bigint: the seq; $2 bigint: the last seq to return; $3 integer: maximum number of rows
 -- Result: the epoch; the highest trimmed seq; in the first row, the snapshot of the last complete announcement, or null; then the row as
 -- event.Record has it, its seq 0 when there is none.
 -- Index: the primary key of events

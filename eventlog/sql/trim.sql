@@ -1,5 +1,5 @@
 -- Deletes the oldest rows of the log that exceed its bounds, and moves trimmed with them; nothing while another gateway does.
--- $1 interval: retention; $2 bigint: most rows in the log; $3 integer: most rows to delete
+-- $1 interval: retention; $2 bigint: maximum number of rows in the log; $3 integer: and to delete
 -- Result: number of rows deleted; no row when there is nothing to do
 -- Seqs are contiguous within an epoch, so rows need not be counted.
 -- Index: the primary key, above what was trimmed before

@@ -18,7 +18,7 @@ const (
 	Forms = iota // number of forms
 )
 
-// FormFor returns what a recipient gets of e who is among Present (sees), was among Former (saw), and holds the tag x (isSuperadmin).
+// FormFor returns the form of e for a recipient: sees if it is among Present, saw if it is among Former, isSuperadmin if it holds the tag x.
 func (e *Event) FormFor(sees, saw, isSuperadmin bool) Form {
 	if e.Kind == Message && sees {
 		return Plain
