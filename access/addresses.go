@@ -9,14 +9,14 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Addresses counts failed logins per address for all gateways together: 60 at once, then one a second. Only failures
-// count, so that a clinic behind one address can log in all at once. An IPv6 address counts by its /64, since a client has
-// all of it. "", or what is no address, is never limited: it would share its limit with everybody like it.
+// Addresses counts failed logins per address, for all gateways together: 60 at once, then one a second. Only failures count, so that a
+// clinic behind one address can log in all at once. An IPv6 address counts by its /64, since a client has the whole prefix. "" and
+// anything else that is not an address is never limited: all such clients would share one limit.
 type Addresses struct {
 	Pool *pgxpool.Pool
 }
 
-// Wait says how long this address must wait; 0: it may try. Errors: the database's.
+// Wait returns how long this address must wait before the next attempt, 0 for not at all. Errors: the database's.
 func (a *Addresses) Wait(ctx context.Context, addr string) (time.Duration, error) {
 	network, isLimited := Network(addr)
 	if !isLimited {
@@ -32,7 +32,7 @@ func (a *Addresses) Wait(ctx context.Context, addr string) (time.Duration, error
 	return seconds(wait), nil
 }
 
-// Failed counts a failure of this address. Errors: the database's.
+// Failed counts a failed login from this address. Errors: the database's.
 func (a *Addresses) Failed(ctx context.Context, addr string) error {
 	network, isLimited := Network(addr)
 	if !isLimited {
@@ -44,7 +44,8 @@ func (a *Addresses) Failed(ctx context.Context, addr string) error {
 	return nil
 }
 
-// Network is what an address is counted by: of IPv6 its /64, since a client has all of it. False: it is no address.
+// Network returns the prefix by which an address is counted: an IPv6 address by its /64, since a client has all of it. It returns false
+// if addr is not an address.
 func Network(addr string) (string, bool) {
 	a, err := netip.ParseAddr(addr)
 	if err != nil {

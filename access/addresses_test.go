@@ -35,7 +35,7 @@ func TestAddresses(t *testing.T) {
 		}
 		return w
 	}
-	// sixty at once; whoever fails in the next seconds waits
+	// sixty at once; the next failures must wait
 	for _, c := range []struct {
 		addr           string
 		same, isOthers []string
@@ -58,14 +58,14 @@ func TestAddresses(t *testing.T) {
 		}
 		for _, addr := range c.isOthers {
 			if w := wait(addr); w != 0 {
-				t.Errorf("%s waits for what %s did: %v", addr, c.addr, w)
+				t.Errorf("%s waits because of %s: %v", addr, c.addr, w)
 			}
 		}
 		fail(400, c.addr)
 		if w := wait(c.addr); w > 122*time.Second {
 			t.Errorf("%s is locked out for %v", c.addr, w)
 		}
-		// by the clock: one try comes back a second
+		// by the clock: one attempt is regained each second
 		d.do("UPDATE terasocket.address_failures SET until = clock_timestamp() + interval '59 seconds'")
 		if w := wait(c.addr); w != 0 {
 			t.Errorf("%s waits though there is one left: %v", c.addr, w)
@@ -75,7 +75,7 @@ func TestAddresses(t *testing.T) {
 			t.Errorf("%s does not wait", c.addr)
 		}
 	}
-	// who is not known by address is never limited, and leaves nothing
+	// a client without a known address is never limited, and leaves no row
 	n := asked[int](d, "SELECT count(*) FROM terasocket.address_failures")
 	for _, addr := range []string{"", "x", "192.0.2.1:80", "\x00", "\xff", "999.1.1.1"} {
 		fail(100, addr)

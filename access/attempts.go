@@ -9,22 +9,22 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// databaseWait bounds what the database may take while a login holds the turn of Passwords: everybody else waits for it.
+// databaseWait bounds the database's time while a login holds its turn in Passwords, which everybody else waits for.
 const databaseWait = 3 * time.Second
 
-// attempt is one at a username's password, and whom the username belongs to. It is counted when it is taken, before the
-// comparison: of any number at once, on any number of gateways, no more are compared than the limit allows.
+// attempt is one attempt at a username's password, and the account of that username. It is counted when it is taken, before the
+// comparison, so that concurrent attempts on any number of gateways never exceed the limit.
 type attempt struct {
-	number   *int32  // null: there was none left
-	seconds  float64 // then to wait
-	id       *int32  // null: nobody has this username
+	number   *int32  // null: none left
+	seconds  float64 // to wait until there is one
+	id       *int32  // null: unknown username
 	who      Identity
 	hash     string
 	mayEnter bool
 }
 
-// guess compares the password with that of whoever has this username; take does the query, of a hash of the name and the name.
-// Who does not exist costs the same: a query and a comparison, and is counted the same.
+// guess compares the password with that of the username's account; take runs the query, given a hash of the name and the name. An unknown
+// username costs the same query and comparison, and is counted the same.
 // Errors: *Refusal, *TooMany, ErrBusy, or the database's.
 func guess(ctx context.Context, pool *pgxpool.Pool, passwords *Passwords, kind Kind, username, password string,
 	take func(ctx context.Context, who []byte, username *string) (attempt, error)) error {
@@ -57,7 +57,7 @@ func guess(ctx context.Context, pool *pgxpool.Pool, passwords *Passwords, kind K
 		case !a.mayEnter:
 			return &Refusal{Status: disabledAccount, Who: a.who}
 		}
-		// The attempt is given back before the next one's turn, even when the client has gone.
+		// The attempt is given back before the next one's turn, even if the client has gone.
 		returning, cancel := context.WithTimeout(context.WithoutCancel(ctx), databaseWait)
 		defer cancel()
 		if _, err := pool.Exec(returning, "SELECT terasocket.forget_attempts($1, $2)", kind.String(), who); err != nil {
@@ -68,7 +68,7 @@ func guess(ctx context.Context, pool *pgxpool.Pool, passwords *Passwords, kind K
 	})
 }
 
-// maxUsername is far more than the columns take.
+// maxUsername is far more than the columns hold.
 const maxUsername = 200
 
 func usernameHash(username string) []byte {
@@ -76,5 +76,5 @@ func usernameHash(username string) []byte {
 	return hash[:]
 }
 
-// seconds of the database as a wait that is not over too soon.
+// seconds converts seconds of the database to a wait, rounded up so that it does not end too soon.
 func seconds(s float64) time.Duration { return max(time.Duration(s*float64(time.Second)), time.Second) }

@@ -14,7 +14,7 @@ import (
 	"terasocket/db/opentera"
 )
 
-// At the limit the right password is refused too, whether anybody has the name or not, until 120 s after the last failure.
+// At the limit the right password is refused too, whether the username exists or not, until 120 s after the last failure.
 func TestPasswordLimit(t *testing.T) {
 	t.Parallel()
 	gateways := doors(t, 2)
@@ -30,14 +30,14 @@ func TestPasswordLimit(t *testing.T) {
 			d.do("UPDATE terasocket.login_attempts SET expires_at = expires_at - interval '60 s' WHERE kind = $1 AND who = sha256($2)", kind.String(), []byte(username))
 			for i := range 3 {
 				_, err := gateways[i%2].byPassword(kind, username, opentera.DemoPassword)
-				mustWait(t, kind.String()+" "+username, err, 30*time.Second, 60*time.Second) // which a refusal does not start anew
+				mustWait(t, kind.String()+" "+username, err, 30*time.Second, 60*time.Second) // a refusal does not restart it
 				tooMany := (*access.TooMany)(nil)
 				if errors.As(err, &tooMany) && (username == p.username) != (tooMany.Who.UUID == p.uuid) {
-					t.Errorf("%s %s: the audit is told %+v", kind, username, tooMany.Who)
+					t.Errorf("%s %s: the audit gets %+v", kind, username, tooMany.Who)
 				}
 			}
 		}
-		// nobody else is concerned: not others, not the other kind
+		// others, and the other kind, are not affected
 		if _, err := d.byPassword(kind, p.other, opentera.DemoPassword); err != nil {
 			t.Errorf("%s %s: %v", kind, p.other, err)
 		}
@@ -56,8 +56,8 @@ func TestPasswordLimit(t *testing.T) {
 	}
 }
 
-// A failure starts the time anew.
-func TestEachFailureStartsTheTimeAnew(t *testing.T) {
+// Each failure restarts the time.
+func TestEachFailureRestartsTheTime(t *testing.T) {
 	t.Parallel()
 	d := newDoor(t)
 	left := func() float64 {
@@ -72,7 +72,7 @@ func TestEachFailureStartsTheTimeAnew(t *testing.T) {
 	}
 }
 
-// untilNotBusy tries again while too many passwords are being checked.
+// untilNotBusy retries while too many passwords are being checked.
 func (d *door) untilNotBusy(username, password string) error {
 	for {
 		if _, err := d.users.ByPassword(d.Context(), username, password); !errors.Is(err, access.ErrBusy) {
@@ -82,7 +82,7 @@ func (d *door) untilNotBusy(username, password string) error {
 	}
 }
 
-// Of fifty wrong guesses at once on two gateways five are compared.
+// Of fifty concurrent wrong guesses on two gateways, five are compared.
 func TestWrongGuessesAtOnce(t *testing.T) {
 	t.Parallel()
 	gateways := doors(t, 2)
@@ -110,7 +110,7 @@ func TestWrongGuessesAtOnce(t *testing.T) {
 	}
 }
 
-// Right logins of one user at once all succeed.
+// Concurrent correct logins of one user all succeed.
 func TestRightLoginsAtOnce(t *testing.T) {
 	t.Parallel()
 	gateways := doors(t, 2)
@@ -128,7 +128,7 @@ func TestRightLoginsAtOnce(t *testing.T) {
 	}
 }
 
-// A client that goes away in the middle has used an attempt: else it could guess without being counted.
+// A client that disconnects during the comparison has used an attempt: otherwise it could guess without being counted.
 func TestAGuessWhoseClientLeavesIsCounted(t *testing.T) {
 	t.Parallel()
 	d := newDoor(t)
@@ -136,7 +136,7 @@ func TestAGuessWhoseClientLeavesIsCounted(t *testing.T) {
 	for i := range 2 {
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
-		go func() { // a name that nobody has takes a comparison, too
+		go func() { // an unknown username costs a comparison too
 			_, err := d.users.ByPassword(ctx, "nobody.there", "wrong")
 			ended <- err
 		}()
@@ -156,7 +156,7 @@ func TestAGuessWhoseClientLeavesIsCounted(t *testing.T) {
 	}
 }
 
-// A database that stalls holds the turn for a bounded time, and is an error, not an answer.
+// A stalled database holds the turn for a bounded time, and results in an error, not a refusal.
 func TestAStallIsBounded(t *testing.T) {
 	t.Parallel()
 	d := newDoor(t)

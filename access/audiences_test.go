@@ -9,7 +9,7 @@ import (
 	"terasocket/access"
 )
 
-// Who holds each tag, and what combines them.
+// Who holds each tag, and combinations of tags.
 func TestAudiencesOfKeys(t *testing.T) {
 	t.Parallel()
 	f := inWorld(t)
@@ -33,11 +33,11 @@ func TestAudiencesOfKeys(t *testing.T) {
 
 		// those who cannot be connected
 		{`[["u:15"]]`, nil}, {`[["u:16"]]`, nil}, {`[["u:17"]]`, nil}, {`[["u:23"]]`, nil},
-		// what is dead, unknown, or out of range
+		// deleted, unknown, or out of range
 		{`[["p:19"]]`, nil}, {`[["p:0"]]`, nil}, {`[["s:3"]]`, nil}, {`[["a:3"]]`, nil}, {`[["u:99"]]`, nil},
 		{`[["u:2147483648"]]`, nil}, {`[["u:9999999999"]]`, nil}, {`[["u:99999999999999999999"]]`, nil}, {`[["p:-11"]]`, nil}, {`[["u:"]]`, nil}, {`[["u"]]`, nil},
 		{`[["z:1"]]`, nil}, {`[["X"]]`, nil}, {`[["x:1"]]`, nil}, {`[["xu:9"]]`, nil}, {`[["u:9 "]]`, nil}, {`[["u:9\n"]]`, nil}, {`[["u:9; DROP TABLE t_users"]]`, nil}, {`[[""]]`, nil},
-		// an unknown tag beside a known one takes nothing away
+		// an unknown tag beside a known one changes nothing
 		{`[["z:1","x"]]`, supers},
 		// no clause, or an empty one
 		{`[]`, nil}, {`[[]]`, nil}, {`[["x"],[]]`, nil}, {`[[],["x"]]`, nil},
@@ -49,9 +49,9 @@ func TestAudiencesOfKeys(t *testing.T) {
 	} {
 		label := c.key[:min(60, len(c.key))]
 		if got := f.audience(c.key); !slices.Equal(got, c.want) {
-			t.Errorf("%q is held by %v, must be %v", label, got, c.want)
+			t.Errorf("%q: audience %v, want %v", label, got, c.want)
 		}
-		// a malformed key does not take the others of its batch along
+		// a malformed key does not affect the others of its batch
 		if got := f.audiences([]string{`[["u:9"]]`, c.key, `[["x"]]`}); !slices.Equal(got[0], users{nobody}) || !slices.Equal(got[1], c.want) || !slices.Equal(got[2], supers) {
 			t.Errorf("%q in a batch: %v", label, got)
 		}
@@ -77,7 +77,7 @@ func TestAudiencesOfABatch(t *testing.T) {
 	}
 	for i, got := range f.audiences(keys) {
 		if !slices.Equal(got, want[i]) {
-			t.Fatalf("%s (%d) is held by %v, must be %v", keys[i], i, got, want[i])
+			t.Fatalf("%s (%d): audience %v, want %v", keys[i], i, got, want[i])
 		}
 	}
 	if got := f.audiences(nil); len(got) != 0 {
@@ -85,8 +85,8 @@ func TestAudiencesOfABatch(t *testing.T) {
 	}
 }
 
-// Whose role is dead, and who cannot be connected, holds nothing of any place.
-func TestTheDeadHoldNothing(t *testing.T) {
+// Deleted roles grant nothing, and those who cannot be connected hold nothing.
+func TestDeletedRolesAndPrincipalsHoldNothing(t *testing.T) {
 	t.Parallel()
 	f := inWorld(t)
 	for _, tag := range []string{"x", "s:1", "s:2", "a:1", "a:2", "p:11", "p:12", "p:19", "p:21"} {
@@ -98,14 +98,14 @@ func TestTheDeadHoldNothing(t *testing.T) {
 	}
 }
 
-// A right that is given or taken counts for the next call, whichever table it is in.
+// A right that is granted or revoked counts for the next call, whichever table it is in.
 func TestEveryRightsTableMatters(t *testing.T) {
 	t.Parallel()
 	const p11, s1, s2, x = `[["p:11"]]`, `[["s:1"]]`, `[["s:2"]]`, `[["x"]]`
 	for _, c := range []struct {
 		name, change, key string
 		user              int32
-		sees              bool // after the change; before it is the contrary
+		sees              bool // after the change; before it, the opposite
 	}{
 		{"membership taken", bury("t_users_users_groups", 5), p11, projectUser, false},
 		{"membership removed", remove("t_users_users_groups", 5), p11, projectUser, false},
@@ -156,13 +156,13 @@ func TestEveryRightsTableMatters(t *testing.T) {
 	}
 }
 
-// Who sees what, whatever the path: the traps of access-rules.md.
+// The traps of access-rules.md: who sees what, by any path.
 func TestTraps(t *testing.T) {
 	t.Parallel()
 	f := inWorld(t)
 	f.do(
 		row("t_devices", 43), row("t_devices_projects", 431, "id_device=43", "id_project=11"),
-		row("t_services", 7), row("t_services_projects", 711, "id_service=7", "id_project=11"), // of a project, at no site
+		row("t_services", 7), row("t_services_projects", 711, "id_service=7", "id_project=11"), // of a project, of no site
 		row("t_services", 8), row("t_services_projects", 811, "id_service=8", "id_project=11"), row("t_services_sites", 81, "id_service=8", "id_site=1", "deleted_at=now()"),
 		row("t_services", 9), row("t_services_projects", 911, "id_service=9", "id_project=11", "deleted_at=now()"), row("t_services_sites", 91, "id_service=9", "id_site=1"),
 		row("t_services", 10, "deleted_at=now()"), row("t_services_projects", 1011, "id_service=10", "id_project=11"),
@@ -222,12 +222,12 @@ func TestTraps(t *testing.T) {
 	} {
 		key := one[string](f, fmt.Sprintf("SELECT terasocket.keys('%s', to_jsonb(t))::text FROM %s t WHERE id_%s = %d", c.objectType, objectTables[c.objectType], c.objectType, c.id))
 		if got := f.audience(key); !slices.Equal(got, join(c.want)) {
-			t.Errorf("%s: %s %d is seen by %v, must be %v", c.what, c.objectType, c.id, got, join(c.want))
+			t.Errorf("%s: %s %d is seen by %v, want %v", c.what, c.objectType, c.id, got, join(c.want))
 		}
 	}
 }
 
-// Participants and devices hold only their own tag; no database event has it.
+// Participants and devices hold only their own tag, which no database event carries.
 func TestAudiencesOfParticipantsAndDevices(t *testing.T) {
 	t.Parallel()
 	f := inWorld(t)
@@ -244,7 +244,7 @@ func TestAudiencesOfParticipantsAndDevices(t *testing.T) {
 		got := f.principals([]string{key})[0]
 		slices.SortFunc(got, access.Principal.Compare)
 		if !slices.Equal(got, want) {
-			t.Errorf("%s is held by %v, must be %v", key, got, want)
+			t.Errorf("%s: audience %v, want %v", key, got, want)
 		}
 	}
 	f.announce()

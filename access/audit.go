@@ -12,14 +12,14 @@ import (
 	"terasocket/proto/opentera"
 )
 
-// Audit writes logins, refusals and logouts to the event log, where no client hears them.
+// Audit writes logins, refusals and logouts to the event log, with no audience.
 type Audit struct {
 	Pool *pgxpool.Pool
 }
 
-// LoginRecord is one of them: a LoginEvent. Never put a secret into it.
+// LoginRecord describes one LoginEvent. Never put a secret into it.
 type LoginRecord struct {
-	Status        opentera.LoginEvent_LoginStatus // UNKNOWN: no login, a logout for example
+	Status        opentera.LoginEvent_LoginStatus // UNKNOWN: not a login, for example a logout
 	Type          opentera.LoginEvent_LoginType
 	Who           Identity // zero: nobody, or a service
 	ServiceUUID   string
@@ -32,7 +32,7 @@ type LoginRecord struct {
 	Message       string
 }
 
-// Record writes it, to OpenTera's topic log.error for a refusal, else log.info. Errors: the database's.
+// Record writes r to OpenTera's topic log.error for a refusal, otherwise log.info. Errors: the database's.
 func (a *Audit) Record(ctx context.Context, r LoginRecord) error {
 	topic, level := "log.info", opentera.LogEvent_LOGLEVEL_INFO
 	if r.Status > opentera.LoginEvent_LOGIN_STATUS_SUCCESS {
@@ -73,7 +73,7 @@ func (a *Audit) Record(ctx context.Context, r LoginRecord) error {
 	return nil
 }
 
-// printable is what of a client's text can be stored: whatever it sends, it is recorded.
+// printable returns a client's text in a form that can be stored, so that anything it sends is recorded.
 func printable(text string) string {
 	text = strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {

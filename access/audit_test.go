@@ -13,7 +13,7 @@ import (
 	protocol "terasocket/proto/opentera"
 )
 
-// What is recorded is a LoginEvent that decodes, and that nobody hears.
+// Each record is a LoginEvent that decodes, and that nobody receives.
 func TestAudit(t *testing.T) {
 	t.Parallel()
 	d := newDoor(t)
@@ -71,7 +71,7 @@ func TestAudit(t *testing.T) {
 		if _, ok := e.Message.(*protocol.LoginEvent); !ok || err != nil {
 			t.Errorf("a %T, %v", e.Message, err)
 		}
-		// nobody, even when somebody has tampered with the row
+		// nobody, even if the row was tampered with
 		r.Present = `[["x"]]`
 		if e, err := event.Decode(r); err != nil || e.Present != "" {
 			t.Errorf("goes to %q, %v", e.Present, err)
@@ -82,7 +82,7 @@ func TestAudit(t *testing.T) {
 	if err := audit.Record(ended, access.LoginRecord{Message: "words"}); !errors.Is(err, context.Canceled) || strings.Contains(err.Error(), "words") {
 		t.Errorf("cancelled: %v", err)
 	}
-	// no service can put one there
+	// no service can publish one
 	publisher := &access.Publisher{Pool: d.pool}
 	for _, topic := range []string{"log.info", "log.error", "module.TeraServer.UserManagerModule.events", "websocket.user." + opentera.DemoSuperadminUUID + ".events"} {
 		var refused *access.PublishError

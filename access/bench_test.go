@@ -7,7 +7,7 @@ import (
 	"terasocket/db/dbtest"
 )
 
-// BenchmarkAudiences asks PostgreSQL for a batch of different keys on the demo installation, as explain does for one.
+// BenchmarkAudiences has PostgreSQL evaluate a batch of different keys on the demo installation, as explain does for one.
 func BenchmarkAudiences(b *testing.B) {
 	pool := dbtest.Pool(b, dbtest.New(b, demo()))
 	for _, n := range []int{1, 100, 1000} {

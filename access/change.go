@@ -8,15 +8,15 @@ import (
 	"unicode/utf8"
 )
 
-// Why a password is not changed.
+// Reasons for not changing a password.
 var (
 	ErrSamePassword = errors.New("new password same as old password")
 	ErrNotRequired  = errors.New("user not required to change password")
-	ErrWeakPassword = errors.New("the password is too weak") // PasswordWeaknesses says why
+	ErrWeakPassword = errors.New("the password is too weak") // PasswordWeaknesses lists the reasons
 )
 
-// ChangePassword replaces the password of a user that must change it, and ends its second steps. The work is bounded like
-// that of ByPassword. Errors: ErrNotRequired, ErrWeakPassword, ErrSamePassword, ErrBusy, or the database's.
+// ChangePassword replaces the password of a user that must change it, and ends its pending second steps. The work is bounded as in
+// ByPassword. Errors: ErrNotRequired, ErrWeakPassword, ErrSamePassword, ErrBusy, or the database's.
 func (u *Users) ChangePassword(ctx context.Context, id int32, password string) error {
 	if len(PasswordWeaknesses(password)) > 0 {
 		return ErrWeakPassword
@@ -43,19 +43,19 @@ func (u *Users) ChangePassword(ctx context.Context, id int32, password string) e
 	if err := u.Pool.QueryRow(ctx, "SELECT terasocket.change_password($1, $2, $3)", id, *old, hash).Scan(&isChanged); err != nil {
 		return fmt.Errorf("change password: %w", err)
 	}
-	if !isChanged { // somebody else has, in between
+	if !isChanged { // somebody else has changed it meanwhile
 		return ErrNotRequired
 	}
 	return nil
 }
 
-// passwordSpecials are the special characters that OpenTera takes for such.
+// passwordSpecials are the characters that OpenTera accepts as special.
 const passwordSpecials = " !#$%&'()*+,-./[\\]^_`{|}~\""
 
-// maxPassword is what bcrypt takes, in bytes: of a longer one the rest would not count.
+// maxPassword is bcrypt's limit in bytes: it ignores the rest of a longer password.
 const maxPassword = 72
 
-// PasswordWeaknesses says what a password lacks, by OpenTera's rules; empty: nothing.
+// PasswordWeaknesses returns what a password lacks by OpenTera's rules; empty: nothing.
 func PasswordWeaknesses(password string) (weaknesses []string) {
 	const (
 		digits = "0123456789"

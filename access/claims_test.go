@@ -14,7 +14,7 @@ import (
 	"terasocket/db/opentera"
 )
 
-// decoded gives the two parts of a token that say something, as text.
+// decoded returns the header and claims of a token as text.
 func decoded(t *testing.T, token string) (header, claims string) {
 	t.Helper()
 	parts := strings.Split(token, ".")
@@ -28,7 +28,7 @@ func decoded(t *testing.T, token string) (header, claims string) {
 	return header, claims
 }
 
-// Claims are OpenTera's, exactly (section 7).
+// The claims are exactly OpenTera's (section 7).
 func TestClaims(t *testing.T) {
 	t.Parallel()
 	d := newDoor(t)
@@ -78,7 +78,7 @@ func TestClaims(t *testing.T) {
 	if err != nil || !login.IsFull || !login.IsDynamic || login.ProjectID != 1 || login.BaseToken == nil {
 		t.Errorf("dynamic token: %+v, %v", login, err)
 	}
-	// a token is good for who must change the password or has 2FA
+	// a token is accepted from a user that must change the password or has 2FA
 	for _, id := range []int32{opentera.DemoForcedChangeID, opentera.DemoOTPID} {
 		if account, err := d.users.ByToken(t.Context(), d.tokenOf(access.User, id)); err != nil || account.ID != id || account.MustChangePassword == account.Needs2FA {
 			t.Errorf("%+v, %v", account, err)
@@ -96,7 +96,7 @@ func TestClaims(t *testing.T) {
 	}
 }
 
-// service_access names the global roles of the user's living groups, by service; a superadmin has none.
+// service_access lists the global roles of the user's living groups, by service; a superadmin has none.
 func TestServiceAccess(t *testing.T) {
 	t.Parallel()
 	d := newDoor(t)

@@ -9,7 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// ClientVersion is what OpenTera knows of a client program (server setting ServerVersions).
+// ClientVersion is what OpenTera knows about a client program (server setting ServerVersions).
 type ClientVersion struct {
 	Name               string  `json:"client_name"`
 	Description        *string `json:"client_description"`
@@ -20,13 +20,13 @@ type ClientVersion struct {
 	LinuxDownloadURL   *string `json:"client_linux_download_url"`
 }
 
-// ClientVersions knows the client programs of the installation.
+// ClientVersions looks up the client programs of the installation.
 type ClientVersions struct {
 	Pool *pgxpool.Pool
 }
 
-// Client gives the one of this name, nil when it is unknown. Errors: a setting that is not OpenTera's JSON
-// ({"clients": {"OpenTeraPlus": {...}}}), or the database's.
+// Client returns the client program of this name, nil if unknown. Errors: a setting that is not OpenTera's JSON ({"clients":
+// {"OpenTeraPlus": {...}}}), or the database's.
 func (c *ClientVersions) Client(ctx context.Context, name string) (*ClientVersion, error) {
 	var setting *string
 	if err := c.Pool.QueryRow(ctx, "SELECT terasocket.server_setting('ServerVersions')").Scan(&setting); err != nil {

@@ -11,18 +11,18 @@ import (
 	"terasocket/access"
 )
 
-// verdicts are what OpenTera's event filter said of each event of the universe, for one principal.
+// verdicts are the verdicts of OpenTera's event filter on each event of the universe, for one principal.
 type verdicts struct {
 	True  []string
 	Error map[string][]string // by exception
 }
 
-// universe are the objects that the events were about: UUID, id, whether soft-deleted.
+// universe lists the objects that the events are about: UUID, id, whether soft-deleted.
 type universe struct {
 	Users, Participants, Devices, Sessions [][3]any
 }
 
-// messageFilters makes the event that each filter was asked about, of an object of the universe and to a principal.
+// messageFilters makes the event that each filter was given, about an object of the universe and for a principal.
 var messageFilters = map[string]struct {
 	objects func(universe) [][3]any
 	event   func(object string, to access.Principal, own string) (message string, body fields)
@@ -52,10 +52,9 @@ func plural(k access.Kind) string {
 	return map[access.Kind]string{access.User: "Users", access.Participant: "Participants", access.Device: "Devices"}[k]
 }
 
-// OpenTera's filters let through to each socket of its default data what we let through. Differences, by name:
-//   - stop_session (design.md, section 6): OpenTera tells everybody; we tell members and the users to whom the session is
-//     open or listed.
-//   - a principal that is disabled (same section) hears nothing: it cannot be connected.
+// On its default data, OpenTera's filters pass to each socket what we pass. Differences, by name:
+//   - stop_session (design.md, section 6): OpenTera tells everybody; we tell members and the users to whom the session is open or listed.
+//   - a disabled principal (same section) receives nothing: it cannot be connected.
 func TestConformanceOfMessages(t *testing.T) {
 	t.Parallel()
 	folder := vectors(t)
@@ -71,7 +70,7 @@ func TestConformanceOfMessages(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := setup(t, defaultData(folder))
-	asked := map[string]people{} // who hears an event
+	asked := map[string]people{} // who receives an event
 	hears := func(p access.Principal, message string, body fields) bool {
 		t.Helper()
 		event := fmt.Sprint(message, body)
@@ -104,17 +103,17 @@ func TestConformanceOfMessages(t *testing.T) {
 						}
 					}
 					if ours != theirs {
-						t.Errorf("%v hears %s %v: %t, must be %t", p, message, body, ours, theirs)
+						t.Errorf("%v receives %s %v: %t, want %t", p, message, body, ours, theirs)
 					}
 				}
 			}
 			for name, owner := range map[string]string{"archive_own": own, "archive_other": "11111111-1111-1111-1111-111111111111", "archive_empty_owner": ""} {
 				want := string(principal.Filters[name]) == "true" && principal.Enabled
 				if got := hears(p, "ArchiveEvent", fields{"ownerUuid": owner}); got != want {
-					t.Errorf("%v hears %s: %t, must be %t", p, name, got, want)
+					t.Errorf("%v receives %s: %t, want %t", p, name, got, want)
 				}
 			}
-			// join: the message's lists decide. OpenTera was asked with the members in the database.
+			// join: the lists in the message decide. OpenTera was given the members in the database.
 			var v verdicts
 			if err := json.Unmarshal(principal.Filters["join_session"], &v); err != nil {
 				t.Fatal(err)
@@ -124,7 +123,7 @@ func TestConformanceOfMessages(t *testing.T) {
 				members := one[[]string](f, fmt.Sprintf(`SELECT coalesce(array_agg(%[1]s_uuid::text), '{}') FROM t_sessions s JOIN t_sessions_%[1]ss l USING (id_session)
 					JOIN t_%[1]ss USING (id_%[1]s) WHERE session_uuid = $1 AND l.deleted_at IS NULL`, kind), uuid)
 				if got, want := hears(p, "JoinSessionEvent", fields{"sessionUuid": uuid, "session" + plural(kind): members}), principal.Enabled && slices.Contains(v.True, uuid); got != want {
-					t.Errorf("%v hears that %v join %s: %t, must be %t", p, members, uuid, got, want)
+					t.Errorf("%v is told that %v join %s: %t, want %t", p, members, uuid, got, want)
 				}
 				compared["join_session"]++
 			}
@@ -140,8 +139,8 @@ func TestConformanceOfMessages(t *testing.T) {
 	}
 }
 
-// concerns says whether a StopSessionEvent may reach a principal, from OpenTera's other decisions: it is a member (then
-// it hears that others leave), or the session is open or listed to it.
+// concerns reports whether a StopSessionEvent may reach a principal, derived from OpenTera's other decisions: it is a member (then it is
+// told when others leave), or the session is open or listed to it.
 func (d decisions) concerns(kind access.Kind, principal decision, _, session string, id float64) bool {
 	var v verdicts
 	if json.Unmarshal(principal.Filters["leave_session"], &v) == nil && slices.Contains(v.True, session) {

@@ -19,7 +19,7 @@ import (
 	"terasocket/migrations"
 )
 
-// decisions are what OpenTera itself decided on its default data (vectors/default_decisions.json).
+// decisions are OpenTera's own decisions on its default data (vectors/default_decisions.json).
 type decisions struct {
 	Users, Participants, Devices map[string]decision // by UUID
 }
@@ -31,8 +31,8 @@ type decision struct {
 	Filters map[string]json.RawMessage // by event; "database": false, or {"true": [...]}
 }
 
-// decidedBy names the list that decides who sees an object of each type. OpenTera states no rule for the link rows of
-// session types and for the settings.
+// decidedBy names the list that decides who sees an object of each type. OpenTera states no rule for the link rows of session types and
+// for the settings.
 var decidedBy = map[string]string{
 	"site": "sites_ids", "project": "projects_ids", "user": "users_ids", "user_group": "user_groups_ids",
 	"participant": "participants_ids", "participant_group": "participant_groups_ids", "device": "devices_ids", "service": "services_ids",
@@ -40,7 +40,7 @@ var decidedBy = map[string]string{
 	"session": "query_session_ids", "asset": "query_asset_ids", "test": "query_test_ids", // the open rule
 }
 
-// exception is a place where we differ from OpenTera on purpose, by a line of design.md, section 6.
+// exception is an intended difference from OpenTera, by a line of design.md, section 6.
 type exception struct {
 	line      string
 	object    object
@@ -48,11 +48,11 @@ type exception struct {
 	weDeliver bool
 }
 
-// exceptions: none of the differences in the audience occurs in this data (no session has participants of several
-// projects, nobody is disabled or deleted).
+// exceptions is empty: no difference in the audience occurs in this data (no session has participants of several projects, nobody is
+// disabled or deleted).
 var exceptions = []exception{}
 
-// vectors is the folder of OpenTera's decisions; without it the test is skipped.
+// vectors returns the folder of OpenTera's decisions; without it the test is skipped.
 func vectors(t *testing.T) string {
 	folder := os.Getenv("TERASOCKET_VECTORS")
 	if folder == "" {
@@ -82,7 +82,7 @@ func defaultData(folder string) dbtest.Template {
 		lines := slices.DeleteFunc(strings.Split(string(data), "\n"), func(line string) bool {
 			return strings.HasPrefix(line, `\`) || strings.HasPrefix(line, "SET transaction_timeout")
 		})
-		// pg_dump's order knows no foreign keys
+		// pg_dump does not order data by foreign keys
 		if _, err := conn.PgConn().Exec(ctx, "SET session_replication_role = replica;"+strings.Join(lines, "\n")).ReadAll(); err != nil {
 			return fmt.Errorf("load default_data.sql: %w", err)
 		}
@@ -90,7 +90,7 @@ func defaultData(folder string) dbtest.Template {
 	}}
 }
 
-// Our audience of every object is OpenTera's own decision, for every user, participant and device of its default data.
+// Our audience of every object equals OpenTera's decision, for every user, participant and device of its default data.
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	folder := vectors(t)
@@ -111,7 +111,7 @@ func TestConformance(t *testing.T) {
 		f := setup(t, defaultData(folder))
 		d.compare(f, f.ours())
 	})
-	// The same from the row of the log that a change of the object leaves.
+	// The same, judged from the log row that a change of the object leaves.
 	t.Run("events", func(t *testing.T) {
 		t.Parallel()
 		f := setup(t, defaultData(folder))
@@ -126,7 +126,7 @@ func TestConformance(t *testing.T) {
 		for user, messages := range f.heard() {
 			for _, m := range messages {
 				if m.op != "update" {
-					t.Errorf("user %d hears %v", user, m)
+					t.Errorf("user %d receives %v", user, m)
 				}
 				o := object{m.objectType, m.id}
 				got[o] = append(got[o], user)
@@ -159,8 +159,7 @@ func TestConformance(t *testing.T) {
 	})
 }
 
-// filters compares OpenTera's verdict of each event with ours. nil: we have no such event yet; the issue that brings it
-// puts its check here.
+// filters compares OpenTera's verdict on each event with ours. nil: there is no such event here yet; its check belongs here.
 var filters = map[string]func(f *fixture, p access.Principal, verdict json.RawMessage){
 	"database": compareDatabaseFilter,
 
@@ -169,7 +168,7 @@ var filters = map[string]func(f *fixture, p access.Principal, verdict json.RawMe
 	"archive_own": nil, "archive_other": nil, "archive_empty_owner": nil,
 }
 
-// compareDatabaseFilter: OpenTera gives DatabaseEvents to nobody. We do to users, by the rules of the objects (design.md,
+// compareDatabaseFilter: OpenTera delivers DatabaseEvents to nobody. We deliver them to users, by the rules of the objects (design.md,
 // section 6, first line), and to nobody else.
 func compareDatabaseFilter(f *fixture, p access.Principal, verdict json.RawMessage) {
 	f.Helper()
@@ -177,7 +176,7 @@ func compareDatabaseFilter(f *fixture, p access.Principal, verdict json.RawMessa
 		f.Errorf("%v: OpenTera's filter of DatabaseEvents says %s; it never lets one pass", p, verdict)
 	}
 	if p.Kind == access.User {
-		return // the named exception; who gets which is what "audience" and "events" compare
+		return // the named exception; "audience" and "events" compare the recipients
 	}
 	for _, key := range []string{`[["x"]]`, fmt.Sprintf(`[["u:%d","p:%d","s:%d","a:%d"]]`, p.ID, p.ID, p.ID, p.ID)} {
 		principals := f.principals([]string{key})
@@ -187,7 +186,7 @@ func compareDatabaseFilter(f *fixture, p access.Principal, verdict json.RawMessa
 	}
 }
 
-// compare compares an audience of every object with OpenTera's lists.
+// compare compares the audience of every object with OpenTera's lists.
 func (d decisions) compare(f *fixture, got audience) {
 	f.Helper()
 	compared := map[string]int{}
@@ -228,7 +227,7 @@ func (d decisions) compare(f *fixture, got audience) {
 		}
 	}
 	for objectType := range decidedBy {
-		if compared[objectType] == 0 && objectType != "test_invitation" { // the data has none
+		if compared[objectType] == 0 && objectType != "test_invitation" { // not in the data
 			f.Errorf("no %s was compared", objectType)
 		}
 	}

@@ -8,7 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// DeviceInfo is what a device is told when it logs in.
+// DeviceInfo is what a device is told at login.
 type DeviceInfo struct {
 	Device       DeviceObject        `json:"device_info"`
 	Participants []DeviceParticipant `json:"participants_info"`
@@ -16,7 +16,7 @@ type DeviceInfo struct {
 	IsOnlineable bool                `json:"-"`
 }
 
-// DeviceObject is OpenTera's object of a device.
+// DeviceObject is OpenTera's device object.
 type DeviceObject struct {
 	Config       *string `json:"device_config"`
 	IsEnabled    bool    `json:"device_enabled"`
@@ -34,14 +34,14 @@ type DeviceObject struct {
 	Subtype      *string `json:"device_subtype,omitempty"`
 }
 
-// DeviceParticipant is a participant that a device belongs to.
+// DeviceParticipant is a participant linked to a device.
 type DeviceParticipant struct {
 	Name string `json:"participant_name"`
 	UUID string `json:"participant_uuid"`
 }
 
-// ByUUID finds the device that a verified certificate names.
-// Errors: *Refusal when there is none; ErrDisabled, with the device; or the database's.
+// ByUUID finds the device named by a verified certificate.
+// Errors: *Refusal if there is none; ErrDisabled, with the device; or the database's.
 func (d *Devices) ByUUID(ctx context.Context, uuid string) (Identity, error) {
 	if !isText(uuid) || len(uuid) > 36 {
 		return Identity{}, &Refusal{Status: invalidToken}
@@ -61,7 +61,7 @@ func (d *Devices) ByUUID(ctx context.Context, uuid string) (Identity, error) {
 	return device, nil
 }
 
-// Info gives what the device is told. Errors: *Refusal when it is gone or disabled, or the database's.
+// Info returns what the device is told at login. Errors: *Refusal if it is deleted or disabled, or the database's.
 func (d *Devices) Info(ctx context.Context, id int32) (DeviceInfo, error) {
 	var info *DeviceInfo
 	if err := d.Pool.QueryRow(ctx, "SELECT terasocket.device_login($1)", id).Scan(&info); err != nil {
@@ -79,7 +79,7 @@ func (d *Devices) Stamp(ctx context.Context, id int32) error {
 	return stamp(ctx, d.Pool, Principal{Device, id})
 }
 
-// Logout closes the device's sockets, on whichever gateway, and ends its connect tokens. Its token stays.
+// Logout closes the device's sockets on all gateways, and ends its connect tokens. Its static token remains valid.
 // Errors: the database's.
 func (d *Devices) Logout(ctx context.Context, id Identity) error {
 	return (&Keys{Pool: d.Pool}).logout(ctx, id, "")

@@ -43,7 +43,7 @@ func TestDevicesByUUID(t *testing.T) {
 	}
 }
 
-// keysOf are the keys of a JSON object, in order.
+// keysOf returns the keys of a JSON object, in order.
 func keysOf(t *testing.T, v any) (keys []string) {
 	t.Helper()
 	text, err := json.Marshal(v)
@@ -102,7 +102,7 @@ func TestDeviceInfo(t *testing.T) {
 			t.Errorf("from OpenTera 1.3.1 on: %+v", s)
 		}
 	}
-	// what is deleted is not shown, and neither are others'
+	// deleted and foreign session types are not shown
 	types := func() (ids []int32) {
 		t.Helper()
 		info, err := d.devices.Info(t.Context(), 1)
@@ -178,7 +178,7 @@ func number(n int32) string {
 	return string(text)
 }
 
-// Only an open socket on a gateway that lives counts: no grace, no crash keeps anybody out.
+// Only an open socket on a living gateway counts: a grace period or a crash keeps nobody out.
 func TestIsConnected(t *testing.T) {
 	t.Parallel()
 	d := newDoor(t)

@@ -12,11 +12,11 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// ErrDisabled is returned for the good token of a device that is disabled.
+// ErrDisabled is returned for the valid token of a disabled device.
 var ErrDisabled = errors.New("disabled device")
 
-// Devices knows devices by the static tokens that OpenTera gives them (HS256 with the server setting TokenEncryptionKey,
-// claim device_uuid), and keeps what they tell of themselves.
+// Devices authenticates devices by the static tokens that OpenTera issues (HS256 with the server setting TokenEncryptionKey, claim
+// device_uuid), and stores the status that they report.
 type Devices struct {
 	Pool *pgxpool.Pool
 }
@@ -27,15 +27,15 @@ var deviceByTokenSQL string
 //go:embed sql/device_status.sql
 var deviceStatusSQL string
 
-// deviceClaims are those of a static token.
+// deviceClaims are the claims of a static token.
 type deviceClaims struct {
 	DeviceUUID string `json:"device_uuid"`
 	jwt.RegisteredClaims
 }
 
-// Device says whose token it is.
-// Errors: *Refusal for one that no device has, of another key or algorithm, of another device, or of a device that is
-// deleted; ErrDisabled, with the device; or the database's.
+// Device authenticates a device by its token.
+// Errors: *Refusal for an unknown token, another key or algorithm, a token of another device, or a deleted device; ErrDisabled, with the
+// device; or the database's.
 func (d *Devices) Device(ctx context.Context, token string) (Identity, error) {
 	if !isText(token) || len(token) > maxToken {
 		return Identity{}, &Refusal{Status: invalidToken}
@@ -49,7 +49,7 @@ func (d *Devices) Device(ctx context.Context, token string) (Identity, error) {
 		return Identity{}, &Refusal{Status: invalidToken}
 	case err != nil:
 		return Identity{}, fmt.Errorf("look the device up: %w", err)
-	case key == nil || *key == "": // an empty key would sign for anybody
+	case key == nil || *key == "": // an empty key would accept tokens of anybody
 		return Identity{}, errors.New("the server setting TokenEncryptionKey is missing")
 	}
 	var claims deviceClaims
@@ -62,8 +62,8 @@ func (d *Devices) Device(ctx context.Context, token string) (Identity, error) {
 	return device, nil
 }
 
-// SetStatus keeps what a device tells of itself, JSON text, while it is online, and announces it to those who may see the
-// device. at is the device's own number. isOnline is false when nothing was kept. Errors: the database's.
+// SetStatus stores the status that an online device reports, as JSON text, and announces it to those who may see the device. at is the
+// device's own timestamp. isOnline is false if nothing was stored. Errors: the database's.
 func (d *Devices) SetStatus(ctx context.Context, id int32, status string, at float64) (isOnline bool, err error) {
 	number := strconv.FormatFloat(at, 'f', -1, 64) // PostgreSQL would round a float to 15 digits
 	if err := d.Pool.QueryRow(ctx, deviceStatusSQL, id, status, number).Scan(&isOnline); err != nil {

@@ -24,8 +24,8 @@ func TestDeviceTokens(t *testing.T) {
 	good := signed(t, jwt.SigningMethodHS256, key, claims)
 	parts := strings.Split(good, ".")
 	for name, test := range map[string]struct {
-		token string // that is sent
-		row   string // what device 41 has; "": the same
+		token string // the token sent
+		row   string // the token stored for device 41; "": the same
 		sql   string
 		err   error
 	}{
@@ -47,7 +47,7 @@ func TestDeviceTokens(t *testing.T) {
 		"another device": {token: signed(t, jwt.SigningMethodHS256, key, jwt.MapClaims{"device_uuid": "de000000-42"}), err: access.ErrUnauthorized},
 		"no claim":       {token: signed(t, jwt.SigningMethodHS256, key, jwt.MapClaims{}), err: access.ErrUnauthorized},
 		"expired":        {token: signed(t, jwt.SigningMethodHS256, key, jwt.MapClaims{"device_uuid": "de000000-41", "exp": time.Now().Add(-time.Hour).Unix()}), err: access.ErrUnauthorized},
-		// a bad token of a disabled device does not tell that it is disabled
+		// a bad token does not reveal that its device is disabled
 		"disabled, other key": {token: signed(t, jwt.SigningMethodHS256, []byte("x"), claims), sql: "device_enabled = false", err: access.ErrUnauthorized},
 	} {
 		has := test.row
@@ -60,7 +60,7 @@ func TestDeviceTokens(t *testing.T) {
 		}
 		device, err := devices.Device(t.Context(), test.token)
 		want := access.Identity{}
-		if test.err == nil || errors.Is(test.err, access.ErrDisabled) { // the audit is told who it was
+		if test.err == nil || errors.Is(test.err, access.ErrDisabled) { // the audit names the device
 			want = access.Identity{Principal: access.Principal{Kind: access.Device, ID: 41}, UUID: "de000000-41", Name: "device 41"}
 		}
 		if device != want || !errors.Is(err, test.err) || err != nil && test.err == nil {

@@ -10,7 +10,7 @@ import (
 	"terasocket/db/opentera"
 )
 
-// A disabled token is refused on every gateway under every spelling, and stays so until it has expired by any clock.
+// A disabled token is refused on every gateway in every encoding, until it has expired by any clock.
 func TestDisabledTokens(t *testing.T) {
 	t.Parallel()
 	gateways := doors(t, 2)
@@ -20,7 +20,7 @@ func TestDisabledTokens(t *testing.T) {
 			t.Fatal(err)
 		}
 		spellings := []string{token, token + "\n", token[:len(token)-1] + "\n" + token[len(token)-1:], token + "="}
-		for _, last := range "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_" { // 2 of its bits do not count
+		for _, last := range "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_" { // 2 bits of the last character are ignored
 			spellings = append(spellings, token[:len(token)-1]+string(last))
 		}
 		for _, d := range gateways {
@@ -32,9 +32,9 @@ func TestDisabledTokens(t *testing.T) {
 				t.Errorf("%s: another token of the same principal: %v", kind, err)
 			}
 		}
-		// the second time it is refused: of two refreshes with one token one succeeds
+		// disabling it again is refused: of two refreshes with one token, one succeeds
 		mustRefuse(t, kind.String()+" disabled again", gateways[1].disable(kind, token), invalidToken, "")
-		// not kept in clear
+		// not stored in clear
 		if n := asked[int](gateways[0], "SELECT count(*) FROM terasocket.disabled_tokens d WHERE d::text LIKE '%' || $1 || '%' OR hash = convert_to($1, 'UTF8')", token); n != 0 {
 			t.Errorf("%s: stored in clear", kind)
 		}
@@ -71,8 +71,7 @@ func TestDisabledTokens(t *testing.T) {
 	}
 }
 
-// After a logout nothing that the principal holds opens anything, but for its password and its static token; nobody else
-// is concerned.
+// After a logout nothing the principal holds grants access, except its password and its static token; nobody else is affected.
 func TestLogout(t *testing.T) {
 	t.Parallel()
 	d := newDoor(t)
@@ -118,7 +117,7 @@ func TestLogout(t *testing.T) {
 			t.Errorf("%s: not kicked", kind)
 		}
 	}
-	// a static token stays good, also when it is what the logout was called with
+	// a static token remains valid, even if the logout was authenticated with it
 	if err := d.participants.Logout(t.Context(), dynamic[access.Participant], static); err != nil {
 		t.Error(err)
 	}
@@ -135,7 +134,7 @@ func TestLogout(t *testing.T) {
 	if err := d.users.Logout(t.Context(), dynamic[access.User], ""); err != nil {
 		t.Error(err)
 	}
-	// a token of another kind is not disabled by it
+	// a logout does not disable a token of another kind
 	token := d.tokenOf(access.Participant, opentera.DemoParticipantID)
 	if err := d.users.Logout(t.Context(), dynamic[access.User], token); err != nil {
 		t.Error(err)

@@ -15,7 +15,7 @@ import (
 	protocol "terasocket/proto/opentera"
 )
 
-// Statuses of refusals, as the audit is told them.
+// Statuses of refusals in the audit.
 const (
 	wrongPassword = protocol.LoginEvent_LOGIN_STATUS_FAILED_WITH_WRONG_PASSWORD
 	wrongUsername = protocol.LoginEvent_LOGIN_STATUS_FAILED_WITH_WRONG_USERNAME
@@ -24,20 +24,20 @@ const (
 	disabledLogin = protocol.LoginEvent_LOGIN_STATUS_FAILED_WITH_DISABLED_ACCOUNT
 )
 
-// quick is the demo installation with passwords of 4 rounds, migrated.
+// quick is the demo installation with bcrypt hashes of 4 rounds, migrated.
 func quick() dbtest.Template {
 	from := demo()
 	return dbtest.Template{Name: "quick", From: &from, Fill: dbtest.QuickPasswords}
 }
 
-// door is what one gateway knows of logins.
+// door is one gateway's login state.
 type door struct {
 	testing.TB
 	pool         *pgxpool.Pool
 	users        *access.Users
 	participants *access.Participants
 	devices      *access.Devices
-	clock        *atomic.Int64 // added to the time
+	clock        *atomic.Int64 // offset added to the time
 }
 
 // doors makes n gateways on one database.
@@ -54,7 +54,7 @@ func doors(t testing.TB, n int) []*door {
 		d.participants = &access.Participants{Pool: pool, Passwords: passwords, Keys: keys, Now: now}
 		all[i] = d
 	}
-	announce(t, all[0].pool) // as a gateway does when it starts: in a copy of a database an epoch begins
+	announce(t, all[0].pool) // as a gateway does at start: in a copy of a database an epoch begins
 	return all
 }
 
@@ -67,7 +67,7 @@ func (d *door) do(sql string, args ...any) {
 	}
 }
 
-// asked is the single value of a query.
+// asked returns the single value of a query.
 func asked[T any](d *door, sql string, args ...any) (v T) {
 	d.Helper()
 	if err := d.pool.QueryRow(d.Context(), sql, args...).Scan(&v); err != nil {
@@ -76,7 +76,7 @@ func asked[T any](d *door, sql string, args ...any) (v T) {
 	return v
 }
 
-// byPassword is the login of a kind, and who it is.
+// byPassword logs in by the given kind, and returns the identity.
 func (d *door) byPassword(kind access.Kind, username, password string) (access.Identity, error) {
 	if kind == access.Participant {
 		login, err := d.participants.ByPassword(d.Context(), username, password)
@@ -86,7 +86,7 @@ func (d *door) byPassword(kind access.Kind, username, password string) (access.I
 	return login.Identity, err
 }
 
-// mustRefuse checks that err is a Refusal of this status, that it says nothing to whoever asks, and whom it names.
+// mustRefuse checks that err is a Refusal of this status, that it reveals nothing to the client, and whom it names.
 func mustRefuse(t testing.TB, what string, err error, status protocol.LoginEvent_LoginStatus, who string) {
 	t.Helper()
 	var refused *access.Refusal
@@ -99,7 +99,7 @@ func mustRefuse(t testing.TB, what string, err error, status protocol.LoginEvent
 	}
 }
 
-// mustWait checks that err says that there were too many attempts.
+// mustWait checks that err reports too many attempts.
 func mustWait(t testing.TB, what string, err error, least, most time.Duration) {
 	t.Helper()
 	var tooMany *access.TooMany

@@ -14,7 +14,7 @@ import (
 	protocol "terasocket/proto/opentera"
 )
 
-// tokenOf signs a dynamic token of a kind.
+// tokenOf signs a dynamic token for a principal.
 func (d *door) tokenOf(kind access.Kind, id int32) string {
 	d.Helper()
 	sign := d.users.Token
@@ -28,7 +28,7 @@ func (d *door) tokenOf(kind access.Kind, id int32) string {
 	return token
 }
 
-// byToken is the login of a kind by a token.
+// byToken logs in by a token of the given kind.
 func (d *door) byToken(kind access.Kind, token string) (access.Identity, error) {
 	switch kind {
 	case access.User:
@@ -62,13 +62,13 @@ func (d *door) key(name string) string {
 	return asked[string](d, "SELECT terasocket.signing_key($1)", name)
 }
 
-// dynamic are the kinds that have dynamic tokens, and one of each.
+// dynamic are the kinds with dynamic tokens, and one identity of each.
 var dynamic = map[access.Kind]access.Identity{
 	access.User:        {Principal: access.Principal{Kind: access.User, ID: opentera.DemoProjectUserID}, UUID: opentera.DemoProjectUserUUID},
 	access.Participant: {Principal: access.Principal{Kind: access.Participant, ID: opentera.DemoParticipantID}, UUID: opentera.DemoParticipantUUID},
 }
 
-// What is no good token of a kind opens nothing, whatever it is.
+// Invalid dynamic tokens are refused.
 func TestDynamicTokensAreRefused(t *testing.T) {
 	t.Parallel()
 	d := newDoor(t)
@@ -140,15 +140,15 @@ func TestDynamicTokensAreRefused(t *testing.T) {
 			if err != nil && c.token != "" && strings.Contains(err.Error(), c.token) {
 				t.Errorf("%s %s: the error holds the token", kind, name)
 			}
-			// nor can such a one be disabled, which would fill the table
+			// nor can an invalid token be disabled, which would fill the table
 			if c.status == invalidToken && name != "no UUID" && !strings.HasPrefix(name, "UUID") {
 				mustRefuse(t, kind.String()+" "+name+", disabled", d.disable(kind, c.token), invalidToken, "")
 			}
 		}
 		if n := asked[int](d, "SELECT count(*) FROM terasocket.disabled_tokens"); n != 0 {
-			t.Errorf("%s: %d tokens that are none were disabled", kind, n)
+			t.Errorf("%s: %d invalid tokens were disabled", kind, n)
 		}
-		// the clock of the gateway
+		// the gateway's clock
 		d.clock.Store(int64(59 * time.Minute))
 		if _, err := d.byToken(kind, good); err != nil {
 			t.Errorf("%s: after 59 minutes: %v", kind, err)
@@ -157,7 +157,7 @@ func TestDynamicTokensAreRefused(t *testing.T) {
 		_, err := d.byToken(kind, good)
 		mustRefuse(t, kind.String()+" after 61 minutes", err, expiredToken, who.UUID)
 		d.clock.Store(0)
-		// who is disabled or gone since
+		// disabled or deleted since
 		table := "t_" + kind.String() + "s"
 		d.do("UPDATE " + table + " SET " + kind.String() + "_enabled = false WHERE " + claim + " = '" + who.UUID + "'")
 		_, err = d.byToken(kind, good)
@@ -170,7 +170,7 @@ func TestDynamicTokensAreRefused(t *testing.T) {
 			t.Errorf("%s: back again: %v", kind, err)
 		}
 	}
-	// every kind's token for every other kind
+	// the token of every kind, used as every other kind
 	tokens := map[string]string{"user": d.tokenOf(access.User, opentera.DemoProjectUserID), "participant": d.tokenOf(access.Participant, opentera.DemoParticipantID),
 		"static": static, "device": device, "service": signed(t, jwt.SigningMethodHS256, []byte(serviceKey), jwt.MapClaims{"service_uuid": opentera.DemoVideoRehabServiceUUID, "exp": hour})}
 	services := &access.Services{Pool: d.pool}

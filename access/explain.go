@@ -9,29 +9,29 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Explanation says whether a client may see an event, and why. It holds nothing of what is in the event.
+// Explanation says whether a client may see an event, and why. It holds no content of the event.
 type Explanation struct {
 	Event     ExplainedEvent    `json:"event"`
 	Client    ExplainedClient   `json:"client"`
 	MaySee    bool              `json:"may_see"`    // it receives the event
-	AsDeleted bool              `json:"as_deleted"` // it receives a DB_DELETE instead: it saw the object before, and does not any more
-	Clauses   []ExplainedClause `json:"clauses"`    // all must be satisfied by who receives the event; none: nobody does
-	Former    []ExplainedClause `json:"former"`     // the same for who saw the object before; nil: there is no DB_DELETE
-	Notes     []string          `json:"notes"`      // what else people should know
+	AsDeleted bool              `json:"as_deleted"` // it receives a DB_DELETE instead: it saw the object before, and no longer does
+	Clauses   []ExplainedClause `json:"clauses"`    // recipients must satisfy all of these; none: nobody does
+	Former    []ExplainedClause `json:"former"`     // the same for those who saw the object before; nil: there is no DB_DELETE
+	Notes     []string          `json:"notes"`      // remarks for people
 }
 
 // ExplainedEvent is a row of the event log.
 type ExplainedEvent struct {
 	Seq          int64     `json:"seq"`
 	Type         string    `json:"type"`        // full name of the message
-	Op           *string   `json:"op"`          // of a DatabaseEvent: C and U the object lives, G it is soft-deleted, D it is gone
-	ObjectType   *string   `json:"object_type"` // what a DatabaseEvent is about
+	Op           *string   `json:"op"`          // of a DatabaseEvent: C and U the object is alive, G it is soft-deleted, D it is gone
+	ObjectType   *string   `json:"object_type"` // object type of a DatabaseEvent
 	ObjectID     *int64    `json:"object_id"`
 	At           time.Time `json:"at"`           // when the change was captured
-	Announcement int64     `json:"announcement"` // the announcement that it is part of
+	Announcement int64     `json:"announcement"` // number of its announcement
 }
 
-// ExplainedClient is who asks.
+// ExplainedClient is the client in question.
 type ExplainedClient struct {
 	Kind           string     `json:"kind"`
 	ID             int32      `json:"id"`
@@ -40,7 +40,7 @@ type ExplainedClient struct {
 	IsEnabled      bool       `json:"is_enabled"`
 	IsDeleted      bool       `json:"is_deleted"`
 	IsSuperadmin   bool       `json:"is_superadmin"`
-	Roles          []Role     `json:"roles"`           // all living ones, of a user
+	Roles          []Role     `json:"roles"`           // a user's living roles
 	ConnectedSince *time.Time `json:"connected_since"` // of the oldest open socket; nil: not connected
 }
 
@@ -49,10 +49,10 @@ type Role struct {
 	ID      int32   `json:"id_service_role"`
 	Name    string  `json:"role"`
 	Service *string `json:"service"` // service_key
-	On      *string `json:"on"`      // "site" or "project"; nil: on neither
+	On      *string `json:"on"`      // "site" or "project"; nil: neither
 	OnID    *int32  `json:"id"`
 	OnName  *string `json:"name"`
-	IsGone  bool    `json:"is_gone"` // that site or project is deleted: the role is worth nothing
+	IsGone  bool    `json:"is_gone"` // that site or project is deleted, so that the role grants nothing
 	GroupID int32   `json:"id_user_group"`
 	Group   string  `json:"group"`
 }
@@ -61,17 +61,17 @@ type Role struct {
 type ExplainedClause struct {
 	IsSatisfied bool   `json:"satisfied"`
 	Needed      []Need `json:"needed"` // one of these is enough; none: nobody has it
-	Has         []Path `json:"has"`    // by which the client satisfies it
+	Has         []Path `json:"has"`    // paths by which the client satisfies it
 }
 
-// Need is a tag, with what it is about.
+// Need is a tag and its subject.
 type Need struct {
 	Tag      string  `json:"tag"` // x, u:12, p:3, ...: see docs/architecture.md
 	ID       *int64  `json:"id"`
 	Name     *string `json:"name"`    // of a site or project
 	SiteID   *int32  `json:"id_site"` // of a project
 	SiteName *string `json:"site_name"`
-	IsGone   bool    `json:"is_gone"` // deleted or unknown: nobody has it
+	IsGone   bool    `json:"is_gone"` // deleted or unknown: nobody holds it
 }
 
 // Path is how the client holds a tag: by "superadmin", "itself" or "role".
@@ -84,8 +84,8 @@ type Path struct {
 // MissingEventError says that the log does not hold an event.
 type MissingEventError struct {
 	Seq            int64
-	Oldest, Newest *int64 // of what the log holds; nil: it holds nothing
-	Last           *int64 // the last seq that was given; nil: none yet
+	Oldest, Newest *int64 // seqs in the log; nil: it is empty
+	Last           *int64 // the last seq given out; nil: none yet
 }
 
 func (e *MissingEventError) Error() string {
@@ -105,7 +105,7 @@ func (e *MissingEventError) Error() string {
 		e.Seq, *e.Oldest, *e.Newest)
 }
 
-// Explainer explains who hears what.
+// Explainer explains who receives which events.
 type Explainer struct {
 	Pool *pgxpool.Pool
 }
@@ -113,11 +113,11 @@ type Explainer struct {
 //go:embed sql/explain.sql
 var explainSQL string
 
-// Explain says whether this client may see this event, by the roles of now; a client that is disabled or deleted is
-// explained as well. Notes is empty. Errors: *MissingEventError, ErrUnknown for a client that never was, or the database's.
+// Explain says whether this client may see this event by its current roles; disabled and deleted clients are explained too. Notes is
+// empty. Errors: *MissingEventError, ErrUnknown for a client that never existed, or the database's.
 func (x *Explainer) Explain(ctx context.Context, seq int64, kind Kind, uuid string) (*Explanation, error) {
 	if !isText(uuid) {
-		return nil, ErrUnknown // PostgreSQL would not take it
+		return nil, ErrUnknown // PostgreSQL would reject it
 	}
 	var answer struct {
 		Explanation

@@ -11,7 +11,7 @@ import (
 	"terasocket/access"
 )
 
-// clients are all users, participants and devices, deleted ones too.
+// clients returns all users, participants and devices, including deleted ones.
 func (f *fixture) clients() (all []client) {
 	f.Helper()
 	rows, err := f.conn.Query(f.Context(), `SELECT 1, id_user, user_uuid FROM t_users UNION ALL
@@ -32,7 +32,7 @@ func (f *fixture) clients() (all []client) {
 	return all
 }
 
-// logged is a row of the log that is about an object, or a message; present and former are "" for nobody.
+// logged is a log row about an object, or a message; present and former are "" for nobody.
 type logged struct {
 	seq             int64
 	present, former string
@@ -53,7 +53,7 @@ func (f *fixture) logged() (all []logged) {
 	return all
 }
 
-// pathSQL: $1 user, $2 tag, $3 role, $4 group -> whether rows that are alive make up this path.
+// pathSQL: $1 user, $2 tag, $3 role, $4 group -> whether living rows form this path.
 const pathSQL = `SELECT EXISTS (
 	SELECT FROM t_users_users_groups m
 	JOIN   t_users_groups g     ON g.id_user_group = m.id_user_group
@@ -70,7 +70,7 @@ const pathSQL = `SELECT EXISTS (
 	                                   OR r.service_role_name = 'admin' AND EXISTS (SELECT FROM t_projects o WHERE o.id_project = substr($2, 3)::bigint
 	                                                                                AND o.id_site = s.id_site AND o.deleted_at IS NULL) END)`
 
-// isReal says whether a path is one of rows that exist; each is looked up once.
+// isReal reports whether the rows of a path exist; each is looked up once.
 func (f *fixture) isReal(known map[string]bool, c client, path access.Path) bool {
 	f.Helper()
 	key := fmt.Sprint(c.Principal, path.Tag, path.By)
@@ -93,8 +93,7 @@ func (f *fixture) isReal(known map[string]bool, c client, path access.Path) bool
 	return is
 }
 
-// agree compares what is explained with the audience, of every event and every client that is picked, and gives how
-// often each answer was given.
+// agree compares explanations with audiences, for every event and every picked client, and returns how often each answer occurred.
 func (f *fixture) agree(picked func() bool) map[string]int {
 	f.Helper()
 	clients, real, answers := f.clients(), map[string]bool{}, map[string]int{}
@@ -124,7 +123,7 @@ func (f *fixture) agree(picked func() bool) map[string]int {
 			maySee := slices.Contains(held[0], c.Principal)
 			asDeleted := !maySee && slices.Contains(held[1], c.Principal)
 			if x.MaySee != maySee || x.AsDeleted != asDeleted {
-				f.Errorf("%s: %v may see it: %t, as deleted: %t; must be %t, %t", what, c, x.MaySee, x.AsDeleted, maySee, asDeleted)
+				f.Errorf("%s: %v may see it: %t, as deleted: %t; want %t, %t", what, c, x.MaySee, x.AsDeleted, maySee, asDeleted)
 			}
 			if isHeld := clauses(what, c, x.Clauses); isHeld != maySee {
 				f.Errorf("%s, %v: all clauses are held: %t; may see it: %t", what, c, isHeld, maySee)
@@ -144,7 +143,7 @@ const strange = `INSERT INTO terasocket.events (seq, announcement, at, topic, ty
 	FROM unnest(ARRAY['[]', '[[]]', '"x"', '{}', '[["x"], "x"]', '[["x"], []]', '[["z:1"]]', '[["x", ""]]', '[["p:9999999999", "s:99999999999"]]',
 		'[["x"], ["x"]]', '[["xx"]]', '[["p:x", "p:", "u:-1"]]']) WITH ORDINALITY k (k, n)`
 
-// What is explained is what the audience says, by paths that exist, on random installations in which much happens.
+// Explanations agree with audiences and name existing paths, on random installations with many changes.
 func TestExplainAgreesWithAudience(t *testing.T) {
 	t.Parallel()
 	for seed := range seeds(4) {
@@ -185,7 +184,7 @@ func TestExplainAgreesWithAudience(t *testing.T) {
 	}
 }
 
-// The same for every kind of object and every viewer of the role matrices.
+// The same for every object type and every viewer of the role matrices.
 func TestExplainAgreesInTheWorld(t *testing.T) {
 	t.Parallel()
 	f := inWorld(t)

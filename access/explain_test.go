@@ -11,7 +11,7 @@ import (
 	"terasocket/db/opentera"
 )
 
-// client is somebody whom an event can be explained to.
+// client is somebody whom an event can be explained for.
 type client struct {
 	access.Principal
 	uuid string
@@ -33,7 +33,7 @@ func (f *fixture) newest() int64 {
 	return one[int64](f, "SELECT max(seq) FROM terasocket.events")
 }
 
-// Who must not see what, in the demo installation, and by which paths the others do.
+// Who must not see what in the demo installation, and by which paths the others do.
 func TestExplainInTheDemo(t *testing.T) {
 	t.Parallel()
 	f := setup(t, demo())
@@ -52,7 +52,7 @@ func TestExplainInTheDemo(t *testing.T) {
 	for _, test := range []struct {
 		seq  int64
 		who  client
-		want string // "no", "gone" or by what: one word of each clause
+		want string // "no", "gone", or the path: one word for each clause
 	}{
 		{updated, user(opentera.DemoOtherSiteAdminUUID), "no"},
 		{updated, user(opentera.DemoSiteUserUUID), "no"},
@@ -106,7 +106,7 @@ func TestExplainInTheDemo(t *testing.T) {
 			got = strings.Join(ways, ", ")
 		}
 		if got != test.want {
-			t.Errorf("event %d, %s %s: %q, must be %q", test.seq, test.who.Kind, test.who.uuid, got, test.want)
+			t.Errorf("event %d, %s %s: %q, want %q", test.seq, test.who.Kind, test.who.uuid, got, test.want)
 		}
 	}
 }

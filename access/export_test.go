@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Waits waits until so many questions wait.
+// Waits waits until n questions are queued.
 func (t *Together[Q, A]) Waits(tb testing.TB, n int) {
 	tb.Helper()
 	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {

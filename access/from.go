@@ -4,8 +4,7 @@ import "context"
 
 type addressKey struct{}
 
-// FromAddress says where a request came from, as Addresses counts it ("" where that is not known): the queue of passwords
-// gives each its turn.
+// FromAddress records the address of a request as Addresses counts it ("" if unknown); the password queue serves addresses in turn.
 func FromAddress(ctx context.Context, addr string) context.Context {
 	network, _ := Network(addr)
 	return context.WithValue(ctx, addressKey{}, network)

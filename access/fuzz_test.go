@@ -10,7 +10,7 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// Whatever is taken for a token was signed with our key, spelled in one way.
+// Every accepted token was signed with our key, and has one canonical spelling.
 func FuzzToken(f *testing.F) {
 	key := strings.Repeat("k", 32)
 	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -30,7 +30,7 @@ func FuzzToken(f *testing.F) {
 		var claims userClaims
 		isGood := isToken(token) && parse(token, &claims, []string{"", key, strings.Repeat("o", 32)}, jwt.WithTimeFunc(now), jwt.WithExpirationRequired()) == nil
 		if isGood != (token == good) {
-			t.Errorf("%q is good: %t", token, isGood)
+			t.Errorf("%q is accepted: %t", token, isGood)
 		}
 		if isToken(token) && parse(token, &claims, []string{"", ""}) == nil {
 			t.Errorf("%q is signed with no key", token)
@@ -38,7 +38,7 @@ func FuzzToken(f *testing.F) {
 	})
 }
 
-// No code fits an invalid secret, and no text of a client's makes a comparison panic.
+// No code matches an invalid secret, and no input from a client makes a comparison panic.
 func FuzzOTP(f *testing.F) {
 	for _, seed := range [][2]string{{"JBSWY3DPEHPK3PXP", "123456"}, {"", ""}, {"JBSWY3DPEHPK3PXP", "१२३४५६"}, {"jbswy3dpehpk3pxp", "000000"}, {"\x00", "\xff"}, {"=", "+12345"}} {
 		f.Add(seed[0], seed[1])
@@ -62,7 +62,7 @@ func FuzzClientVersion(f *testing.F) {
 	})
 }
 
-// What is recorded of a client's text is short, UTF-8 and of one line; what is counted of its address is a network.
+// The recorded form of a client's text is short, valid UTF-8 and one line; an address is counted as a network.
 func FuzzRecorded(f *testing.F) {
 	for _, seed := range []string{"", "a", "\x00\n\xff", strings.Repeat("é", 300), strings.Repeat("a", 199) + "é", strings.Repeat("\xff", 500),
 		"192.0.2.1", "::ffff:192.0.2.1", "2001:db8::1%eth0", "1.2.3.4:5"} {
@@ -86,7 +86,7 @@ func FuzzPasswords(f *testing.F) {
 	f.Fuzz(func(t *testing.T, password string) {
 		_ = PasswordWeaknesses(password)
 		if p.compare("", password) || p.compare(password, password) {
-			t.Errorf("%q matches what is not a hash", password)
+			t.Errorf("%q matches an invalid hash", password)
 		}
 	})
 }

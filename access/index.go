@@ -6,23 +6,23 @@ import (
 	"terasocket/proto/event"
 )
 
-// superadmin is the tag of whoever may see everything.
+// superadmin is the tag of superadmins, who may see everything.
 const superadmin = "x"
 
-// Index says who of the connected principals may see an event, without asking the database. It keeps the tags that they
-// hold, now and before, as the events of the log change them.
+// Index decides which connected principals may see an event, without a query. It keeps the tags that they hold, present and former,
+// updated by the events of the log.
 //
-// It has no lock: one goroutine at a time.
+// It is not safe for concurrent use.
 type Index struct {
 	members map[Principal]*member
 	holders map[string]map[*member]struct{} // by tag, of either state
 	moment  Moment
-	dirty   []*member // whose tags changed since the last Settled event
+	dirty   []*member // members whose tags changed since the last Settled event
 
 	audiences [2]audiences // of Present and Former
 }
 
-// NewIndex makes an index of nobody, with these aliases (tag -> routing keys, JSON text).
+// NewIndex returns an empty index with these aliases (tag -> routing keys, JSON text).
 func NewIndex(aliases map[string]string) *Index {
 	a := NewAliases(aliases)
 	return &Index{
@@ -32,11 +32,11 @@ func NewIndex(aliases map[string]string) *Index {
 	}
 }
 
-// Moment gives the state that is the same for everybody. It stays as it is when the index moves on.
+// Moment returns the state shared by all principals. Later events do not change it.
 func (x *Index) Moment() Moment { return x.moment }
 
-// Add adds the principal of a view, which the index takes over. It may be a view of a later position: events up to there
-// do not change what it holds now.
+// Add adds the principal of a view, which the index takes over. The view may be of a later position: events up to there do not change its
+// present tags.
 func (x *Index) Add(v *View) {
 	x.Remove(v.principal)
 	m := &v.member
@@ -52,7 +52,7 @@ func (x *Index) Add(v *View) {
 	x.forget()
 }
 
-// Remove forgets a principal.
+// Remove removes a principal.
 func (x *Index) Remove(p Principal) {
 	m := x.members[p]
 	if m == nil {
@@ -79,7 +79,7 @@ func (x *Index) drop(tag string, m *member) {
 	}
 }
 
-// Apply moves the index on by an event, which matters if it is one of Rights, Alias or Settled.
+// Apply updates the index by an event; only Rights, Alias and Settled have an effect.
 func (x *Index) Apply(e *event.Event) {
 	switch e.Kind {
 	case event.Rights:
@@ -124,7 +124,7 @@ func (x *Index) settle() {
 	x.audiences[1] = x.audiences[0]
 }
 
-// Tags gives what a principal holds now.
+// Tags returns the tags that a principal holds now.
 func (x *Index) Tags(p Principal) []string {
 	m := x.members[p]
 	if m == nil {
@@ -139,7 +139,7 @@ func (x *Index) Tags(p Principal) []string {
 	return tags
 }
 
-// Satisfies says whether a principal satisfies routing keys now, and whether it may see everything.
+// Satisfies reports whether a principal satisfies routing keys now, and whether it may see everything.
 func (x *Index) Satisfies(p Principal, keys RoutingKeys) (ok, isSuperadmin bool) {
 	m := x.members[p]
 	if m == nil {
@@ -148,5 +148,5 @@ func (x *Index) Satisfies(p Principal, keys RoutingKeys) (ok, isSuperadmin bool)
 	return x.moment.present.satisfied(keys, m.holdings, Present, 0), m.has(superadmin, Present)
 }
 
-// Size is how many principals there are, and how many tags they hold together, each counted once.
+// Size returns the number of principals, and of distinct tags that they hold.
 func (x *Index) Size() (principals, tags int) { return len(x.members), len(x.holders) }

@@ -5,28 +5,28 @@ import (
 	"slices"
 )
 
-// audiences keep the answers of one state until something changes: in a burst, many events have the same keys.
+// audiences caches answers for one state until something changes: in a burst, many events have the same keys.
 type audiences struct {
 	byKeys map[string][]Principal
-	size   int // principals in all of them
+	size   int // total number of principals
 }
 
-// Bounds of what is kept; beyond, all is forgotten.
+// Bounds of the cache; beyond them it is emptied.
 const (
 	audiencesKept  = 4096
 	principalsKept = 1 << 18
 )
 
-// Compare is the order of audiences.
+// Compare orders principals in audiences.
 func (p Principal) Compare(other Principal) int {
 	return cmp.Compare(int64(p.Kind)<<32+int64(p.ID), int64(other.Kind)<<32+int64(other.ID))
 }
 
-// Superadmins gives who may see everything now, as Audience does.
+// Superadmins returns who may see everything now, as Audience does.
 func (x *Index) Superadmins() []Principal { return x.Audience(`[["`+superadmin+`"]]`, Present) }
 
-// Audience gives the connected principals that satisfy these routing keys (JSON text) in that state, in the order of
-// Compare, each once. Malformed keys are nobody. The answer belongs to the index: do not change it.
+// Audience returns the connected principals that satisfy these routing keys (JSON text) in that state, ordered by Compare, each once.
+// Malformed keys have no audience. The result belongs to the index: do not modify it.
 func (x *Index) Audience(keys string, in State) []Principal {
 	if keys == "" || len(x.members) == 0 {
 		return nil
@@ -47,10 +47,10 @@ func (x *Index) Audience(keys string, in State) []Principal {
 	return found
 }
 
-// forget is called when what members hold, or what aliases stand for, has changed.
+// forget empties the cache; called when members' tags or aliases have changed.
 func (x *Index) forget() { x.audiences = [2]audiences{} }
 
-// find asks everybody who holds a tag of the smallest clause.
+// find checks all holders of the tags of the smallest clause.
 func (x *Index) find(keys RoutingKeys, in State) []Principal {
 	aliases := x.moment.present
 	if in == Former {
@@ -66,7 +66,7 @@ func (x *Index) find(keys RoutingKeys, in State) []Principal {
 	return slices.Compact(found)
 }
 
-// collect adds all who may satisfy keys, some of them twice.
+// collect appends all who satisfy keys, possibly twice.
 func (x *Index) collect(candidates []*member, keys RoutingKeys, aliases Aliases, depth int) []*member {
 	if len(keys) == 0 {
 		return candidates
@@ -88,7 +88,7 @@ func (x *Index) collect(candidates []*member, keys RoutingKeys, aliases Aliases,
 	return candidates
 }
 
-// count is how many members a clause has at most.
+// count returns an upper bound of the members of a clause.
 func (x *Index) count(clause []string, aliases Aliases, depth int) int {
 	n := 0
 	for _, tag := range clause {

@@ -1,14 +1,14 @@
 package access
 
-// State is one of the two states that an event is judged by: who may see the object now, and who could see it before.
+// State is one of the two states in which an event is judged: who may see the object now, and who could see it before.
 type State uint8
 
-// The states. They are equal after each Settled event.
+// The two states are equal after each Settled event.
 const (
 	Present State = 1 << iota
 	Former
 
-	changed State = 1 << iota // since the last Settled event; beside the others
+	changed State = 1 << iota // changed since the last Settled event; combined with the others
 )
 
 // holdings are the tags of one principal, with the states in which it holds each.
@@ -24,7 +24,7 @@ func newHoldings(tags []string) holdings {
 
 func (h holdings) has(tag string, in State) bool { return h[tag]&in != 0 }
 
-// change notes that a tag was gained or lost. Present follows; Former stays, until all is settled.
+// change records that a tag was gained or lost. Present changes; Former stays until all is settled.
 func (h holdings) change(tag string, gained bool) {
 	state := h[tag]&Former | changed
 	if gained {
@@ -33,8 +33,8 @@ func (h holdings) change(tag string, gained bool) {
 	h[tag] = state
 }
 
-// changedBefore notes a change that Present knows already: whoever lost the tag still held it in Former. Of several
-// changes, the first says what was before all of them.
+// changedBefore records a change that Present already reflects: a principal that lost the tag still held it in Former. Of several changes
+// the first one tells the former state.
 func (h holdings) changedBefore(tag string, gained bool) {
 	state := h[tag]
 	if state&changed != 0 {

@@ -5,11 +5,11 @@ import (
 	"maps"
 )
 
-// RoutingKeys say who may see something: whoever holds a tag of every clause. Without a clause, or with an empty one, it
-// is nobody.
+// RoutingKeys is a conjunction of clauses: somebody satisfies it by holding a tag of every clause. Without a clause, or with an empty
+// one, nobody does.
 type RoutingKeys [][]string
 
-// ParseRoutingKeys reads the JSON text of routing keys. A text that is malformed is nobody.
+// ParseRoutingKeys parses routing keys (JSON text). Malformed text yields keys that nobody satisfies.
 func ParseRoutingKeys(text string) RoutingKeys {
 	var keys RoutingKeys
 	if text == "" || json.Unmarshal([]byte(text), &keys) != nil {
@@ -23,15 +23,14 @@ func ParseRoutingKeys(text string) RoutingKeys {
 	return keys
 }
 
-// Aliases are the tags that stand for "whoever sees that object", with the routing keys of it. They are never changed in
-// place, so that an event can be judged later by the aliases of its moment.
+// Aliases are the tags that stand for "whoever sees that object", with the object's routing keys. They are never modified in place, so
+// that an event can be judged later by the aliases of its moment.
 type Aliases map[string]RoutingKeys
 
-// aliasDepth is how deep an alias may lie in the keys of others. (None is deeper: the announcer makes them of services,
-// session types and test types.)
+// aliasDepth limits the nesting of aliases. (None is deeper: the announcer makes them of services, session types and test types.)
 const aliasDepth = 3
 
-// NewAliases reads the routing keys, JSON text, of each tag.
+// NewAliases parses the routing keys (JSON text) of each tag.
 func NewAliases(texts map[string]string) Aliases {
 	a := make(Aliases, len(texts))
 	for tag, text := range texts {
@@ -40,7 +39,7 @@ func NewAliases(texts map[string]string) Aliases {
 	return a
 }
 
-// with returns a copy in which tag stands for these keys, for nothing when they are "".
+// with returns a copy in which tag stands for these keys, or for nothing if they are "".
 func (a Aliases) with(tag, keys string) Aliases {
 	changed := maps.Clone(a)
 	if changed == nil {
@@ -54,7 +53,7 @@ func (a Aliases) with(tag, keys string) Aliases {
 	return changed
 }
 
-// satisfied says whether somebody with these holdings satisfies the keys in that state.
+// satisfied reports whether these holdings satisfy the keys in that state.
 func (a Aliases) satisfied(keys RoutingKeys, h holdings, in State, depth int) bool {
 	for _, clause := range keys {
 		if !a.holdsOne(clause, h, in, depth) {

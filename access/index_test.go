@@ -11,7 +11,7 @@ import (
 	"terasocket/proto/event"
 )
 
-// naive is what an Index should say, worked out from the list of events and nothing else.
+// naive is a reference model of Index, computed from the list of events alone.
 type naive struct {
 	present, former map[access.Principal]map[string]bool
 	aliases, was    map[string]string
@@ -81,7 +81,7 @@ func (n *naive) audience(keys string, in access.State) (found []access.Principal
 	return found
 }
 
-// dice makes random logs over few names, so that everything meets.
+// dice generates random logs over few names, so that they collide.
 type dice struct{ *rand.Rand }
 
 var diceTags = []string{"x", "u:1", "p:1", "p:2", "s:1", "t:1"}
@@ -91,7 +91,7 @@ func (d dice) principal() access.Principal {
 	return access.Principal{Kind: access.Kinds[d.IntN(3)], ID: int32(d.IntN(3) + 1)}
 }
 
-// keys are of tags and of the aliases after this one, so that none is cyclic.
+// keys uses tags and later aliases only, so that none is cyclic.
 func (d dice) keys(after int) string {
 	var keys [][]string
 	for range d.IntN(3) + 1 {
@@ -117,7 +117,7 @@ func (d dice) keys(after int) string {
 	return string(text)
 }
 
-// event changes something for real: a log never says that somebody gained what they hold.
+// event makes an effective change: a log never reports a gain of what is already held.
 func (d dice) event(seq uint64, n *naive) event.Event {
 	e := event.Event{Seq: seq}
 	switch d.IntN(8) {
@@ -153,8 +153,8 @@ func tagsOf(tags map[string]bool) (held []string) {
 	return held
 }
 
-// An index, into which principals come and go, some of whom were asked for at a position that it has not reached, says the
-// same as the naive evaluation. So does the view of somebody in the past.
+// An index in which principals come and go, some with views of positions that it has not reached, agrees with the naive evaluation. So
+// does the view of a principal in the past.
 func TestIndexAgainstANaiveEvaluation(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(20) {
@@ -186,11 +186,11 @@ func TestIndexAgainstANaiveEvaluation(t *testing.T) {
 			for _, in := range []access.State{access.Present, access.Former} {
 				want := slices.DeleteFunc(states[at].audience(keys, in), func(p access.Principal) bool {
 					since, isThere := from[p]
-					return !isThere || since > uint64(at) // what it hears up to there is nothing
+					return !isThere || since > uint64(at) // it receives nothing up to there
 				})
 				got := slices.DeleteFunc(slices.Clone(x.Audience(keys, in)), func(p access.Principal) bool { return from[p] > uint64(at) })
 				if !slices.Equal(got, want) {
-					t.Fatalf("seed %d, event %d, state %d: %s is held by %v, want %v", seed, at, in, keys, got, want)
+					t.Fatalf("seed %d, event %d, state %d: audience of %s %v, want %v", seed, at, in, keys, got, want)
 				}
 			}
 			checkPast(t, d, seed, log, states, at)
@@ -242,7 +242,7 @@ func checkPast(t *testing.T, d dice, seed uint64, log []event.Event, states []*n
 	}
 }
 
-func TestMalformedKeysAreNobody(t *testing.T) {
+func TestMalformedKeysHaveNoAudience(t *testing.T) {
 	t.Parallel()
 	p := access.Principal{Kind: access.User, ID: 1}
 	x := access.NewIndex(map[string]string{"service:1": `{`, "service:2": `[]`})
@@ -258,7 +258,7 @@ func TestMalformedKeysAreNobody(t *testing.T) {
 	}
 }
 
-// What is kept of answers is bounded, and principals that are gone leave nothing behind.
+// The cache is bounded, and removed principals leave nothing behind.
 func TestAnIndexIsBounded(t *testing.T) {
 	t.Parallel()
 	x := access.NewIndex(nil)

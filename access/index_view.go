@@ -6,27 +6,26 @@ import (
 	"terasocket/proto/event"
 )
 
-// Moment is the state of an Index between two events, as far as it is the same for everybody.
+// Moment is the state of an Index between two events that is shared by all principals.
 type Moment struct {
 	present, former Aliases
 	unsettled       []*event.Event // Rights events since the last Settled one
 }
 
-// View is what one principal may see, as of one position of the log; Apply moves it on.
+// View is what one principal may see at one position of the log; Apply moves it on.
 type View struct {
 	member
 	moment Moment
 }
 
-// member is a principal with what it holds. Its present state is as of seq from or later: what rows up to from changed
-// is known already.
+// member is a principal with its tags. Its present state is as of seq from or later: it already includes the changes of rows up to from.
 type member struct {
 	principal Principal
 	from      uint64
 	holdings
 }
 
-// apply takes over a Rights event of this principal.
+// apply applies a Rights event of this principal.
 func (m *member) apply(e *event.Event) {
 	change := m.changedBefore
 	if e.Seq > m.from {
@@ -40,8 +39,8 @@ func (m *member) apply(e *event.Event) {
 	}
 }
 
-// NewView makes the view of a principal that holds tags as of seq. m is the moment at seq, or an earlier one: then the
-// events between the two are applied later.
+// NewView returns the view of a principal that holds tags as of seq. m is the moment at seq, or an earlier one: then the events in
+// between are applied later.
 func NewView(p Principal, tags []string, seq uint64, m Moment) *View {
 	v := &View{member{p, seq, newHoldings(tags)}, m}
 	for _, e := range m.unsettled {
@@ -52,12 +51,12 @@ func NewView(p Principal, tags []string, seq uint64, m Moment) *View {
 	return v
 }
 
-// NewPastView makes the view that a principal had at seq since. It holds tags as of seq; m is the moment at some later
-// seq or the same. past are the Rights events of p, and all Alias and Settled events, up to that moment; they begin
-// behind the last Settled event at or before since.
+// NewPastView returns the view that a principal had at seq since. It holds tags as of seq; m is the moment at that seq or a later one.
+// past are the Rights events of p, and all Alias and Settled events, up to that moment; they start after the last Settled event at or
+// before since.
 func NewPastView(p Principal, tags []string, seq uint64, m Moment, past []event.Event, since uint64) *View {
 	held, aliases := newHoldings(tags), m.present
-	known := make(map[string]bool) // aliases: the first change says what was before all of them
+	known := make(map[string]bool) // aliases: the first change tells the former keys
 	for i := range past {
 		switch e := &past[i]; e.Kind {
 		case event.Rights:
@@ -93,7 +92,7 @@ func NewPastView(p Principal, tags []string, seq uint64, m Moment, past []event.
 	return v
 }
 
-// Apply moves the view on by an event, which matters if it is one of Rights, Alias or Settled.
+// Apply updates the view by an event; only Rights, Alias and Settled have an effect.
 func (v *View) Apply(e *event.Event) {
 	switch e.Kind {
 	case event.Rights:
@@ -108,7 +107,7 @@ func (v *View) Apply(e *event.Event) {
 	}
 }
 
-// Satisfies says whether the principal satisfies routing keys in that state.
+// Satisfies reports whether the principal satisfies routing keys in that state.
 func (v *View) Satisfies(keys RoutingKeys, in State) bool {
 	aliases := v.moment.present
 	if in == Former {
@@ -117,15 +116,15 @@ func (v *View) Satisfies(keys RoutingKeys, in State) bool {
 	return aliases.satisfied(keys, v.holdings, in, 0)
 }
 
-// IsSuperadmin says whether it may see everything.
+// IsSuperadmin reports whether the principal may see everything.
 func (v *View) IsSuperadmin() bool { return v.has(superadmin, Present) }
 
-// Loses says whether a Rights event takes the tag of the principal itself, which everybody holds who may be connected.
+// Loses reports whether a Rights event takes away the principal's own tag, which everybody holds who may be connected.
 func (p Principal) Loses(e *event.Event) bool {
 	return p.IsOf(e) && slices.Contains(e.Lost, p.Tag())
 }
 
-// IsOf says whether e is a Rights or Kick event of this principal.
+// IsOf reports whether e is a Rights or Kick event of this principal.
 func (p Principal) IsOf(e *event.Event) bool {
 	return (e.Kind == event.Rights || e.Kind == event.Kick) && e.ObjectID == int64(p.ID) && e.ObjectType == p.Kind.String()
 }

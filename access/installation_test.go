@@ -8,15 +8,15 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// installation makes up a small OpenTera: everything that the rules look at, with soft deletions of every kind and roles
-// of several services.
+// installation generates a small OpenTera with everything that the rules depend on, including soft deletions of every kind and roles of
+// several services.
 type installation struct {
 	*rand.Rand
 	ids  map[string][]int // of the rows of each table
 	next int
 }
 
-// random is the template of an installation with OpenTera's rules beside it, in the schema vis.
+// withViews adds OpenTera's rules to an installation, in the schema vis.
 func withViews(ctx context.Context, conn *pgx.Conn) error {
 	_, err := conn.PgConn().Exec(ctx, views).ReadAll()
 	return err
@@ -26,10 +26,10 @@ func newInstallation(seed uint64) *installation {
 	return &installation{Rand: rand.New(rand.NewPCG(seed, 7)), ids: map[string][]int{}, next: 100}
 }
 
-// any is a row of a table.
+// any returns the id of a random row of a table.
 func (r *installation) any(table string) int { return r.ids[table][r.IntN(len(r.ids[table]))] }
 
-// ref is a column that refers to a row of a table, or is NULL as often as percent says.
+// ref sets a column to a random row of a table, or to NULL with a probability of null percent.
 func (r *installation) ref(column, table string, null int) string {
 	if r.IntN(100) < null {
 		return column + "=NULL"
@@ -42,7 +42,7 @@ func (r *installation) serviceUUID() string {
 	return fmt.Sprintf("asset_service_uuid='5e000000-%d'", r.any("t_services"))
 }
 
-// add is the INSERT of a new row, dead as often as percent says.
+// add returns the INSERT of a new row, soft-deleted with a probability of dead percent.
 func (r *installation) add(table string, dead int, columns ...string) string {
 	r.next++
 	id := r.next
@@ -56,7 +56,7 @@ func (r *installation) add(table string, dead int, columns ...string) string {
 	return row(table, id, columns...)
 }
 
-// columns of a new row of a table.
+// columns returns the columns of a new row of a table.
 func (r *installation) columns(table string) []string {
 	switch table {
 	case "t_projects":
@@ -124,7 +124,7 @@ func (r *installation) columns(table string) []string {
 	return nil
 }
 
-// counts says how many rows an installation has: tables in the order of their foreign keys.
+// counts is the number of rows of each table, in the order of their foreign keys.
 var counts = []struct {
 	table string
 	n     int

@@ -10,8 +10,8 @@ import (
 	"terasocket/db/dbtest"
 )
 
-// rarely are changes that the other random transactions have not: of many rows, of what rights and keys are computed from,
-// of keys of clients, of tables as a whole.
+// rarely returns changes that the other random transactions lack: of many rows, of columns that rights and keys are computed from, of
+// primary keys, of whole tables.
 func (r *installation) rarely() string {
 	all := make([]string, 0, len(counts))
 	for _, c := range counts {
@@ -44,15 +44,15 @@ func (r *installation) rarely() string {
 		return set("t_services_roles", r.ref("id_site", "t_sites", 50)+", "+r.ref("id_project", "t_projects", 50))
 	case 11:
 		return set("t_projects", r.ref("id_site", "t_sites", 0))
-	case 12: // another object to its clients, and another owner of assets
+	case 12: // another object behind the clients' key, and another owner of assets
 		return fmt.Sprintf("UPDATE t_services SET service_uuid = '5e000000-%d' WHERE id_service = %d", r.any("t_services"), r.any("t_services"))
-	case 13: // a key that nothing refers to
+	case 13: // a key without references
 		name := []string{"t_assets", "t_tests", "t_tests_invitations", "t_sessions_users", "t_devices_sites", "t_sessions_types_sites", "t_services_access"}[r.IntN(7)]
 		r.next++
 		old := r.any(name)
 		r.ids[name] = append(r.ids[name], r.next)
 		return fmt.Sprintf("UPDATE %s SET %s = %d WHERE %[2]s = %[4]d", name, tables[name].id, r.next, old)
-	case 15, 16, 17: // whatever a row refers to
+	case 15, 16, 17: // any referenced row
 		if columns := r.columns(name); len(columns) > 0 && name != "t_users" {
 			return set(name, strings.Join(columns, ", "))
 		}
@@ -62,7 +62,7 @@ func (r *installation) rarely() string {
 			return "TRUNCATE " + []string{"t_tests", "t_sessions", "t_services_roles", "t_tests_types", "t_participants_groups", "t_users_groups", "t_assets"}[r.IntN(7)] + " CASCADE"
 		}
 		return update("t_services_access", r.any("t_services_access"), r.columns("t_services_access")...)
-	case 14: // dependents of a session, and what decides who sees them
+	case 14: // dependents of a session, and columns that decide who sees them
 		return update("t_sessions", r.any("t_sessions"), r.columns("t_sessions")...)
 	default:
 		if r.IntN(3) > 0 {
@@ -73,14 +73,14 @@ func (r *installation) rarely() string {
 	}
 }
 
-// seeds is how many random installations are tried: so many, one with -short, or more where TERASOCKET_SEEDS says so.
+// seeds returns how many random installations to try: long, 1 with -short, or TERASOCKET_SEEDS if larger.
 func seeds(long int) uint64 {
 	asked, _ := strconv.ParseUint(os.Getenv("TERASOCKET_SEEDS"), 10, 32)
 	return max(asked, uint64(dbtest.Many(long, 1)))
 }
 
-// Whatever transactions do, the announcer remembers what is in the tables afterwards.
-func TestAnnouncerRemembersWhatIs(t *testing.T) {
+// Whatever transactions do, the announcer's memory equals the tables afterwards.
+func TestAnnouncerMemoryEqualsTheTables(t *testing.T) {
 	t.Parallel()
 	for seed := range seeds(4) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
@@ -89,7 +89,7 @@ func TestAnnouncerRemembersWhatIs(t *testing.T) {
 			r := newInstallation(2000 + seed)
 			f.do(r.statements()...)
 			f.skip()
-			var since []string // what was done since the memory was right
+			var since []string // changes since the memory was last correct
 			for done := 0; done < 60; {
 				var sql []string
 				for range 1 + r.IntN(4) {
@@ -103,12 +103,12 @@ func TestAnnouncerRemembersWhatIs(t *testing.T) {
 					sql = append(sql, "SAVEPOINT s", r.rarely(), "ROLLBACK TO s")
 				}
 				if f.try(sql...) != nil {
-					continue // a foreign key
+					continue // violates a foreign key
 				}
 				done++
 				since = append(since, strings.Join(sql, ";\n")+";")
 				if r.IntN(3) == 0 {
-					continue // the next one is announced with it
+					continue // announced together with the next one
 				}
 				f.atMost = []int{1, 3, 2000, 2000}[r.IntN(4)]
 				f.announce()

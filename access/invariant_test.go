@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// memory compares what the announcer remembers with OpenTera's tables: everybody's tags, every living object with its keys
-// and the body of its DB_DELETE, and what the aliases stand for. One row for each difference. Nothing may be left over.
+// memory compares the announcer's memory with OpenTera's tables: everybody's tags, every living object with its keys and DB_DELETE body,
+// and the aliases. It returns one row per difference; leftovers count as differences.
 const memory = `
 	SELECT concat_ws(' ', k.kind, d.id, d.tag, CASE WHEN d.is_true THEN 'is not in holdings' ELSE 'is in holdings only' END)
 	FROM  (VALUES ('user', ARRAY(SELECT id_user FROM t_users)), ('participant', ARRAY(SELECT id_participant FROM t_participants)),
@@ -40,7 +40,7 @@ const memory = `
 	UNION ALL
 	SELECT concat_ws(' ', 'left over:', xid, what, op, ids) FROM terasocket.changes`
 
-// remembers says how the announcer's memory differs from the tables, when all is announced.
+// remembers returns how the announcer's memory differs from the tables, once everything is announced.
 func (f *fixture) remembers() []string {
 	f.Helper()
 	rows, err := f.conn.Query(context.WithoutCancel(f.Context()), memory)
@@ -62,8 +62,8 @@ func (f *fixture) remembers() []string {
 	return differences
 }
 
-// The check is one: what is wrong is found.
-func TestInvariantIsLookedAt(t *testing.T) {
+// The check detects each kind of difference.
+func TestInvariantCheckFindsDifferences(t *testing.T) {
 	t.Parallel()
 	f := inWorld(t)
 	if d := f.remembers(); len(d) != 0 {
@@ -86,8 +86,8 @@ func TestInvariantIsLookedAt(t *testing.T) {
 	}
 }
 
-// A UUID that passes to another service, which the same people see, stands for that service from then on.
-func TestAnAliasPassesOn(t *testing.T) {
+// A UUID that passes to another service with the same viewers stands for that service from then on.
+func TestUUIDPassesToAnotherService(t *testing.T) {
 	t.Parallel()
 	f := inWorld(t)
 	service := func(id, link int) []string {
@@ -107,7 +107,7 @@ func TestAnAliasPassesOn(t *testing.T) {
 	}
 }
 
-// verify is what must hold when a test ends.
+// verify checks the invariants at the end of a test.
 func (f *fixture) verify() {
 	if f.conn.IsClosed() || f.Failed() {
 		return

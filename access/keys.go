@@ -13,37 +13,37 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// KeyNames are the names that there are signing keys of: whose tokens they sign.
+// KeyNames are the names of signing keys, by the kind of token they sign.
 var KeyNames = [...]string{"user", "participant", "service"}
 
-// Keys are those that dynamic tokens and the tokens of services are signed with (terasocket.signing_keys). One of each
-// name signs; those before it verify until they retire. A key is made when it is needed for the first time.
+// Keys manages the signing keys of dynamic tokens and service tokens (terasocket.signing_keys). One key of each name signs; older ones
+// verify until they retire. A key is created on first use.
 type Keys struct {
 	Pool   *pgxpool.Pool
-	Shared SharedKeys // nil: ours alone
+	Shared SharedKeys // nil: only our own keys
 }
 
-// SharedKeys are those of a server beside us that takes the same tokens: then only they sign and verify, and a token that is
-// disabled at either server is good at neither. name is one of KeyNames.
+// SharedKeys are the keys of another server that accepts the same tokens: then only they sign and verify, and a token disabled at either
+// server is refused by both. name is one of KeyNames.
 type SharedKeys interface {
-	// Look gives the key that signs and verifies, and whether this token ("": none) is disabled.
-	// Errors: nobody can say now; the token is then neither good nor bad.
+	// Look returns the key that signs and verifies, and whether this token ("": none) is disabled.
+	// An error means that nobody can tell now; the token is then neither valid nor invalid.
 	Look(ctx context.Context, name, token string) (key string, isDisabled bool, err error)
-	// Disable ends a token of a user or participant before its time; isFirst is false when that was done before.
+	// Disable invalidates a token of a user or participant; isFirst is false if it was disabled before.
 	Disable(ctx context.Context, name, token string) (isFirst bool, err error)
 }
 
-// Key is what may be told of a signing key: not the key.
+// Key describes a signing key without revealing it.
 type Key struct {
 	Name      string
 	CreatedAt time.Time
-	RetiresAt *time.Time // nil: it signs; else it verifies until then
+	RetiresAt *time.Time // nil: it signs; otherwise it verifies until then
 }
 
 //go:embed sql/signing_keys.sql
 var signingKeysSQL string
 
-// List gives those that sign or verify, by name, the one that signs first. Errors: the database's.
+// List returns the keys that sign or verify, by name, the signing one first. Errors: the database's.
 func (k *Keys) List(ctx context.Context) ([]Key, error) {
 	rows, err := k.Pool.Query(ctx, signingKeysSQL)
 	if err != nil {
@@ -56,8 +56,8 @@ func (k *Keys) List(ctx context.Context) ([]Key, error) {
 	return keys, nil
 }
 
-// Rotate makes a new key, which signs from now on. Those before it verify for no longer than overlap; with 0 every token
-// that they have signed is refused at once. Errors: an unknown name, an overlap that is negative or of more than 90 days, or the database's.
+// Rotate creates a new key, which signs from now on. Older keys verify for at most overlap; with 0 every token they have signed is
+// refused at once. Errors: an unknown name, an overlap that is negative or more than 90 days, or the database's.
 func (k *Keys) Rotate(ctx context.Context, name string, overlap time.Duration) error {
 	switch {
 	case !slices.Contains(KeyNames[:], name):

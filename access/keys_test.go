@@ -15,7 +15,7 @@ import (
 	"terasocket/db/opentera"
 )
 
-// A token that was signed before a rotation is good for the overlap, and not for a moment longer; on all gateways.
+// A token signed before a rotation is valid for the overlap and no longer, on all gateways.
 func TestRotation(t *testing.T) {
 	t.Parallel()
 	gateways := doors(t, 2)
@@ -51,7 +51,7 @@ func TestRotation(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		d.do("SELECT terasocket.sweep_door()") // what the name before has left
+		d.do("SELECT terasocket.sweep_door()") // leftovers of the previous name
 		oldest := make()
 		key := d.key(name)
 		check("at first", name, oldest, true)
@@ -65,7 +65,7 @@ func TestRotation(t *testing.T) {
 		rotate(2 * time.Hour)
 		newest := make()
 		check("two before", name, oldest, true)
-		// the overlap of the second rotation has not made that of the first longer
+		// the overlap of the second rotation has not extended that of the first
 		if n := asked[int](d, "SELECT count(*) FROM terasocket.signing_keys WHERE name = $1 AND retires_at <= clock_timestamp() + interval '1 hour'", name); n != 1 {
 			t.Errorf("%s: %d keys retire within the hour, want 1", name, n)
 		}
@@ -80,7 +80,7 @@ func TestRotation(t *testing.T) {
 		check("without overlap", name, old, false)
 		check("without overlap", name, newest, false)
 		check("the newest", name, make(), true)
-		if name != "service" { // nor does another token follow from one whose key has gone in the meantime
+		if name != "service" { // nor can a token be refreshed after its key has gone
 			kind, _ := access.ParseKind(name)
 			var refusal *access.Refusal
 			if err := d.disable(kind, newest); !errors.As(err, &refusal) {
@@ -115,7 +115,7 @@ func TestRotation(t *testing.T) {
 	}
 }
 
-// Many that need a key for the first time, and rotate it meanwhile, leave one that signs.
+// Concurrent first uses and rotations leave one signing key.
 func TestKeysAtOnce(t *testing.T) {
 	t.Parallel()
 	gateways := doors(t, 2)

@@ -14,8 +14,8 @@ import (
 	"terasocket/db/opentera"
 )
 
-// Whatever happens at the door, no password, token, secret, code or key shows in a table of ours (but for the keys in
-// theirs), nor in an error.
+// No password, token, secret, code or key appears in our tables (except signing keys in theirs) or in an error, whatever happens at
+// login.
 func TestNothingSecretIsTold(t *testing.T) {
 	t.Parallel()
 	d := newDoor(t)
@@ -106,7 +106,7 @@ func TestNothingSecretIsTold(t *testing.T) {
 	}
 }
 
-// A username of any bytes is counted and refused like any other, and is never an error.
+// A username of any bytes is counted and refused like any other, and never causes an error.
 func FuzzUsername(f *testing.F) {
 	for _, seed := range []string{"", "ursula.user", "\x00", "\xff", "' OR true --", strings.Repeat("x", 1000), "é", "\u202eadmin"} {
 		f.Add(seed)

@@ -25,7 +25,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(dbtest.Suite(m)) }
 // demo is the demo installation, migrated.
 func demo() dbtest.Template { return dbtest.OpenTera("migrated", migrations.Up) }
 
-// bare is OpenTera's tables without a row, migrated.
+// bare is OpenTera's schema without rows, migrated.
 func bare() dbtest.Template {
 	return dbtest.Template{Name: "bare", Fill: func(ctx context.Context, url string) error {
 		conn, err := pgx.Connect(ctx, url)
@@ -40,7 +40,7 @@ func bare() dbtest.Template {
 	}}
 }
 
-// with is another template, in which then has run, and all is announced.
+// with derives a template by running then and announcing everything.
 func with(name string, from dbtest.Template, then func(context.Context, *pgx.Conn) error) dbtest.Template {
 	return dbtest.Template{Name: name, From: &from, Fill: func(ctx context.Context, url string) error {
 		conn, err := pgx.Connect(ctx, url)
@@ -56,18 +56,18 @@ func with(name string, from dbtest.Template, then func(context.Context, *pgx.Con
 	}}
 }
 
-// fixture is the database of one test, a connection of OpenTera's role, and an index with everybody connected.
+// fixture is the database of one test, a connection of OpenTera's role, and an index in which everybody is connected.
 type fixture struct {
 	testing.TB
 	conn  *pgx.Conn
 	pool  *pgxpool.Pool
 	index *access.Index
-	mark  uint64 // seq of the last event that heard has read
+	mark  uint64 // seq of the last event read by heard
 
-	atMost int // objects that are announced in one step
+	atMost int // maximum number of objects announced in one step
 }
 
-// setup makes one. When the test ends, the announcer must remember what is in the tables, and no capture may have failed.
+// setup makes a fixture. At the end of the test the announcer's memory must equal the tables, and no capture may have failed.
 func setup(t testing.TB, template dbtest.Template) *fixture {
 	t.Helper()
 	url := dbtest.New(t, template)
@@ -82,7 +82,7 @@ func begin(t testing.TB, url string, conn *pgx.Conn) *fixture {
 	return f
 }
 
-// do runs statements as one transaction.
+// do runs statements in one transaction.
 func (f *fixture) do(statements ...string) {
 	f.Helper()
 	if err := f.try(statements...); err != nil {
@@ -99,7 +99,7 @@ func (f *fixture) try(statements ...string) error {
 	return err
 }
 
-// one is the single value of a query.
+// one returns the single value of a query.
 func one[T any](f *fixture, sql string, args ...any) T {
 	f.Helper()
 	var v T
@@ -109,7 +109,7 @@ func one[T any](f *fixture, sql string, args ...any) T {
 	return v
 }
 
-// audiences asks PostgreSQL who holds routing keys now, as ids of users in order: the second opinion beside the index.
+// audiences asks PostgreSQL who satisfies routing keys now, as ordered ids of users: a second opinion on the index.
 func (f *fixture) audiences(keys []string) [][]int32 {
 	f.Helper()
 	users := make([][]int32, len(keys))
@@ -128,7 +128,7 @@ func (f *fixture) audiences(keys []string) [][]int32 {
 	return users
 }
 
-// principals is the same for all kinds.
+// principals does the same for all kinds.
 func (f *fixture) principals(keys []string) [][]access.Principal {
 	f.Helper()
 	found := make([][]access.Principal, len(keys))
@@ -150,13 +150,13 @@ func (f *fixture) principals(keys []string) [][]access.Principal {
 	return found
 }
 
-// audience is who holds these keys.
+// audience returns who satisfies these keys.
 func (f *fixture) audience(keys string) []int32 {
 	f.Helper()
 	return f.audiences([]string{keys})[0]
 }
 
-// message is one DatabaseEvent that somebody has received.
+// message is one DatabaseEvent as received.
 type message struct {
 	op, objectType string // op: create, update, delete; gone is an update with deleted_at
 	id             int64
@@ -165,7 +165,7 @@ type message struct {
 
 func (m message) String() string { return fmt.Sprintf("%s %s %d", m.op, m.objectType, m.id) }
 
-// deleteKeys is what a DB_DELETE may hold, by OpenTera's sheet database-events.
+// deleteKeys are the keys a DB_DELETE may hold, by OpenTera's sheet database-events.
 var deleteKeys = map[string][]string{
 	"asset": {"asset_uuid", "id_asset"}, "device": {"device_uuid", "id_device"},
 	"participant": {"id_participant", "participant_uuid"}, "participant_group": {"id_participant_group"},
@@ -177,7 +177,7 @@ var deleteKeys = map[string][]string{
 	"session_type_project": {"id_session_type_project"}, "server_settings": {"id_server_settings"},
 }
 
-// announce has everything announced that is committed, and gives the number of rows.
+// announce announces everything that is committed, and returns the number of rows.
 func announce(t testing.TB, pool *pgxpool.Pool) (announced int) {
 	t.Helper()
 	conn, err := pool.Acquire(t.Context())
@@ -188,13 +188,13 @@ func announce(t testing.TB, pool *pgxpool.Pool) (announced int) {
 	return dbtest.Announce(t, conn.Conn(), 2000)
 }
 
-// announce announces on the connection that writes: there, the functions' statements are planned already.
+// announce announces on the writing connection, where the functions' plans are cached.
 func (f *fixture) announce() {
 	f.Helper()
 	dbtest.Announce(f, f.conn, f.atMost)
 }
 
-// skip forgets what has been recorded so far: everybody connects anew.
+// skip skips what was recorded so far: everybody connects anew.
 func (f *fixture) skip() {
 	f.Helper()
 	f.announce()
@@ -219,7 +219,7 @@ func (f *fixture) skip() {
 	}
 }
 
-// recorded are the rows of the log since the last call, decoded.
+// recorded returns the rows of the log since the last call, decoded.
 func (f *fixture) recorded() []event.Event {
 	f.Helper()
 	f.announce()
@@ -243,7 +243,7 @@ func (f *fixture) recorded() []event.Event {
 	return events
 }
 
-// heard is what each user has received since the last call, in order.
+// heard returns what each user has received since the last call, in order.
 func (f *fixture) heard() map[int32][]message {
 	f.Helper()
 	heard := map[int32][]message{}
@@ -255,7 +255,7 @@ func (f *fixture) heard() map[int32][]message {
 			p := access.Principal{Kind: kind, ID: int32(e.ObjectID)}
 			switch {
 			case p.Loses(e):
-				f.index.Remove(p) // it is cut off
+				f.index.Remove(p) // it is disconnected
 			case p.IsOf(e) && e.Kind == event.Rights && slices.Contains(e.Gained, p.Tag()):
 				f.index.Add(access.NewView(p, e.Gained, e.Seq, f.index.Moment())) // it connects
 			}
@@ -269,7 +269,7 @@ func (f *fixture) heard() map[int32][]message {
 		slices.SortFunc(all, access.Principal.Compare)
 		for _, p := range slices.Compact(all) {
 			if p.Kind != access.User {
-				f.Errorf("%v hears of %s %d: participants and devices get no database event", p, e.ObjectType, e.ObjectID)
+				f.Errorf("%v receives an event of %s %d: participants and devices get no database event", p, e.ObjectType, e.ObjectID)
 			}
 			form := e.FormFor(slices.Contains(sees, p), slices.Contains(saw, p), slices.Contains(supers, p))
 			frame, err := e.Encode(form, event.Protobuf)
@@ -287,7 +287,7 @@ func (f *fixture) heard() map[int32][]message {
 	return heard
 }
 
-// secondOpinion compares what the index says of the newest keys with what PostgreSQL says.
+// secondOpinion compares the index's audience of the newest keys with PostgreSQL's.
 func (f *fixture) secondOpinion(events []event.Event) {
 	f.Helper()
 	var keys []string

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// Cascades: everybody who saw an object that goes with its parent hears that it is gone, though the roles by which they
-// saw it may go in the same transaction; nobody else does.
+// Cascades: everybody who saw an object that is deleted with its parent is told, even if the roles by which they saw it are deleted in
+// the same transaction; nobody else is.
 func TestMatrixOfCascades(t *testing.T) {
 	t.Parallel()
 	var (
@@ -19,7 +19,7 @@ func TestMatrixOfCascades(t *testing.T) {
 		return row("t_tests_invitations", 900, append([]string{"id_test_type=71"}, columns...)...)
 	}
 	const stamp = " SET deleted_at = clock_timestamp() WHERE deleted_at IS NULL AND "
-	softProject11 := sql( // OpenTera's order: parents before children, links last
+	softProject11 := sql( // in OpenTera's order: parents before children, links last
 		bury("t_projects", 11), "UPDATE t_participants_groups"+stamp+"id_project = 11", "UPDATE t_participants"+stamp+"id_project = 11",
 		"UPDATE t_services_roles"+stamp+"id_project = 11", "UPDATE t_services_projects"+stamp+"id_project = 11",
 		"UPDATE t_sessions_types_projects"+stamp+"id_project = 11", "UPDATE t_tests_types_projects"+stamp+"id_project = 11",
@@ -123,8 +123,8 @@ func TestMatrixOfCascades(t *testing.T) {
 	})
 }
 
-// What one transaction does is heard as it leaves the objects and the rights: several changes of one object are one event,
-// and who loses the right to see it in the same transaction hears that it is gone.
+// A transaction is reported by its outcome: several changes of one object are one event, and whoever loses the right to see the object in
+// the same transaction is told that it is gone.
 func TestMatrixOfTransactions(t *testing.T) {
 	t.Parallel()
 	var (
@@ -185,7 +185,7 @@ func TestMatrixOfTransactions(t *testing.T) {
 		{"undeleted with its links", everybodyBut(ofSite1),
 			said{"create device 41": ofSite1},
 			sql(bury("t_devices", 41), bury("t_devices_sites", 411), "COMMIT; BEGIN", raise("t_devices", 41), raise("t_devices_sites", 411))},
-		{"disabled in the same transaction", everybodyBut(ofProject11.but(projectUser)), // it hears its own change no more
+		{"disabled in the same transaction", everybodyBut(ofProject11.but(projectUser)), // it no longer receives its own change
 			said{"update user 5": ofProject11.but(projectUser), "update participant 31": ofProject11.but(projectUser)},
 			sql(update("t_users", 5, "user_enabled=false"), rename("t_participants", 31))},
 		{"no superadmin any more", everybodyBut(ofProject11),

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// life is the life of one new object, 900, of each type: who must not hear of it, and who must.
+// life is the life of one new object, 900, of each type: who must not receive its events, and who must.
 type life struct {
 	objectType string
 	not, to    users
@@ -13,8 +13,8 @@ type life struct {
 	update     string   // of a visible column; visibleColumn unless given
 }
 
-// The 18 types, created, updated, soft-deleted, undeleted, physically deleted. Those who hear are the same in all five:
-// who sees it, and of the deletions who saw it.
+// Each of the 18 types is created, updated, soft-deleted, undeleted and physically deleted. All five have the same recipients: those who
+// see it, or for deletions saw it.
 func TestMatrixOfLives(t *testing.T) {
 	t.Parallel()
 	lives := []life{
@@ -25,7 +25,7 @@ func TestMatrixOfLives(t *testing.T) {
 			objectType: "project", not: everybodyBut(adminsOfSite1), to: adminsOfSite1,
 			create: []string{row("t_projects", 900, "id_site=1")},
 		}, {
-			// visible through the OpenTera role of its group on project 11; superadmins and site admins have none
+			// visible through its group's OpenTera role on project 11; superadmins and site admins have none
 			objectType: "user", not: everybodyBut(ofProject11), to: join(ofProject11, users{900}),
 			create: []string{row("t_users", 900), row("t_users_users_groups", 900, "id_user=900", "id_user_group=5")},
 		}, {
@@ -55,7 +55,7 @@ func TestMatrixOfLives(t *testing.T) {
 			objectType: "session_type_project", not: everybodyBut(ofProject21), to: ofProject21,
 			create: []string{row("t_sessions_types_projects", 900, "id_session_type=61", "id_project=21")},
 		}, {
-			// type 61 is seen at site 1, service 6 by project 21 and the admins of site 2
+			// type 61 is visible at site 1, service 6 through project 21 and to the admins of site 2
 			objectType: "session_type_service", not: everybodyBut(users{superadmin, superadminInAProject, twoProjects}), to: users{superadmin, superadminInAProject, twoProjects},
 			create: []string{
 				row("t_sessions_types", 901), row("t_sessions_types_sites", 901, "id_session_type=901", "id_site=1"),
@@ -63,7 +63,7 @@ func TestMatrixOfLives(t *testing.T) {
 			},
 			update: "id_session_type=901",
 		}, {
-			// open rule: creator, member users, and who sees the project of a member participant; not the device's site
+			// open rule: creator, member users, and those who see the project of a member participant; not by the device's site
 			objectType: "session", not: everybodyBut(join(ofProject11, users{nobody, otherProjectUser})), to: join(ofProject11, users{nobody, otherProjectUser}),
 			create: []string{
 				row("t_sessions", 900, "id_creator_user=9", "id_creator_device=42"), row("t_sessions_participants", 900, "id_session=900", "id_participant=32"),
@@ -74,7 +74,7 @@ func TestMatrixOfLives(t *testing.T) {
 			objectType: "asset", not: everybodyBut(ofProject11), to: ofProject11,
 			create: []string{row("t_assets", 900, "id_session=83", "asset_service_uuid='"+uuid5+"'")},
 		}, {
-			// site 1, and service 5: not those who have no project and are no admin of the site
+			// site 1, and service 5: not those without a project who do not administer the site
 			objectType: "test_type", not: everybodyBut(join(ofProject11, ofProject12)), to: join(ofProject11, ofProject12),
 			create: []string{row("t_tests_types", 900, "id_service=5"), row("t_tests_types_sites", 900, "id_test_type=900", "id_site=1")},
 		}, {
@@ -102,7 +102,7 @@ func TestMatrixOfLives(t *testing.T) {
 				column = visibleColumn[l.objectType]
 			}
 			survivors := l
-			survivors.to = l.to.but(900) // a user that is gone is not connected either
+			survivors.to = l.to.but(900) // a deleted user is not connected either
 			f.lives(l, "create", l.create...)
 			f.lives(l, "update", update(table, 900, column))
 			if l.objectType != "server_settings" {
@@ -115,7 +115,7 @@ func TestMatrixOfLives(t *testing.T) {
 	}
 }
 
-// lives runs statements and looks at what is heard of objects of the type. What else they announce is not looked at.
+// lives runs statements and checks the received events about objects of the type. Others are ignored.
 func (f *fixture) lives(l life, op string, sql ...string) {
 	f.Helper()
 	f.do(sql...)
@@ -129,16 +129,16 @@ func (f *fixture) lives(l life, op string, sql ...string) {
 	}
 	for _, user := range l.not {
 		if len(got[user]) > 0 {
-			f.Errorf("%s: %s must not hear anything, and hears %q", op, name(user), got[user])
+			f.Errorf("%s: %s must receive nothing, got %q", op, name(user), got[user])
 		}
 	}
 	want := fmt.Sprintf("%s %s 900", op, l.objectType)
 	for _, user := range l.to {
 		if len(got[user]) != 1 || got[user][0] != want {
-			f.Errorf("%s: %s hears %q, must hear %s", op, name(user), got[user], want)
+			f.Errorf("%s: %s receives %q, want %s", op, name(user), got[user], want)
 		}
 	}
 	if missing := len(viewers) - len(l.not) - len(l.to.but(900)); missing != 0 {
-		f.Errorf("%s: the test forgets %d viewers", op, missing)
+		f.Errorf("%s: the test does not mention %d viewers", op, missing)
 	}
 }

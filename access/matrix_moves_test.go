@@ -2,7 +2,7 @@ package access_test
 
 import "testing"
 
-// step is one transaction: who must not hear anything, and who hears what.
+// step is one transaction: who must receive nothing, and who receives what.
 type step struct {
 	name   string
 	silent users
@@ -12,8 +12,8 @@ type step struct {
 
 func sql(statements ...string) []string { return statements }
 
-// An object whose own row moves: a DB_DELETE with its keys to those who lost it and nobody else, a DB_CREATE to those who
-// did not see it before, a DB_UPDATE to those who saw it and see it still.
+// An object moves by a change of its own row: a DB_DELETE with its keys to those who lost it and nobody else, a DB_CREATE to those who
+// did not see it before, a DB_UPDATE to those who still see it.
 func TestMatrixOfMoves(t *testing.T) {
 	t.Parallel()
 	var (
@@ -26,7 +26,7 @@ func TestMatrixOfMoves(t *testing.T) {
 		onlySite1  = ofSite1.but(bothSites...)
 		onlySite2  = ofSite2.but(bothSites...)
 		session81  = join(ofProject11, users{nobody, neighbour})
-		asset86    = session81.but(nobody) // who also sees service 5; test 91 likewise
+		asset86    = session81.but(nobody) // who also sees service 5; likewise for test 91
 		invitation = func(columns ...string) string { return update("t_tests_invitations", 95, columns...) }
 	)
 	steps := []step{
@@ -72,7 +72,7 @@ func TestMatrixOfMoves(t *testing.T) {
 		{"test type to another service", everybodyBut(either),
 			said{"delete test_type 71": either.but(both...), "update test_type 71": both},
 			sql(update("t_tests_types", 71, "id_service=6"))},
-		{"invitation to another project", everybodyBut(ofProject11), // its participant stays in 11
+		{"invitation to another project", everybodyBut(ofProject11), // its participant remains in 11
 			said{"delete test_invitation 95": only11, "update test_invitation 95": adminsOfSite1},
 			sql(invitation("id_project=12"))},
 		{"invitation to a type of another site", everybodyBut(ofProject11),
@@ -125,7 +125,7 @@ func TestMatrixOfMoves(t *testing.T) {
 	run(t, steps)
 }
 
-// A link that changes: the object at its other end comes into or goes out of sight.
+// A link changes: the object at its other end becomes visible or invisible.
 func TestMatrixOfLinks(t *testing.T) {
 	t.Parallel()
 	var (
@@ -157,7 +157,7 @@ func TestMatrixOfLinks(t *testing.T) {
 		{"device-project: devices are seen by site", everybodyBut(nil),
 			said{}, sql(row("t_devices_projects", 900, "id_device=41", "id_project=21"))},
 
-		// not even superadmins see a session without participants unless they are concerned
+		// not even superadmins see a session without participants unless they are involved
 		{"the session's only participant leaves", everybodyBut(session81),
 			said{"delete session 81": ofProject11, "update session 81": {nobody, neighbour}}, sql(remove("t_sessions_participants", 811))},
 		{"the session's only participant leaves, softly", everybodyBut(session81),
@@ -181,7 +181,7 @@ func TestMatrixOfLinks(t *testing.T) {
 		{"service-project moves", everybodyBut(join(service5, ofProject21)),
 			said{"delete service 5": {projectAdmin, projectUser, serviceManager}, "create service 5": {otherSiteAdmin, otherProjectUser}, "update service 5": join(ofProject12, users{twoProjects})},
 			sql(update("t_services_projects", 511, "id_project=21"))},
-		// OpenTera's outer join: the service's only site link, being dead, hides the projects too
+		// OpenTera's outer join: if the service's only site link is deleted, it is hidden from projects too
 		{"the only service-site is soft-deleted", everybodyBut(service5),
 			said{"delete service 5": service5.but(supers...), "update service 5": supers}, sql(bury("t_services_sites", 51))},
 		{"the only service-site is undeleted", everybodyBut(service5),
@@ -215,7 +215,7 @@ func TestMatrixOfLinks(t *testing.T) {
 	run(t, steps)
 }
 
-// Roles, groups and memberships raise no event by themselves: what follows them is the next event.
+// Roles, groups and memberships raise no event themselves; the next event reflects them.
 func TestRightsRaiseNoEvent(t *testing.T) {
 	t.Parallel()
 	f := inWorld(t)
@@ -228,7 +228,7 @@ func TestRightsRaiseNoEvent(t *testing.T) {
 	}
 }
 
-// run runs each step in an installation of its own. What is before a "COMMIT; BEGIN" in its statements prepares it.
+// run runs each step in an installation of its own. Statements before "COMMIT; BEGIN" prepare it.
 func run(t *testing.T, steps []step) {
 	for _, s := range steps {
 		t.Run(s.name, func(t *testing.T) {

@@ -9,14 +9,14 @@ import (
 	"terasocket/proto/event"
 )
 
-// right is one transaction, and exactly who gains and loses which tags by it: "user 5 -p:11 -s:1".
+// right is one transaction, and exactly who gains and loses which tags: "user 5 -p:11 -s:1".
 type right struct {
 	name  string
 	wants []string
 	sql   []string
 }
 
-// each is the same for several users.
+// each assigns the same tags to several users.
 func each(us users, tags string) []string {
 	lines := make([]string, len(us))
 	for i, u := range us {
@@ -25,7 +25,7 @@ func each(us users, tags string) []string {
 	return lines
 }
 
-// Every table that rights follow from, and every operation: who gains and who loses what. Nobody else's tags are told.
+// Every operation on every table that rights are computed from: exactly who gains and loses what.
 func TestMatrixOfRights(t *testing.T) {
 	t.Parallel()
 	both := func(all ...[]string) []string { return slices.Concat(all...) }
@@ -67,7 +67,7 @@ func TestMatrixOfRights(t *testing.T) {
 		{"group undeleted", each(users{deadGroup}, of11), sql(raise("t_users_groups", 10))},
 		{"group deleted", each(users{projectUser}, not11), sql(remove("t_users_groups", 5))},
 
-		// who holds roles
+		// groups that hold roles
 		{"role given to a group", each(users{nobody}, of11), sql(row("t_services_access", 900, "id_user_group=9", "id_service_role=112"))},
 		{"dead role given to a group", nil, sql(row("t_services_access", 900, "id_user_group=9", "id_service_role=113"))},
 		{"role given to a device", nil, sql(row("t_services_access", 900, "id_device=41", "id_service_role=112"))},
@@ -165,8 +165,8 @@ func TestMatrixOfRights(t *testing.T) {
 	}
 }
 
-// mustGain compares the rights rows of the newest announcement, first of all whether anybody is named who must not be. They
-// come before all else, and a Settled row ends the announcement.
+// mustGain compares the rights rows of the newest announcement, unexpected principals first. They precede everything else, and a Settled
+// row ends the announcement.
 func (f *fixture) mustGain(wants []string) {
 	f.Helper()
 	var got []string
@@ -199,16 +199,16 @@ func (f *fixture) mustGain(wants []string) {
 	}
 	for _, line := range got {
 		if !slices.Contains(wants, line) {
-			f.Errorf("%s: must not be", line)
+			f.Errorf("%s: unexpected", line)
 		}
 	}
 	for _, line := range wants {
 		if !slices.Contains(got, line) {
-			f.Errorf("%s: is not told; told are %q", line, got)
+			f.Errorf("%s: missing in %q", line, got)
 		}
 	}
 	if len(got) != len(wants) {
-		f.Errorf("%d are told, must be %d", len(got), len(wants))
+		f.Errorf("%d rights rows, want %d", len(got), len(wants))
 	}
 	if len(got) > 0 && events[len(events)-1].Kind != event.Settled {
 		f.Error("not settled")

@@ -54,7 +54,7 @@ func sessionWorld() dbtest.Template {
 	})
 }
 
-// people are who hears a message, by kind: users, participants, devices.
+// people are the recipients of a message, by kind: users, participants, devices.
 type people struct {
 	users                 users
 	participants, devices []int32
@@ -64,7 +64,7 @@ func (p people) String() string {
 	return fmt.Sprintf("users %v, participants %v, devices %v", p.users, p.participants, p.devices)
 }
 
-// uuids of the rows that row() makes.
+// UUIDs of the rows that row() makes.
 func userUUID(id any) string        { return fmt.Sprint("00000000-", id) }
 func participantUUID(id any) string { return fmt.Sprint("9a000000-", id) }
 func deviceUUID(id any) string      { return fmt.Sprint("de000000-", id) }
@@ -72,7 +72,7 @@ func sessionUUID(id any) string     { return fmt.Sprint("5e550000-", id) }
 
 type fields = map[string]any
 
-// keysOf are the routing keys of a message that is published now, directly to owner or not (""), by the roles of now.
+// keysOf returns the routing keys of a message published now, by the current roles, directly to owner or not ("").
 func (f *fixture) keysOf(message string, body fields, owner string) string {
 	f.Helper()
 	text, err := json.Marshal(body)
@@ -84,7 +84,7 @@ func (f *fixture) keysOf(message string, body fields, owner string) string {
 		FROM (SELECT 'opentera.protobuf.' || $1::text, $2::text::jsonb) m (type, body)`, message, string(text), owner)
 }
 
-// announced is the same of a message that is captured and announced.
+// announced does the same for a captured and announced message.
 func (f *fixture) announced(message string, body fields) string {
 	f.Helper()
 	text, err := json.Marshal(body)
@@ -92,11 +92,11 @@ func (f *fixture) announced(message string, body fields) string {
 		f.Fatal(err)
 	}
 	one[any](f, "SELECT terasocket.record_messages(ARRAY[terasocket.message_body('t', 'opentera.protobuf.' || $1::text, $2::text::jsonb)])", message, string(text))
-	f.heard() // by the same people of the index as of PostgreSQL
+	f.heard() // the index agrees with PostgreSQL
 	return one[string](f, "SELECT present::text FROM terasocket.events ORDER BY seq DESC LIMIT 1")
 }
 
-// hearers are those who hold these routing keys.
+// hearers returns who satisfies these routing keys.
 func (f *fixture) hearers(keys string) (p people) {
 	f.Helper()
 	for _, a := range f.principals([]string{keys})[0] {
@@ -118,27 +118,27 @@ func (f *fixture) hearers(keys string) (p people) {
 	return p
 }
 
-// mustBeHeard compares who hears a message, first of all whether anybody does who must not.
+// mustBeHeard compares the recipients of a message, unexpected ones first.
 func (f *fixture) mustBeHeard(message string, body fields, want people) {
 	f.Helper()
 	keys := f.keysOf(message, body, "")
 	if said := f.announced(message, body); said != keys {
-		f.Errorf("%s %v is announced to %s, must be to %s", message, body, said, keys)
+		f.Errorf("%s %v is announced to %s, want %s", message, body, said, keys)
 	}
 	got := f.hearers(keys)
 	for kind, lists := range map[string][2][]int32{"user": {got.users, want.users}, "participant": {got.participants, want.participants}, "device": {got.devices, want.devices}} {
 		for _, id := range lists[0] {
 			if !slices.Contains(lists[1], id) {
-				f.Errorf("%s %v must not be heard by %s %d", message, body, kind, id)
+				f.Errorf("%s %v: %s %d must not receive it", message, body, kind, id)
 			}
 		}
 		for _, id := range lists[1] {
 			if !slices.Contains(lists[0], id) {
-				f.Errorf("%s %v is not heard by %s %d", message, body, kind, id)
+				f.Errorf("%s %v: %s %d does not receive it", message, body, kind, id)
 			}
 		}
 	}
-	// a direct topic gives its owner what it would hear anyway, and nobody else anything
+	// a direct topic gives its owner what it would receive anyway, and nobody else anything
 	for owner, isAmong := range map[string]bool{
 		userUUID(5): slices.Contains(got.users, 5), userUUID(9): slices.Contains(got.users, 9),
 		participantUUID(31): slices.Contains(got.participants, 31), participantUUID(33): slices.Contains(got.participants, 33),
@@ -146,7 +146,7 @@ func (f *fixture) mustBeHeard(message string, body fields, want people) {
 	} {
 		direct := f.hearers(f.keysOf(message, body, owner))
 		if n := len(direct.users) + len(direct.participants) + len(direct.devices); n > 1 || n == 1 != isAmong {
-			f.Errorf("%s %v directly to %s is heard by %v", message, body, owner, direct)
+			f.Errorf("%s %v directly to %s is received by %v", message, body, owner, direct)
 		}
 	}
 }
@@ -161,7 +161,7 @@ func TestMessageAudiences(t *testing.T) {
 		body    fields
 		want    people
 	}{
-		// users only: who sees the user (superadmins, itself, who has a role on a project on which it has one of OpenTera's)
+		// users only: those who see the user (superadmins, itself, those with a role on a project on which it has one of OpenTera's)
 		{"UserEvent", fields{"userUuid": userUUID(projectUser)}, people{ofProject11, nil, nil}},
 		{"UserEvent", fields{"userUuid": strings.ToUpper(userUUID(neighbour))}, people{ofProject12, nil, nil}},
 		{"UserEvent", fields{"userUuid": userUUID(siteAdmin)}, people{join(supers, users{siteAdmin}), nil, nil}},
@@ -173,7 +173,7 @@ func TestMessageAudiences(t *testing.T) {
 		{"UserEvent", fields{"userUuid": userUUID(999)}, people{}},
 		{"UserEvent", fields{"userUuid": participantUUID(31)}, people{}},
 
-		// who has a role on its project; itself; devices linked to it
+		// those with a role on its project; itself; devices linked to it
 		{"ParticipantEvent", fields{"participantUuid": participantUUID(31)}, people{ofProject11, []int32{31}, []int32{41, 43}}},
 		{"ParticipantEvent", fields{"participantUuid": participantUUID(32)}, people{ofProject11, []int32{32}, nil}},
 		{"ParticipantEvent", fields{"participantUuid": strings.ToUpper(participantUUID(33))}, people{ofProject21, []int32{33}, []int32{42}}},
@@ -182,21 +182,21 @@ func TestMessageAudiences(t *testing.T) {
 		{"ParticipantEvent", fields{"participantUuid": participantUUID(38)}, people{nil, []int32{38}, nil}},
 		{"ParticipantEvent", fields{"participantUuid": deviceUUID(41)}, people{}},
 
-		// who has a role on its site; itself; participants linked to it
+		// those with a role on its site; itself; participants linked to it
 		{"DeviceEvent", fields{"deviceUuid": deviceUUID(41)}, people{ofSite1, []int32{31}, []int32{41}}},
 		{"DeviceEvent", fields{"deviceUuid": deviceUUID(42)}, people{ofSite2, []int32{33}, []int32{42}}},
 		{"DeviceEvent", fields{"deviceUuid": deviceUUID(43)}, people{supers, []int32{31}, []int32{43}}},
 		{"DeviceEvent", fields{"deviceUuid": deviceUUID(44)}, people{ofSite1, []int32{31}, nil}},
 		{"DeviceEvent", fields{"deviceUuid": deviceUUID(45)}, people{}},
 
-		// the lists of the message, whatever the session is
+		// the lists in the message, whatever the session
 		{"JoinSessionEvent", fields{"sessionUuid": "unknown", "sessionUsers": []string{userUUID(9), userUUID(15), userUUID(16), userUUID(99), participantUUID(32)},
 			"sessionParticipants": []string{strings.ToUpper(participantUUID(31)), participantUUID(36), participantUUID(37), userUUID(5)},
 			"sessionDevices":      []string{deviceUUID(43), deviceUUID(43), deviceUUID(44), deviceUUID(45)}}, people{users{9}, []int32{31}, []int32{43}}},
 		{"JoinSessionEvent", fields{"sessionUuid": sessionUUID(84)}, people{}}, // nor the members, superadmins, the creator
 		{"JoinSessionEvent", fields{"sessionUuid": sessionUUID(84), "sessionUsers": []string{}, "sessionDevices": []string{deviceUUID(42)}}, people{nil, nil, []int32{42}}},
 
-		// members in the database; leaving ones that are none, the creator and superadmins are not
+		// members in the database; not leaving non-members, the creator or superadmins
 		{"LeaveSessionEvent", fields{"sessionUuid": sessionUUID(84)}, members},
 		{"LeaveSessionEvent", fields{"sessionUuid": strings.ToUpper(sessionUUID(84)), "leavingUsers": []string{userUUID(9)}, "leavingDevices": []string{deviceUUID(41)}}, members},
 		{"LeaveSessionEvent", fields{"sessionUuid": sessionUUID(82)}, people{users{5}, nil, nil}},
@@ -214,7 +214,7 @@ func TestMessageAudiences(t *testing.T) {
 		// members, and users to whom it is open (project 11 by its participants) or listed (its creator is a device of site 2)
 		{"StopSessionEvent", fields{"sessionUuid": sessionUUID(84)}, people{join(ofProject11, ofSite2), []int32{32}, []int32{43}}},
 		{"StopSessionEvent", fields{"sessionUuid": sessionUUID(81)}, people{join(ofProject11, supers, users{nobody, neighbour}), []int32{31}, nil}},
-		// without participants: its creator; listed to who sees the creator
+		// without participants: its creator; listed to those who see the creator
 		{"StopSessionEvent", fields{"sessionUuid": sessionUUID(82)}, people{join(supers, users{nobody, projectUser}), nil, nil}},
 		{"StopSessionEvent", fields{"sessionUuid": sessionUUID(83)}, people{join(ofProject11, ofProject21), []int32{32, 33}, nil}},
 		{"StopSessionEvent", fields{"sessionUuid": sessionUUID(85)}, people{}},
@@ -235,8 +235,8 @@ func TestMessageAudiences(t *testing.T) {
 	}
 }
 
-// Who hears a message is who may see it by OpenTera's rules, on random installations.
-func TestMessageAudienceIsWhoSeesIt(t *testing.T) {
+// On random installations, the recipients of a message are those who may see it by OpenTera's rules.
+func TestMessageAudienceEqualsViewers(t *testing.T) {
 	t.Parallel()
 	for seed := range seeds(4) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
@@ -248,7 +248,7 @@ func TestMessageAudienceIsWhoSeesIt(t *testing.T) {
 				statements = append(statements, link(i, r.any("t_devices"), r.any("t_participants"), []string{"NULL", "NULL", "NULL", "now()"}[r.IntN(4)]))
 			}
 			f.do(statements...)
-			f.announce() // aliases are what was announced
+			f.announce() // aliases reflect what was announced
 			f.do("CREATE TEMP TABLE sees AS SELECT * FROM vis.sees", "CREATE TEMP TABLE lists AS SELECT * FROM vis.lists_session")
 			seen := 0
 			compare := func(message string, body fields, users, participants, devices string) {
@@ -265,7 +265,7 @@ func TestMessageAudienceIsWhoSeesIt(t *testing.T) {
 				}
 				want := people{list(users), list(participants), list(devices)}
 				if got := f.hearers(f.keysOf(message, body, "")); got.String() != want.String() {
-					t.Errorf("%s %v is heard by %v, must be by %v", message, body, got, want)
+					t.Errorf("%s %v is received by %v, want %v", message, body, got, want)
 				}
 				seen += len(want.users) + len(want.participants) + len(want.devices)
 			}

@@ -10,7 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// OnlineUser is a user that is online or busy, as OpenTera's REST shows it: its fields, in its order.
+// OnlineUser is an online or busy user as OpenTera's REST API returns it: its fields, in its order.
 type OnlineUser struct {
 	ID           int32  `json:"id_user"`
 	Has2FA       bool   `json:"user_2fa_enabled"`
@@ -19,15 +19,15 @@ type OnlineUser struct {
 	LastName     string `json:"user_lastname"`
 	IsSuperadmin bool   `json:"user_superadmin"`
 	UUID         string `json:"user_uuid"`
-	Name         string `json:"user_name"` // first and last
+	Name         string `json:"user_name"` // first and last name
 	IsOnline     bool   `json:"user_online"`
 	IsBusy       bool   `json:"user_busy"`
 }
 
-// OnlineParticipant is the same of a participant. Its project and its site are not always shown.
+// OnlineParticipant is the same for a participant. Its project and site may be omitted.
 type OnlineParticipant struct {
 	ID           int32   `json:"id_participant"`
-	GroupID      *int32  `json:"id_participant_group"` // nil: in none
+	GroupID      *int32  `json:"id_participant_group"` // nil: in no group
 	ProjectID    int32   `json:"id_project"`
 	Email        *string `json:"participant_email"`
 	IsEnabled    bool    `json:"participant_enabled"`
@@ -36,12 +36,12 @@ type OnlineParticipant struct {
 	UUID         string  `json:"participant_uuid"`
 	IsOnline     bool    `json:"participant_online"`
 	IsBusy       bool    `json:"participant_busy"`
-	ProjectName  *string `json:"project_name,omitempty"` // nil: not shown
+	ProjectName  *string `json:"project_name,omitempty"` // nil: omitted
 	SiteID       *int32  `json:"id_site,omitempty"`
 	SiteName     *string `json:"site_name,omitempty"`
 }
 
-// OnlineDevice is the same of a device.
+// OnlineDevice is the same for a device.
 type OnlineDevice struct {
 	IsEnabled bool               `json:"device_enabled"`
 	Name      string             `json:"device_name"`
@@ -54,21 +54,21 @@ type OnlineDevice struct {
 	Status    OnlineDeviceStatus `json:"device_status"`
 }
 
-// OnlineDeviceStatus is what OpenTera's user manager knows of a device.
+// OnlineDeviceStatus is what OpenTera's user manager knows about a device.
 type OnlineDeviceStatus struct {
 	IsOnline bool          `json:"online"`
 	IsBusy   bool          `json:"busy"`
-	Status   *DeviceStatus `json:"status"` // nil: it has told none since it came online
+	Status   *DeviceStatus `json:"status"` // nil: none reported since it came online
 }
 
-// DeviceStatus is what a device has told of itself, and when.
+// DeviceStatus is the last status that a device has reported, with its time.
 type DeviceStatus struct {
 	Text string      `json:"status"` // JSON
 	At   json.Number `json:"timestamp"`
 }
 
-// Online says who is online or busy, of those that a user may see, by the rules that its events are filtered with. One
-// statement each; no slice is nil.
+// Online lists who is online or busy among those that a user may see, by the same rules as events. Each list is one statement and never
+// nil.
 type Online struct {
 	Pool *pgxpool.Pool
 }
@@ -76,19 +76,19 @@ type Online struct {
 //go:embed sql/online.sql
 var onlineSQL string
 
-// Users gives those that the user may see, by first name. Errors: the database's.
+// Users returns the users that the viewer may see, by first name. Errors: the database's.
 func (o *Online) Users(ctx context.Context, viewer int32) (users []OnlineUser, err error) {
 	err = o.list(ctx, viewer, User, &users)
 	return users, err
 }
 
-// Participants gives those that the user may see, by name, with project and site. Errors: the database's.
+// Participants returns the participants that the viewer may see, by name, with project and site. Errors: the database's.
 func (o *Online) Participants(ctx context.Context, viewer int32) (participants []OnlineParticipant, err error) {
 	err = o.list(ctx, viewer, Participant, &participants)
 	return participants, err
 }
 
-// Devices gives those that the user may see, by name. Errors: the database's.
+// Devices returns the devices that the viewer may see, by name. Errors: the database's.
 func (o *Online) Devices(ctx context.Context, viewer int32) (devices []OnlineDevice, err error) {
 	err = o.list(ctx, viewer, Device, &devices)
 	return devices, err
@@ -101,20 +101,20 @@ func (o *Online) list(ctx context.Context, viewer int32, kind Kind, objects any)
 	return nil
 }
 
-// Why a target is not disconnected.
+// Reasons for not disconnecting a target.
 var (
-	ErrForbidden = errors.New("not among those that the caller may disconnect") // unknown ones too
+	ErrForbidden = errors.New("not among those that the caller may disconnect") // also for unknown targets
 	ErrSelf      = errors.New("the caller itself")
 )
 
-// Target is who is to be disconnected: by ID, or where it is 0, by UUID.
+// Target identifies who is to be disconnected: by ID, or by UUID if ID is 0.
 type Target struct {
 	Kind Kind
 	ID   int64
 	UUID string
 }
 
-// Disconnector closes the sockets of others, on whichever gateway they are.
+// Disconnector closes the sockets of others, on all gateways.
 type Disconnector struct {
 	Pool *pgxpool.Pool
 }
@@ -122,13 +122,13 @@ type Disconnector struct {
 //go:embed sql/disconnect.sql
 var disconnectSQL string
 
-// ForUser disconnects for a user, who must administer what makes the target visible; whether anybody is connected does
-// not matter. Errors: ErrForbidden, ErrSelf, or the database's.
+// ForUser disconnects a target on behalf of a user, who must administer what makes the target visible, whether the target is connected or
+// not. Errors: ErrForbidden, ErrSelf, or the database's.
 func (d *Disconnector) ForUser(ctx context.Context, id int32, target Target) error {
 	return d.disconnect(ctx, "user", id, target)
 }
 
-// ForService disconnects for a service: those of its projects. Errors: ErrForbidden, or the database's.
+// ForService disconnects a target in the service's projects. Errors: ErrForbidden, or the database's.
 func (d *Disconnector) ForService(ctx context.Context, id int32, target Target) error {
 	return d.disconnect(ctx, "service", id, target)
 }
@@ -138,7 +138,7 @@ func (d *Disconnector) disconnect(ctx context.Context, caller string, callerID i
 	if target.ID != 0 {
 		id = &target.ID
 	} else if !isText(target.UUID) {
-		return ErrForbidden // PostgreSQL would not take it
+		return ErrForbidden // PostgreSQL would reject it
 	}
 	var outcome string
 	err := d.Pool.QueryRow(ctx, disconnectSQL, caller, callerID, target.Kind.String(), id, target.UUID).Scan(&outcome)
@@ -153,8 +153,8 @@ func (d *Disconnector) disconnect(ctx context.Context, caller string, callerID i
 	return ErrForbidden
 }
 
-// IsConnected says whether the principal has an open socket on a gateway whose lease is good. Who is online only for the
-// grace, or by a gateway that has crashed, is not: nobody is locked out for longer than a lease. Errors: the database's.
+// IsConnected reports whether the principal has an open socket on a gateway with a valid lease. A principal that is online only by its
+// grace period, or through a crashed gateway, is not connected: nobody is locked out for longer than a lease. Errors: the database's.
 func (o *Online) IsConnected(ctx context.Context, p Principal) (isConnected bool, err error) {
 	if err := o.Pool.QueryRow(ctx, "SELECT terasocket.is_connected($1, $2)", p.Kind.String(), p.ID).Scan(&isConnected); err != nil {
 		return false, fmt.Errorf("look for sockets: %w", err)

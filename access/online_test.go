@@ -16,18 +16,18 @@ import (
 	"terasocket/db/dbtest"
 )
 
-// everybodyOnline makes everybody online that there is, deleted ones too.
+// everybodyOnline puts everybody online, including deleted ones.
 const everybodyOnline = `INSERT INTO terasocket.online (kind, principal, online_since, connected_at)
 	SELECT 'user', id_user, now(), now() FROM t_users
 	UNION ALL SELECT 'participant', id_participant, now(), now() FROM t_participants
 	UNION ALL SELECT 'device', id_device, now(), now() FROM t_devices`
 
-// online is Online on the database of the fixture.
+// online returns Online on the fixture's database.
 func (f *fixture) online() *access.Online {
 	return &access.Online{Pool: dbtest.Pool(f, f.conn.Config().ConnString())}
 }
 
-// onlineIDs are the ids of the three lists of a viewer, in order.
+// onlineIDs returns the ids of a viewer's three lists, in order.
 func onlineIDs(t testing.TB, online *access.Online, viewer int32) map[string][]int32 {
 	t.Helper()
 	users, err := online.Users(t.Context(), viewer)
@@ -55,7 +55,7 @@ func onlineIDs(t testing.TB, online *access.Online, viewer int32) map[string][]i
 	return ids
 }
 
-func TestWhoSeesWhoIsOnline(t *testing.T) {
+func TestOnlineVisibility(t *testing.T) {
 	t.Parallel()
 	f := inWorld(t)
 	f.do(everybodyOnline)
@@ -98,7 +98,7 @@ func TestWhoSeesWhoIsOnline(t *testing.T) {
 	}
 }
 
-// allowed are those of these callers that a function of the database lets disconnect.
+// allowed returns those callers that a database function allows to disconnect the target.
 func (f *fixture) allowed(function string, callers []int32, kind string, target int32) []int32 {
 	f.Helper()
 	return one[[]int32](f, fmt.Sprintf(`SELECT coalesce(array_agg(c ORDER BY c), '{}') FROM unnest($1::integer[]) c
@@ -184,7 +184,7 @@ func TestDisconnector(t *testing.T) {
 		{siteAdmin, byUUID(access.Device, "de000000-41"), nil, "device 41"},
 		{-5, byID(access.Participant, 33), access.ErrForbidden, ""}, // services
 		{-5, byID(access.User, int64(nobody)), access.ErrForbidden, ""},
-		{-5, byID(access.User, 5), nil, "user 5"}, // of the same number as the service
+		{-5, byID(access.User, 5), nil, "user 5"}, // with the same id as the service
 		{-6, byUUID(access.Participant, "9a000000-33"), nil, "participant 33"},
 	} {
 		call, caller := d.ForUser, test.caller
@@ -207,7 +207,7 @@ func TestDisconnector(t *testing.T) {
 	}
 }
 
-// OpenTera's own lists, of what is visible and of what its "admin only" variants hold, are ours.
+// OpenTera's own lists of visible objects, and of its "admin only" variants, equal ours.
 func TestOnlineConformance(t *testing.T) {
 	t.Parallel()
 	folder := vectors(t)
@@ -257,7 +257,7 @@ func TestOnlineConformance(t *testing.T) {
 		compare("users to disconnect", may("user"), listed("users_ids_admin_only"))
 		compare("participants to disconnect", may("participant"), one[[]int32](f,
 			"SELECT coalesce(array_agg(id_participant ORDER BY id_participant), '{}') FROM t_participants WHERE id_project = ANY ($1)", projects))
-		if user.ID == 1 { // the superadmin: those of no site too
+		if user.ID == 1 { // the superadmin: also those of no site
 			compare("devices to disconnect", may("device"), listed("devices_ids"))
 			continue
 		}

@@ -14,21 +14,21 @@ import (
 	"github.com/pquerna/otp/hotp"
 )
 
-// Why a code or a secret of two-factor authentication is refused.
+// Reasons for refusing a code or a secret of two-factor authentication.
 var (
 	ErrWrongCode = errors.New("wrong code") // or one that was used before
 	ErrHasOTP    = errors.New("the user is not to use two-factor authentication, or has a secret already")
 	ErrBadSecret = errors.New("an OTP secret is 16 to 128 base-32 characters")
 )
 
-// otpStep is how long a code lasts; those before and after it are taken too (pyotp's defaults, one step of tolerance).
+// otpStep is the lifetime of a code in seconds; the previous and next codes are accepted too (pyotp's defaults, one step of tolerance).
 const otpStep = 30
 
-// otpAttempts is how many codes may be tried in 900 s, as in OpenTera.
+// otpAttempts is how many codes may be tried within 900 s, as in OpenTera.
 const otpAttempts = 5
 
-// CheckOTP checks a user's code. Codes are counted for the whole cluster, before they are compared: after 5 wrong ones
-// within 900 s no code opens anything. Each code is good once.
+// CheckOTP checks a user's code. Codes are counted across the cluster before they are compared: after 5 wrong ones within 900 s every
+// code is refused. Each code is valid once.
 // Errors: ErrWrongCode; *TooMany, from the 5th wrong one on; or the database's.
 func (u *Users) CheckOTP(ctx context.Context, id int32, code string) error {
 	who := otpHash(id)
@@ -60,7 +60,7 @@ func (u *Users) CheckOTP(ctx context.Context, id int32, code string) error {
 	return ErrWrongCode
 }
 
-// OTPBlocked says whether there were so many wrong codes that login is refused. Errors: the database's.
+// OTPBlocked reports whether login is refused because of too many wrong codes. Errors: the database's.
 func (u *Users) OTPBlocked(ctx context.Context, id int32) (isBlocked bool, err error) {
 	if err := u.Pool.QueryRow(ctx, "SELECT terasocket.otp_blocked($1)", otpHash(id)).Scan(&isBlocked); err != nil {
 		return false, fmt.Errorf("look at failed codes: %w", err)
@@ -68,7 +68,7 @@ func (u *Users) OTPBlocked(ctx context.Context, id int32) (isBlocked bool, err e
 	return isBlocked, nil
 }
 
-// SetOTP keeps the secret of a user that has shown a right code (CheckNewOTP). One that the user has is not replaced.
+// SetOTP stores the secret of a user that has entered a correct code (CheckNewOTP). An existing secret is not replaced.
 // Errors: ErrBadSecret, ErrHasOTP, or the database's.
 func (u *Users) SetOTP(ctx context.Context, id int32, secret string, withEmail bool) error {
 	if !isOTPSecret(secret) {
@@ -84,7 +84,7 @@ func (u *Users) SetOTP(ctx context.Context, id int32, secret string, withEmail b
 	return nil
 }
 
-// CheckNewOTP says whether the code fits this secret now.
+// CheckNewOTP reports whether the code matches this secret now.
 func (u *Users) CheckNewOTP(secret, code string) bool {
 	if !isOTPSecret(secret) {
 		return false
@@ -93,7 +93,7 @@ func (u *Users) CheckNewOTP(secret, code string) bool {
 	return fits
 }
 
-// otpStep gives the time step that the code is of.
+// otpStep returns the time step of the code.
 func (u *Users) otpStep(secret, code string) (step int64, fits bool) {
 	now := time.Now
 	if u.Now != nil {
@@ -105,7 +105,7 @@ func (u *Users) otpStep(secret, code string) (step int64, fits bool) {
 	}
 	options := hotp.ValidateOpts{Digits: otp.DigitsSix, Algorithm: otp.AlgorithmSHA1}
 	for _, candidate := range [...]int64{current + 1, current, current - 1} {
-		// each is compared, whichever fits
+		// compare with all, so that the time does not tell which one matches
 		if isIt, err := hotp.ValidateCustom(code, uint64(candidate), secret, options); err == nil && isIt {
 			step, fits = candidate, true
 		}
@@ -113,7 +113,7 @@ func (u *Users) otpStep(secret, code string) (step int64, fits bool) {
 	return step, fits
 }
 
-// isOTPSecret says whether an authenticator could hold it; OpenTera makes 32 characters.
+// isOTPSecret reports whether an authenticator app can hold the secret; OpenTera's have 32 characters.
 func isOTPSecret(secret string) bool {
 	if len(secret) < 16 || len(secret) > 128 {
 		return false

@@ -15,7 +15,7 @@ import (
 	"terasocket/db/opentera"
 )
 
-// code is that of the demo's secret, so many steps from now by the clock of the gateway.
+// code returns the demo user's code so many steps from now, by the gateway's clock.
 func (d *door) code(steps int) string {
 	d.Helper()
 	code, err := totp.GenerateCode(opentera.DemoOTPSecret, d.users.Now().Add(time.Duration(steps)*30*time.Second))
@@ -25,7 +25,7 @@ func (d *door) code(steps int) string {
 	return code
 }
 
-// frozen sets the clock of the gateways into the middle of a step, and leaves it there.
+// frozen stops the gateways' clocks in the middle of a step.
 func frozen(gateways ...*door) (move func(time.Duration)) {
 	at := new(atomic.Int64)
 	at.Store(time.Now().Truncate(30 * time.Second).Add(15 * time.Second).UnixNano())
@@ -35,7 +35,7 @@ func frozen(gateways ...*door) (move func(time.Duration)) {
 	return func(by time.Duration) { at.Add(int64(by)) }
 }
 
-// wrongCode is none of those that are good now.
+// wrongCode returns a code that is not valid now.
 func (d *door) wrongCode() string {
 	for _, code := range []string{"000000", "111111", "222222", "333333"} {
 		if code != d.code(-1) && code != d.code(0) && code != d.code(1) {
@@ -82,10 +82,10 @@ func TestOTP(t *testing.T) {
 		t.Errorf("a minute later: %v", err)
 	}
 	if n := asked[int](d, "SELECT count(*) FROM terasocket.login_attempts"); n != 0 {
-		t.Error("a right code has not forgotten the wrong ones")
+		t.Error("a correct code has not reset the count of wrong ones")
 	}
 
-	// four wrong ones, then from the fifth on too many, for a right one too; nobody else is concerned
+	// four wrong ones; from the fifth on too many, also for a correct one; nobody else is affected
 	move(60 * time.Second)
 	for _, code := range []string{d.wrongCode(), "", "12345", "x\x00\xff" + strings.Repeat("9", 1000)} {
 		if err := check(code); !errors.Is(err, access.ErrWrongCode) {
@@ -110,7 +110,7 @@ func TestOTP(t *testing.T) {
 		t.Errorf("after the time: %v", err)
 	}
 
-	// who has no second factor, is disabled or gone
+	// users without a second factor, disabled or deleted ones
 	move(60 * time.Second)
 	for _, sql := range []string{"user_2fa_enabled = false", "user_2fa_otp_enabled = false", "user_2fa_otp_secret = NULL", "user_2fa_otp_secret = ''", "user_enabled = false", "deleted_at = now()"} {
 		d.do("UPDATE t_users SET " + sql + " WHERE id_user = 15")
@@ -134,7 +134,7 @@ func TestOTP(t *testing.T) {
 	}
 }
 
-// Of fifty wrong codes at once on two gateways, five are looked at; of fifty times the right one, one opens.
+// Of fifty concurrent wrong codes on two gateways five are compared; of fifty times the correct one, one is accepted.
 func TestCodesAtOnce(t *testing.T) {
 	t.Parallel()
 	gateways := doors(t, 2)
@@ -218,7 +218,7 @@ func TestSetOTP(t *testing.T) {
 	if n := asked[int](d, "SELECT count(*) FROM t_users WHERE user_2fa_otp_secret = $1", secret); n != 1 {
 		t.Errorf("%d users have the secret", n)
 	}
-	// the code that it was set up with opens the next step
+	// the code it was set up with is accepted at the next step
 	if err := d.users.CheckOTP(t.Context(), opentera.DemoOTPID, fresh()); err != nil {
 		t.Error(err)
 	}

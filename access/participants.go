@@ -12,16 +12,16 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// ParticipantLogin is what a participant's credentials open.
+// ParticipantLogin is the result of a participant's login.
 type ParticipantLogin struct {
 	Identity
-	IsFull    bool // false: came with its static token
-	IsDynamic bool // came with a dynamic token
+	IsFull    bool // false: logged in with the static token
+	IsDynamic bool // logged in with a dynamic token
 	ProjectID int32
 	BaseToken *string // the static token
 }
 
-// Participants checks the credentials of participants, and signs their dynamic tokens. All fields but Now are needed.
+// Participants checks the credentials of participants, and signs their dynamic tokens. All fields but Now are required.
 type Participants struct {
 	Pool      *pgxpool.Pool
 	Passwords *Passwords
@@ -38,16 +38,16 @@ var participantAccountSQL string
 //go:embed sql/participant_token.sql
 var participantTokenSQL string
 
-// participantClaims are those of a participant's tokens, OpenTera's. Name is not in a static one.
+// participantClaims are OpenTera's claims in a participant's tokens. A static token has no Name.
 type participantClaims struct {
 	jwt.RegisteredClaims
 	UUID string `json:"participant_uuid"`
 	ID   int32  `json:"id_participant"`
-	Name string `json:"user_fullname"` // as OpenTera calls it
+	Name string `json:"user_fullname"` // OpenTera's name for it
 }
 
-// ByPassword checks a username and a password. Failures are counted as those of users are. Usernames are not unique in the
-// database: the first participant counts. Nothing is stamped. Errors: as Users.ByPassword.
+// ByPassword checks a username and a password. Failures are counted as for users. Usernames are not unique in the database: the first
+// participant counts. Nothing is stamped. Errors: as Users.ByPassword.
 func (p *Participants) ByPassword(ctx context.Context, username, password string) (ParticipantLogin, error) {
 	login := ParticipantLogin{IsFull: true}
 	err := guess(ctx, p.Pool, p.Passwords, Participant, username, password, func(ctx context.Context, who []byte, username *string) (a attempt, err error) {
@@ -64,7 +64,7 @@ func (p *Participants) ByPassword(ctx context.Context, username, password string
 	return login, nil
 }
 
-// ByToken says whose token it is: a static one, which the participant's row holds, or a dynamic one, which we have signed.
+// ByToken authenticates a participant by a token: a static one, which the participant's row holds, or a dynamic one, signed by us.
 // Errors: *Refusal, or the database's.
 func (p *Participants) ByToken(ctx context.Context, token string) (ParticipantLogin, error) {
 	if !isToken(token) {
@@ -103,13 +103,13 @@ func (p *Participants) ByToken(ctx context.Context, token string) (ParticipantLo
 }
 
 // byStatic checks a static token: HS256 with the server setting ParticipantTokenEncryptionKey, claim participant_uuid.
-// Errors: pgx.ErrNoRows when no participant has it, *Refusal, or the database's.
+// Errors: pgx.ErrNoRows if no participant has it, *Refusal, or the database's.
 func (p *Participants) byStatic(ctx context.Context, token string) (ParticipantLogin, error) {
 	row, err := p.row(ctx, nil, &token)
 	if err != nil {
 		return ParticipantLogin{}, err
 	}
-	if row.key == nil || *row.key == "" { // an empty key would sign for anybody
+	if row.key == nil || *row.key == "" { // an empty key would accept tokens of anybody
 		return ParticipantLogin{}, errors.New("the server setting ParticipantTokenEncryptionKey is missing")
 	}
 	var claims participantClaims
@@ -133,7 +133,7 @@ func (p *Participants) byStatic(ctx context.Context, token string) (ParticipantL
 type participantRow struct {
 	login     ParticipantLogin
 	isEnabled bool
-	hasToken  bool    // its static token is good
+	hasToken  bool    // its static token is valid
 	key       *string // of static tokens
 }
 
@@ -147,7 +147,7 @@ func (p *Participants) row(ctx context.Context, uuid, token *string) (participan
 	return row, nil
 }
 
-// Token signs a dynamic one. Errors: *Refusal when the participant is gone or disabled, or the database's.
+// Token signs a dynamic token. Errors: *Refusal if the participant is deleted or disabled, or the database's.
 func (p *Participants) Token(ctx context.Context, id int32, lifetime time.Duration) (string, error) {
 	var key, jti string
 	var claims participantClaims
@@ -165,13 +165,13 @@ func (p *Participants) Token(ctx context.Context, id int32, lifetime time.Durati
 	return sign(key, &claims)
 }
 
-// Logout closes the participant's sockets, on whichever gateway, and ends its connect tokens and this dynamic token ("":
-// none; a static one stays). Errors: the database's.
+// Logout closes the participant's sockets on all gateways, and ends its connect tokens and this dynamic token ("": none; a static one
+// remains valid). Errors: the database's.
 func (p *Participants) Logout(ctx context.Context, id Identity, token string) error {
 	return p.Keys.logout(ctx, id, token)
 }
 
-// Disable ends a dynamic token before its time. Errors: as Users.Disable.
+// Disable invalidates a dynamic token. Errors: as Users.Disable.
 func (p *Participants) Disable(ctx context.Context, token string) error {
 	return p.Keys.disable(ctx, "participant", token)
 }
@@ -181,7 +181,7 @@ func (p *Participants) Stamp(ctx context.Context, id int32) error {
 	return stamp(ctx, p.Pool, Principal{Participant, id})
 }
 
-// SessionType is one of a participant's or a device's projects, as the login shows it.
+// SessionType is a session type of the projects of a participant or device, as returned at login.
 type SessionType struct {
 	ServiceID *int32 `json:"id_service"`
 	ID        int32  `json:"id_session_type"`
@@ -189,12 +189,12 @@ type SessionType struct {
 	Color     string `json:"session_type_color"`
 	Name      string `json:"session_type_name"`
 
-	// from OpenTera 1.3.1 on, and of a type that has a service
+	// from OpenTera 1.3.1 on, and only for a type with a service
 	ServiceKey  string `json:"session_type_service_key,omitempty"`
 	ServiceUUID string `json:"session_type_service_uuid,omitempty"`
 }
 
-// SessionTypes lists those of the participant's project; never nil. Errors: the database's.
+// SessionTypes lists the session types of the participant's project; never nil. Errors: the database's.
 func (p *Participants) SessionTypes(ctx context.Context, id int32) (types []SessionType, err error) {
 	if err := p.Pool.QueryRow(ctx, "SELECT terasocket.participant_session_types($1)", id).Scan(&types); err != nil {
 		return nil, fmt.Errorf("list session types: %w", err)

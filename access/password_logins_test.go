@@ -11,7 +11,7 @@ import (
 	protocol "terasocket/proto/opentera"
 )
 
-// The rows of the sheet's tables of checks, 3.1 and 4.1.
+// The checks of the sheet's tables 3.1 and 4.1.
 func TestPasswordLogins(t *testing.T) {
 	t.Parallel()
 	d := newDoor(t)
@@ -42,7 +42,7 @@ func TestPasswordLogins(t *testing.T) {
 				t.Errorf("%s %s: refused, and named %+v", kind, c.name, id)
 			}
 		}
-		// each of these was counted, but for those of the right password
+		// each of these was counted, except those with the correct password
 		if n := asked[int](d, "SELECT attempts FROM terasocket.login_attempts WHERE kind = $1 AND who = sha256($2)", kind.String(), []byte(p.username)); n != 3 {
 			t.Errorf("%s: %d attempts counted, want 3", kind, n)
 		}
@@ -57,7 +57,7 @@ func TestPasswordLogins(t *testing.T) {
 			t.Errorf("%s: %+v, %v", kind, id, err)
 		}
 		if n := asked[int](d, "SELECT count(*) FROM terasocket.login_attempts WHERE kind = $1 AND who = sha256($2)", kind.String(), []byte(p.username)); n != 0 {
-			t.Errorf("%s: the success has not forgotten the failures", kind)
+			t.Errorf("%s: the success has not reset the failures", kind)
 		}
 	}
 	mustRefuse(t, "deleted", func() error {
@@ -107,7 +107,7 @@ func TestPasswordLogins(t *testing.T) {
 			WHERE id_participant = $3`, opentera.DemoPasswordQuickHash, opentera.DemoParticipant, opentera.DemoParticipantID)
 		d.do("DELETE FROM terasocket.login_attempts")
 	}
-	// of two with one name the first counts, and a deleted one does not count
+	// of two with one name the first counts; deleted ones do not
 	d.do("UPDATE t_participants SET participant_username = $1 WHERE id_participant IN (5, 6, 7)", "twin")
 	d.do("UPDATE t_participants SET participant_login_enabled = true, participant_password = $1, participant_enabled = true WHERE id_participant IN (6, 7)", opentera.DemoPasswordQuickHash)
 	d.do("UPDATE t_participants SET deleted_at = now() WHERE id_participant = 5")
@@ -116,7 +116,7 @@ func TestPasswordLogins(t *testing.T) {
 	}
 }
 
-// Who does not exist, or has no password, takes as long as a comparison of 12 rounds.
+// An unknown username, or an account without a password, takes as long as a comparison of 12 rounds.
 func TestAnUnknownUsernameTakesAsLong(t *testing.T) {
 	t.Parallel()
 	d := newDoor(t)
@@ -129,7 +129,7 @@ func TestAnUnknownUsernameTakesAsLong(t *testing.T) {
 	}{{access.User, "nobody.there"}, {access.User, "\x00"}, {access.Participant, "nobody.there"}, {access.Participant, opentera.DemoParticipant}} {
 		start := time.Now()
 		_, err := d.byPassword(c.kind, c.username, "x")
-		// only the lower bound is sure, see TestPasswordsWithoutAHash
+		// only the lower bound is certain, see TestPasswordsWithoutAHash
 		if took := time.Since(start); !errors.Is(err, access.ErrUnauthorized) || took < someCostTakes {
 			t.Errorf("%s %q: answered after %v: %v", c.kind, c.username, took, err)
 		}

@@ -9,30 +9,30 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// ErrBusy says that so many passwords are waiting to be checked that another must come back later.
+// ErrBusy is returned when too many passwords are waiting to be checked; the client must retry later.
 var ErrBusy = errors.New("too many logins at once")
 
-// Passwords compares passwords with bcrypt hashes, and makes such hashes, one at a time: either takes about 200 ms of a
-// core, and a storm of logins must leave the cores to the sockets.
+// Passwords compares passwords with bcrypt hashes, and creates hashes, one at a time: each takes about 200 ms of a core, and a storm of
+// logins must leave the cores to the sockets.
 type Passwords struct {
-	turns turns  // the one that is comparing, and all that wait
-	cost  int    // of the hashes that it makes
-	dummy string // what the password of an unknown user is compared with, of that cost
+	turns turns  // the comparison in progress and the queue
+	cost  int    // of new hashes
+	dummy string // compared with the password of an unknown user, at the same cost
 }
 
-// PasswordCost is bcrypt's cost of the hashes that OpenTera makes: passlib's default.
+// PasswordCost is the bcrypt cost of OpenTera's hashes: passlib's default.
 const PasswordCost = 12
 
-// NewPasswords makes one, of a bcrypt cost from 4 to 31; a gateway needs no more.
+// NewPasswords returns a Passwords with a bcrypt cost from 4 to 31; one per gateway is enough.
 func NewPasswords(cost int) *Passwords {
 	return &Passwords{
 		cost:  cost,
-		dummy: fmt.Sprintf("$2a$%02d$qdGfseejBqw6Rd0aYEF8NeocOYqqUkmuf3MV4BTi40duXtvRJvYOa", cost), // of what nobody knows
+		dummy: fmt.Sprintf("$2a$%02d$qdGfseejBqw6Rd0aYEF8NeocOYqqUkmuf3MV4BTi40duXtvRJvYOa", cost), // of a password that nobody knows
 	}
 }
 
-// Match says whether password belongs to hash, a bcrypt hash of any ident ($2a$, $2b$, $2y$) as passlib writes it; only
-// its first 72 bytes count. A hash that is empty or none of bcrypt's matches nothing and takes as long.
+// Match reports whether password matches hash, a bcrypt hash of any ident ($2a$, $2b$, $2y$) as passlib writes it; only the first 72
+// bytes of the password count. An empty or invalid hash matches nothing and takes as long.
 // Errors: ErrBusy, or ctx's while waiting.
 func (p *Passwords) Match(ctx context.Context, hash, password string) (matches bool, err error) {
 	err = p.inTurn(ctx, none, func() error {
@@ -42,7 +42,7 @@ func (p *Passwords) Match(ctx context.Context, hash, password string) (matches b
 	return matches, err
 }
 
-// inTurn runs do, which compares or hashes for a username, when nobody else does; the address is that of FromAddress.
+// inTurn runs do, which compares or hashes for a username, when no other call does; the address is that of FromAddress.
 // Errors: ErrBusy, ctx's while waiting, or those of do.
 func (p *Passwords) inTurn(ctx context.Context, username string, do func() error) error {
 	done, err := p.turns.wait(ctx, addressOf(ctx), username)
@@ -53,18 +53,18 @@ func (p *Passwords) inTurn(ctx context.Context, username string, do func() error
 	return do()
 }
 
-// welcome remembers that somebody has come in from the address of FromAddress: it has places of its own from now on.
+// welcome remembers a successful login from the address of FromAddress, which has places of its own from now on.
 func (p *Passwords) welcome(ctx context.Context) {
 	if p != nil {
 		p.turns.welcome(addressOf(ctx))
 	}
 }
 
-// compare is for whoever has the turn.
+// compare must be called in turn.
 func (p *Passwords) compare(hash, password string) bool {
 	against := []byte(hash)
 	_, err := bcrypt.Cost(against)
-	// A zero byte ends a password in bcrypt, so passlib takes none with one.
+	// A zero byte ends a password in bcrypt, so passlib accepts none.
 	if err != nil || strings.Contains(password, "\x00") {
 		_ = bcrypt.CompareHashAndPassword([]byte(p.dummy), significant(password))
 		return false
@@ -72,7 +72,7 @@ func (p *Passwords) compare(hash, password string) bool {
 	return bcrypt.CompareHashAndPassword(against, significant(password)) == nil
 }
 
-// hashed is for whoever has the turn: a hash as passlib writes it.
+// hashed returns a hash as passlib writes it. It must be called in turn.
 func (p *Passwords) hashed(password string) (string, error) {
 	hash, err := bcrypt.GenerateFromPassword(significant(password), p.cost)
 	if err != nil {
@@ -81,5 +81,5 @@ func (p *Passwords) hashed(password string) (string, error) {
 	return "$2b$" + strings.TrimPrefix(string(hash), "$2a$"), nil
 }
 
-// significant is what of a password counts.
+// significant returns the bytes of a password that bcrypt uses.
 func significant(password string) []byte { return []byte(password)[:min(len(password), maxPassword)] }

@@ -22,10 +22,10 @@ func hashOf(t testing.TB, password string) string {
 	return string(hash)
 }
 
-// someCost shows in the time of a comparison, and is far below PasswordCost, which takes four seconds under the race detector.
+// someCost is high enough to measure, and far below PasswordCost, which takes four seconds under the race detector.
 const (
 	someCost      = 9
-	someCostTakes = 10 * time.Millisecond // or more, on any machine
+	someCostTakes = 10 * time.Millisecond // at least, on any machine
 )
 
 func TestPasswords(t *testing.T) {
@@ -53,7 +53,7 @@ func TestPasswords(t *testing.T) {
 	}
 }
 
-// An invalid hash matches nothing, and the time does not tell.
+// An invalid hash matches nothing, and takes no less time.
 func TestPasswordsWithoutAHash(t *testing.T) {
 	t.Parallel()
 	p := access.NewPasswords(someCost)
@@ -62,14 +62,14 @@ func TestPasswordsWithoutAHash(t *testing.T) {
 		if got, err := p.Match(t.Context(), g, "nobody's password"); got || err != nil {
 			t.Errorf("%q: %t, %v", g, got, err)
 		}
-		// only the lower bound is sure
+		// only the lower bound is certain
 		if took := time.Since(start); took < someCostTakes {
-			t.Errorf("%q is answered after %v: it must take as long as a password", g, took)
+			t.Errorf("%q is answered after %v, sooner than a password", g, took)
 		}
 	}
 }
 
-// Comparisons wait for each other; too many are turned away, and who gives up leaves the queue.
+// Comparisons wait for each other; too many are turned away, and a caller that gives up leaves the queue.
 func TestPasswordsAreBusy(t *testing.T) {
 	t.Parallel()
 	p := access.NewPasswords(bcrypt.MinCost)
@@ -80,7 +80,7 @@ func TestPasswordsAreBusy(t *testing.T) {
 	}
 	const all = 60
 	answers := make(chan answer, all)
-	slow := strings.Replace(opentera.DemoPasswordQuickHash, "$2b$04$", "$2b$10$", 1) // a hash of nothing, which takes its time
+	slow := strings.Replace(opentera.DemoPasswordQuickHash, "$2b$04$", "$2b$10$", 1) // an unmatched hash that takes time
 	for range all {
 		go func() {
 			matches, err := p.Match(ctx, slow, "x")

@@ -6,10 +6,10 @@ import (
 	"unicode/utf8"
 )
 
-// Kind is what a principal is: the three kinds of clients that OpenTera has.
+// Kind is the kind of a principal: one of OpenTera's three kinds of clients.
 type Kind uint8
 
-// The kinds. The zero Kind is none of them.
+// The zero Kind is invalid.
 const (
 	User Kind = iota + 1
 	Participant
@@ -19,7 +19,7 @@ const (
 // Kinds lists the three kinds.
 var Kinds = [...]Kind{User, Participant, Device}
 
-// String gives OpenTera's word: "user", "participant" or "device".
+// String returns OpenTera's word: "user", "participant" or "device".
 func (k Kind) String() string {
 	switch k {
 	case User:
@@ -32,7 +32,7 @@ func (k Kind) String() string {
 	return fmt.Sprintf("kind(%d)", uint8(k))
 }
 
-// ParseKind reads "user", "participant" or "device".
+// ParseKind parses "user", "participant" or "device".
 func ParseKind(s string) (Kind, error) {
 	for _, k := range Kinds {
 		if s == k.String() {
@@ -42,16 +42,16 @@ func ParseKind(s string) (Kind, error) {
 	return 0, fmt.Errorf("unknown kind %q: it is user, participant or device", s)
 }
 
-// Principal is one user, participant or device: the key of id_user, id_participant or id_device.
+// Principal identifies one user, participant or device by id_user, id_participant or id_device.
 type Principal struct {
 	Kind Kind
 	ID   int32
 }
 
-// String gives kind and key, "user:12".
+// String returns kind and id: "user:12".
 func (p Principal) String() string { return fmt.Sprintf("%s:%d", p.Kind, p.ID) }
 
-// Tag is what only this principal holds, "u:12": everybody holds its own who may be connected.
+// Tag returns the principal's own tag, "u:12", which nobody else holds. Every principal that may be connected holds its own.
 func (p Principal) Tag() string {
 	switch p.Kind {
 	case User:
@@ -64,18 +64,17 @@ func (p Principal) Tag() string {
 	return ""
 }
 
-// Identity is a principal together with the UUID and the name that OpenTera shows for it.
+// Identity is a principal with its UUID and its name in OpenTera.
 type Identity struct {
 	Principal
 	UUID string
 	Name string
 
-	// Token is the counter of the connect token that was redeemed: a kick counts for tokens up to a number. 0 where there
-	// was no token.
+	// Token is the counter of the redeemed connect token: a kick affects tokens up to a number. 0 if there was no token.
 	Token int64
 }
 
-// ParseRef reads "KIND:UUID", as `terasocket tail --as user:UUID` takes it. Whether there is such a one is not looked at.
+// ParseRef parses "KIND:UUID", as in `terasocket tail --as user:UUID`. It does not check that the principal exists.
 func ParseRef(s string) (Kind, string, error) {
 	kind, uuid, ok := strings.Cut(s, ":")
 	if !ok {
@@ -85,7 +84,7 @@ func ParseRef(s string) (Kind, string, error) {
 	return k, uuid, err
 }
 
-// isText says whether PostgreSQL takes it for a text that says something: it has no zero bytes, and is UTF-8.
+// isText reports whether PostgreSQL accepts s as a non-empty text: valid UTF-8 without zero bytes.
 func isText(s string) bool {
 	return s != "" && utf8.ValidString(s) && !strings.Contains(s, "\x00")
 }

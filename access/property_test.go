@@ -28,7 +28,7 @@ type object struct {
 
 type audience = map[object][]int32
 
-// living are all objects that are alive, with their viewers by OpenTera's rules (views).
+// living returns all living objects with their viewers by OpenTera's rules (views).
 func (f *fixture) living() audience {
 	f.Helper()
 	var parts []string
@@ -54,10 +54,10 @@ func (f *fixture) living() audience {
 	return viewers
 }
 
-// ours are the same objects with their viewers by our routing keys.
+// ours returns the same objects with their viewers by our routing keys.
 func (f *fixture) ours() audience {
 	f.Helper()
-	f.announce() // aliases are what was announced
+	f.announce() // aliases reflect what was announced
 	viewers := audience{}
 	for objectType, name := range objectTables {
 		alive := "WHERE deleted_at IS NULL"
@@ -87,8 +87,8 @@ func (f *fixture) ours() audience {
 	return viewers
 }
 
-// Our audience of every object is the set of viewers by OpenTera's rules, on random installations.
-func TestAudienceIsWhoSeesIt(t *testing.T) {
+// Our audience of every object equals its viewers by OpenTera's rules, on random installations.
+func TestAudienceEqualsViewers(t *testing.T) {
 	t.Parallel()
 	for seed := range seeds(10) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
@@ -100,7 +100,7 @@ func TestAudienceIsWhoSeesIt(t *testing.T) {
 			for o, users := range want {
 				seen[o.objectType] += len(users)
 				if !slices.Equal(got[o], users) {
-					t.Errorf("%v is seen by %v, must be %v", o, got[o], users)
+					t.Errorf("%v is seen by %v, want %v", o, got[o], users)
 				}
 			}
 			if len(got) != len(want) {

@@ -10,8 +10,7 @@ import (
 	"terasocket/db/dbtest"
 )
 
-// Whatever a service publishes in SQL: it is taken, or refused with one of the documented errors, and nothing remains of
-// what was refused.
+// Whatever a service publishes in SQL is accepted, or refused with one of the documented errors and without a trace.
 func FuzzPublish(f *testing.F) {
 	for _, seed := range [][2]string{
 		{"module.TeraServer.UserManagerModule.events", `{"@type": "type.googleapis.com/opentera.protobuf.StopSessionEvent", "sessionUuid": "0badcafe-0000-4000-8000-000000009000"}`},
@@ -26,7 +25,7 @@ func FuzzPublish(f *testing.F) {
 	conn := dbtest.Conn(f, dbtest.New(f, demo()))
 	refusals := []string{
 		"22023", "54000", // documented
-		"22P02", "22P05", "22021", "22003", // not JSON, or not text, at all: PostgreSQL's, before it is ours
+		"22P02", "22P05", "22021", "22003", // PostgreSQL's own for text that is no JSON, or no text at all
 	}
 	f.Fuzz(func(t *testing.T, topic string, event []byte) {
 		var captured int

@@ -14,14 +14,14 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 )
 
-// Publication is one event to publish. What its topic means, what it may hold and who hears it is decided in the
-// database (migrations/functions/publish.sql).
+// Publication is one event to publish. The database decides what its topic means, what it may hold and who receives it
+// (migrations/functions/publish.sql).
 type Publication struct {
 	Topic string     // OpenTera's topic, "websocket.user.<uuid>.events"
-	Event *anypb.Any // the message, "type.googleapis.com/opentera.protobuf.StopSessionEvent" for example
+	Event *anypb.Any // the message, for example "type.googleapis.com/opentera.protobuf.StopSessionEvent"
 }
 
-// PublishError says which event of several was refused, and why. None of them was published.
+// PublishError says which of several events was refused, and why. None of them was published.
 type PublishError struct {
 	Index    int    // from 0
 	Problem  string // names the argument: "event has no sessionUuid"
@@ -30,7 +30,7 @@ type PublishError struct {
 
 func (e *PublishError) Error() string { return fmt.Sprintf("publish event %d: %s", e.Index, e.Problem) }
 
-// Publisher captures events of services: they are announced, in order, when they are committed.
+// Publisher captures events of services, which are announced in order after they are committed.
 type Publisher struct {
 	Pool *pgxpool.Pool
 }
@@ -38,15 +38,15 @@ type Publisher struct {
 //go:embed sql/publish.sql
 var publishSQL string
 
-// SQLSTATEs of a refusal: the first two are those of terasocket.publish().
+// SQLSTATEs of refusals; the first two are raised by terasocket.publish().
 const (
 	refusedState  = "22023" // invalid_parameter_value
 	tooBigState   = "54000" // program_limit_exceeded
 	zeroByteState = "22P05" // untranslatable_character: "\u0000" in JSON
 )
 
-// Publish publishes all of them or none, in one transaction and one round trip.
-// Errors: a *PublishError, or the database's.
+// Publish publishes all events or none, in one transaction and one round trip.
+// Errors: *PublishError, or the database's.
 func (p *Publisher) Publish(ctx context.Context, events []Publication) error {
 	batch := &pgx.Batch{} // a batch is one transaction
 	for i, e := range events {
@@ -69,9 +69,10 @@ func (p *Publisher) Publish(ctx context.Context, events []Publication) error {
 	return nil
 }
 
-// ProtoJSON is that of the event, as terasocket.publish() takes it; problem is why there is none. A field that the message type lacks would be lost in it: that is a problem.
+// ProtoJSON returns the event as terasocket.publish() takes it, or the problem that prevents it. A field unknown to the message type is a
+// problem, since ProtoJSON would lose it.
 func (e Publication) ProtoJSON() (text, problem string) {
-	if !isText(e.Topic) { // PostgreSQL's texts hold no zero bytes and nothing but UTF-8
+	if !isText(e.Topic) { // PostgreSQL's text is UTF-8 without zero bytes
 		return "", "topic is empty, not UTF-8 or has a zero byte in it"
 	}
 	message, err := e.Event.UnmarshalNew()

@@ -11,13 +11,13 @@ import (
 	"terasocket/db/dbtest"
 )
 
-// Two hundred log in at once for twenty principals on two gateways, and connect: every token works once, for its owner
-// only, and never after 60 s.
+// Two hundred concurrent logins of twenty principals on two gateways, and their connections: every token works once, only for its owner,
+// and never after 60 s.
 func TestTwoHundredLogInAtOnce(t *testing.T) {
 	t.Parallel()
 	gateways := doors(t, 2)
 	d := gateways[0]
-	// ten users and ten participants; the password of all is the demo's
+	// ten users and ten participants; all have the demo's password
 	d.do("UPDATE t_users SET user_username = 'race' || id_user, user_enabled = true WHERE id_user BETWEEN 3 AND 12 AND deleted_at IS NULL")
 	d.do(`UPDATE t_participants SET participant_username = 'race' || id_participant, participant_enabled = true, participant_login_enabled = true, deleted_at = NULL,
 		participant_password = (SELECT user_password FROM t_users WHERE id_user = 9) WHERE id_participant BETWEEN 1 AND 10`)
@@ -71,7 +71,7 @@ func TestTwoHundredLogInAtOnce(t *testing.T) {
 	if len(tokens) != logins {
 		t.Fatalf("%d tokens", len(tokens))
 	}
-	// the test clock: half of the tokens are 60 s old, and the others new, however long this has taken
+	// by the test's clock half of the tokens are 60 s old and the others new, however long this has taken
 	for i, m := range tokens {
 		age := "60 seconds"
 		if i%2 == 1 {

@@ -8,11 +8,10 @@ import (
 	"terasocket/proto/opentera"
 )
 
-// ErrUnauthorized is the one answer to an unknown username, a wrong password, a bad token and a disabled account.
+// ErrUnauthorized is the same answer to an unknown username, a wrong password, an invalid token and a disabled account.
 var ErrUnauthorized = errors.New("unauthorized")
 
-// Refusal is why credentials open nothing. errors.Is(err, ErrUnauthorized) holds: whoever asks is told only that, the
-// audit is told Status.
+// Refusal is the reason for refusing credentials. It matches ErrUnauthorized: the client is told only that, the audit records Status.
 type Refusal struct {
 	Status opentera.LoginEvent_LoginStatus
 	Who    Identity // zero: the credentials name nobody
@@ -20,10 +19,10 @@ type Refusal struct {
 
 func (r *Refusal) Error() string { return "unauthorized: " + r.Status.String() }
 
-// Is makes every Refusal an ErrUnauthorized.
+// Is makes every Refusal match ErrUnauthorized.
 func (r *Refusal) Is(target error) bool { return target == ErrUnauthorized }
 
-// TooMany says that there were too many failures, and how long to wait. The audit is told MAX_ATTEMPTS_REACHED.
+// TooMany says that there were too many failures, and how long to wait. The audit records MAX_ATTEMPTS_REACHED.
 type TooMany struct {
 	Wait time.Duration
 	Who  Identity // zero: the credentials name nobody
@@ -35,7 +34,7 @@ func (t *TooMany) Error() string {
 
 type loginStatus = opentera.LoginEvent_LoginStatus
 
-// The statuses, in fewer letters.
+// Short names of the statuses.
 const (
 	wrongPassword   = opentera.LoginEvent_LOGIN_STATUS_FAILED_WITH_WRONG_PASSWORD
 	wrongUsername   = opentera.LoginEvent_LOGIN_STATUS_FAILED_WITH_WRONG_USERNAME

@@ -7,8 +7,8 @@ import (
 	"terasocket/db/dbtest"
 )
 
-// A change of rights counts for the next message: for each table that the rules read, somebody hears a message before
-// the change and not after it, or the other way round.
+// A change of rights counts for the next message: for each table that the rules read, somebody receives a message before the change and
+// not after it, or the other way round.
 func TestRightsThatChange(t *testing.T) {
 	t.Parallel()
 	f := setup(t, sessionWorld())
@@ -31,7 +31,7 @@ func TestRightsThatChange(t *testing.T) {
 		change string
 		who    access.Principal
 		of     question
-		hears  bool // after the change; before, it is the other way round
+		hears  bool // after the change; before it, the opposite
 	}{
 		{bury("t_users_users_groups", 5), u(projectUser), ask(participant, 31), false},
 		{remove("t_users_users_groups", 5), u(projectUser), ask(participant, 31), false},
@@ -92,7 +92,7 @@ func TestRightsThatChange(t *testing.T) {
 			t.Fatalf("%s: %v", test.change, err)
 		}
 		if after := hears(); after != test.hears || before == after {
-			t.Errorf("%s: %v hears it before: %t, after: %t; must be %t after and not before", test.change, test.who, before, after, test.hears)
+			t.Errorf("%s: %v receives it before: %t, after: %t; want %t after, and the opposite before", test.change, test.who, before, after, test.hears)
 		}
 		dbtest.Exec(t, f.conn, "ROLLBACK")
 	}

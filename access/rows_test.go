@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// table says what an INSERT into a table of OpenTera must bring along: it has no defaults.
+// table lists what an INSERT into an OpenTera table must provide: its columns have no defaults.
 type table struct {
 	id      string
 	columns string // "name=SQL literal, ..."; % is the id
@@ -53,7 +53,7 @@ var tables = map[string]table{
 		"test_invitation_creation_date='2024-01-01', test_invitation_expiration_date='2025-01-01'"},
 }
 
-// row is the INSERT of a row with these columns, "name=SQL literal", beside those that it must have.
+// row returns the INSERT of a row with these columns, "name=SQL literal", and the mandatory ones.
 func row(name string, id int, columns ...string) string {
 	t, ok := tables[name]
 	if !ok {
@@ -81,16 +81,16 @@ func row(name string, id int, columns ...string) string {
 	return fmt.Sprintf("INSERT INTO %s (%s) VALUES (%s)", name, strings.Join(names, ", "), strings.Join(values, ", "))
 }
 
-// update is the UPDATE of one row.
+// update returns the UPDATE of one row.
 func update(name string, id int, columns ...string) string {
 	return fmt.Sprintf("UPDATE %s SET %s, version_id = version_id + 1 WHERE %s = %d", name, strings.Join(columns, ", "), tables[name].id, id)
 }
 
-// bury is the soft delete of one row, raise takes it back.
+// bury soft-deletes one row, raise undeletes it.
 func bury(name string, id int) string  { return update(name, id, "deleted_at = clock_timestamp()") }
 func raise(name string, id int) string { return update(name, id, "deleted_at = NULL") }
 
-// remove is the physical delete of one row.
+// remove deletes one row physically.
 func remove(name string, id int) string {
 	return fmt.Sprintf("DELETE FROM %s WHERE %s = %d", name, tables[name].id, id)
 }

@@ -11,37 +11,36 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Service is one of the services that belong to an OpenTera installation.
+// Service is a service of the OpenTera installation.
 type Service struct {
 	ID   int32
 	UUID string
 	Key  string // "VideoRehabService"
 }
 
-// String gives kind and key of the row, "service:4".
+// String returns kind and id: "service:4".
 func (s Service) String() string { return fmt.Sprintf("service:%d", s.ID) }
 
-// Services checks the tokens that services sign for themselves: HS256 with the key that terasocket.service_token_key()
-// gives, or one before it that has not retired, or with the shared one alone; claim service_uuid, exp honoured where it is given
-// (OpenTera's sheet services, section 3).
+// Services checks the tokens that services sign themselves: HS256 with the key of terasocket.service_token_key(), or an older one that
+// has not retired, or only the shared one; claim service_uuid, and exp if present (OpenTera's sheet services, section 3).
 type Services struct {
 	Pool   *pgxpool.Pool
-	Shared SharedKeys // nil: ours alone
+	Shared SharedKeys // nil: only our own keys
 }
 
 //go:embed sql/service.sql
 var serviceSQL string
 
-// claims are those of a service token.
+// claims are the claims of a service token.
 type claims struct {
 	ServiceUUID string `json:"service_uuid"`
 	jwt.RegisteredClaims
 }
 
-// Service says whose token it is. Key and service are asked for anew each time: a key that was replaced and a service
-// that was disabled count at once.
-// Errors: ErrUnauthorized for a token that is malformed, of another key or algorithm, expired, or of a service that does not
-// exist, is disabled or deleted: the caller cannot tell which. Else the database's or of Shared.
+// Service authenticates a service by its token. Key and service are looked up each time: a replaced key and a disabled service count at
+// once.
+// Errors: ErrUnauthorized for a token that is malformed, expired, of another key or algorithm, or of an unknown, disabled or deleted
+// service: the caller cannot tell which. Otherwise the database's or those of Shared.
 func (s *Services) Service(ctx context.Context, token string) (Service, error) {
 	if token == "" || len(token) > maxToken {
 		return Service{}, ErrUnauthorized
@@ -50,7 +49,7 @@ func (s *Services) Service(ctx context.Context, token string) (Service, error) {
 	var databaseErr error
 	var isKnown bool
 	_, err := jwt.ParseWithClaims(token, &claims{}, func(t *jwt.Token) (any, error) {
-		// not verified yet: the UUID is good for a look-up only
+		// not verified yet: the UUID is used for the look-up only
 		uuid := t.Claims.(*claims).ServiceUUID
 		if uuid == "" || len(uuid) > 36 || strings.Contains(uuid, "\x00") {
 			return nil, ErrUnauthorized
@@ -68,7 +67,7 @@ func (s *Services) Service(ctx context.Context, token string) (Service, error) {
 	return service, nil
 }
 
-// lookUp gives the keys of all tokens and the service with this UUID, if it may call us.
+// lookUp returns the verification keys and the service with this UUID, if it may call us.
 func (s *Services) lookUp(ctx context.Context, uuid string) (keys jwt.VerificationKeySet, service Service, isKnown bool, err error) {
 	var texts []string
 	var id *int32
@@ -84,7 +83,7 @@ func (s *Services) lookUp(ctx context.Context, uuid string) (keys jwt.Verificati
 		texts = []string{key}
 	}
 	for _, key := range texts {
-		if len(key) < 32 { // whoever has tampered with the table: an empty key would let anybody in
+		if len(key) < 32 { // the table was tampered with: an empty key would let anybody in
 			return keys, Service{}, false, errors.New("a signing key of service tokens is too short")
 		}
 		keys.Keys = append(keys.Keys, []byte(key))

@@ -73,7 +73,7 @@ func TestServiceTokens(t *testing.T) {
 			t.Errorf("%s: %+v, %v", name, s, err)
 		}
 	}
-	// a service that is disabled, and a key that is replaced, count at once
+	// a disabled service and a replaced key count at once
 	f.do(update("t_services", 5, "service_enabled = false"))
 	if _, err := services.Service(t.Context(), token); !errors.Is(err, access.ErrUnauthorized) {
 		t.Errorf("disabled since: %v", err)
@@ -89,7 +89,7 @@ func TestServiceTokens(t *testing.T) {
 	}
 }
 
-// inAny is a message as services send it.
+// inAny packs a message as services send it.
 func inAny(t testing.TB, m proto.Message) *anypb.Any {
 	t.Helper()
 	a, err := anypb.New(m)
@@ -157,7 +157,7 @@ func TestPublisher(t *testing.T) {
 	if n := announce(t, f.pool); n != 0 {
 		t.Errorf("%d events of refused calls are in the log", n)
 	}
-	// to the user manager, about nobody
+	// a message to the user manager without people
 	leave := access.Publication{Topic: "module.TeraServer.UserManagerModule.messages", Event: inAny(t, &protocol.LeaveSessionEvent{SessionUuid: session(1)})}
 	if err := publisher.Publish(t.Context(), []access.Publication{leave}); err != nil {
 		t.Error(err)

@@ -9,9 +9,9 @@ import (
 	"strings"
 )
 
-// StartSession begins the second step of a login, and gives its secret: 32 random bytes as base64url, kept as their
-// SHA-256 and good for 15 minutes, on every gateway. A letter behind them says whether the login asked for a websocket URL;
-// it is hashed too, so it cannot be changed. Errors: the database's.
+// StartSession begins the second step of a login, and returns its secret: 32 random bytes as base64url, stored as their SHA-256 and valid
+// for 15 minutes, on every gateway. A letter appended to them says whether the login asked for a websocket URL; it is hashed too, so it
+// cannot be changed. Errors: the database's.
 func (u *Users) StartSession(ctx context.Context, id int32, withWebsocket bool) (string, error) {
 	random := make([]byte, 32)
 	_, _ = rand.Read(random) // never fails
@@ -24,11 +24,11 @@ func (u *Users) StartSession(ctx context.Context, id int32, withWebsocket bool) 
 
 const withSocket, withoutSocket = "w", "n"
 
-// SessionWithWebsocket says whether the login of this session asked for a websocket URL.
+// SessionWithWebsocket reports whether the login of this session asked for a websocket URL.
 func SessionWithWebsocket(secret string) bool { return strings.HasSuffix(secret, withSocket) }
 
-// BySession says whose second step it is. Errors: *Refusal when it is unknown or over, or the user is gone or disabled;
-// or the database's.
+// BySession returns the account of a second step. Errors: *Refusal if it is unknown or over, or the user is deleted or disabled; or the
+// database's.
 func (u *Users) BySession(ctx context.Context, secret string) (Account, error) {
 	if secret == "" {
 		return Account{}, &Refusal{Status: invalidToken}
@@ -43,7 +43,7 @@ func (u *Users) BySession(ctx context.Context, secret string) (Account, error) {
 	return u.account(ctx, invalidToken, nil, id)
 }
 
-// EndSession ends it; one that is over already does no harm. Errors: the database's.
+// EndSession ends the second step; it may have ended already. Errors: the database's.
 func (u *Users) EndSession(ctx context.Context, secret string) error {
 	if _, err := u.Pool.Exec(ctx, "SELECT terasocket.end_login_session($1)", sessionHash(secret)); err != nil {
 		return fmt.Errorf("end login session: %w", err)

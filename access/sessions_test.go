@@ -34,7 +34,7 @@ func TestSecondSteps(t *testing.T) {
 		t.Error("stored in clear")
 	}
 	if n := asked[int](d, "SELECT count(*) FROM terasocket.login_sessions WHERE expires_at BETWEEN now() + interval '14 minutes' AND now() + interval '16 minutes'"); n != 2 {
-		t.Errorf("%d are good for 15 minutes, want 2", n)
+		t.Errorf("%d are valid for 15 minutes, want 2", n)
 	}
 	for _, bad := range []string{"", "x", mine + " ", mine[:42], mine[:43], mine[:43] + "w", strings.ToUpper(mine), "\x00", "\xff", strings.Repeat("A", 100_000), "' OR true --"} {
 		account, err := d.users.BySession(t.Context(), bad)
@@ -94,8 +94,8 @@ func TestChangePassword(t *testing.T) {
 	d := newDoor(t)
 	const next = "Terasocket-2!"
 	const fatou = opentera.DemoForcedChangeID
-	// OpenTera's rules are younger than the demo's password
-	old := "Old-Password-1" + strings.Repeat("x", 58) // 72 bytes, which is what bcrypt takes
+	// OpenTera's rules are newer than the demo's password
+	old := "Old-Password-1" + strings.Repeat("x", 58) // 72 bytes, bcrypt's limit
 	d.do("UPDATE t_users SET user_password = $1 WHERE id_user IN (9, 14, 16)", hashOf(t, old))
 	before := asked[string](d, "SELECT (to_jsonb(u) - 'user_password' - 'user_force_password_change')::text FROM t_users u WHERE id_user = 16")
 	secret, err := d.users.StartSession(t.Context(), fatou, false)
@@ -116,7 +116,7 @@ func TestChangePassword(t *testing.T) {
 			t.Errorf("%s: %v, want %v", name, err, c.want)
 		}
 	}
-	d.users.Passwords = access.NewPasswords(5) // a hash says its cost
+	d.users.Passwords = access.NewPasswords(5) // a hash contains its cost
 	if err := d.users.ChangePassword(t.Context(), fatou, next); err != nil {
 		t.Fatal(err)
 	}

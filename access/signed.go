@@ -13,20 +13,19 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Dynamic tokens: HS256 JWTs that we sign with a key of ours, good until they expire or are disabled (OpenTera's sheet
-// login, section 7).
+// Dynamic tokens: HS256 JWTs signed with our key, valid until they expire or are disabled (OpenTera's sheet login, section 7).
 
-// issuer is OpenTera's, in every token that a server makes.
+// issuer is OpenTera's, in every token made by a server.
 const issuer = "TeraServer"
 
-// maxToken is far more than any token takes.
+// maxToken is far longer than any token.
 const maxToken = 4 << 10
 
 //go:embed sql/token_check.sql
 var tokenCheckSQL string
 
-// isToken says whether text can be a JWT at all. Nothing else reaches the database or a parser: Go's base64 skips line
-// feeds, with which one token would have many spellings, and a disabled one could come back under another.
+// isToken reports whether text can be a JWT at all. Nothing else reaches the database or a parser: Go's base64 skips line feeds, so that
+// one token would have many spellings, and a disabled one could be used again under another.
 func isToken(text string) bool {
 	if len(text) > maxToken || strings.Count(text, ".") != 2 {
 		return false
@@ -40,15 +39,15 @@ func isToken(text string) bool {
 	return true
 }
 
-// sign makes a token. Its header is exactly OpenTera's: no key id.
+// sign signs a token. Its header is exactly OpenTera's: no key id.
 func sign(key string, claims jwt.Claims) (string, error) {
-	if len(key) < 32 { // whoever has tampered with the table
+	if len(key) < 32 { // the table was tampered with
 		return "", errors.New("the signing key is too short")
 	}
 	return jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString([]byte(key))
 }
 
-// parse verifies a token by any of the keys, and reads its claims. An empty key, or none, verifies nothing.
+// parse verifies a token by any of the keys, and returns its claims. An empty list or key verifies nothing.
 func parse(token string, claims jwt.Claims, keys []string, options ...jwt.ParserOption) error {
 	good := jwt.VerificationKeySet{}
 	for _, key := range keys {
@@ -56,14 +55,14 @@ func parse(token string, claims jwt.Claims, keys []string, options ...jwt.Parser
 			good.Keys = append(good.Keys, []byte(key))
 		}
 	}
-	// strict: the last character of a signature has bits to spare, which would be another spelling
+	// strict: the last character of a signature has unused bits, which would allow another spelling
 	options = append(options, jwt.WithValidMethods([]string{"HS256"}), jwt.WithStrictDecoding())
 	_, err := jwt.ParseWithClaims(token, claims, func(*jwt.Token) (any, error) { return good, nil }, options...)
 	return err
 }
 
-// check checks a token that must be signed by us for that name, and reads its claims. Errors: *Refusal, with the claims
-// read where it is only expired; or the database's.
+// check checks that we have signed a token for that name, and reads its claims. Errors: *Refusal, with the claims read if the token has
+// merely expired; or the database's.
 func (k *Keys) check(ctx context.Context, name, token string, claims jwt.Claims, now func() time.Time) error {
 	if !isToken(token) {
 		return &Refusal{Status: invalidToken}
@@ -88,8 +87,8 @@ func (k *Keys) check(ctx context.Context, name, token string, claims jwt.Claims,
 	return nil
 }
 
-// ending is what it takes to disable a token: hash is nil for one that we have not signed for that name, which nothing can be done
-// with anyway. Errors: the database's.
+// ending returns the hash by which a token is disabled, nil if we have not signed it for that name: such a token is refused anyway.
+// Errors: the database's.
 func (k *Keys) ending(ctx context.Context, name, token string) (hash []byte, expires *time.Time, err error) {
 	if !isToken(token) {
 		return nil, nil, nil
@@ -105,7 +104,7 @@ func (k *Keys) ending(ctx context.Context, name, token string) (hash []byte, exp
 	return tokenHash(token), &claims.ExpiresAt.Time, nil
 }
 
-// verifying gives the keys that a token may be signed with, and whether it is disabled. Errors: the database's or of Shared.
+// verifying returns the keys that may have signed a token, and whether it is disabled. Errors: the database's or those of Shared.
 func (k *Keys) verifying(ctx context.Context, name, token string) (keys []string, isDisabled bool, err error) {
 	if err := k.Pool.QueryRow(ctx, tokenCheckSQL, name, tokenHash(token)).Scan(&isDisabled, &keys); err != nil {
 		return nil, false, fmt.Errorf("check token: %w", err)
@@ -117,7 +116,7 @@ func (k *Keys) verifying(ctx context.Context, name, token string) (keys []string
 	return []string{key}, isDisabled || isDisabledThere, err
 }
 
-// signing gives the key that signs: ours is the one in the database.
+// signing returns the signing key: the shared one, or ours from the database.
 func (k *Keys) signing(ctx context.Context, name, ours string) (string, error) {
 	if k.Shared == nil {
 		return ours, nil
@@ -126,8 +125,8 @@ func (k *Keys) signing(ctx context.Context, name, ours string) (string, error) {
 	return key, err
 }
 
-// disable ends a token before its time. Errors: *Refusal when it was disabled before, or when its key is none that verifies any
-// more: another token must not follow from it; the database's or of Shared.
+// disable invalidates a token. Errors: *Refusal if it was disabled before, or if its key no longer verifies, since no other token must be
+// issued for it; the database's or those of Shared.
 func (k *Keys) disable(ctx context.Context, name, token string) error {
 	hash, expires, err := k.ending(ctx, name, token)
 	if err == nil && hash == nil {
@@ -137,7 +136,7 @@ func (k *Keys) disable(ctx context.Context, name, token string) error {
 		return err
 	}
 	isFirst, isFirstThere := false, true
-	err = pgx.BeginFunc(ctx, k.Pool, func(tx pgx.Tx) (err error) { // at both servers or at none
+	err = pgx.BeginFunc(ctx, k.Pool, func(tx pgx.Tx) (err error) { // at both servers or neither
 		if err := tx.QueryRow(ctx, "SELECT terasocket.disable_token($1, $2)", hash, expires).Scan(&isFirst); err != nil {
 			return err
 		}
@@ -155,8 +154,8 @@ func (k *Keys) disable(ctx context.Context, name, token string) error {
 	return nil
 }
 
-// logout ends what would let a principal in again without credentials, its token ("": none) among it, and closes its
-// sockets on whichever gateway.
+// logout ends everything that would let a principal in without credentials, including its token ("": none), and closes its sockets on all
+// gateways.
 func (k *Keys) logout(ctx context.Context, id Identity, token string) error {
 	hash, expires, err := k.ending(ctx, id.Kind.String(), token)
 	if err != nil {
@@ -182,7 +181,7 @@ func tokenHash(token string) []byte {
 	return hash[:]
 }
 
-// validity gives the claims of a new token that say when and by whom.
+// validity returns the claims about time and issuer of a new token.
 func validity(now func() time.Time, jti string, lifetime time.Duration) jwt.RegisteredClaims {
 	if now == nil {
 		now = time.Now

@@ -39,7 +39,7 @@ func TestStampTouchesOneColumn(t *testing.T) {
 			t.Errorf("%s: %v", c.table, err)
 		}
 		if everything() != before {
-			t.Errorf("%s: another column than %s has changed", c.table, c.column)
+			t.Errorf("%s: a column other than %s has changed", c.table, c.column)
 		}
 		if n := stamped(); n != 1 || asked[int](d, "SELECT count(*) FROM "+c.table+" WHERE "+c.id+" AND "+c.column+" > now() - interval '1 minute'") != 1 {
 			t.Errorf("%s: %d rows stamped", c.table, n)
@@ -47,7 +47,7 @@ func TestStampTouchesOneColumn(t *testing.T) {
 		if n := announce(t, d.pool); n != 0 {
 			t.Errorf("%s: %d events", c.table, n)
 		}
-		// OpenTera is in the middle of writing the row
+		// OpenTera is writing the row
 		open, err := d.pool.Begin(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -67,7 +67,7 @@ func TestStampTouchesOneColumn(t *testing.T) {
 			t.Errorf("cancelled: %v", err)
 		}
 	}
-	// nobody was ever stamped by a refusal
+	// a refusal stamps nobody
 	d.do("UPDATE t_users SET user_lastonline = NULL")
 	_, _ = d.users.ByPassword(t.Context(), opentera.DemoProjectUser, "wrong")
 	_, _ = d.users.ByPassword(t.Context(), opentera.DemoDisabled, opentera.DemoPassword)

@@ -1,7 +1,7 @@
 package access
 
-// Standing is what a principal holds as of one position of the event log.
+// Standing is what a principal holds at one position of the event log.
 type Standing struct {
-	Epoch, Seq uint64   // of the newest row of the log that is committed in the same snapshot
+	Epoch, Seq uint64   // of the newest committed row of the log in the same snapshot
 	Tags       []string // none: it may not be connected
 }

@@ -8,10 +8,10 @@ import (
 //go:embed sql/*.sql
 var statements embed.FS
 
-// Statements are those of this package that are long enough for a file, by its name.
+// Statements returns this package's SQL by file name.
 func Statements() map[string]string {
 	all := map[string]string{}
-	files, _ := statements.ReadDir("sql") // what is embedded is there
+	files, _ := statements.ReadDir("sql") // embedded: cannot fail
 	for _, f := range files {
 		text, _ := statements.ReadFile("sql/" + f.Name())
 		all[strings.TrimSuffix(f.Name(), ".sql")] = string(text)

@@ -12,7 +12,7 @@ import (
 	protocol "terasocket/proto/opentera"
 )
 
-// The sheet's row "token, static" of 4.1.
+// The row "token, static" of the sheet's table 4.1.
 func TestStaticParticipantTokens(t *testing.T) {
 	t.Parallel()
 	d := newDoor(t)
@@ -39,7 +39,7 @@ func TestStaticParticipantTokens(t *testing.T) {
 		"no claim":    {signed(t, jwt.SigningMethodHS256, key, jwt.MapClaims{}), "", invalidToken, ""},
 		"expired": {signed(t, jwt.SigningMethodHS256, key, jwt.MapClaims{"participant_uuid": opentera.DemoParticipantUUID, "exp": time.Now().Add(-time.Hour).Unix()}), "",
 			expiredToken, opentera.DemoParticipantUUID},
-		// a bad token of a disabled participant does not tell whose it is
+		// a bad token of a disabled participant does not reveal its owner
 		"disabled, other key": {signed(t, jwt.SigningMethodHS256, []byte("x"), claims), "participant_enabled = false", invalidToken, ""},
 	} {
 		d.do("UPDATE t_participants SET participant_token = $1, participant_enabled = true, participant_token_enabled = true, deleted_at = NULL WHERE id_participant = 1", c.token)
@@ -65,7 +65,7 @@ func TestStaticParticipantTokens(t *testing.T) {
 			}
 		}
 	}
-	// dynamic tokens do without that setting
+	// dynamic tokens do not need that setting
 	if _, err := d.byToken(access.Participant, d.tokenOf(access.Participant, opentera.DemoOtherParticipantID)); err != nil {
 		t.Error(err)
 	}

@@ -13,10 +13,9 @@ import (
 //go:embed sql/ticket_holder.sql
 var ticketHolderSQL string
 
-// TicketHolder says whom a ticket of OpenTera's login names, by kind and UUID, and how long ago it was kicked last; nil: not of
-// late. The identity's counter is above that of every kick so far, so that those do not close its socket, and not above that of
-// any to come.
-// Errors: ErrRefused when there is no such one, or it is disabled or deleted; or the database's.
+// TicketHolder returns whom an OpenTera login ticket names, by kind and UUID, and the time since its last kick; nil: not recently. The
+// identity's counter is above those of all past kicks, so that they do not close its socket, and not above any future one.
+// Errors: ErrRefused if there is no such principal, or it is disabled or deleted; or the database's.
 func (t *Tokens) TicketHolder(ctx context.Context, kind Kind, uuid string) (id Identity, kicked *time.Duration, err error) {
 	id = Identity{Principal: Principal{Kind: kind}, UUID: uuid}
 	err = t.Pool.QueryRow(ctx, ticketHolderSQL, kind.String(), uuid).Scan(&id.ID, &id.Name, &id.Token, &kicked)

@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// Together answers many questions with few statements: who comes first is answered at once, and who comes while that takes place goes
-// with the others in the next. The zero value is ready. Its methods may be called at once.
+// Together batches concurrent questions into few statements: the first one is asked at once, and those that arrive meanwhile share the
+// next statement. The zero value is ready for use, and safe for concurrent use.
 type Together[Q, A any] struct {
 	mu      sync.Mutex
 	waiting []*asking[Q, A]
 	running int
 }
 
-// asking is one question. It is answered once.
+// asking is one question, to be answered once.
 type asking[Q, A any] struct {
 	question Q
 	answer   chan answered[A]
@@ -27,13 +27,13 @@ type answered[A any] struct {
 }
 
 const (
-	togetherAtOnce = 2               // statements: one that hangs does not hold up all others
-	togetherMost   = 200             // questions with one
-	togetherWait   = 5 * time.Second // for one
+	togetherAtOnce = 2               // concurrent statements: one that hangs does not hold up everybody
+	togetherMost   = 200             // questions per statement
+	togetherWait   = 5 * time.Second // time limit of a statement
 )
 
-// Do asks, with others where there are any: ask answers several, each at its place, or fails for all. Its context is nobody's own: who
-// leaves takes nobody along. Errors: those of ctx and ask.
+// Do asks q, together with concurrent questions: ask answers several, each at its index, or fails for all. Its context is independent of
+// the callers', so that one who leaves does not cancel the others. Errors: those of ctx and ask.
 func (t *Together[Q, A]) Do(ctx context.Context, q Q, ask func(context.Context, []Q) ([]A, error)) (answer A, err error) {
 	one := &asking[Q, A]{q, make(chan answered[A], 1)}
 	t.mu.Lock()
@@ -54,7 +54,7 @@ func (t *Together[Q, A]) Do(ctx context.Context, q Q, ask func(context.Context, 
 	return answer, ctx.Err()
 }
 
-// run asks until nobody waits.
+// run asks until no question is waiting.
 func (t *Together[Q, A]) run(ask func(context.Context, []Q) ([]A, error)) {
 	for {
 		t.mu.Lock()

@@ -17,7 +17,7 @@ import (
 	"terasocket/db/opentera"
 )
 
-// The first go at once, those that come meanwhile go together, who leaves does not go at all, and an error is everybody's of that round.
+// The first questions go at once, later ones together; an abandoned question is not asked, and an error reaches everybody of its round.
 func TestTogether(t *testing.T) {
 	t.Parallel()
 	var together access.Together[string, string]
@@ -63,7 +63,7 @@ func TestTogether(t *testing.T) {
 	together.Waits(t, 301)
 	leave()
 	if err := <-gone; !errors.Is(err, context.Canceled) {
-		t.Errorf("who left: %v", err)
+		t.Errorf("abandoned question: %v", err)
 	}
 	goOn <- nil
 	if got := <-asked; len(got) != 200 || strings.Contains(fmt.Sprint(got), "gone") {
@@ -73,7 +73,7 @@ func TestTogether(t *testing.T) {
 	if got := <-asked; len(got) != 100 {
 		t.Errorf("%d asked", len(got))
 	}
-	goOn <- errors.New("no") // one of the two rounds, and which is not known
+	goOn <- errors.New("no") // one of the two rounds, unknown which
 	goOn <- nil
 	all.Wait()
 	if f, a := failed.Load(), answered.Load(); f != 100 && f != 200 || f+a != 302 {
@@ -81,7 +81,7 @@ func TestTogether(t *testing.T) {
 	}
 }
 
-// Tokens that come at once, at two gateways: each is good for exactly one of those who show it, whatever comes beside it.
+// Concurrent redemptions on two gateways: each token is accepted exactly once, whatever is redeemed beside it.
 func TestTokensTogether(t *testing.T) {
 	t.Parallel()
 	here, pool := tokens(t)
@@ -133,8 +133,8 @@ func TestTokensTogether(t *testing.T) {
 	}
 }
 
-// A token that a transaction has in hand, such as a kick that has not committed, holds up nobody else; it is good again when that is rolled back.
-func TestATokenInHand(t *testing.T) {
+// A token that another transaction holds, such as an uncommitted kick, delays nobody else; it is valid again after a rollback.
+func TestTokenHeldByATransaction(t *testing.T) {
 	t.Parallel()
 	door, pool := tokens(t)
 	held, free := create(t, door, access.User, opentera.DemoProjectUserUUID), create(t, door, access.Device, opentera.DemoDeviceUUID)
@@ -161,7 +161,7 @@ func TestATokenInHand(t *testing.T) {
 	refused(t, door, access.User, held)
 }
 
-// BenchmarkRedeem is what one token costs PostgreSQL, alone and among 100 that come at once; the client's side is in ns/op.
+// BenchmarkRedeem measures what one token costs PostgreSQL, alone and among 100 concurrent ones; the client's side is in ns/op.
 func BenchmarkRedeem(b *testing.B) {
 	for _, together := range []int{1, 100} {
 		b.Run(fmt.Sprint(together, " at once"), func(b *testing.B) {

@@ -14,7 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// TokenLifetime is how long a connect token is good (OpenTera: 60 s).
+// TokenLifetime is the lifetime of a connect token (OpenTera: 60 s).
 const TokenLifetime = 60 * time.Second
 
 // ErrUnknown is returned for a principal that does not exist, is disabled or is deleted: it may not connect.
@@ -27,16 +27,16 @@ type Tokens struct {
 	door Together[presented, redeemed]
 }
 
-// presented is a token that somebody brings: the hash under which it is stored.
+// presented is a token shown by a client, and the hash under which it is stored.
 type presented struct {
 	kind Kind
 	hash [sha256.Size]byte
 }
 
-// redeemed is what became of it; zero: it is refused.
+// redeemed is the result for one token; zero: refused.
 type redeemed struct {
 	Identity
-	isHeld bool // somebody else has it in hand, and may yet put it back
+	isHeld bool // another transaction holds it, and may yet roll back
 }
 
 var (
@@ -46,7 +46,7 @@ var (
 	redeemManySQL string
 )
 
-// Create mints a token for one handshake of this principal. It is base64url text of 43 characters, kept nowhere in clear.
+// Create mints a token for one handshake of this principal: base64url text of 43 characters, stored only as a hash.
 // Errors: ErrUnknown.
 func (t *Tokens) Create(ctx context.Context, kind Kind, uuid string) (string, error) {
 	var token string
@@ -61,8 +61,8 @@ func (t *Tokens) Create(ctx context.Context, kind Kind, uuid string) (string, er
 	return token, nil
 }
 
-// Redeem consumes a token and says whose it was. Of any number of calls with one token, one succeeds.
-// Those that come at once are redeemed together. Errors: ErrRefused, or the database's.
+// Redeem consumes a token and returns its principal. Of any number of calls with one token, one succeeds. Concurrent calls share a
+// statement. Errors: ErrRefused, or the database's.
 func (t *Tokens) Redeem(ctx context.Context, kind Kind, token string) (Identity, error) {
 	got, err := t.door.Do(ctx, presented{kind, sha256.Sum256([]byte(token))}, t.redeemMany)
 	switch {
@@ -97,7 +97,7 @@ func (t *Tokens) redeemMany(ctx context.Context, tokens []presented) ([]redeemed
 	return all, err
 }
 
-// redeemOne waits for whoever else has the token in hand.
+// redeemOne waits for the transaction that holds the token.
 func (t *Tokens) redeemOne(ctx context.Context, kind Kind, token string) (Identity, error) {
 	id := Identity{Principal: Principal{Kind: kind}}
 	err := t.Pool.QueryRow(ctx, redeemSQL, kind.String(), token).Scan(&id.ID, &id.UUID, &id.Name, &id.Token)
@@ -110,8 +110,8 @@ func (t *Tokens) redeemOne(ctx context.Context, kind Kind, token string) (Identi
 	return id, nil
 }
 
-// Replace closes the sockets that a principal has opened with tokens from before its own, on whichever gateway, with 4000; its
-// unused URLs of before are void, too. Errors: the database's.
+// Replace closes the sockets that a principal has opened with older tokens than its own, on all gateways, with 4000, and voids its older
+// unused URLs. Errors: the database's.
 func (t *Tokens) Replace(ctx context.Context, id Identity) error {
 	if _, err := t.Pool.Exec(ctx, "SELECT terasocket.replace_sockets($1, $2, $3)", id.Kind.String(), id.ID, id.Token); err != nil {
 		return fmt.Errorf("replace other sockets: %w", err)
@@ -119,8 +119,8 @@ func (t *Tokens) Replace(ctx context.Context, id Identity) error {
 	return nil
 }
 
-// Sweep deletes what has expired of connect tokens, disabled tokens, failed attempts, second steps and signing keys, and
-// returns how much it was; 0 while another gateway does.
+// Sweep deletes expired connect tokens, disabled tokens, failed attempts, second steps and signing keys, and returns how many rows it
+// deleted; 0 while another gateway sweeps.
 func (t *Tokens) Sweep(ctx context.Context) (n int64, err error) {
 	if err := t.Pool.QueryRow(ctx, "SELECT terasocket.sweep_door()").Scan(&n); err != nil {
 		return 0, fmt.Errorf("sweep expired tokens: %w", err)
@@ -128,7 +128,7 @@ func (t *Tokens) Sweep(ctx context.Context) (n int64, err error) {
 	return n, nil
 }
 
-// RunSweep sweeps every minute until ctx ends. It returns nil: an error is logged, the next round tries again.
+// RunSweep sweeps every minute until ctx ends, then returns nil. Errors are logged and retried in the next round.
 func (t *Tokens) RunSweep(ctx context.Context, log *slog.Logger) error {
 	tick := time.NewTicker(TokenLifetime)
 	defer tick.Stop()

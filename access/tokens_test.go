@@ -52,7 +52,7 @@ func TestTokenIsGoodOnce(t *testing.T) {
 		}
 		for _, kind := range access.Kinds {
 			if kind != want.Kind {
-				refused(t, tokens, kind, token) // and not used up by that
+				refused(t, tokens, kind, token) // and not consumed by that
 			}
 		}
 		var counter int64
@@ -74,11 +74,11 @@ func refused(t testing.TB, tokens *access.Tokens, kind access.Kind, token string
 	t.Helper()
 	got, err := tokens.Redeem(t.Context(), kind, token)
 	if !errors.Is(err, access.ErrRefused) || err.Error() != access.ErrRefused.Error() || got != (access.Identity{}) {
-		t.Errorf("%+v, %v; must be refused", got, err)
+		t.Errorf("%+v, %v; want a refusal", got, err)
 	}
 }
 
-// All refusals are one and the same.
+// All refusals are indistinguishable.
 func TestTokenIsRefused(t *testing.T) {
 	t.Parallel()
 	tokens, pool := tokens(t)
@@ -96,7 +96,7 @@ func TestTokenIsRefused(t *testing.T) {
 	do("UPDATE terasocket.connect_tokens SET expires_at = clock_timestamp()")
 	refused(t, tokens, access.User, token)
 
-	// what happens to the principal in between
+	// changes of the principal in between
 	for _, c := range []struct {
 		kind       access.Kind
 		uuid       string
@@ -116,7 +116,7 @@ func TestTokenIsRefused(t *testing.T) {
 			t.Errorf("%s: created, %v", c.lose, err)
 		}
 		do(c.back)
-		refused(t, tokens, c.kind, token) // used up all the same
+		refused(t, tokens, c.kind, token) // consumed all the same
 		if _, err := tokens.Redeem(t.Context(), c.kind, create(t, tokens, c.kind, c.uuid)); err != nil {
 			t.Errorf("%s: %v", c.back, err)
 		}
@@ -156,7 +156,7 @@ func TestTokenOfNobody(t *testing.T) {
 	}
 }
 
-// Of a hundred that redeem one token, one succeeds.
+// Of a hundred concurrent redemptions of one token, one succeeds.
 func TestTokenRace(t *testing.T) {
 	t.Parallel()
 	tokens, _ := tokens(t)
@@ -194,7 +194,7 @@ func TestSweep(t *testing.T) {
 	var good time.Duration
 	err := pool.QueryRow(t.Context(), "SELECT min(expires_at) - now() FROM terasocket.connect_tokens").Scan(&good)
 	if err != nil || good > access.TokenLifetime || good < access.TokenLifetime-30*time.Second {
-		t.Errorf("a token is good for %v, %v", good, err)
+		t.Errorf("a token is valid for %v, %v", good, err)
 	}
 	dbtest.Exec(t, pool, "UPDATE terasocket.connect_tokens SET expires_at = now() - interval '1 s' WHERE uuid = $1", opentera.DemoProjectUserUUID)
 	for _, want := range []int64{5, 0} {
@@ -203,7 +203,7 @@ func TestSweep(t *testing.T) {
 		}
 	}
 	if _, err := tokens.Redeem(t.Context(), access.User, kept); err != nil {
-		t.Errorf("a good token was swept: %v", err)
+		t.Errorf("a valid token was swept: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)

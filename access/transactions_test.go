@@ -10,12 +10,12 @@ import (
 // change is one statement of a random transaction.
 type change struct {
 	sql      string
-	touched  object // whose own row or link it changes
-	isRights bool   // it gives or takes rights
-	isRise   bool   // it brings something to life by which rights may be held
+	touched  object // the object whose own row or link it changes
+	isRights bool   // it grants or revokes rights
+	isRise   bool   // it undeletes or creates something that rights depend on
 }
 
-// links are the link tables that bring an object into or out of sight: its type, and the column of the other end.
+// links are the link tables that make an object visible or invisible: its type, and the column of the other end.
 var links = map[string]struct{ objectType, other, otherTable string }{
 	"t_devices_sites":         {"device", "id_site", "t_sites"},
 	"t_services_sites":        {"service", "id_site", "t_sites"},
@@ -26,7 +26,7 @@ var links = map[string]struct{ objectType, other, otherTable string }{
 	"t_tests_types_sites":     {"test_type", "id_site", "t_sites"},
 }
 
-// visibleColumn is a column of each type that clients see and nobody is routed by.
+// visibleColumn is a column of each type that clients see and routing ignores.
 var visibleColumn = map[string]string{
 	"site": "site_name=site_name || '.'", "project": "project_name=project_name || '.'", "user": "user_lastname=user_lastname || '.'",
 	"user_group": "user_group_name=user_group_name || '.'", "participant_group": "participant_group_name=participant_group_name || '.'",
@@ -40,7 +40,7 @@ var visibleColumn = map[string]string{
 	"server_settings": "server_settings_value=server_settings_value || '.'",
 }
 
-// change makes up a statement.
+// change generates a statement.
 func (r *installation) change(f *fixture) change {
 	rises := []string{"site", "project", "user", "user_group", "service"}
 	types := []string{"site", "project", "user", "user_group", "participant_group", "participant", "device", "service", "session_type", "session_type_site",
@@ -107,9 +107,9 @@ func (r *installation) change(f *fixture) change {
 	return c
 }
 
-// Random transactions on random installations: whoever hears of an object sees it, or saw it and is told that it is
-// gone; and who sees it, or has lost it by a change of its own row or links, does hear.
-func TestTransactionsTellThoseConcerned(t *testing.T) {
+// Random transactions on random installations: whoever receives an event about an object sees it, or saw it and is told that it is gone;
+// whoever sees it, or has lost it by a change of its own row or links, receives one.
+func TestTransactionsReachTheirAudience(t *testing.T) {
 	t.Parallel()
 	for seed := range seeds(5) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
@@ -128,10 +128,10 @@ func TestTransactionsTellThoseConcerned(t *testing.T) {
 					changes, sql = append(changes, c), append(sql, c.sql)
 				}
 				if f.try(sql...) != nil {
-					continue // a foreign key
+					continue // violates a foreign key
 				}
 				done++
-				f.atMost = []int{1, 2, 2000, 2000}[r.IntN(4)] // what one transaction did may be told in several steps
+				f.atMost = []int{1, 2, 2000, 2000}[r.IntN(4)] // one transaction may be announced in several steps
 				after := f.living()
 				if !f.concerned(changes, before, after) {
 					t.Fatalf("seed %d, transaction:\n%s", seed, strings.Join(sql, ";\n"))
@@ -160,7 +160,7 @@ func (f *fixture) concerned(changes []change, before, after audience) bool {
 		fmt.Sscan(s, &o.objectType, &o.id)
 		recorded[o] = true
 	}
-	ops := map[object]map[int32]string{} // what each user heard last of an object
+	ops := map[object]map[int32]string{} // each user's last event about an object
 	for user, messages := range f.heard() {
 		for i, m := range messages {
 			o := object{m.objectType, m.id}
@@ -173,31 +173,31 @@ func (f *fixture) concerned(changes []change, before, after audience) bool {
 			_, isAlive := after[o]
 			switch {
 			case isAlive && m.op != "delete" && !sees:
-				fail("user %d hears %v and does not see it", user, m)
-			case isAlive && m.op == "delete" && sees && isLast: // (a session type of another service is another object to its clients: D, then C)
-				fail("user %d hears %v and still sees it", user, m)
+				fail("user %d receives %v and does not see it", user, m)
+			case isAlive && m.op == "delete" && sees && isLast: // (to its clients, a session type of another service is another object: D, then C)
+				fail("user %d receives %v and still sees it", user, m)
 			case (!isAlive || m.op == "delete") && !saw && !isRights:
-				fail("user %d hears %v and never saw it", user, m)
+				fail("user %d receives %v and never saw it", user, m)
 			}
 		}
 	}
 	for o := range recorded {
 		for _, user := range after[o] {
 			if op := ops[o][user]; op == "" || op == "delete" {
-				fail("user %d sees %v and heard %q", user, o, op)
+				fail("user %d sees %v and received %q", user, o, op)
 			}
 		}
 	}
-	// Only what one statement has done to its own object: what else is in the transaction may take it away too.
+	// Only what a single statement has done to its own object: the rest of a larger transaction may remove it too.
 	if o := changes[0].touched; len(changes) == 1 && !isRights {
 		if !slices.Equal(before[o], after[o]) && !recorded[o] {
-			fail("%v was seen by %v and is seen by %v: nothing is recorded", o, before[o], after[o])
+			fail("%v was seen by %v and is seen by %v, but nothing is recorded", o, before[o], after[o])
 		}
 		recorded[o] = true
 		for o := range recorded {
 			for _, user := range before[o] {
 				if slices.Contains(connected, user) && !slices.Contains(after[o], user) && ops[o][user] != "gone" && ops[o][user] != "delete" {
-					fail("user %d lost %v and heard %q", user, o, ops[o][user])
+					fail("user %d lost %v and received %q", user, o, ops[o][user])
 				}
 			}
 		}

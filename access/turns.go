@@ -6,37 +6,37 @@ import (
 	"sync"
 )
 
-// Places in the queue of passwords. A turn takes about 200 ms, so that a queue is a few seconds long.
+// Places in the password queue. A turn takes about 200 ms, so the queue is a few seconds long.
 const (
-	passwordQueue   = 16     // of addresses that nobody has come in from
-	knownQueue      = 32     // of those that somebody has
-	addressPlaces   = 2      // of one address; the turn itself counts
-	knownPlaces     = 8      // of one that is known
+	passwordQueue   = 16     // of addresses without a successful login
+	knownQueue      = 32     // of addresses with one
+	addressPlaces   = 2      // of one address, including the current turn
+	knownPlaces     = 8      // of one known address
 	usernamePlaces  = 2      // of one username
-	knownAddresses  = 10_000 // remembered; twice as many at most
+	knownAddresses  = 10_000 // remembered; at most twice as many
 	unknown, known  = 0, 1   // the two queues
-	noAddress, none = "", "" // whose address is not known shares its places with all like it; who has no name has no limit
+	noAddress, none = "", "" // all clients of unknown address share its places; an empty username has no limit
 )
 
-// turns gives one at a time its turn, in the order of their coming, by two queues that take turns: one of addresses from
-// which somebody has come in, one of all others. Nobody can fill it for the others: an address, and a username, has few
-// places, and strangers have none of those of who is known.
+// turns serves waiters one at a time, first come first served, from two alternating queues: one for addresses with a successful login,
+// one for all others. Nobody can fill it for the others: an address, and a username, has few places, and strangers have none in the queue
+// of known addresses.
 type turns struct {
 	mu       sync.Mutex
 	isTaken  bool
-	last     int // whose queue had the last turn
+	last     int // the queue that had the last turn
 	queues   [2][]*waiter
-	address  map[string]int // places taken, the turn included
+	address  map[string]int // places taken, including the current turn
 	username map[string]int
 
 	recent, older map[string]struct{} // known addresses
 }
 
 type waiter struct {
-	turn chan struct{} // closed when it has come
+	turn chan struct{} // closed when its turn has come
 }
 
-// welcome remembers an address that somebody has come in from.
+// welcome remembers an address with a successful login.
 func (t *turns) welcome(address string) {
 	if address == noAddress {
 		return
@@ -55,7 +55,7 @@ func (t *turns) isKnown(address string) bool {
 	return isRecent || isOlder
 }
 
-// wait returns when it is the caller's turn, which done ends. Errors: ErrBusy, or ctx's.
+// wait returns when it is the caller's turn; done ends the turn. Errors: ErrBusy, or ctx's.
 func (t *turns) wait(ctx context.Context, address, username string) (done func(), err error) {
 	w, queue, err := t.join(address, username)
 	if err != nil {
@@ -101,7 +101,7 @@ func (t *turns) join(address, username string) (w *waiter, queue int, err error)
 	return w, queue, nil
 }
 
-// giveUp takes a waiter out, or ends the turn that came at the same moment.
+// giveUp removes a waiter, or ends its turn if that came at the same moment.
 func (t *turns) giveUp(w *waiter, queue int, address, username string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -113,7 +113,7 @@ func (t *turns) giveUp(w *waiter, queue int, address, username string) {
 	}
 }
 
-// leave is called with mu held, as next is.
+// leave, like next, must be called with mu held.
 func (t *turns) leave(address, username string) {
 	for _, count := range []struct {
 		of  map[string]int

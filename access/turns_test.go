@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// take has its turn for that long.
+// take takes a turn of that duration.
 func (t *turns) take(ctx context.Context, address, username string, long time.Duration) error {
 	done, err := t.wait(ctx, address, username)
 	if err != nil {
@@ -23,7 +23,7 @@ func (t *turns) take(ctx context.Context, address, username string, long time.Du
 
 const oneTurn = 200 * time.Millisecond
 
-// One host, with a new username each time: everybody else comes in, and soon.
+// One host with a new username each time does not delay anybody else for long.
 func TestOneHostLocksNobodyOut(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -57,13 +57,13 @@ func TestOneHostLocksNobodyOut(t *testing.T) {
 	})
 }
 
-// Many hosts fill their own queue, not that of addresses from which somebody has come in before.
+// Many hosts fill their own queue, not that of addresses with an earlier successful login.
 func TestManyHostsLeaveWhoIsKnown(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var q turns
 		q.welcome("198.51.100.1")
-		q.welcome("") // is not known
+		q.welcome("") // not a known address
 		ctx, end := context.WithCancel(t.Context())
 		var attackers sync.WaitGroup
 		for i := range 200 {
@@ -120,7 +120,7 @@ func TestPlacesOfAUsername(t *testing.T) {
 	})
 }
 
-// Who gives up while waiting, or at the moment of its turn, holds nobody up.
+// A caller that gives up while waiting, or at the moment of its turn, delays nobody.
 func TestGivingUpATurn(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -13,17 +13,16 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Account is what a user's credentials open.
+// Account is the account that a user's credentials belong to.
 type Account struct {
 	Identity
 	Username           string
-	MustChangePassword bool // it may do nothing else first
-	Needs2FA           bool // user_2fa_enabled: the password alone opens nothing
+	MustChangePassword bool // it must do so first
+	Needs2FA           bool // user_2fa_enabled: the password alone is not enough
 	HasOTP             bool // user_2fa_otp_enabled and a secret
 }
 
-// Users checks the credentials of users against OpenTera's own tables, and signs their tokens. All fields but Now are
-// needed.
+// Users checks the credentials of users against OpenTera's own tables, and signs their tokens. All fields but Now are required.
 type Users struct {
 	Pool      *pgxpool.Pool
 	Passwords *Passwords
@@ -40,9 +39,9 @@ var userAccountSQL string
 //go:embed sql/user_token.sql
 var userTokenSQL string
 
-// ByPassword checks a username and a password, and stamps user_lastonline. Failures are counted by username for the whole
-// cluster, 5 in 120 s as in OpenTera; a success forgets them.
-// Errors: *Refusal, *TooMany, ErrBusy when too many passwords are being checked, or the database's.
+// ByPassword checks a username and a password, and stamps user_lastonline. Failures are counted by username across the cluster, 5 in 120
+// s as in OpenTera; a success resets them.
+// Errors: *Refusal, *TooMany, ErrBusy if too many passwords are being checked, or the database's.
 func (u *Users) ByPassword(ctx context.Context, username, password string) (Account, error) {
 	var account Account
 	err := guess(ctx, u.Pool, u.Passwords, User, username, password, func(ctx context.Context, who []byte, username *string) (a attempt, err error) {
@@ -63,7 +62,7 @@ func (u *Users) ByPassword(ctx context.Context, username, password string) (Acco
 	return account, nil
 }
 
-// ByToken says whose token it is. Errors: *Refusal, or the database's.
+// ByToken authenticates a user by a token. Errors: *Refusal, or the database's.
 func (u *Users) ByToken(ctx context.Context, token string) (Account, error) {
 	var claims userClaims
 	err := u.Keys.check(ctx, "user", token, &claims, u.Now)
@@ -83,7 +82,7 @@ func (u *Users) ByToken(ctx context.Context, token string) (Account, error) {
 	return account, err
 }
 
-// account gives a user that is alive and enabled, by UUID or by id. Errors: *Refusal, status where there is none, or the
+// account returns a user that is neither deleted nor disabled, by UUID or by id. Errors: *Refusal with status if there is none, or the
 // database's.
 func (u *Users) account(ctx context.Context, status loginStatus, uuid *string, id *int32) (Account, error) {
 	account := Account{Identity: Identity{Principal: Principal{Kind: User}}}
@@ -101,7 +100,7 @@ func (u *Users) account(ctx context.Context, status loginStatus, uuid *string, i
 	return account, nil
 }
 
-// userClaims are those of a user's token, OpenTera's.
+// userClaims are OpenTera's claims in a user's token.
 type userClaims struct {
 	jwt.RegisteredClaims
 	UUID          string          `json:"user_uuid"`
@@ -111,7 +110,7 @@ type userClaims struct {
 	ServiceAccess json.RawMessage `json:"service_access"` // {"VideoRehabService": ["admin"]}
 }
 
-// Token signs one for this user. Errors: *Refusal when the user is gone or disabled, or the database's.
+// Token signs a token for this user. Errors: *Refusal if the user is deleted or disabled, or the database's.
 func (u *Users) Token(ctx context.Context, id int32, lifetime time.Duration) (string, error) {
 	var key, jti string
 	var claims userClaims
@@ -129,19 +128,19 @@ func (u *Users) Token(ctx context.Context, id int32, lifetime time.Duration) (st
 	return sign(key, &claims)
 }
 
-// Logout closes the user's sockets, on whichever gateway, and ends its connect tokens, its second steps, and this token
-// ("": none). Errors: the database's.
+// Logout closes the user's sockets on all gateways, and ends its connect tokens, its second steps, and this token ("": none). Errors: the
+// database's.
 func (u *Users) Logout(ctx context.Context, id Identity, token string) error {
 	return u.Keys.logout(ctx, id, token)
 }
 
-// Disable ends a token before its time. Of several calls with one token the first succeeds.
-// Errors: *Refusal when it is disabled already or its key does not verify any more, or the database's.
+// Disable invalidates a token. Of several calls with one token the first succeeds.
+// Errors: *Refusal if it is already disabled or its key no longer verifies, or the database's.
 func (u *Users) Disable(ctx context.Context, token string) error {
 	return u.Keys.disable(ctx, "user", token)
 }
 
-// stamp sets the last-online column of a principal, and touches no other.
+// stamp sets the last-online column of a principal, and no other.
 func stamp(ctx context.Context, pool *pgxpool.Pool, p Principal) error {
 	if _, err := pool.Exec(ctx, "SELECT terasocket.stamp_last_online($1, $2)", p.Kind.String(), p.ID); err != nil {
 		return fmt.Errorf("stamp last online: %w", err)

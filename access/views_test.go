@@ -1,7 +1,7 @@
 package access_test
 
-// views are OpenTera's rules the other way round: access-rules.md, section 7, transcribed, with the one rule that
-// design.md changes. They know nothing of routing keys.
+// views are OpenTera's rules in reverse: a transcription of access-rules.md, section 7, with the one rule that design.md changes. They
+// are independent of routing keys.
 const views = `
 CREATE SCHEMA vis;
 -- G0: every live grant a user holds through a user group ---------------------------------

@@ -18,7 +18,7 @@ import (
 //	site 1: projects 11, 12, and 19 (dead)     service 5: projects 11, 12; site 1
 //	site 2: project 21                         service 6: project 21; site 2
 const (
-	superadmin           int32 = 1  // sees everything but sessions that do not concern it
+	superadmin           int32 = 1  // sees everything except sessions that do not involve it
 	siteAdmin            int32 = 2  // OpenTera "admin" of site 1, so of projects 11 and 12
 	siteUser             int32 = 3  // OpenTera "user" of site 1: the site, no project
 	projectAdmin         int32 = 4  // OpenTera "admin" of project 11
@@ -30,10 +30,10 @@ const (
 	deadGroup            int32 = 10 // its group is soft-deleted ...
 	deadMembership       int32 = 11 // ... its membership of the group ...
 	deadRole             int32 = 12 // ... the role ...
-	deadAccess           int32 = 13 // ... the group's hold of the role; all would be project users of 11
+	deadAccess           int32 = 13 // ... the group's link to the role; all would be project users of 11
 	deadProject          int32 = 14 // role on project 19, which is soft-deleted
-	disabled             int32 = 15 // disabled, else as projectUser
-	deleted              int32 = 16 // soft-deleted, else as projectUser
+	disabled             int32 = 15 // disabled, otherwise as projectUser
+	deleted              int32 = 16 // soft-deleted, otherwise as projectUser
 	disabledSuperadmin   int32 = 17
 	globalRole           int32 = 18 // "admin" of service 5, on no site and no project
 	neighbour            int32 = 19 // OpenTera "user" of project 12
@@ -44,7 +44,7 @@ const (
 	superadminInAProject int32 = 24 // superadmin and OpenTera "user" of project 11
 )
 
-// viewers are all of them.
+// viewers maps them to their names.
 var viewers = map[int32]string{
 	superadmin: "superadmin", siteAdmin: "siteAdmin", siteUser: "siteUser", projectAdmin: "projectAdmin", projectUser: "projectUser",
 	serviceManager: "serviceManager", serviceSiteAdmin: "serviceSiteAdmin", serviceSiteHelper: "serviceSiteHelper", nobody: "nobody",
@@ -56,9 +56,9 @@ var viewers = map[int32]string{
 
 type users []int32
 
-// The groups of viewers that most rules come down to.
+// The groups of viewers that most rules use.
 var (
-	// never are those whose role is dead, or who cannot be connected.
+	// never are those whose role is deleted, or who cannot be connected.
 	never  = users{nobody, deadGroup, deadMembership, deadRole, deadAccess, deadProject, disabled, deleted, disabledSuperadmin, globalRole, deletedSuperadmin}
 	supers = users{superadmin, superadminInAProject}
 
@@ -78,12 +78,12 @@ func join(groups ...users) users {
 	return slices.Compact(all)
 }
 
-// but is a group without some.
+// but returns the group without some users.
 func (us users) but(out ...int32) users {
 	return slices.DeleteFunc(slices.Clone(us), func(u int32) bool { return slices.Contains(out, u) })
 }
 
-// everybodyBut are the viewers that are not in a group.
+// everybodyBut returns the viewers outside a group.
 func everybodyBut(us users) users {
 	return users(slices.Sorted(maps.Keys(viewers))).but(us...)
 }
@@ -128,7 +128,7 @@ func world(ctx context.Context, conn *pgx.Conn) error {
 	for _, id := range slices.Sorted(maps.Keys(viewers)) {
 		isSuper := slices.Contains(users{superadmin, disabledSuperadmin, deletedSuperadmin, superadminInAProject}, id)
 		add(id, "t_users", int(id), fmt.Sprintf("user_superadmin=%t", isSuper), fmt.Sprintf("user_enabled=%t", id != disabled && id != disabledSuperadmin))
-		// each has a group of its own number
+		// each has a group with its own id
 		add(id, "t_users_groups", int(id))
 		add(id, "t_users_users_groups", int(id), fmt.Sprintf("id_user=%d", id), fmt.Sprintf("id_user_group=%d", id))
 		if roles[id] != 0 {
@@ -163,7 +163,7 @@ func world(ctx context.Context, conn *pgx.Conn) error {
 	return err
 }
 
-// inWorld makes the fixture of a test on that installation.
+// inWorld makes a fixture of that installation.
 func inWorld(t testing.TB) *fixture {
 	t.Helper()
 	url, conns := dbtest.Lend(t, worldTemplate(), 1)
@@ -172,11 +172,11 @@ func inWorld(t testing.TB) *fixture {
 
 func worldTemplate() dbtest.Template { return with("world", bare(), world) }
 
-// said is each message, and who exactly must hear it.
+// said maps each message to exactly those who must receive it.
 type said map[string]users
 
-// expect runs statements as one transaction. silent are those who must not hear anything; everybody else must hear
-// exactly what is said to them, each message once. Every viewer has to be named.
+// expect runs statements in one transaction. silent are those who must receive nothing; everybody else must receive exactly their
+// messages, each once. Every viewer has to be named.
 func (f *fixture) expect(silent users, wants said, sql ...string) {
 	f.Helper()
 	f.do(sql...)
@@ -190,21 +190,21 @@ func (f *fixture) expect(silent users, wants said, sql ...string) {
 	for _, user := range silent {
 		want[user] = nil
 		if len(got[user]) > 0 {
-			f.Errorf("%s must not hear anything, and hears %q", name(user), got[user])
+			f.Errorf("%s must receive nothing, got %q", name(user), got[user])
 		}
 		delete(got, user)
 	}
 	for message, us := range wants {
 		for _, user := range us {
 			if slices.Contains(silent, user) {
-				f.Errorf("the test says that %s must not hear anything, and that it must hear %s", name(user), message)
+				f.Errorf("the test wants %s to receive nothing, and %s", name(user), message)
 			}
 			want[user] = append(want[user], message)
 		}
 	}
 	for user := range viewers {
 		if _, isNamed := want[user]; !isNamed {
-			f.Errorf("the test forgets %s", name(user))
+			f.Errorf("the test does not mention %s", name(user))
 		}
 		got[user] = append(got[user], []string{}...)
 	}
@@ -212,7 +212,7 @@ func (f *fixture) expect(silent users, wants said, sql ...string) {
 		slices.Sort(messages)
 		slices.Sort(want[user])
 		if !slices.Equal(messages, want[user]) {
-			f.Errorf("%s hears %q, must hear %q", name(user), messages, want[user])
+			f.Errorf("%s receives %q, want %q", name(user), messages, want[user])
 		}
 	}
 }

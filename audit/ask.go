@@ -15,14 +15,14 @@ import (
 //go:embed sql/find.sql
 var findSQL string
 
-// Question says which deliveries are asked for. Zero fields do not count.
+// Question selects deliveries. Zero fields do not restrict them.
 type Question struct {
 	Seq          uint64 // of an event
 	Kind, UUID   string // of a user, participant or device
 	Since, Until time.Time
 }
 
-// Find calls tell for each row that answers, the oldest first, and ends with its first error. Errors: that, or the database's.
+// Find calls tell for each matching row, the oldest first, until it fails. Errors: that of tell, or the database's.
 func Find(ctx context.Context, pool *pgxpool.Pool, q Question, tell func(Row) error) error {
 	rows, err := pool.Query(ctx, findSQL, orNull(q.Seq), orNull(q.Kind), orNull(q.UUID), orNull(q.Since), orNull(q.Until))
 	if err != nil {
@@ -49,7 +49,7 @@ func Find(ctx context.Context, pool *pgxpool.Pool, q Question, tell func(Row) er
 	return nil
 }
 
-// orNull is nil of a zero value.
+// orNull returns nil for a zero value.
 func orNull[T comparable](v T) *T {
 	var zero T
 	if v == zero {
@@ -58,7 +58,7 @@ func orNull[T comparable](v T) *T {
 	return &v
 }
 
-// Oldest is since when deliveries can be held; the zero time when none ever were. Errors: the database's.
+// Oldest returns the start of the oldest week that is kept, the zero time if there is none. Errors: the database's.
 func Oldest(ctx context.Context, pool *pgxpool.Pool) (at time.Time, err error) {
 	var oldest *time.Time
 	if err := pool.QueryRow(ctx, "SELECT min(since) FROM terasocket.delivery_weeks").Scan(&oldest); err != nil && !errors.Is(err, pgx.ErrNoRows) {

@@ -28,7 +28,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(dbtest.Suite(m)) }
 
 func migrated() dbtest.Template { return dbtest.OpenTera("audit", migrations.Up) }
 
-// desk is a recorder on a database.
+// desk is a recorder with its database.
 type desk struct {
 	testing.TB
 	*Recorder
@@ -52,7 +52,7 @@ func someone(kind access.Kind, id int32) access.Identity {
 	return access.Identity{Principal: access.Principal{Kind: kind, ID: id}, UUID: fmt.Sprintf("uuid-%d", id)}
 }
 
-// open is a socket of somebody; what it returns notes live events.
+// open opens a socket; the returned function records live events.
 func (d *desk) open(who access.Identity) (sent func(seqs ...uint64)) {
 	d.next++
 	note := d.Trail(who, d.next, time.Now(), "192.0.2.1")
@@ -70,7 +70,7 @@ func (d *desk) mustFlush() {
 	}
 }
 
-// find gives the answers to a question: "user uuid-7 live 3-5,9".
+// find returns the matching deliveries: "user uuid-7 live 3-5,9".
 func (d *desk) find(q Question) (answers []string) {
 	d.Helper()
 	err := Find(d.Context(), d.Pool, q, func(row Row) error {
@@ -97,8 +97,8 @@ func (d *desk) mustFind(q Question, want ...string) {
 	}
 }
 
-// Who was not sent an event is not named, though it was sent those around it.
-func TestWhoWasSentWhat(t *testing.T) {
+// A recipient of the events before and after one is not named as its recipient.
+func TestFind(t *testing.T) {
 	t.Parallel()
 	d := setup(t)
 	anna, bob := d.open(someone(access.User, 7)), d.open(someone(access.Participant, 8))
@@ -144,7 +144,7 @@ func TestWhoWasSentWhat(t *testing.T) {
 	}
 }
 
-// While the database does not take it, it waits, up to a bound; what is beyond is counted and told, and nothing else is lost.
+// While the database fails, deliveries are kept up to a bound; those beyond it are counted and logged, and nothing else is lost.
 func TestDatabaseThatTakesNothing(t *testing.T) {
 	t.Parallel()
 	d := setup(t)
@@ -154,7 +154,7 @@ func TestDatabaseThatTakesNothing(t *testing.T) {
 	for seq := uint64(2); seq <= 10; seq += 2 {
 		anna(seq)
 		if err := d.Flush(t.Context()); err == nil {
-			t.Fatal("recorded in a table that is not there")
+			t.Fatal("recorded in a missing table")
 		}
 	}
 	if age := testutil.ToFloat64(d.metrics.errors); age != 5 {
@@ -175,12 +175,12 @@ func TestDatabaseThatTakesNothing(t *testing.T) {
 	anna(12)
 	d.mustFlush()
 	if n := len(d.find(Question{Seq: 12})); n != 1 {
-		t.Errorf("%d rows of what came later", n)
+		t.Errorf("%d later rows", n)
 	}
 }
 
-// Where there is memory for a row, and none for what it is of, there is no row.
-func TestNoRowOfNothing(t *testing.T) {
+// If there is memory for a row but not for its events, there is no row.
+func TestNoRowWithoutFrames(t *testing.T) {
 	t.Parallel()
 	d := setup(t)
 	d.mostHeld = rowCost
@@ -191,7 +191,7 @@ func TestNoRowOfNothing(t *testing.T) {
 	}
 }
 
-// A statement whose answer is lost is said again, and recorded once.
+// A statement whose answer is lost is repeated, and recorded once.
 func TestLostAnswer(t *testing.T) {
 	t.Parallel()
 	d := setup(t)
@@ -208,7 +208,7 @@ func TestLostAnswer(t *testing.T) {
 	}
 }
 
-// Where there is no week, it is made, and what waited is recorded.
+// A missing week is created, and pending rows are recorded.
 func TestNoWeek(t *testing.T) {
 	t.Parallel()
 	d := setup(t)
@@ -218,7 +218,7 @@ func TestNoWeek(t *testing.T) {
 	d.mustFind(Question{Seq: 1}, "user uuid-7 live 1-1")
 }
 
-// What no week can be made for is lost, counted and told; what waits beside it is recorded.
+// Rows for which no week can be created are lost, counted and logged; others beside them are recorded.
 func TestNoWeekCanBeMade(t *testing.T) {
 	t.Parallel()
 	d := setup(t)
@@ -246,7 +246,7 @@ func TestNoWeekCanBeMade(t *testing.T) {
 	}
 }
 
-// A database that is not migrated, and a role without rights, are refused at start, with what to do.
+// A database that is not migrated, and a role without rights, are refused at start with an error that says what to do.
 func TestStartRefuses(t *testing.T) {
 	t.Parallel()
 	d := setup(t)
@@ -279,7 +279,7 @@ func TestStartRefuses(t *testing.T) {
 	}
 }
 
-// Sockets, flushes and an outage at once: each event is recorded once for each socket.
+// Concurrent sockets, flushes and an outage: each event is recorded once per socket.
 func TestManyAtOnce(t *testing.T) {
 	t.Parallel()
 	d := setup(t)
@@ -312,7 +312,7 @@ func TestManyAtOnce(t *testing.T) {
 	}
 }
 
-// BenchmarkNote is what a delivery costs the hub when it is recorded.
+// BenchmarkNote is the hub's cost of recording a delivery.
 func BenchmarkNote(b *testing.B) {
 	r := New(Config{Log: slog.New(slog.DiscardHandler)}, prometheus.NewRegistry())
 	note := r.Trail(someone(access.User, 1), 1, time.Now(), "")
@@ -324,7 +324,7 @@ func BenchmarkNote(b *testing.B) {
 	}
 }
 
-// BenchmarkFlush records what 10,000 sockets were sent in a flush, some events each, and says what that costs PostgreSQL.
+// BenchmarkFlush records the deliveries of 10,000 sockets in one flush, some events each, and measures PostgreSQL's cost.
 func BenchmarkFlush(b *testing.B) {
 	for _, events := range []uint64{1, 20} {
 		b.Run(fmt.Sprint(events, " events"), func(b *testing.B) {

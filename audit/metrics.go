@@ -7,10 +7,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// metrics say whether the audit is whole.
+// metrics show whether the audit is complete.
 type metrics struct {
 	rows, errors, lost prometheus.Counter
-	oldest             atomic.Pointer[time.Time] // zero: nothing waits
+	oldest             atomic.Pointer[time.Time] // zero time: nothing waits
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {

@@ -13,20 +13,20 @@ import (
 )
 
 const (
-	flushEvery    = 5 * time.Second  // what a gateway that dies without a word loses
-	keepEvery     = time.Hour        // weeks are made two weeks ahead
-	statementWait = 10 * time.Second // for one statement
-	maxBatch      = 1000             // rows with one statement
+	flushEvery    = 5 * time.Second  // what a gateway loses that dies without a word
+	keepEvery     = time.Hour        // weeks are created two weeks ahead
+	statementWait = 10 * time.Second // time limit of a statement
+	maxBatch      = 1000             // rows per statement
 
-	// mostHeld bounds what waits to be recorded, in runs of 16 bytes: some 60 MB. It is 150,000 rows or more.
+	// mostHeld bounds what waits to be recorded, in runs of 16 bytes: some 60 MB, or at least 150,000 rows.
 	mostHeld = 4 << 20
 )
 
-// Config says how deliveries are recorded.
+// Config configures a Recorder.
 type Config struct {
 	Pool      *pgxpool.Pool
 	Gateway   string        // as in terasocket.gateways
-	Retention time.Duration // weeks that ended longer ago are dropped; a day or more
+	Retention time.Duration // weeks that ended longer ago are dropped; at least a day
 	Log       *slog.Logger
 }
 
@@ -35,24 +35,24 @@ type Recorder struct {
 	Config
 	metrics *metrics
 
-	held     atomic.Int64 // what trails and rows take, in runs
-	lost     atomic.Int64 // frames that were not noted since the last flush
+	held     atomic.Int64 // runs in trails and rows
+	lost     atomic.Int64 // frames not noted since the last flush
 	mostHeld int64
 	flushing sync.Mutex // one flush at a time
-	rows     []Row      // that are to be written; guarded by flushing
+	rows     []Row      // to be written; guarded by flushing
 
 	mu     sync.Mutex
-	trails []*trail // with something on them
+	trails []*trail // those that are not empty
 }
 
-// New makes a recorder; its metrics are registered with r.
+// New returns a recorder; its metrics are registered with r.
 func New(c Config, r prometheus.Registerer) *Recorder {
 	recorder := &Recorder{Config: c, mostHeld: mostHeld}
 	recorder.metrics = newMetrics(r)
 	return recorder
 }
 
-// take reserves memory for so many runs; false when there is none.
+// take reserves memory for so many runs; it returns false if there is none.
 func (r *Recorder) take(runs int64) bool {
 	if r.held.Add(runs) > r.mostHeld {
 		r.held.Add(-runs)
@@ -66,14 +66,14 @@ func (r *Recorder) lose(frames int64) {
 	r.metrics.lost.Add(float64(frames))
 }
 
-// follow says that there is something on a trail that was empty.
+// follow adds a trail that was empty.
 func (r *Recorder) follow(t *trail) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.trails = append(r.trails, t)
 }
 
-// Run records, makes weeks and drops them, until ctx ends. It returns nil: what fails is logged and tried again.
+// Run records deliveries, and creates and drops weeks, until ctx ends. It returns nil: errors are logged and retried.
 func (r *Recorder) Run(ctx context.Context) error {
 	var group errgroup.Group
 	group.Go(func() error {

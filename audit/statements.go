@@ -1,4 +1,4 @@
 package audit
 
-// Statements are those that serve --audit-deliveries asks, by their files.
+// Statements returns the SQL of serve --audit-deliveries by file name.
 func Statements() map[string]string { return map[string]string{"keep": keepSQL, "record": recordSQL} }

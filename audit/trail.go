@@ -8,10 +8,10 @@ import (
 	"terasocket/access"
 )
 
-// Run is events with consecutive seqs, all of which were sent.
+// Run is a range of consecutive seqs, all of which were sent.
 type Run struct{ First, Last uint64 }
 
-// Row is what was sent to one socket, in one way, between two flushes.
+// Row describes what was sent to one socket, in one mode, between two flushes.
 type Row struct {
 	Kind       string    `json:"kind"`
 	UUID       string    `json:"uuid"`
@@ -19,10 +19,10 @@ type Row struct {
 	Gateway    string    `json:"gateway"`
 	Connection uint64    `json:"connection"` // the gateway's number of the socket
 	Opened     time.Time `json:"opened"`
-	Address    string    `json:"address"` // "" = not known
+	Address    string    `json:"address"` // "": unknown
 	Mode       string    `json:"mode"`    // live, replay or snapshot
 	Frames     int       `json:"frames"`
-	Seqs       []Run     `json:"seqs"` // in the order in which they were sent; none of a snapshot
+	Seqs       []Run     `json:"seqs"` // in the order of sending; none for a snapshot
 	Since      time.Time `json:"since"`
 	Until      time.Time `json:"until"`
 }
@@ -33,19 +33,19 @@ const (
 	snapshot = "snapshot"
 )
 
-// trail is what was sent to one socket since the recorder last looked.
+// trail collects what was sent to one socket since the last flush.
 type trail struct {
 	recorder *Recorder
-	socket   Row // what all rows of it have in common
+	socket   Row // the fields common to all its rows
 
 	mu   sync.Mutex
-	rows []Row // one a mode
+	rows []Row // one per mode
 }
 
-// rowCost is what a row takes of the recorder's memory, counted in runs.
+// rowCost is the memory of a row, counted in runs.
 const rowCost = 12
 
-// Trail begins the trail of a socket, and returns what notes on it that a frame was sent: the seq of an event, 0 of a snapshot.
+// Trail begins the trail of a socket, and returns the function that records a sent frame: the seq of an event, 0 for a snapshot.
 func (r *Recorder) Trail(who access.Identity, conn uint64, opened time.Time, addr string) (sent func(seq uint64, isReplay bool, at time.Time)) {
 	t := &trail{recorder: r, socket: Row{Kind: who.Kind.String(), UUID: who.UUID, Principal: who.ID, Connection: conn, Opened: opened, Address: addr}}
 	return t.sent
@@ -70,7 +70,7 @@ func (t *trail) sent(seq uint64, isReplay bool, at time.Time) {
 	row.Until = at
 }
 
-// row is the one that is being filled; nil when there is no memory for it.
+// row returns the row being filled, nil if there is no memory for it.
 func (t *trail) row(mode string, at time.Time) *Row {
 	for i := range t.rows {
 		if t.rows[i].Mode == mode {
@@ -104,7 +104,7 @@ func (row *Row) add(r *Recorder, seq uint64) bool {
 	return true
 }
 
-// empty gives what was noted. A row of no frames, since there was no memory for the first, gives its own back.
+// empty returns the rows. A row without frames, for which memory ran out, is dropped and its memory released.
 func (t *trail) empty() []Row {
 	t.mu.Lock()
 	defer t.mu.Unlock()

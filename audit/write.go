@@ -18,10 +18,10 @@ var (
 	keepSQL string
 )
 
-// ErrCannot says that the database lacks the table or the function, or this role a right on them.
+// ErrCannot means that the database lacks the table or the function, or this role a right on them.
 var ErrCannot = errors.New("deliveries cannot be recorded")
 
-// Start makes the weeks that are due. Errors: ErrCannot. What else goes wrong is logged and tried again.
+// Start creates the weeks that are due. Errors: ErrCannot. Other failures are logged and retried.
 func (r *Recorder) Start(ctx context.Context) error {
 	err := r.Keep(ctx)
 	if err == nil {
@@ -43,13 +43,13 @@ func (r *Recorder) Start(ctx context.Context) error {
 	return nil
 }
 
-// hasNoWeek says whether there is no partition for a row: check_violation, and of no constraint.
+// hasNoWeek reports whether there is no partition for a row: check_violation without a constraint.
 func hasNoWeek(err error) bool {
 	var refused *pgconn.PgError
 	return errors.As(err, &refused) && refused.Code == "23514" && refused.ConstraintName == ""
 }
 
-// code is the SQLSTATE of an error, "" when it has none.
+// code returns the SQLSTATE of an error, "" if it has none.
 func code(err error) string {
 	var refused *pgconn.PgError
 	if errors.As(err, &refused) {
@@ -58,8 +58,8 @@ func code(err error) string {
 	return ""
 }
 
-// Keep makes the weeks that are due, and drops those whose time is over. Errors: the database's. What
-// is wrong with one week alone is logged.
+// Keep creates the weeks that are due, and drops those that are over. Errors: the database's. A problem with a single week is only
+// logged.
 func (r *Recorder) Keep(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, statementWait)
 	defer cancel()
@@ -72,12 +72,12 @@ func (r *Recorder) Keep(ctx context.Context) error {
 		r.Log.Error("weeks of terasocket.deliveries not made or dropped, trying again in an hour", "op", "audit", "err", problems)
 	}
 	if dropped > 0 {
-		r.Log.Info("weeks of terasocket.deliveries dropped: their time is over", "op", "audit", "weeks", dropped)
+		r.Log.Info("weeks of terasocket.deliveries dropped after their retention", "op", "audit", "weeks", dropped)
 	}
 	return nil
 }
 
-// Flush records all that was sent until now. What it cannot record stays for the next time. Errors: the database's.
+// Flush records everything sent so far. What it cannot record is kept for the next time. Errors: the database's.
 func (r *Recorder) Flush(ctx context.Context) (err error) {
 	r.flushing.Lock()
 	defer r.flushing.Unlock()
@@ -119,7 +119,7 @@ func (r *Recorder) Flush(ctx context.Context) (err error) {
 	return err
 }
 
-// divided records what can be of rows, by halves; refused are those for which no week can be made.
+// divided records as many rows as possible, by halves; refused are those for which no week can be created.
 func (r *Recorder) divided(ctx context.Context, rows []Row) (refused []Row, err error) {
 	half := (len(rows) + 1) / 2
 	for _, part := range [][]Row{rows[:half], rows[half:]} {
@@ -152,7 +152,7 @@ func (r *Recorder) refuse(rows []Row) {
 	}
 }
 
-// collect makes rows of all trails.
+// collect collects the rows of all trails.
 func (r *Recorder) collect() {
 	r.mu.Lock()
 	trails := r.trails
@@ -181,7 +181,7 @@ func (r *Recorder) record(ctx context.Context, rows []Row) error {
 	return nil
 }
 
-// ranges is an array of int8range as text.
+// ranges returns an array of int8range as text.
 func ranges(runs []Run) string {
 	text := make([]byte, 0, 2+len(runs)*40)
 	text = append(text, '{')

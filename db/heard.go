@@ -5,29 +5,28 @@ import (
 	"time"
 )
 
-// heard is what the Listener heard and nobody has taken yet. Its size is bounded.
+// heard is what the Listener received and nobody has taken yet. Its size is bounded.
 type heard struct {
 	mu        sync.Mutex
-	down      time.Time // since when the connection is lost; zero while it is up
+	down      time.Time // when the connection was lost; zero while it is up
 	hints     Hints
-	seq       uint64 // the highest that was said to be in the log
+	seq       uint64 // the highest seq announced
 	isGap     bool   // announcements were missed
 	complaint time.Time
-	quiet     int // notifications that were not complained about since then
+	quiet     int // malformed notifications not logged since then
 
-	changed   chan struct{} // holds one: there are hints to take
-	announced chan struct{} // holds one: there is an announcement to take
+	changed   chan struct{} // capacity 1: there are hints to take
+	announced chan struct{} // capacity 1: there is an announcement to take
 }
 
 func newHeard() *heard {
 	return &heard{changed: make(chan struct{}, 1), announced: make(chan struct{}, 1), down: time.Now()}
 }
 
-// complainEvery is how often the log tells of notifications that nobody can read: anyone may send them.
+// complainEvery limits how often malformed notifications are logged: anyone may send them.
 const complainEvery = time.Minute
 
-// hear takes in a notification. ok is false when it is not one of terasocket's; complain says how many of those are to be
-// told of now, 0 for none.
+// hear records a notification. ok is false if it is not one of terasocket's; complain is how many of those to log now, 0 for none.
 func (h *heard) hear(channel, payload string) (ok bool, complain int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -61,7 +60,7 @@ func (h *heard) hear(channel, payload string) (ok bool, complain int) {
 	return false, complain
 }
 
-// connected says that from now on everything is heard; what was missed is to be looked for.
+// connected records that nothing is missed from now on, and that what was missed before must be looked for.
 func (h *heard) connected() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -86,10 +85,10 @@ func wake(c chan struct{}) {
 	}
 }
 
-// Changed receives when there are hints to take.
+// Changed receives a value when there are hints to take.
 func (l *Listener) Changed() <-chan struct{} { return l.heard.changed }
 
-// TakeHints gives what was heard of changes since it was last asked.
+// TakeHints returns the hints received since the last call.
 func (l *Listener) TakeHints() Hints {
 	l.heard.mu.Lock()
 	defer l.heard.mu.Unlock()
@@ -98,11 +97,10 @@ func (l *Listener) TakeHints() Hints {
 	return hints
 }
 
-// Announced receives when there is an announcement to take.
+// Announced receives a value when there is an announcement to take.
 func (l *Listener) Announced() <-chan struct{} { return l.heard.announced }
 
-// TakeAnnounced gives the highest seq that was announced since it was last asked, 0 for none; isGap: announcements may
-// have been missed.
+// TakeAnnounced returns the highest seq announced since the last call, 0 for none; isGap: announcements may have been missed.
 func (l *Listener) TakeAnnounced() (seq uint64, isGap bool) {
 	l.heard.mu.Lock()
 	defer l.heard.mu.Unlock()
@@ -111,12 +109,12 @@ func (l *Listener) TakeAnnounced() (seq uint64, isGap bool) {
 	return seq, isGap
 }
 
-// Down says since when the LISTEN connection is lost; the zero time while it is up.
+// Down returns when the LISTEN connection was lost; the zero time while it is up.
 func (l *Listener) Down() time.Time {
 	l.heard.mu.Lock()
 	defer l.heard.mu.Unlock()
 	return l.heard.down
 }
 
-// Connected says whether the LISTEN connection is up.
+// Connected reports whether the LISTEN connection is up.
 func (l *Listener) Connected() bool { return l.Down().IsZero() }

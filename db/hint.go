@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// The NOTIFY channels: of changes that were committed, and of announcements.
+// The NOTIFY channels: for committed changes, and for announcements.
 const (
 	ChangeChannel = "terasocket"
 	LogChannel    = "terasocket_log"
@@ -16,8 +16,8 @@ const (
 
 var errNotOurs = errors.New("parse notification: it is not the JSON that terasocket sends")
 
-// ParseChange reads the payload of a notification on ChangeChannel: which transaction has committed changes; 0: look, since a
-// gateway begins to poll. What it says beside that is for people who LISTEN with psql.
+// ParseChange parses the payload of a notification on ChangeChannel: the transaction that has committed changes; 0: look at the tables,
+// since a gateway begins to poll. The rest of the payload is for people who LISTEN with psql.
 func ParseChange(payload string) (xid uint64, err error) {
 	var p struct {
 		XID  string `json:"xid"`
@@ -30,12 +30,12 @@ func ParseChange(payload string) (xid uint64, err error) {
 		return 0, nil
 	}
 	if xid, err = strconv.ParseUint(p.XID, 10, 63); err != nil {
-		return 0, fmt.Errorf("parse notification: xid: %w", errors.Unwrap(err)) // without the text
+		return 0, fmt.Errorf("parse notification: xid: %w", errors.Unwrap(err)) // without the payload
 	}
 	return xid, nil
 }
 
-// ParseAnnouncement reads the payload of a notification on LogChannel: the last seq that was appended.
+// ParseAnnouncement parses the payload of a notification on LogChannel: the last seq that was appended.
 func ParseAnnouncement(payload string) (seq uint64, err error) {
 	var p struct {
 		Seq int64 `json:"seq"`
@@ -52,11 +52,11 @@ func ParseAnnouncement(payload string) (seq uint64, err error) {
 // Hints say that something changed.
 type Hints struct {
 	XIDs   []uint64  // transactions that have committed changes
-	IsMore bool      // and others, of which nobody knows which
-	Since  time.Time // when the oldest was heard, or notifications began to be missed; zero: nothing was heard
+	IsMore bool      // and others, unknown which
+	Since  time.Time // when the oldest was received, or notifications began to be missed; zero: there are none
 }
 
-// hintsKept is how many transactions Hints name; one more, and it says IsMore.
+// hintsKept is how many transactions Hints name; beyond that it sets IsMore.
 const hintsKept = 1000
 
 func (h *Hints) add(xid uint64, now time.Time) {
@@ -70,7 +70,7 @@ func (h *Hints) add(xid uint64, now time.Time) {
 	}
 }
 
-// more notes that nobody knows what changed since then.
+// more records that something unknown has changed since then.
 func (h *Hints) more(since time.Time) {
 	h.begin(since)
 	h.XIDs, h.IsMore = nil, true

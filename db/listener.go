@@ -12,20 +12,19 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// ListenerConfig says how to listen. Zero values stand for the defaults given.
+// ListenerConfig configures a Listener. Zero values stand for the defaults given.
 type ListenerConfig struct {
 	DatabaseURL string        // a direct connection: LISTEN does not work through a transaction pooler
-	Source      Source        // of the same, asked at each new connection; nil: DatabaseURL
-	PingEvery   time.Duration // how long to wait for a notification before asking whether the server is there (10 s)
-	PingTimeout time.Duration // how long its answer, or a new connection, may take (5 s)
-	RetryMin    time.Duration // first pause before connecting again (100 ms); it doubles
-	RetryMax    time.Duration // longest pause (5 s); each is shortened by a random part of up to a half
+	Source      Source        // of the same URL, asked at each new connection; nil: DatabaseURL
+	PingEvery   time.Duration // how long to wait for a notification before pinging the server (10 s)
+	PingTimeout time.Duration // time limit of a ping, or of a new connection (5 s)
+	RetryMin    time.Duration // first pause before reconnecting (100 ms); it doubles
+	RetryMax    time.Duration // longest pause (5 s); each is reduced by a random part, up to half
 	Log         *slog.Logger
 	Metrics     *Metrics
 }
 
-// Listener receives the notifications of both channels on one connection of its own, and keeps what it heard until it is
-// taken.
+// Listener receives the notifications of both channels on a connection of its own, and keeps them until they are taken.
 type Listener struct {
 	cfg   ListenerConfig
 	conn  *pgx.Conn // of the goroutine in Run
@@ -34,7 +33,7 @@ type Listener struct {
 	database string // of the first connection, see whichDatabase
 }
 
-// Listen connects and LISTENs, so that a bad setting fails at start; then Run must be called.
+// Listen connects and LISTENs, so that a bad setting fails at start; call Run afterwards.
 func Listen(ctx context.Context, cfg ListenerConfig) (*Listener, error) {
 	setDefault(&cfg.PingEvery, 10*time.Second)
 	setDefault(&cfg.PingTimeout, 5*time.Second)
@@ -61,7 +60,7 @@ func setDefault[T comparable](v *T, value T) {
 	}
 }
 
-// Run receives until ctx ends, connecting again whenever the connection is lost. It returns nil.
+// Run receives until ctx ends, reconnecting whenever the connection is lost. It returns nil.
 func (l *Listener) Run(ctx context.Context) error {
 	defer l.disconnect()
 	pause := l.cfg.RetryMin
@@ -93,7 +92,7 @@ func (l *Listener) Run(ctx context.Context) error {
 	}
 }
 
-// Close ends the connection of a Listener that does not Run, and never will.
+// Close closes the connection of a Listener whose Run is never called.
 func (l *Listener) Close() { l.disconnect() }
 
 func (l *Listener) connect(ctx context.Context) error {
@@ -112,7 +111,7 @@ func (l *Listener) connect(ctx context.Context) error {
 		_ = conn.Close(context.WithoutCancel(ctx))
 		return fmt.Errorf("listen: %w", err)
 	}
-	// it is idle by nature; only from PostgreSQL 14 on there is such a limit
+	// a listener is mostly idle; this limit exists only since PostgreSQL 14
 	if _, err := conn.Exec(ctx, "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'"); err != nil {
 		_ = conn.Close(context.WithoutCancel(ctx))
 		return fmt.Errorf("listen without idle_session_timeout: %w", err)
@@ -139,7 +138,7 @@ func (l *Listener) disconnect() {
 	l.conn = nil
 }
 
-// receive waits for notifications until the connection fails.
+// receive receives notifications until the connection fails.
 func (l *Listener) receive(ctx context.Context) error {
 	for {
 		waitCtx, cancel := context.WithTimeout(ctx, l.cfg.PingEvery)
@@ -164,7 +163,7 @@ func (l *Listener) receive(ctx context.Context) error {
 	}
 }
 
-// hear notes what a notification says. Its text is not logged: anyone may have written it.
+// hear records a notification. Its text is not logged: anyone may have written it.
 func (l *Listener) hear(n *pgconn.Notification) {
 	l.cfg.Metrics.Notifications.Inc()
 	ok, complain := l.heard.hear(n.Channel, n.Payload)

@@ -57,13 +57,13 @@ func (b *bundle) notify(channel, payload string) {
 	dbtest.Exec(b.t, b.pool, "SELECT pg_notify($1, $2)", channel, payload)
 }
 
-// hear waits until this many notifications were heard.
+// hear waits until n notifications were received.
 func (b *bundle) hear(n int) {
 	b.t.Helper()
 	dbtest.Eventually(b.t, fmt.Sprint(n, " notifications"), func() bool { return testutil.ToFloat64(b.metrics.Notifications) >= float64(n) })
 }
 
-// start takes what the listener says at its start: look.
+// start takes the gap that the listener reports at its start.
 func (b *bundle) start() {
 	b.t.Helper()
 	<-b.listener.Changed()
@@ -113,13 +113,13 @@ func TestALostConnectionIsAGap(t *testing.T) {
 	<-b.listener.Changed()
 	<-b.listener.Announced()
 	if !b.listener.Connected() || !b.listener.Down().IsZero() {
-		t.Error("it is back, and does not say so")
+		t.Error("reconnected, without a gap")
 	}
 	if hints := b.listener.TakeHints(); !hints.IsMore || hints.Since.Before(before) || hints.Since.After(time.Now()) {
-		t.Errorf("what was missed: %+v", hints)
+		t.Errorf("hints after the gap: %+v", hints)
 	}
 	if _, isGap := b.listener.TakeAnnounced(); !isGap {
-		t.Error("announcements may have been missed, and nobody says so")
+		t.Error("announcements may have been missed, without a gap")
 	}
 	b.notify("terasocket_log", `{"seq": 1}`)
 	<-b.listener.Announced()
@@ -128,8 +128,8 @@ func TestALostConnectionIsAGap(t *testing.T) {
 	}
 }
 
-// Anyone may NOTIFY: it makes the gateway look, is counted, and does not fill the log.
-func TestWhatTerasocketDidNotSend(t *testing.T) {
+// Anyone may NOTIFY: it makes the gateway look, is counted, and does not flood the log.
+func TestForeignNotifications(t *testing.T) {
 	b := setup(t)
 	b.start()
 	payloads := []string{"", "{", "null", "[]", `"x"`, "\u00e9", `{"xid": 1}`, `{"xid": "-1"}`, strings.Repeat("9", 7900),
@@ -202,7 +202,7 @@ func TestThePoolMustLeadToTheSameDatabase(t *testing.T) {
 	}
 }
 
-// The names of the counters are as Prometheus wants them.
+// The names of the counters follow Prometheus' conventions.
 func TestMetricNames(t *testing.T) {
 	t.Parallel()
 	registry := prometheus.NewRegistry()
@@ -212,7 +212,7 @@ func TestMetricNames(t *testing.T) {
 	}
 }
 
-// What the URL says of the pool holds; what it does not say is set.
+// Pool settings in the URL win; others are set by default.
 func TestOpen(t *testing.T) {
 	t.Parallel()
 	base := dbtest.New(t, dbtest.Empty())

@@ -6,7 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Metrics counts what the listener does.
+// Metrics counts the listener's work.
 type Metrics struct {
 	Notifications prometheus.Counter
 	Malformed     prometheus.Counter // notifications that terasocket did not send

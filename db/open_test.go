@@ -12,7 +12,7 @@ import (
 	"terasocket/db/dbtest"
 )
 
-// server takes connections, each after the other, until the test ends. It gives its address.
+// server accepts connections one after the other until the test ends. It returns its address.
 func server(t *testing.T, serve func(net.Conn)) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -35,7 +35,7 @@ func server(t *testing.T, serve func(net.Conn)) string {
 	return listener.Addr().String()
 }
 
-// mute is a server that lets everybody in and answers no statement, as a pooler whose database is away. It gives its URL.
+// mute is a server that accepts every login and answers no statement, like a pooler whose database is down. It returns its URL.
 func mute(t *testing.T) string {
 	t.Helper()
 	address := server(t, func(conn net.Conn) {
@@ -51,8 +51,8 @@ func mute(t *testing.T) string {
 	return "postgres://anybody@" + address + "/x?sslmode=disable"
 }
 
-// It takes the 10 s that Open may.
-func TestOpenEndsWhereNobodyAnswers(t *testing.T) {
+// This takes the 10 s that Open may take.
+func TestOpenTimesOut(t *testing.T) {
 	t.Parallel()
 	_, err := db.Open(t.Context(), mute(t))
 	if err == nil || !strings.Contains(err.Error(), "cannot be reached") {

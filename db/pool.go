@@ -9,19 +9,18 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// For a connection of the pool that was idle, and for a new one.
+// Limits for an idle connection of the pool, and for a new one.
 const (
 	pingTimeout    = 2 * time.Second
 	connectTimeout = 5 * time.Second
 )
 
-// openLimit bounds what Open may take: a proxy that takes connections and says nothing must not hold it for ever.
+// openLimit bounds Open: a proxy that accepts connections and never answers must not hold it for ever.
 const openLimit = 10 * time.Second
 
-// Open makes the pool for everything but LISTEN and proves that the database can be reached, within 10 s. The URL's own
-// pool_* parameters, connect_timeout and default_query_exec_mode hold; without them at most 8 connections are made, each
-// within 5 s, and statements are prepared unless there is a pooler such as PgBouncer in between. No statement takes longer
-// than a minute.
+// Open makes the pool for everything but LISTEN and checks that the database can be reached, within 10 s. The URL's own pool_*
+// parameters, connect_timeout and default_query_exec_mode apply; otherwise there are at most 8 connections, each made within 5 s, and
+// statements are prepared unless there is a pooler such as PgBouncer in between. No statement takes longer than a minute.
 func Open(ctx context.Context, databaseURL string) (*pgxpool.Pool, error) {
 	return OpenSource(ctx, Fixed(databaseURL))
 }
@@ -40,7 +39,7 @@ func OpenSource(ctx context.Context, source Source) (*pgxpool.Pool, error) {
 	if !config.has("pool_max_conns") {
 		config.MaxConns = max(config.MaxConns, 8)
 	}
-	// what is half-open never answers: who asks must not spend its own time on one after the other
+	// a half-open connection never answers: a caller must not spend its time on one after the other
 	setDefault(&config.PingTimeout, pingTimeout)
 	config.BeforeConnect = source.renew
 	isPooled, err := isPooled(ctx, config.ConnConfig)
@@ -49,7 +48,7 @@ func OpenSource(ctx context.Context, source Source) (*pgxpool.Pool, error) {
 		return nil, err
 	case !isPooled:
 		config.ConnConfig.RuntimeParams["default_transaction_isolation"] = "read committed"
-	case !config.has("default_query_exec_mode"): // the next transaction may not find what this one has prepared
+	case !config.has("default_query_exec_mode"): // the next transaction may not find the statements that this one has prepared
 		config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
 	}
 	w := &watch{}

@@ -7,13 +7,13 @@ import (
 	"strings"
 )
 
-// Snapshot is PostgreSQL's pg_snapshot: which transactions had ended at a moment.
+// Snapshot is PostgreSQL's pg_snapshot: which transactions had ended at one moment.
 type Snapshot struct {
-	xmin, xmax uint64   // below xmin all had ended, from xmax on none had
-	running    []uint64 // those between that had not, ascending
+	xmin, xmax uint64   // all transactions below xmin had ended, none from xmax on
+	running    []uint64 // those in between that had not, ascending
 }
 
-// ParseSnapshot reads PostgreSQL's text form, xmin:xmax:xid,xid,...
+// ParseSnapshot parses PostgreSQL's text form, xmin:xmax:xid,xid,...
 func ParseSnapshot(s string) (Snapshot, error) {
 	parts := strings.Split(s, ":")
 	if len(parts) != 3 {
@@ -46,7 +46,7 @@ func ParseSnapshot(s string) (Snapshot, error) {
 	return snap, nil
 }
 
-// Sees says whether the transaction had ended when the snapshot was taken (pg_visible_in_snapshot).
+// Sees reports whether the transaction had ended when the snapshot was taken (pg_visible_in_snapshot).
 func (s Snapshot) Sees(xid uint64) bool {
 	if xid < s.xmin {
 		return true
@@ -58,7 +58,7 @@ func (s Snapshot) Sees(xid uint64) bool {
 	return !isRunning
 }
 
-// String gives PostgreSQL's text form.
+// String returns PostgreSQL's text form.
 func (s Snapshot) String() string {
 	list := make([]string, len(s.running))
 	for i, xid := range s.running {

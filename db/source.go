@@ -10,22 +10,21 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Source gives a database URL. It is asked at each new connection, so that a password which was changed in its file counts
-// from then on.
+// Source returns a database URL. It is asked at each new connection, so that a password changed in its file takes effect.
 type Source func() (databaseURL string, err error)
 
-// Fixed is a URL that stays.
+// Fixed returns a Source of a constant URL.
 func Fixed(databaseURL string) Source {
 	return func() (string, error) { return databaseURL, nil }
 }
 
-// settings is a database URL, read.
+// settings is a parsed database URL.
 type settings struct {
 	*pgxpool.Config
-	given map[string]string // parameters of the URL that are pgx's own: pool_*, default_query_exec_mode
+	given map[string]string // the URL's parameters for pgx itself: pool_*, default_query_exec_mode
 }
 
-// read asks the source.
+// read parses the source's current URL.
 func (s Source) read() (settings, error) {
 	databaseURL, err := s()
 	if err != nil {
@@ -38,14 +37,14 @@ func (s Source) read() (settings, error) {
 	if config.ConnConfig.ConnectTimeout == 0 {
 		config.ConnConfig.ConnectTimeout = connectTimeout
 	}
-	plain, err := pgconn.ParseConfig(databaseURL) // knows none of pgx's own, and leaves them as parameters
+	plain, err := pgconn.ParseConfig(databaseURL) // knows no parameters of pgx itself, and keeps them as run-time parameters
 	if err != nil {
 		return settings{}, fmt.Errorf("read the database URL: %w", err)
 	}
 	return settings{config, plain.RuntimeParams}, nil
 }
 
-// GivesExecMode says whether a database URL names a default_query_exec_mode. Errors: one that cannot be read.
+// GivesExecMode reports whether a database URL sets default_query_exec_mode. Errors: an invalid URL.
 func GivesExecMode(databaseURL string) (bool, error) {
 	s, err := Fixed(databaseURL).read()
 	return s.has("default_query_exec_mode"), err
@@ -55,8 +54,7 @@ func (s settings) has(parameter string) bool {
 	return strings.TrimSpace(s.given[parameter]) != ""
 }
 
-// renew gives a connection that is to be made what the source says now; how statements are sent, and what watches them,
-// stays.
+// renew updates a new connection to the current settings of the source, but keeps its tracer, query mode and run-time parameters.
 func (s Source) renew(_ context.Context, config *pgx.ConnConfig) error {
 	now, err := s.read()
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// Unreachable says in err, which it wraps, in one sentence why a connection could not be made. pgx tells of each of its
-// attempts, with TLS and without, at each address of the host. Other errors stay as they are.
+// Unreachable explains in one sentence, wrapping err, why a connection could not be made: pgx lists each of its attempts, with TLS and
+// without, at each address of the host. Other errors are returned unchanged.
 func Unreachable(err error) error {
 	var failed *pgconn.ConnectError
 	if !errors.As(err, &failed) {
@@ -57,10 +57,10 @@ func why(config *pgconn.Config, err error) string {
 	return fmt.Sprintf("%s cannot be connected to: %s", server, last(err))
 }
 
-// last is what the last attempt said.
+// last returns the error of the last attempt.
 func last(err error) error {
 	for {
-		switch e := err.(type) { //nolint:errorlint // it goes down the tree itself
+		switch e := err.(type) { //nolint:errorlint // walks the tree itself
 		case interface{ Unwrap() []error }:
 			all := e.Unwrap()
 			err = all[len(all)-1]

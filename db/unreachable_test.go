@@ -14,7 +14,7 @@ import (
 	"terasocket/db"
 )
 
-// refusing is a server without TLS that refuses everybody with this SQLSTATE. It gives its address.
+// refusing is a server without TLS that refuses everybody with this SQLSTATE. It returns its address.
 func refusing(t *testing.T, code string) string {
 	t.Helper()
 	return server(t, func(conn net.Conn) {
@@ -30,7 +30,7 @@ func refusing(t *testing.T, code string) string {
 	})
 }
 
-// Why a connection cannot be made is one sentence, however often pgx has tried.
+// A failed connection is explained in one sentence, however often pgx has tried.
 func TestUnreachable(t *testing.T) {
 	t.Parallel()
 	silent, err := net.Listen("tcp", "127.0.0.1:0")

@@ -12,21 +12,20 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// anyStatementLimit is what any statement of a pool may take, where its caller sets no limit of its own.
+// anyStatementLimit bounds any statement of a pool whose caller sets no limit.
 const anyStatementLimit = time.Minute
 
-// resetEvery is how often a pool is emptied, at most.
+// resetEvery is the shortest time between two resets of a pool.
 const resetEvery = time.Second
 
-// watch is a pgx tracer of a pool: it bounds every statement, remembers whether the last new connection was refused, and
-// empties the pool when a session turns out to be read-only: the others may be so as well, and would stay it long after the
-// database is writable again.
+// watch is a pgx tracer of a pool: it bounds every statement, remembers whether the last new connection was refused, and empties the pool
+// when a session turns out to be read-only: others may be too, and would remain so long after the database is writable again.
 type watch struct {
 	mu         sync.Mutex
-	pool       *pgxpool.Pool // nil: not made yet
+	pool       *pgxpool.Pool // nil: not created yet
 	refused    error         // of the last new connection
-	isReadOnly bool          // some session was, and none is known to be otherwise
-	reset      time.Time     // the last; in the future: it is to come
+	isReadOnly bool          // some session was read-only, and none is known to be writable
+	reset      time.Time     // of the last reset; in the future: a reset is scheduled
 }
 
 var _ interface {
@@ -36,13 +35,13 @@ var _ interface {
 
 type cancelKey struct{}
 
-// TraceQueryStart is pgx's.
+// TraceQueryStart implements pgx.QueryTracer.
 func (w *watch) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
 	ctx, cancel := context.WithTimeout(ctx, anyStatementLimit)
 	return context.WithValue(ctx, cancelKey{}, cancel)
 }
 
-// TraceQueryEnd is pgx's.
+// TraceQueryEnd implements pgx.QueryTracer.
 func (w *watch) TraceQueryEnd(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryEndData) {
 	if cancel, ok := ctx.Value(cancelKey{}).(context.CancelFunc); ok {
 		cancel()
@@ -52,12 +51,12 @@ func (w *watch) TraceQueryEnd(ctx context.Context, _ *pgx.Conn, data pgx.TraceQu
 	}
 }
 
-// TraceConnectStart is pgx's.
+// TraceConnectStart implements pgx.ConnectTracer.
 func (w *watch) TraceConnectStart(ctx context.Context, _ pgx.TraceConnectStartData) context.Context {
 	return ctx
 }
 
-// TraceConnectEnd is pgx's.
+// TraceConnectEnd implements pgx.ConnectTracer.
 func (w *watch) TraceConnectEnd(_ context.Context, data pgx.TraceConnectEndData) {
 	var refused *pgconn.PgError
 	w.mu.Lock()
@@ -70,14 +69,14 @@ func (w *watch) TraceConnectEnd(_ context.Context, data pgx.TraceConnectEndData)
 	}
 }
 
-// empty closes what is idle, and what is in use when it comes back: now, or a second after the last time.
+// empty closes idle connections, and busy ones on their return: now, or a second after the last time.
 func (w *watch) empty() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.isReadOnly = true
 	wait := time.Until(w.reset.Add(resetEvery))
 	switch {
-	case w.pool == nil, wait > resetEvery: // it is to come
+	case w.pool == nil, wait > resetEvery: // a reset is scheduled
 	case wait > 0:
 		w.reset = time.Now().Add(wait)
 		time.AfterFunc(wait, w.pool.Reset)
@@ -87,7 +86,7 @@ func (w *watch) empty() {
 	}
 }
 
-// writable says that a session is: those that are not go.
+// writable records a writable session, and empties the pool of read-only ones.
 func (w *watch) writable() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -102,11 +101,11 @@ func isReadOnly(err error) bool {
 	return errors.As(err, &refused) && refused.Code == "25006" // read_only_sql_transaction
 }
 
-// ErrReadOnly says that nothing can be written.
+// ErrReadOnly is returned when nothing can be written.
 var ErrReadOnly = errors.New("the database is read-only: see default_transaction_read_only of this role and database, and whether it is the primary")
 
-// Ready says why a pool of Open cannot be worked with: new connections are refused, or nothing may be written. What is
-// wrong with the connection that it asks with is an error as well.
+// Ready returns why a pool of Open cannot be used: new connections are refused, or nothing may be written. An error of the connection it
+// checks with counts too.
 func Ready(ctx context.Context, pool *pgxpool.Pool) error {
 	w, _ := pool.Config().ConnConfig.Tracer.(*watch)
 	if w == nil {

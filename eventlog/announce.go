@@ -15,12 +15,12 @@ import (
 //go:embed sql/announce.sql
 var announceSQL string
 
-// announcement is what announce() says that it did.
+// announcement holds the results of announce() and poll().
 type announcement struct {
 	epoch, lastSeq uint64
 	announced      int
-	isMore         bool // it left something over
-	isFilled       bool // its memory is; else nothing was announced
+	isMore         bool // objects were left for the next call
+	isFilled       bool // the memory of announcements is filled; otherwise nothing was announced
 	polled
 }
 
@@ -31,10 +31,10 @@ const (
 	outOfMemory      = "53200"
 )
 
-// answerLimit is how long the server's answer may take beyond the statement's own limit.
+// answerLimit is added to the statement's own time limit while waiting for the server's answer.
 const answerLimit = 10 * time.Second
 
-// announce asks for one announcement, and says what is to become of polling.
+// announce asks for one announcement and returns its result and the state of polling.
 func announce(ctx context.Context, pool *pgxpool.Pool, atMost int, isCareful bool, lastSeen uint64, limit time.Duration, p polling) (announcement, error) {
 	values, err := locked(ctx, pool, fmt.Sprintf("* FROM terasocket.announce(%d, %t, %d) a, LATERAL terasocket.poll(%d, %t AND a.more IS NOT NULL, %t, %t)",
 		atMost, isCareful, lastSeen, p.number, p.isBusy, p.isOn, p.isLate && p.horizon == 0), limit)
@@ -62,7 +62,7 @@ func parseAnnouncement(values []string) (a announcement, err error) {
 // fillBatch is how many objects one fill() takes.
 const fillBatch = 2000
 
-// fill makes a part of the memory of announcements, and says how many objects are left.
+// fill fills part of the memory of announcements and returns how many objects are left.
 func fill(ctx context.Context, pool *pgxpool.Pool, limit time.Duration) (left int, err error) {
 	values, err := locked(ctx, pool, fmt.Sprintf("terasocket.fill(%d)", fillBatch), limit)
 	if err != nil {
@@ -74,7 +74,7 @@ func fill(ctx context.Context, pool *pgxpool.Pool, limit time.Duration) (left in
 	return strconv.Atoi(values[0])
 }
 
-// locked calls a function under the announcer's lock, as sql/announce.sql says, and gives the one row that it returns.
+// locked calls a function under the announcer's lock (sql/announce.sql) and returns the one row of its result.
 func locked(ctx context.Context, pool *pgxpool.Pool, call string, limit time.Duration) (values []string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, limit+answerLimit)
 	defer cancel()
@@ -82,7 +82,7 @@ func locked(ctx context.Context, pool *pgxpool.Pool, call string, limit time.Dur
 	err = pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
 		results, err := conn.Conn().PgConn().Exec(ctx, sql).ReadAll()
 		if err != nil {
-			// else the pool would throw the connection away, each time that another gateway announces
+			// otherwise the pool would discard the connection each time another gateway holds the lock
 			if conn.Conn().PgConn().TxStatus() != 'I' && !conn.Conn().IsClosed() {
 				_, _ = conn.Conn().PgConn().Exec(ctx, "ROLLBACK").ReadAll()
 			}
@@ -94,7 +94,7 @@ func locked(ctx context.Context, pool *pgxpool.Pool, call string, limit time.Dur
 	return values, err
 }
 
-// rowOf gives the one row that the statements returned.
+// rowOf returns the one row that the statements returned.
 func rowOf(results []*pgconn.Result) (values []string) {
 	for _, r := range results {
 		for _, row := range r.Rows {

@@ -13,34 +13,34 @@ import (
 	"terasocket/proto/event"
 )
 
-// AnnouncerConfig says how to announce. Zero values stand for the defaults given.
+// AnnouncerConfig configures an Announcer. Zero values stand for the defaults given.
 type AnnouncerConfig struct {
 	Pool     *pgxpool.Pool
 	Listener *db.Listener
 	Progress *Progress
-	Feed     *Feed // is told what was announced; what it has read is never given out again
+	Feed     *Feed // told of each announcement; what it has read is never given out again
 	Log      *slog.Logger
 	Metrics  *Metrics
 
-	PollEvery time.Duration // how often to announce without a hint (5 s)
-	AtMost    int           // how many objects one announcement takes at most (2000)
-	Limit     time.Duration // how long one may take (15 s)
+	PollEvery time.Duration // interval of announcements without a hint (5 s)
+	AtMost    int           // maximum number of objects in one announcement (2000)
+	Limit     time.Duration // of one announcement (15 s)
 }
 
-// Announcer asks for announcements while there is something to announce.
+// Announcer asks for announcements as long as there are changes to announce.
 type Announcer struct {
 	AnnouncerConfig
 
-	atMost    int  // now: fewer after a failure
-	isCareful bool // each object on its own
+	atMost    int  // current limit: lower after a failure
+	isCareful bool // announce each object on its own
 	limit     time.Duration
 	pause     time.Duration // before the next attempt
-	inVain    int           // announcements in a row that found nothing
+	inVain    int           // consecutive announcements that found nothing
 	busySince time.Time     // zero: the lock was free
 	polling   polling
 }
 
-// Pauses between two attempts: while another gateway announces, and after a failure.
+// Pauses between attempts, while another gateway announces and after a failure.
 const (
 	busyPause      = 10 * time.Millisecond
 	longestBusy    = 200 * time.Millisecond
@@ -49,13 +49,13 @@ const (
 	firstTries     = 5
 )
 
-// Anybody may notify. However many hints come, once so many looks in a row have found nothing, the next one waits a little.
+// Anybody may notify. After this many announcements in a row that found nothing, the next one is delayed, however many hints come.
 const (
 	vainLooks = 10
 	lookPause = 10 * time.Millisecond
 )
 
-// NewAnnouncer makes an announcer; Run it.
+// NewAnnouncer returns an announcer; start it with Run.
 func NewAnnouncer(c AnnouncerConfig) *Announcer {
 	setDefault(&c.PollEvery, 5*time.Second)
 	setDefault(&c.AtMost, 2000)
@@ -70,9 +70,8 @@ func setDefault[T comparable](v *T, value T) {
 	}
 }
 
-// First announces once, so that what this database lacks shows at start, and that an epoch that has to begin does so before
-// anybody reads. It tries a few times: connections may be left of a server that was started again. What still fails is left
-// to Run.
+// First announces once, so that anything missing in the database shows at start, and so that a new epoch begins before anybody reads. It
+// retries a few times, since pooled connections may be stale after a server restart. Any error that remains is left to Run.
 func (a *Announcer) First(ctx context.Context) error {
 	for range firstTries {
 		done, err := announce(ctx, a.Pool, a.atMost, false, 0, a.limit, a.polling)
@@ -93,9 +92,9 @@ func (a *Announcer) First(ctx context.Context) error {
 	return nil
 }
 
-// Run announces until ctx ends, and then returns nil: what fails is logged and tried again.
+// Run announces until ctx ends, then returns nil. Errors are logged and retried.
 func (a *Announcer) Run(ctx context.Context) error {
-	next := time.NewTimer(0) // at once: what was committed before anybody listened
+	next := time.NewTimer(0) // at once: changes may have been committed before LISTEN
 	defer next.Stop()
 	for {
 		waits := time.Now()
@@ -105,7 +104,7 @@ func (a *Announcer) Run(ctx context.Context) error {
 		case <-a.Listener.Changed():
 			a.Progress.hear()
 			if a.pause > 0 || a.polling.isOn {
-				continue // an attempt is due soon
+				continue // a retry is already scheduled
 			}
 		case <-next.C:
 			a.Progress.hear()
@@ -114,7 +113,7 @@ func (a *Announcer) Run(ctx context.Context) error {
 				a.Progress.suspect()
 			}
 			if a.pause > 0 && a.pause <= longestBusy && !a.Progress.hasWork() {
-				a.pause, a.busySince = 0, time.Time{} // others have announced all of it
+				a.pause, a.busySince = 0, time.Time{} // other gateways have announced everything
 				next.Reset(a.idle())
 				continue
 			}
@@ -123,7 +122,7 @@ func (a *Announcer) Run(ctx context.Context) error {
 			a.polling.idle += time.Since(waits)
 		}
 		if !a.Listener.Connected() {
-			a.pause = 0 // once it listens again: at once
+			a.pause = 0 // announce as soon as LISTEN is back
 			a.polling.end(a.Metrics)
 			next.Reset(a.PollEvery)
 			continue
@@ -137,12 +136,12 @@ func (a *Announcer) Run(ctx context.Context) error {
 	}
 }
 
-// idle is for how long nothing is to be done, unless a hint comes.
+// idle returns how long to wait for a hint.
 func (a *Announcer) idle() time.Duration {
 	return a.polling.wait(time.Now(), a.PollEvery-rand.N(a.PollEvery/4+1))
 }
 
-// announce asks for announcements until nothing is left over, or one fails; it says in pause when to try again.
+// announce asks for announcements until nothing is left or one fails, and sets pause to the time before the next attempt.
 func (a *Announcer) announce(ctx context.Context) {
 	for isMore := true; isMore && ctx.Err() == nil; {
 		a.Progress.ask()
@@ -170,7 +169,7 @@ func (a *Announcer) announce(ctx context.Context) {
 	}
 }
 
-// fill makes the memory that announcements compare with, where that is to be made anew.
+// fill fills the memory of announcements where it has to be computed anew.
 func (a *Announcer) fill(ctx context.Context) error {
 	a.Log.Info("the memory of announcements is being filled", "op", "fill")
 	for ctx.Err() == nil {
@@ -190,7 +189,7 @@ func (a *Announcer) succeeded(began time.Time, done announcement) {
 	a.Metrics.announcements.Inc()
 	a.Metrics.announceTime.Observe(time.Since(began).Seconds())
 	a.Progress.announceResult(began, nil)
-	if done.lastSeq > a.Feed.LastSeen() { // rows, or a new epoch
+	if done.lastSeq > a.Feed.LastSeen() { // new rows or a new epoch
 		a.Feed.wake(done.lastSeq, began)
 	}
 	if !done.isMore {
@@ -209,7 +208,7 @@ func (a *Announcer) succeeded(began time.Time, done announcement) {
 	}
 }
 
-// failed makes the next attempt a smaller one, where the failure may be that of an object.
+// failed makes the next attempt smaller if a single object may have caused the failure.
 func (a *Announcer) failed(ctx context.Context, began time.Time, err error) {
 	a.Metrics.announceErrors.Inc()
 	err = described("announce", err)
@@ -217,18 +216,18 @@ func (a *Announcer) failed(ctx context.Context, began time.Time, err error) {
 	a.Log.Error("changes not announced, trying again", "op", "announce", "objects", a.atMost, "careful", a.isCareful, "err", err)
 	state := sqlState(err)
 	isLast := a.atMost == 1 && a.isCareful
-	longest := longestBusy // smaller is likely to work: soon
+	longest := longestBusy // a smaller one is likely to work: retry soon
 	switch {
 	case state == queryCanceled && time.Since(began) < a.limit:
-		// somebody canceled it: that says nothing of the objects
+		// canceled by somebody: says nothing about the objects
 	case state == queryCanceled && isLast && a.limit < 4*a.Limit:
-		a.limit *= 2 // much may follow from it, which cannot be divided
+		a.limit *= 2 // its consequences may be many and cannot be divided
 	case state == queryCanceled && isLast:
 		a.setAside(ctx)
 	case state == queryCanceled:
 		a.atMost, a.isCareful = max(1, a.atMost/8), true // each attempt takes long
 	case state == outOfMemory && a.atMost > 1:
-		a.atMost /= 2 // of large objects fewer may fit; none is set aside for it
+		a.atMost /= 2 // large objects: fewer may fit, and none is set aside for it
 	case isLast || !isOfObject(state):
 		longest = longestFailure
 	default:
@@ -237,7 +236,7 @@ func (a *Announcer) failed(ctx context.Context, began time.Time, err error) {
 	a.wait(busyPause, longest)
 }
 
-// isOfObject says whether an error may be that of a single object, rather than the server's or of the connection.
+// isOfObject reports whether a single object may have caused the error, rather than the server or the connection.
 func isOfObject(state string) bool {
 	switch {
 	case state == "":
@@ -248,7 +247,7 @@ func isOfObject(state string) bool {
 	return true
 }
 
-// setAside takes the object out of the way whose announcement never ends.
+// setAside sets aside the object whose announcement never ends.
 func (a *Announcer) setAside(ctx context.Context) {
 	if _, err := locked(ctx, a.Pool, "terasocket.set_aside_next()", a.Limit); err != nil && ctx.Err() == nil {
 		a.Log.Error("object not set aside, trying again", "op", "set aside", "err", described("set aside", err))
@@ -257,7 +256,7 @@ func (a *Announcer) setAside(ctx context.Context) {
 	a.Log.Error("an object that cannot be announced is set aside until its next change: see terasocket doctor", "op", "set aside")
 }
 
-// busy says once a minute that somebody has held the lock for long: that is no other gateway.
+// busy logs once a minute that the lock has been held for long, which no gateway does.
 func (a *Announcer) busy(now time.Time) {
 	switch {
 	case a.busySince.IsZero():

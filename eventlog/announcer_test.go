@@ -12,7 +12,7 @@ import (
 	"terasocket/proto/event"
 )
 
-// A change of OpenTera's becomes an event of an object.
+// A change in OpenTera becomes an event of an object.
 func TestAChangeIsAnnounced(t *testing.T) {
 	g := setup(t, options{})
 	g.exec("UPDATE t_sites SET site_name = 'renamed' WHERE id_site = 1")
@@ -28,7 +28,7 @@ func TestAChangeIsAnnounced(t *testing.T) {
 	dbtest.Eventually(t, "all is delivered", func() bool { return g.value("terasocket_announcements_total") >= 1 })
 }
 
-// One announces, whoever it is; the others wait until it is done, and hear the same.
+// One gateway announces; the others wait until it is done and read the same rows.
 func TestAnnouncersWaitForEachOther(t *testing.T) {
 	g := setup(t, options{})
 	other := begin(t, g.url, g.pool, options{})
@@ -47,17 +47,17 @@ func TestAnnouncersWaitForEachOther(t *testing.T) {
 	g.mustHear("waits")
 	other.mustHear("waits")
 	dbtest.Eventually(t, "nobody waits any longer", func() bool {
-		// a gateway that was told by the log that its hint is covered stops asking
+		// a gateway stops asking once the log shows that its hint is covered
 		before := g.value("terasocket_announcements_total") + other.value("terasocket_announcements_total")
 		time.Sleep(20 * time.Millisecond)
 		return before == g.value("terasocket_announcements_total")+other.value("terasocket_announcements_total")
 	})
 	if busy := g.value("terasocket_announce_errors_total"); busy != 0 {
-		t.Errorf("%v errors, though another announcer is not one", busy)
+		t.Errorf("%v errors: another announcer is not an error", busy)
 	}
 }
 
-// Announcers are killed again and again, wherever they are: nothing is lost or announced twice.
+// Announcers are killed at arbitrary points: nothing is lost or announced twice.
 func TestAnAnnouncerThatDies(t *testing.T) {
 	g := setup(t, options{poll: 100 * time.Millisecond})
 	killed := dbtest.Pool(t, g.url+"&application_name=dies")
@@ -93,8 +93,7 @@ func TestAnAnnouncerThatDies(t *testing.T) {
 	other.mustHear(want...)
 }
 
-// What cannot be announced is looked for in smaller and smaller announcements, each object on its own; after that they
-// grow again.
+// A failing object is found by smaller and smaller announcements, down to one object each; afterwards they grow again.
 func TestAFailureMakesAnnouncementsSmaller(t *testing.T) {
 	g := setup(t, options{})
 	fake(g, `IF at_most > 300 THEN RAISE 'too many: %', at_most USING ERRCODE = '22012'; END IF;`)
@@ -109,7 +108,7 @@ func TestAFailureMakesAnnouncementsSmaller(t *testing.T) {
 	dbtest.Eventually(t, "they grow again, and fail", func() bool { return g.log.Count("objects=500 careful=true") > 1 })
 }
 
-// What does not fit into the server's memory is announced in smaller parts, none of which is set aside.
+// Changes that do not fit into the server's memory are announced in smaller parts, and no object is set aside.
 func TestAnnouncementsThatDoNotFit(t *testing.T) {
 	g := setup(t, options{})
 	fake(g, `IF at_most > 300 THEN RAISE 'out of memory' USING ERRCODE = '53200'; ELSIF careful THEN RAISE 'careful'; END IF;`)
@@ -117,7 +116,7 @@ func TestAnnouncementsThatDoNotFit(t *testing.T) {
 	dbtest.Eventually(t, "it works", func() bool { return g.log.Count("objects=500 careful=false") > 0 && g.progress.Lag() == 0 })
 }
 
-// fake replaces announce() by one that announces nothing.
+// fake replaces announce() by a function that announces nothing.
 func fake(g *gateway, body string) {
 	g.t.Helper()
 	g.exec(`CREATE OR REPLACE FUNCTION terasocket.announce(at_most integer DEFAULT 2000, careful boolean DEFAULT false, last_seen bigint DEFAULT 0,
@@ -125,7 +124,7 @@ func fake(g *gateway, body string) {
 		BEGIN epoch := 1; last_seq := 0; announced := 0; more := false; ` + body + ` END $fake$`)
 }
 
-// An announcement that takes too long is tried with less, and at last without the object.
+// An announcement that takes too long is retried with fewer objects, and at last without the offending object.
 func TestAnObjectWhoseAnnouncementNeverEndsIsSetAside(t *testing.T) {
 	g := setup(t, options{limit: 100 * time.Millisecond})
 	g.exec("CREATE TABLE aside (at timestamptz)")
@@ -135,25 +134,25 @@ func TestAnObjectWhoseAnnouncementNeverEndsIsSetAside(t *testing.T) {
 	dbtest.Eventually(t, "it is set aside", func() bool { return scan[int](g, "SELECT count(*) FROM aside") == 1 })
 	dbtest.Eventually(t, "the rest is announced", func() bool { return g.progress.Lag() == 0 })
 	if g.log.Count("is set aside until its next change") != 1 {
-		t.Error("the log does not tell of it")
+		t.Error("the log has no event of it")
 	}
 }
 
-// A statement that cannot work is not repeated in silence.
-func TestWhatTheDatabaseLacksIsSaid(t *testing.T) {
+// A statement that cannot work is reported, not retried in silence.
+func TestMissingFunctionIsReported(t *testing.T) {
 	g := setup(t, options{poll: 20 * time.Millisecond})
 	g.exec("ALTER FUNCTION terasocket.announce RENAME TO renounce")
 	g.publish(g.pool, "kept")
-	dbtest.Eventually(t, "it is said", func() bool { return g.progress.Err(time.Hour) != nil })
+	dbtest.Eventually(t, "the error is reported", func() bool { return g.progress.Err(time.Hour) != nil })
 	if err := g.progress.Err(time.Hour); !strings.Contains(err.Error(), "does not exist") {
 		t.Error(err)
 	}
 	g.exec("ALTER FUNCTION terasocket.renounce RENAME TO announce")
 	g.mustHear("kept")
-	dbtest.Eventually(t, "it is right again", func() bool { return g.progress.Err(time.Hour) == nil })
+	dbtest.Eventually(t, "the error is cleared", func() bool { return g.progress.Err(time.Hour) == nil })
 }
 
-// Who cannot LISTEN does not announce: it would not know what others have announced since.
+// A gateway that cannot LISTEN does not announce: it would not know what others have announced since.
 func TestAGatewayThatDoesNotListenDoesNotAnnounce(t *testing.T) {
 	g := setup(t, options{poll: 10 * time.Millisecond})
 	name := scan[string](g, "SELECT current_database()")
@@ -171,18 +170,18 @@ func TestAGatewayThatDoesNotListenDoesNotAnnounce(t *testing.T) {
 	})
 	before := g.value("terasocket_announcements_total")
 	g.publish(g.pool, "kept")
-	time.Sleep(100 * time.Millisecond) // ten polls
+	time.Sleep(100 * time.Millisecond) // ten poll intervals
 	if n := g.value("terasocket_announcements_total"); n != before {
-		t.Errorf("it has announced %v times", n-before)
+		t.Errorf("announced %v times", n-before)
 	}
 	if g.progress.Lag() == 0 {
-		t.Error("the lag is 0 while nobody listens")
+		t.Error("the lag is 0 while LISTEN is down")
 	}
 	allow(true)
 	g.mustHear("kept")
 }
 
-// The memory of announcements is made anew while the gateway runs: an epoch begins, and with it everybody.
+// The memory of announcements is filled again while the gateway runs: a new epoch begins, and everybody starts anew.
 func TestTheMemoryIsFilledAgain(t *testing.T) {
 	g := setup(t, options{})
 	g.exec("UPDATE terasocket.filling SET fill_type = 'start', fill_id = 0")

@@ -19,9 +19,9 @@ import (
 	"terasocket/migrations"
 )
 
-// BenchmarkWriters lets sessions write at once, each a row of its own in a transaction of its own, while a gateway announces: without
-// triggers (plain), notifying, and while the gateway polls; in turn, and compared with plain of the same turn. The server has fsync on;
-// with "flush 5 ms" each flush takes 5 ms more (commit_delay).
+// BenchmarkWriters has concurrent sessions update a row each, one transaction per update, while a gateway announces: without triggers
+// (plain), with notifications, and while the gateway polls; in turn, each compared with the plain run of its turn. fsync is on; with
+// "flush 5 ms" each flush takes 5 ms more (commit_delay).
 //
 //	go test ./eventlog -run '^$' -bench Writers
 func BenchmarkWriters(b *testing.B) {

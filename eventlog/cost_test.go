@@ -7,8 +7,8 @@ import (
 	"terasocket/db/dbtest"
 )
 
-// Nothing analyzes a table of one row, and a database that was restored has no statistics: the planner must not take a
-// statement for one that is worth to be compiled (jit_above_cost), which takes longer than anything that it reads.
+// Tables of one row are never analyzed, and a restored database has no statistics: no estimate may reach jit_above_cost, since compiling
+// takes longer than these statements.
 func TestNothingIsCompiledWithoutStatistics(t *testing.T) {
 	t.Parallel()
 	conn := dbtest.Conn(t, dbtest.New(t, migrated()))
@@ -36,7 +36,7 @@ func TestNothingIsCompiledWithoutStatistics(t *testing.T) {
 		if err := conn.QueryRow(t.Context(), "EXPLAIN (FORMAT JSON) EXECUTE "+file+arguments).Scan(&plan); err != nil {
 			t.Fatalf("%s: %v", file, err)
 		}
-		if cost := plan[0].Plan.Cost; cost > 50_000 { // of 100,000
+		if cost := plan[0].Plan.Cost; cost > 50_000 { // jit_above_cost is 100,000
 			t.Errorf("%s.sql costs %.0f", file, cost)
 		}
 	}

@@ -24,8 +24,8 @@ import (
 	"terasocket/migrations"
 )
 
-// A server that commits asynchronously crashes, and has forgotten what OpenTera committed last; what was announced it has
-// not. No seq is given out twice.
+// A server with synchronous_commit off crashes and loses OpenTera's last commits, but nothing that was announced. No seq is given out
+// twice.
 func TestACrashForgetsNothingThatWasAnnounced(t *testing.T) {
 	t.Parallel()
 	server := dbtest.Server(t, map[string]string{"synchronous_commit": "off", "wal_writer_delay": "10s", "fsync": "on"})
@@ -54,7 +54,7 @@ func TestACrashForgetsNothingThatWasAnnounced(t *testing.T) {
 	if g.beginning.Seq <= last {
 		t.Errorf("it goes on at %d, after %d", g.beginning.Seq, last)
 	}
-	g.mustReach("what was heard last", last, true)
+	g.mustReach("the last cursor", last, true)
 	if got := g.missed(g.seqOf("1"), math.MaxInt64); len(got) == 0 || got[0] != "2" {
 		t.Errorf("missed %q", got)
 	}
@@ -62,7 +62,7 @@ func TestACrashForgetsNothingThatWasAnnounced(t *testing.T) {
 	g.mustHear("live again")
 }
 
-// pair is a primary and a standby that streams from it.
+// pair is a primary with a streaming standby.
 type pair struct {
 	t       *testing.T
 	primary *embedded.Server
@@ -71,7 +71,7 @@ type pair struct {
 	process *exec.Cmd
 }
 
-// as runs a program of PostgreSQL's as the user that runs the primary: PostgreSQL refuses to run as root.
+// as prepares one of PostgreSQL's programs to run as the user that runs the primary: PostgreSQL refuses to run as root.
 func (p *pair) as(name string, args ...string) *exec.Cmd {
 	p.t.Helper()
 	if !filepath.IsAbs(name) {
@@ -127,7 +127,7 @@ func newPair(t *testing.T) *pair {
 	return p
 }
 
-// url leads to whichever of the two takes writes.
+// url leads to whichever of the two accepts writes.
 func (p *pair) url() string {
 	u, err := url.Parse(p.primary.URL("postgres"))
 	if err != nil {
@@ -151,7 +151,7 @@ func (p *pair) standbyURL() string {
 	return u.String()
 }
 
-// standby connects to it once it answers.
+// standby connects to the standby once it answers.
 func (p *pair) standby() *pgx.Conn {
 	p.t.Helper()
 	dbtest.Eventually(p.t, "the standby answers", func() bool {
@@ -164,7 +164,7 @@ func (p *pair) standby() *pgx.Conn {
 	return dbtest.Conn(p.t, p.standbyURL())
 }
 
-// cut ends what the standby receives from the primary.
+// cut stops replication from the primary to the standby.
 func (p *pair) cut(standby *pgx.Conn) {
 	p.t.Helper()
 	for _, sql := range []string{"ALTER SYSTEM SET primary_conninfo = ''", "SELECT pg_reload_conf()"} {
@@ -175,7 +175,7 @@ func (p *pair) cut(standby *pgx.Conn) {
 	dbtest.Eventually(p.t, "it receives no more", func() bool { return ask[int](p.t, standby, "SELECT count(*) FROM pg_stat_wal_receiver") == 0 })
 }
 
-// ask gives the one value of a query.
+// ask returns the one value of a query.
 func ask[T any](t *testing.T, conn *pgx.Conn, sql string) (answer T) {
 	t.Helper()
 	if err := conn.QueryRow(t.Context(), sql).Scan(&answer); err != nil {
@@ -184,8 +184,8 @@ func ask[T any](t *testing.T, conn *pgx.Conn, sql string) (answer T) {
 	return answer
 }
 
-// The primary dies with events that clients have heard and the standby has never received. Their seqs are not given out
-// again, and nobody takes a cursor among them for one of the new past.
+// The primary dies with events that clients have received and the standby has not. Their seqs are not given out again, and a cursor among
+// them is not taken for one of the new epoch.
 func TestFailoverToAStandbyThatHasNotReceivedEverything(t *testing.T) {
 	t.Parallel()
 	p := newPair(t)
@@ -217,7 +217,7 @@ func TestFailoverToAStandbyThatHasNotReceivedEverything(t *testing.T) {
 	if !ask[bool](t, standby, "SELECT pg_promote(true, 30)") {
 		t.Fatal("not promoted")
 	}
-	// written before any gateway knows: it would take the seqs that were lost
+	// written before any gateway knows: it would reuse the lost seqs
 	dbtest.Exec(t, standby, publish, lost)
 	g.mustBreak()
 	if g.beginning.Seq <= cursor {

@@ -10,8 +10,8 @@ import (
 	"terasocket/proto/event"
 )
 
-// described says what was tried, and marks an error that to try again does not cure: of class 42 (a table, column or
-// function that is not there, a right that this role lacks) or 3F (a schema).
+// described wraps err with the operation. It adds ErrUnusable to errors that a retry does not cure: class 42 (a missing table, column,
+// function or privilege) and 3F (a missing schema).
 func described(op string, err error) error {
 	if code := sqlState(err); strings.HasPrefix(code, "42") || strings.HasPrefix(code, "3F") {
 		return fmt.Errorf("%s: %w: %w", op, event.ErrUnusable, err)
@@ -19,7 +19,7 @@ func described(op string, err error) error {
 	return fmt.Errorf("%s: %w", op, err)
 }
 
-// sqlState gives the SQLSTATE of an error, "" when it is not the server's.
+// sqlState returns the SQLSTATE of an error, or "" if it did not come from the server.
 func sqlState(err error) string {
 	var refused *pgconn.PgError
 	if errors.As(err, &refused) {

@@ -16,47 +16,47 @@ import (
 	"terasocket/proto/event"
 )
 
-// FeedConfig says how to read the log. Zero values stand for the defaults given.
+// FeedConfig configures a Feed. Zero values stand for the defaults given.
 type FeedConfig struct {
 	Pool      *pgxpool.Pool
 	Listener  *db.Listener
 	Progress  *Progress
 	Log       *slog.Logger
 	Metrics   *Metrics
-	PollEvery time.Duration // how often to read without a notification (5 s)
-	PageRows  int           // that Next returns at most (256)
+	PollEvery time.Duration // interval of reads without a notification (5 s)
+	PageRows  int           // maximum number of rows that Next returns (256)
 }
 
-// Feed hands out the rows of the log behind the one where it began, each once, in order.
+// Feed hands out the rows of the log after its starting point, each once, in order.
 type Feed struct {
 	FeedConfig
 	log     eventLog
 	decoder decoder
 
-	lastSeen atomic.Uint64 // the highest seq that was handed out, or was there at the beginning
+	lastSeen atomic.Uint64 // the highest seq handed out, or present at Begin
 	epoch    atomic.Uint64
 
-	ours    chan struct{} // holds one: this gateway has announced something
-	newest  atomic.Uint64 // up to this seq; 0: nothing that was not looked for
+	ours    chan struct{} // capacity 1: this gateway has announced something
+	newest  atomic.Uint64 // the highest seq of those; 0: nothing unread
 	hasMore bool          // read before waiting
-	polled  time.Time     // the last read that worked
-	inVain  int           // reads in a row that found nothing
+	polled  time.Time     // the last successful read
+	inVain  int           // consecutive reads that found nothing
 }
 
-// NewFeed makes a feed; Begin first.
+// NewFeed returns a feed; call Begin first.
 func NewFeed(c FeedConfig) *Feed {
 	setDefault(&c.PollEvery, 5*time.Second)
 	setDefault(&c.PageRows, pageRows)
 	return &Feed{FeedConfig: c, log: eventLog{pool: c.Pool}, decoder: decoder{c.Log, c.Metrics}, ours: make(chan struct{}, 1)}
 }
 
-// LastSeen is the highest seq that was handed out, or was in the log at the beginning.
+// LastSeen is the highest seq that was handed out, or was in the log at Begin.
 func (f *Feed) LastSeen() uint64 { return f.lastSeen.Load() }
 
-// Epoch is the one that this gateway has begun in.
+// Epoch is the epoch that this gateway began in.
 func (f *Feed) Epoch() uint64 { return f.epoch.Load() }
 
-// wake says that this gateway has announced something, up to this seq.
+// wake tells the feed that this gateway has announced rows up to seq.
 func (f *Feed) wake(seq uint64, at time.Time) {
 	f.newest.Store(seq)
 	f.Progress.unread(at)
@@ -76,7 +76,7 @@ var (
 //go:embed sql/begin.sql
 var beginSQL string
 
-// Begin gives the state to start from, and makes Next go on behind it. It waits for an announcement that is under way.
+// Begin returns the starting state; Next continues after it. It waits for an announcement in progress.
 func (f *Feed) Begin(ctx context.Context) (event.Beginning, error) {
 	for {
 		began := time.Now()
@@ -88,7 +88,7 @@ func (f *Feed) Begin(ctx context.Context) (event.Beginning, error) {
 			f.Progress.delivered()
 			f.epoch.Store(b.Epoch)
 			f.lastSeen.Store(b.Seq)
-			f.hasMore = true // what came since, at once
+			f.hasMore = true // read at once what was appended since
 			return b, nil
 		case ctx.Err() == nil:
 			f.Progress.feedResult(began, err)
@@ -126,7 +126,7 @@ func (f *Feed) begin(ctx context.Context) (event.Beginning, error) {
 	return b, nil
 }
 
-// await waits for an announcement, or as long as that; false when ctx ended.
+// await waits for an announcement, at most for d; it returns false if ctx ended.
 func (f *Feed) await(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -140,8 +140,8 @@ func (f *Feed) await(ctx context.Context, d time.Duration) bool {
 	return true
 }
 
-// Next waits for events and returns some, in the order of seq, each once. The error is the database's, or ctx's: nothing is
-// lost by it, call again; or ErrBroken: Begin.
+// Next waits for events and returns them in the order of seq, each once. After an error of the database or of ctx nothing is lost: call
+// it again. After ErrBroken, call Begin.
 func (f *Feed) Next(ctx context.Context) ([]event.Event, error) {
 	f.Progress.delivered()
 	for {
@@ -154,7 +154,7 @@ func (f *Feed) Next(ctx context.Context) ([]event.Event, error) {
 			}
 		}
 		began := time.Now()
-		f.hasMore = true // until it has worked
+		f.hasMore = true // until a read succeeds
 		events, err := f.read(ctx)
 		if ctx.Err() == nil {
 			f.Progress.feedResult(began, err)
@@ -177,7 +177,7 @@ func (f *Feed) Next(ctx context.Context) ([]event.Event, error) {
 	}
 }
 
-// isAnnounced says whether an announcement that was not read yet was heard of.
+// isAnnounced reports whether the feed was told of an announcement that it has not read.
 func (f *Feed) isAnnounced() bool {
 	seq, isGap := f.Listener.TakeAnnounced()
 	if !isGap && max(seq, f.newest.Swap(0)) <= f.LastSeen() {
@@ -190,7 +190,7 @@ func (f *Feed) isAnnounced() bool {
 //go:embed sql/restarted.sql
 var restartedSQL string
 
-// broken says why the log goes on in another epoch.
+// broken returns why the log continues in another epoch.
 func (f *Feed) broken(ctx context.Context, epoch uint64) error {
 	ctx, cancel := context.WithTimeout(ctx, statementLimit)
 	defer cancel()
@@ -211,7 +211,7 @@ func (f *Feed) read(ctx context.Context) ([]event.Event, error) {
 	case r.epoch != f.Epoch():
 		return nil, f.broken(ctx, r.epoch)
 	case r.trimmed > last:
-		return nil, fmt.Errorf("%w: it was trimmed up to %d, and read up to %d", event.ErrBroken, r.trimmed, last)
+		return nil, fmt.Errorf("%w: it is trimmed up to %d, but was read only up to %d", event.ErrBroken, r.trimmed, last)
 	}
 	f.hasMore = r.isMore
 	if !f.hasMore && r.snapshot != "" {
@@ -224,7 +224,7 @@ func (f *Feed) read(ctx context.Context) ([]event.Event, error) {
 		return nil, nil
 	}
 	if first := uint64(r.rows[0].Seq); first != last+1 {
-		return nil, fmt.Errorf("%w: %d follows on %d", event.ErrBroken, first, last)
+		return nil, fmt.Errorf("%w: %d follows %d", event.ErrBroken, first, last)
 	}
 	events, err := f.decoder.events(r.rows)
 	if err != nil {

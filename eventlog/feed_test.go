@@ -26,12 +26,12 @@ func TestEventsComeInTheOrderOfTheLog(t *testing.T) {
 	g.publish(first, "first 3")
 	g.commit(first)
 	g.mustHear("first 1", "first 2", "first 3")
-	if lag := g.progress.Lag(); lag > time.Second { // what was handed out last is not delivered until Next is called again
+	if lag := g.progress.Lag(); lag > time.Second { // the last events count as delivered only when Next is called again
 		t.Errorf("lag %v", lag)
 	}
 }
 
-func TestWhatWasAnnouncedBeforeTheBeginningIsHistory(t *testing.T) {
+func TestBeginSkipsEarlierEvents(t *testing.T) {
 	g := setup(t, options{})
 	g.publish(g.pool, "history")
 	open := g.tx()
@@ -55,7 +55,7 @@ func TestNothingIsLostOrDoubledAcrossALostConnection(t *testing.T) {
 	g.publish(open, "open all the while")
 	g.publish(g.pool, "before")
 	g.mustHear("before")
-	g.publish(g.pool, "announced and lost") // its notification may or may not be taken before the kill
+	g.publish(g.pool, "announced and lost") // its notification may arrive before the kill or not
 	g.killListeners()
 	g.publish(g.pool, "after")
 	g.commit(open)
@@ -72,16 +72,16 @@ func (g *gateway) mustHearEachOnce(last string, want ...string) {
 	}
 	for _, w := range want {
 		if count[w] != 1 {
-			g.t.Errorf("%q came %d times in %q", w, count[w], heard)
+			g.t.Errorf("%q received %d times in %q", w, count[w], heard)
 		}
 	}
 	if len(heard) != len(want) {
-		g.t.Errorf("heard %q, want %d", heard, len(want))
+		g.t.Errorf("received %q, want %d events", heard, len(want))
 	}
 }
 
-// Many writers whose transactions overlap, two gateways that both announce, and their listeners killed again and again:
-// every event once, in the same order for both, and those of one writer in their order.
+// Many writers with overlapping transactions, two announcing gateways, and their listeners killed repeatedly: every event arrives once,
+// in the same order at both gateways, and each writer's events in their order.
 func TestNoEventIsLostUnderLoadAndKills(t *testing.T) {
 	g := setup(t, options{})
 	other := begin(t, g.url, g.pool, options{})
@@ -123,10 +123,10 @@ func TestNoEventIsLostUnderLoadAndKills(t *testing.T) {
 	g.publish(g.pool, "end")
 	heard, same := marks(g.hear("end")), marks(other.hear("end"))
 	if strings.Join(heard, " ") != strings.Join(same, " ") {
-		t.Errorf("one gateway heard %.300q, the other %.300q", heard, same)
+		t.Errorf("one gateway received %.300q, the other %.300q", heard, same)
 	}
 	if len(heard) != writers*each+1 {
-		t.Errorf("heard %d events", len(heard))
+		t.Errorf("received %d events", len(heard))
 	}
 	var next [writers]int
 	for _, h := range heard[:len(heard)-1] {
@@ -138,7 +138,7 @@ func TestNoEventIsLostUnderLoadAndKills(t *testing.T) {
 	}
 }
 
-func TestAForgedNotificationMakesNobodyHearAnything(t *testing.T) {
+func TestForgedNotificationDeliversNothing(t *testing.T) {
 	g := setup(t, options{})
 	g.publish(g.pool, "once")
 	g.mustHear("once")
@@ -161,7 +161,7 @@ func TestAForgedNotificationMakesNobodyHearAnything(t *testing.T) {
 	})
 }
 
-// However many notifications come, they cost a look every few milliseconds.
+// However many notifications come, they cost one read every few milliseconds.
 func TestForgedNotificationsCostAFewLooks(t *testing.T) {
 	g := setup(t, options{})
 	reads := func() float64 { return g.value("terasocket_announcements_total") }
@@ -181,7 +181,7 @@ func TestForgedNotificationsCostAFewLooks(t *testing.T) {
 	g.mustHear("sentinel")
 }
 
-func TestWhatNoNotificationTellsOfIsFound(t *testing.T) {
+func TestChangeWithoutNotificationIsFound(t *testing.T) {
 	g := setup(t, options{poll: 50 * time.Millisecond})
 	g.silently("silent")
 	g.mustHear("silent")
@@ -189,7 +189,7 @@ func TestWhatNoNotificationTellsOfIsFound(t *testing.T) {
 	g.mustHear("end")
 }
 
-// silently commits a message without a hint.
+// silently commits a message without a notification.
 func (g *gateway) silently(mark string) {
 	g.t.Helper()
 	tx := g.tx()
@@ -198,7 +198,7 @@ func (g *gateway) silently(mark string) {
 	g.commit(tx)
 }
 
-// A transaction that has notified cannot be prepared; one that was told not to is found when it commits, however late.
+// A transaction that has notified cannot be prepared; a prepared one without a notification is found when it commits, however late.
 func TestPreparedTransactions(t *testing.T) {
 	g := setup(t, options{poll: 50 * time.Millisecond})
 	name := scan[string](g, "SELECT current_database()")
@@ -241,11 +241,11 @@ func TestAnEventOfAHundredKilobytesComesWhole(t *testing.T) {
 	g.mustHear(big, "end")
 }
 
-// A page of large bodies ends before its rows are all, and the rest comes at once; however well they are compressed where they are stored.
+// A page of large bodies is cut short and the next one follows at once, even if the stored bodies are highly compressed.
 func TestPagesAreBoundedInBytes(t *testing.T) {
 	g := setup(t, options{})
 	const n, size = 50, 150_000
-	letters := make([]byte, size) // random: what is stored is hardly smaller
+	letters := make([]byte, size) // random: hardly compressible
 	for i := range letters {
 		letters[i] = byte('a' + rand.IntN(26))
 	}
@@ -272,8 +272,7 @@ func TestPagesAreBoundedInBytes(t *testing.T) {
 	}
 }
 
-// The server was started again, restored or promoted: to a gateway it is another epoch. (The row is changed in place of the
-// server.)
+// A restarted, restored or promoted server is another epoch to a gateway. (The test changes the row instead of the server.)
 func TestAnotherEpoch(t *testing.T) {
 	g := setup(t, options{})
 	g.publish(g.pool, "before")
@@ -289,7 +288,7 @@ func TestAnotherEpoch(t *testing.T) {
 	if heard := g.hear("after"); heard[0].Seq <= before {
 		t.Errorf("seq %d after %d", heard[0].Seq, before)
 	}
-	g.killListeners() // no news
+	g.killListeners() // no notifications
 	g.publish(g.pool, "end")
 	g.mustHear("end")
 }
@@ -306,7 +305,7 @@ func TestRowsTrimmedBeforeTheyWereReadAreMissing(t *testing.T) {
 	g.mustHear("end")
 }
 
-// Trimming takes what was handed out; then nothing is missing.
+// Trimming removes rows that were handed out: nothing is missing.
 func TestATrimmedLogIsNotBroken(t *testing.T) {
 	g := setup(t, options{})
 	g.publish(g.pool, "1", "2")
@@ -321,8 +320,8 @@ func TestATrimmedLogIsNotBroken(t *testing.T) {
 	g.mustHear("4")
 }
 
-// A row that went without trimmed moving: somebody has deleted it.
-func TestARowThatIsNotThereIsMissing(t *testing.T) {
+// A row is gone although trimmed did not move: somebody has deleted it.
+func TestDeletedRowIsMissing(t *testing.T) {
 	g := setup(t, options{pageRows: 2})
 	g.publish(g.pool, "1", "2", "3", "4")
 	if _, err := g.feed.Next(t.Context()); err != nil {
@@ -337,7 +336,7 @@ func (g *gateway) seqOf(mark string) uint64 {
 	return scan[uint64](g, "SELECT seq FROM terasocket.events WHERE body ->> 'userFullname' = $1", mark)
 }
 
-// trim takes the rows up to this one away.
+// trim removes the rows up to this one.
 func (g *gateway) trim(last string) {
 	g.t.Helper()
 	g.exec(`WITH gone AS (DELETE FROM terasocket.events WHERE seq <= $1) UPDATE terasocket.trimmed SET seq = $1`, g.seqOf(last))
@@ -373,7 +372,7 @@ func (g *gateway) append(typeName, objectType, body string) {
 		SELECT last_seq, announcement, now(), '', $1, nullif($2, ''), 1, $3::jsonb FROM a`, typeName, objectType, body)
 }
 
-func TestARowThatIsNoEventIsRefusedAndItsNeighboursGoOn(t *testing.T) {
+func TestUndecodableRowIsSkipped(t *testing.T) {
 	g := setup(t, options{})
 	g.append("opentera.protobuf.UserEvent", "", `{"unheard": "of"}`)
 	g.publish(g.pool, "after")
@@ -382,9 +381,9 @@ func TestARowThatIsNoEventIsRefusedAndItsNeighboursGoOn(t *testing.T) {
 		t.Errorf("%v were counted", n)
 	}
 	if g.log.Count("event refused") != 1 || g.log.Count("unheard") != 0 {
-		t.Error("the log does not tell of it once, or holds a body")
+		t.Error("the error is not logged once, or the log contains a body")
 	}
-	// of rights, nobody knows what it said: begin anew
+	// an undecodable row of rights: begin anew
 	g.append("terasocket.Rights", "site", `{"gained": ["x"]}`)
 	g.publish(g.pool, "lost")
 	dbtest.Eventually(t, "it is announced", func() bool {
@@ -395,8 +394,7 @@ func TestARowThatIsNoEventIsRefusedAndItsNeighboursGoOn(t *testing.T) {
 	g.mustHear("end")
 }
 
-// While an announcement of rights is under way, what a principal holds and what it held are two things; a gateway that
-// begins knows only one.
+// While an announcement of rights is in progress, a principal's present and former tags differ; a gateway that begins knows only one set.
 func TestTheBeginningIsSettled(t *testing.T) {
 	g := setup(t, options{})
 	other := run(t, g.url, g.pool, options{silent: true})
@@ -425,8 +423,7 @@ func TestNextEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// What the log holds after a server was started again may be of a state that was put back: nobody begins with it before an
-// announcer has looked.
+// After a server restart the log may belong to a restored state: nobody begins with it before an announcer has checked.
 func TestNoBeginningInAnEpochOfAnotherRun(t *testing.T) {
 	g := setup(t, options{silent: true})
 	g.exec("UPDATE terasocket.epochs SET started_at = started_at - interval '1 hour'")

@@ -10,8 +10,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Gauges tells Prometheus what only the database knows. It asks every 10 s at most and waits 2 s at most; when there is
-// no answer the values are absent, and terasocket_database_up is 0.
+// Gauges exports what only the database knows. It queries at most every 10 s and waits at most 2 s; without an answer the values are
+// absent, and terasocket_database_up is 0.
 type Gauges struct {
 	pool *pgxpool.Pool
 
@@ -19,7 +19,7 @@ type Gauges struct {
 
 	mu    sync.Mutex
 	asked time.Time
-	last  []prometheus.Metric // the answer
+	last  []prometheus.Metric // the last answer
 }
 
 const (
@@ -30,7 +30,7 @@ const (
 //go:embed sql/gauges.sql
 var gaugesSQL string
 
-// NewGauges makes the collector; the caller registers it.
+// NewGauges returns the collector; the caller registers it.
 func NewGauges(pool *pgxpool.Pool) *Gauges {
 	desc := func(name, help string) *prometheus.Desc { return prometheus.NewDesc(name, help, nil, nil) }
 	return &Gauges{
@@ -46,14 +46,14 @@ func NewGauges(pool *pgxpool.Pool) *Gauges {
 	}
 }
 
-// Describe is prometheus.Collector's.
+// Describe implements prometheus.Collector.
 func (g *Gauges) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{g.up, g.usage, g.rows, g.oldest, g.waiting, g.waitingOldest, g.aside, g.errors} {
 		out <- d
 	}
 }
 
-// Collect is prometheus.Collector's.
+// Collect implements prometheus.Collector.
 func (g *Gauges) Collect(out chan<- prometheus.Metric) {
 	for _, m := range g.current() {
 		out <- m
@@ -77,7 +77,7 @@ func (g *Gauges) ask() []prometheus.Metric {
 	var rows, waiting, aside int64
 	var errors *int64
 	if err := g.pool.QueryRow(ctx, gaugesSQL).Scan(&usage, &rows, &oldest, &waiting, &waitingOldest, &aside, &errors); err != nil {
-		return []prometheus.Metric{gauge(g.up, 0)} // why is in /readyz, and in the log of whoever else asked
+		return []prometheus.Metric{gauge(g.up, 0)} // the reason is in /readyz and in the logs of other queries
 	}
 	metrics := []prometheus.Metric{
 		gauge(g.up, 1),

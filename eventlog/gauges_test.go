@@ -18,7 +18,7 @@ import (
 	"terasocket/eventlog"
 )
 
-// gathered are the gauges as a scrape gets them; one that is absent is not in it.
+// gathered returns the gauges as a scrape sees them, without those that are absent.
 func gathered(t *testing.T, g *eventlog.Gauges) map[string]float64 {
 	t.Helper()
 	registry := prometheus.NewRegistry()
@@ -47,7 +47,7 @@ func TestGauges(t *testing.T) {
 	g.exec("UPDATE terasocket.events SET at = now() - interval '1 hour' WHERE seq = (SELECT min(seq) FROM terasocket.events)")
 	g.exec("INSERT INTO terasocket.set_aside (object_type, id, sqlstate, message) VALUES ('session', 1, '57014', '')")
 	g.exec("SELECT terasocket.capture_failed('t_sites', 'UPDATE', '53100', 'no room', '', NULL, NULL)")
-	// by hand: announced by nobody, since nobody is told
+	// inserted directly, without a notification, so that nobody announces it
 	g.exec("INSERT INTO terasocket.changes (at, what, op, ids) VALUES (now() - interval '10 minutes', 'site', 'U', '{1}'), (now(), 'site', 'U', '{2}')")
 	held := scan[float64](g, "SELECT count(*) FROM terasocket.events")
 	gauges := eventlog.NewGauges(g.pool)
@@ -66,14 +66,14 @@ func TestGauges(t *testing.T) {
 	between("terasocket_changes_oldest_seconds", 600, 700)
 	between("terasocket_set_aside_objects", 1, 1)
 	between("terasocket_notify_queue_usage_ratio", 0, 1)
-	// not asked for again at once
+	// cached
 	g.exec("DELETE FROM terasocket.set_aside")
 	if again := gathered(t, gauges); again["terasocket_set_aside_objects"] != 1 {
 		t.Errorf("the database was asked again: %v", again)
 	}
 }
 
-// A role that may not see how many errors of capture there are still sees the rest; it is not told that there are none.
+// A role that may not read the sequence of capture errors still sees the other gauges, and no false zero.
 func TestGaugesOfARoleWithFewRights(t *testing.T) {
 	t.Parallel()
 	conn := dbtest.Conn(t, dbtest.New(t, migrated()))
@@ -102,10 +102,10 @@ func TestGaugesOfARoleWithFewRights(t *testing.T) {
 	}
 }
 
-// A database that does not answer costs a scrape 2 s at most, and takes the values away.
+// A database that does not answer delays a scrape by at most 2 s, and the values are absent.
 func TestGaugesWithoutDatabase(t *testing.T) {
 	t.Parallel()
-	silent, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and says nothing
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // accepts connections and says nothing
 	if err != nil {
 		t.Fatal(err)
 	}

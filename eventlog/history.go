@@ -15,8 +15,8 @@ import (
 	"terasocket/proto/event"
 )
 
-// History reads the log for clients that come back, and says what a principal holds. All of it is of the epoch that the
-// feed is in; of another one it says ErrBroken, and soon the feed does.
+// History reads the log for clients that resume, and returns what a principal holds. Everything is of the feed's epoch; for another one
+// it returns ErrBroken, as the feed soon will.
 type History struct {
 	pool    *pgxpool.Pool
 	feed    *Feed
@@ -26,7 +26,7 @@ type History struct {
 	standings access.Together[access.Principal, access.Standing]
 }
 
-// NewHistory makes a history beside a feed.
+// NewHistory returns a history for the given feed.
 func NewHistory(pool *pgxpool.Pool, feed *Feed, log *slog.Logger, metrics *Metrics) *History {
 	return &History{pool: pool, feed: feed, log: eventLog{pool: pool}, decoder: decoder{log, metrics}}
 }
@@ -42,7 +42,7 @@ var (
 	toldKeysSQL string
 )
 
-// mustBeOurs refuses what was read of another epoch.
+// mustBeOurs returns ErrBroken for another epoch.
 func (h *History) mustBeOurs(epoch uint64) error {
 	if ours := h.feed.Epoch(); epoch != ours {
 		return fmt.Errorf("%w: the epoch is %d, not %d", event.ErrBroken, epoch, ours)
@@ -50,8 +50,8 @@ func (h *History) mustBeOurs(epoch uint64) error {
 	return nil
 }
 
-// Reaches says whether the log holds everything behind since, through every epoch up to this one; oldest is the seq of the
-// oldest row that is held, 0 when there is none. A cursor of another past, and one above the newest seq, is not reached.
+// Reaches reports whether the log holds everything after since, through every epoch up to this one; oldest is the seq of the oldest row,
+// 0 for an empty log. A cursor of another past, or above the newest seq, is not reached.
 func (h *History) Reaches(ctx context.Context, since uint64) (ok bool, oldest uint64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, statementLimit)
 	defer cancel()
@@ -62,7 +62,7 @@ func (h *History) Reaches(ctx context.Context, since uint64) (ok bool, oldest ui
 	return ok, oldest, h.mustBeOurs(epoch)
 }
 
-// After gives a page of events with behind < seq <= until, in order.
+// After returns a page of events with behind < seq <= until, in order.
 func (h *History) After(ctx context.Context, behind, until uint64) (event.Page, error) {
 	r, err := h.log.read(ctx, behind, min(until, math.MaxInt64), pageRows)
 	if err == nil {
@@ -82,8 +82,8 @@ func (h *History) After(ctx context.Context, behind, until uint64) (event.Page, 
 	return page, nil
 }
 
-// RightsSince gives the Rights events of p and all Alias and Settled events, in order, up to until. They begin behind the
-// last Settled event with seq <= since, or where the log begins.
+// RightsSince returns the Rights events of p and all Alias and Settled events, in order, up to until. They start after the last Settled
+// event with seq <= since, or where the log begins.
 func (h *History) RightsSince(ctx context.Context, p access.Principal, since, until uint64) ([]event.Event, error) {
 	ctx, cancel := context.WithTimeout(ctx, statementLimit)
 	defer cancel()
@@ -100,7 +100,7 @@ func (h *History) RightsSince(ctx context.Context, p access.Principal, since, un
 	return h.decoder.events(records)
 }
 
-// Standing says what p holds as of the end of the log: as of a moment after the call. Those who ask at once share a statement.
+// Standing returns what p holds at the end of the log, as of a moment after the call. Concurrent calls share a statement.
 func (h *History) Standing(ctx context.Context, p access.Principal) (access.Standing, error) {
 	s, err := h.standings.Do(ctx, p, h.standing)
 	if err != nil {
@@ -122,17 +122,17 @@ func (h *History) standing(ctx context.Context, who []access.Principal) ([]acces
 	var isFilled bool
 	var s access.Standing
 	_, err = pgx.ForEachRow(rows, []any{&at, &s.Epoch, &s.Seq, &isFilled, &s.Tags}, func() error {
-		if !isFilled { // no tags mean nothing
+		if !isFilled { // an empty list of tags means nothing yet
 			return errNotFilled
 		}
 		all[at-1] = s
-		s.Tags = nil // the next one's are others
+		s.Tags = nil // do not share the array with the next row
 		return nil
 	})
 	return all, err
 }
 
-// ToldKeys gives the routing keys of an object in the last announced state, "" when it is gone.
+// ToldKeys returns the routing keys of an object in the last announced state, "" if it is gone.
 func (h *History) ToldKeys(ctx context.Context, objectType string, id int64) (keys string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, statementLimit)
 	defer cancel()

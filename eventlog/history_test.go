@@ -28,7 +28,7 @@ func (g *gateway) mustReach(what string, since uint64, want bool) {
 	}
 }
 
-// newEpoch begins one, as a restart of the server does.
+// newEpoch begins an epoch, as a restart of the server does.
 func (g *gateway) newEpoch() {
 	g.t.Helper()
 	g.exec("UPDATE terasocket.epochs SET started_at = started_at - interval '1 hour'")
@@ -51,8 +51,8 @@ func TestHowFarTheLogReaches(t *testing.T) {
 	g.mustReach("no seq", math.MaxUint64, false)
 
 	g.trim("1")
-	g.mustReach("what was trimmed last", first, true) // all behind it is held
-	g.mustReach("what was trimmed before", first-1, false)
+	g.mustReach("the last trimmed seq", first, true) // everything after it is held
+	g.mustReach("an earlier trimmed seq", first-1, false)
 	_, oldest, err := g.history.Reaches(t.Context(), 0)
 	if err != nil || oldest != g.seqOf("2") {
 		t.Errorf("the oldest is %d, %v", oldest, err)
@@ -78,7 +78,7 @@ func TestHowFarTheLogReaches(t *testing.T) {
 	g.mustReach("beyond it", end+1, false)
 }
 
-// What was missed before the memory of announcements was made anew is not in the log.
+// Events missed before the memory of announcements was refilled are not in the log.
 func TestNothingIsReachedAcrossAFill(t *testing.T) {
 	g := setup(t, options{})
 	g.publish(g.pool, "1")
@@ -97,7 +97,7 @@ func TestToldKeys(t *testing.T) {
 		t.Errorf("%q, %v", keys, err)
 	}
 	if keys, err := g.history.ToldKeys(t.Context(), "site", 99); keys != "" || err != nil {
-		t.Errorf("of a site that is not there: %q, %v", keys, err)
+		t.Errorf("keys of an unknown site: %q, %v", keys, err)
 	}
 	g.exec("DROP TABLE terasocket.told")
 	if _, err := g.history.ToldKeys(t.Context(), "site", 1); !errors.Is(err, event.ErrUnusable) {
@@ -105,7 +105,7 @@ func TestToldKeys(t *testing.T) {
 	}
 }
 
-// While the memory of announcements is being filled nobody's tags are known: that is not the same as no tags.
+// While the memory of announcements is being filled, nobody's tags are known, which is not the same as no tags.
 func TestNobodyStandsWhileTheMemoryIsFilled(t *testing.T) {
 	g := setup(t, options{})
 	defer g.holdAnnouncements("announcements")()
@@ -115,7 +115,7 @@ func TestNobodyStandsWhileTheMemoryIsFilled(t *testing.T) {
 	}
 }
 
-// missed reads what a client with this cursor missed, a page at a time.
+// missed reads what a client with this cursor missed, page by page.
 func (g *gateway) missed(since, until uint64) (list []string) {
 	g.t.Helper()
 	for behind := since; ; {
@@ -227,7 +227,7 @@ func TestRightsSince(t *testing.T) {
 	}
 }
 
-// Before the feed knows of another epoch, the history says that it is one.
+// The history notices another epoch before the feed does.
 func TestTheHistoryIsOfTheFeedsEpoch(t *testing.T) {
 	g := setup(t, options{})
 	g.exec("INSERT INTO terasocket.epochs SELECT begin + 1000, old_end, now(), 'test', system_identifier, timeline, started_at, database, log FROM terasocket.epochs ORDER BY begin DESC LIMIT 1")

@@ -14,28 +14,28 @@ import (
 // eventLog reads terasocket.events.
 type eventLog struct {
 	pool *pgxpool.Pool
-	fits atomic.Int32 // how many rows to ask for, so that few come that do not fit into a page; 0 = any number
+	fits atomic.Int32 // rows to ask for, so that few are read that do not fit into a page; 0: no limit
 }
 
-// Of reading.
+// Limits of reading.
 const (
-	statementLimit = 30 * time.Second // on a connection that is half-open a statement would never end
-	pageRows       = 256              // that one read returns at most
-	pageBytes      = 4 << 20          // of bodies and keys that one read returns at most, and one row
+	statementLimit = 30 * time.Second // a statement on a half-open connection would never end
+	pageRows       = 256              // maximum number of rows of one read
+	pageBytes      = 4 << 20          // maximum size of bodies and keys in one read, and in one row
 )
 
 //go:embed sql/read.sql
 var readSQL string
 
-// read is what one look at the log gives.
+// read is the result of one read of the log.
 type read struct {
 	epoch, trimmed uint64
 	snapshot       string // of the last complete announcement, "" for none
 	rows           []event.Record
-	isMore         bool // there may be more rows than these
+	isMore         bool // there may be more rows
 }
 
-// read gives at most limit rows with behind < seq <= until, in order, and fewer once they have pageBytes.
+// read returns at most limit rows with behind < seq <= until, in order, and fewer if they exceed pageBytes.
 func (l *eventLog) read(ctx context.Context, behind, until uint64, limit int) (r read, err error) {
 	ctx, cancel := context.WithTimeout(ctx, statementLimit)
 	defer cancel()
@@ -70,7 +70,7 @@ func (l *eventLog) read(ctx context.Context, behind, until uint64, limit int) (r
 		fits = len(r.rows)
 	}
 	l.fits.Store(int32(fits))
-	rows.Close() // passes over those that do not fit
+	rows.Close() // skips the rows that do not fit
 	switch err := rows.Err(); {
 	case err != nil:
 		return read{}, described("read the event log", err)
@@ -81,7 +81,7 @@ func (l *eventLog) read(ctx context.Context, behind, until uint64, limit int) (r
 	return r, nil
 }
 
-// columns are where a row goes.
+// columns returns the scan targets of a row.
 func columns(r *event.Record) []any {
 	return []any{&r.Seq, &r.Announcement, &r.At, &r.Topic, &r.Type, &r.Op, &r.ObjectType, &r.ObjectID, &r.Body, &r.Gone, &r.Present, &r.Former}
 }

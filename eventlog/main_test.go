@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 
 func migrated() dbtest.Template { return dbtest.OpenTera("migrated", migrations.Up) }
 
-// gateway is one that announces and reads, without sockets.
+// gateway announces and reads, without sockets.
 type gateway struct {
 	t        *testing.T
 	url      string
@@ -46,10 +46,10 @@ type gateway struct {
 	feed      *eventlog.Feed
 	history   *eventlog.History
 	beginning event.Beginning
-	stop      func() // it runs until then, at most until the test ends
+	stop      func() // stops Run; called at the latest when the test ends
 }
 
-// options differ from test to test. What a test hears, it hears by notification, not because somebody polled: once a minute.
+// options differ from test to test. Polling defaults to once a minute, so that what a test hears comes by notification.
 type options struct {
 	poll     time.Duration // 0: a minute
 	pageRows int
@@ -58,7 +58,7 @@ type options struct {
 	silent   bool // does not announce
 }
 
-// setup makes a gateway on a database of its own.
+// setup starts a gateway on a database of its own.
 func setup(t *testing.T, o options) *gateway {
 	t.Helper()
 	t.Parallel()
@@ -66,7 +66,7 @@ func setup(t *testing.T, o options) *gateway {
 	return begin(t, url, dbtest.Pool(t, url), o)
 }
 
-// begin makes a gateway, runs it and begins.
+// begin makes a gateway, runs it and calls Begin.
 func begin(t *testing.T, url string, pool *pgxpool.Pool, o options) *gateway {
 	t.Helper()
 	g := run(t, url, pool, o)
@@ -135,7 +135,7 @@ func (g *gateway) exec(sql string, args ...any) {
 	}
 }
 
-// publish has messages announced, in this order, in one statement: they are never merged with others.
+// publish announces messages in this order, in one statement, so that they are never merged with others.
 const publish = `SELECT terasocket.publish('module.TeraServer.UserManagerModule.events', jsonb_build_object(
 	'@type', 'type.googleapis.com/opentera.protobuf.UserEvent', 'userUuid', (SELECT min(user_uuid) FROM t_users), 'userFullname', mark))
 	FROM unnest($1::text[]) WITH ORDINALITY m (mark, n) ORDER BY n`
@@ -178,7 +178,7 @@ func mark(e event.Event) string {
 	return e.TypeName()
 }
 
-// next reads until a mark comes, or ErrBroken, and returns all events in order. Seqs without a gap are the feed's promise.
+// next reads up to a mark, or ErrBroken, and returns all events in order. It checks that seqs have no gap, as the feed promises.
 func (g *gateway) next(last string) (heard []event.Event, err error) {
 	g.t.Helper()
 	ctx, cancel := context.WithTimeout(g.t.Context(), 30*time.Second)
@@ -189,7 +189,7 @@ func (g *gateway) next(last string) (heard []event.Event, err error) {
 			return heard, err
 		}
 		if ctx.Err() != nil {
-			g.t.Fatalf("%q did not come; heard %d events: %.300q", last, len(heard), marks(heard))
+			g.t.Fatalf("%q did not arrive; received %d events: %.300q", last, len(heard), marks(heard))
 		}
 		if err != nil {
 			g.t.Logf("next: %v", err) // as a dispatcher does: call again
@@ -227,11 +227,11 @@ func (g *gateway) hear(last string) []event.Event {
 func (g *gateway) mustHear(want ...string) {
 	g.t.Helper()
 	if got := marks(g.hear(want[len(want)-1])); fmt.Sprint(got) != fmt.Sprint(want) {
-		g.t.Errorf("heard %.500q, want %.500q", got, want)
+		g.t.Errorf("received %.500q, want %.500q", got, want)
 	}
 }
 
-// mustBreak expects that Next says that events are missing, and begins anew.
+// mustBreak expects Next to report missing events, and begins anew.
 func (g *gateway) mustBreak() {
 	g.t.Helper()
 	if heard, err := g.next("never"); !errors.Is(err, event.ErrBroken) || len(heard) > 0 {
@@ -240,7 +240,7 @@ func (g *gateway) mustBreak() {
 	g.begin()
 }
 
-// killListeners ends the backends that LISTEN and waits until this gateway is connected again.
+// killListeners terminates the backends that LISTEN and waits until this gateway is connected again.
 func (g *gateway) killListeners() {
 	g.t.Helper()
 	before := testutil.ToFloat64(g.listened.Reconnects)
@@ -249,7 +249,7 @@ func (g *gateway) killListeners() {
 	dbtest.Eventually(g.t, "it listens again", func() bool { return testutil.ToFloat64(g.listened.Reconnects) > before })
 }
 
-// value is a metric of the gateway.
+// value returns a metric of the gateway.
 func (g *gateway) value(name string) float64 {
 	g.t.Helper()
 	families, err := g.registry.Gather()
@@ -274,8 +274,8 @@ func scan[T any](g *gateway, sql string, args ...any) (value T) {
 	return value
 }
 
-// holdAnnouncements lets nobody announce until release is called: it holds one of the tables under terasocket.announcer, whose
-// rows nobody can change meanwhile.
+// holdAnnouncements blocks all announcements until release is called: it locks one of the tables under terasocket.announcer against
+// changes of its rows.
 func (g *gateway) holdAnnouncements(table string) (release func()) {
 	g.t.Helper()
 	tx, err := g.pool.Begin(g.t.Context())

@@ -4,18 +4,19 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Metrics counts what announcer, feed and history do.
+// Metrics counts the work of announcer, feed and history.
 type Metrics struct {
 	announcements, announceErrors, announceBusy prometheus.Counter
 	announceTime                                prometheus.Histogram
 	polls, skipped                              prometheus.Counter
 	polling                                     prometheus.Gauge
 	rows                                        prometheus.Counter // handed out
-	refused                                     prometheus.Counter // rows that are no event
-	different                                   prometheus.Counter // principals whose rights were changed unnoticed
+	refused                                     prometheus.Counter // undecodable rows
+	different                                   prometheus.Counter // principals whose rights were changed without a trigger
 }
 
-// NewMetrics registers the metrics terasocket_announce*, terasocket_poll*, terasocket_notifications_skipped_total, terasocket_log_rows_read_total and terasocket_events_refused_total.
+// NewMetrics registers the metrics terasocket_announce*, terasocket_poll*, terasocket_notifications_skipped_total,
+// terasocket_log_rows_read_total and terasocket_events_refused_total.
 func NewMetrics(r prometheus.Registerer) *Metrics {
 	counter := func(name, help string) prometheus.Counter {
 		c := prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})

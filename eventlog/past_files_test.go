@@ -19,7 +19,7 @@ import (
 	"terasocket/migrations"
 )
 
-// owned makes a server of its own, a gateway on it, and what a copy will hold.
+// owned starts a server of its own with a gateway, and creates what a copy will hold.
 func owned(t *testing.T, settings map[string]string, isCaptured bool) (*embedded.Server, *past) {
 	t.Helper()
 	s := dbtest.Server(t, settings)
@@ -29,7 +29,7 @@ func owned(t *testing.T, settings map[string]string, isCaptured bool) (*embedded
 	return s, remember(t, another(t, s.URL("postgres")), isCaptured)
 }
 
-// shutDown ends a server as an administrator does, and waits until it is gone. Its Restart starts it again.
+// shutDown stops a server as an administrator does, and waits until it is gone. Restart starts it again.
 func shutDown(t *testing.T, s *embedded.Server) {
 	t.Helper()
 	var pid int
@@ -46,12 +46,12 @@ func shutDown(t *testing.T, s *embedded.Server) {
 	dbtest.Eventually(t, "the server is gone", func() bool { return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) })
 }
 
-// A copy of the data directory is put back, by a snapshot of a volume or of the machine.
+// A copy of the data directory is put back, from a snapshot of the volume or machine.
 func TestPastOfADiskPutBack(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name               string
-		isCaptured, isSeen bool // something was captured and not announced; a gateway lives through it
+		isCaptured, isSeen bool // something was captured and not announced; a gateway survives the change
 		isReached          bool
 	}{
 		{"seen by a gateway", false, true, true},
@@ -91,8 +91,8 @@ func TestPastOfADiskPutBack(t *testing.T) {
 	}
 }
 
-// A gateway that is started beside others, at the moment at which the server comes back, knows nothing: it leaves the epoch to those
-// that remember, for a while, and nobody's token is void.
+// A gateway started together with the server, beside older ones, remembers nothing: for a while it leaves the epoch to those that
+// remember, and nobody's token is voided.
 func TestPastThatOthersRemember(t *testing.T) {
 	t.Parallel()
 	s, p := owned(t, map[string]string{"synchronous_commit": "on"}, false)
@@ -129,7 +129,7 @@ func TestPastThatOthersRemember(t *testing.T) {
 		t.Errorf("a newcomer that is alone: %v", err)
 	}
 	if _, err := users(p.g).ByToken(t.Context(), p.token); err == nil {
-		t.Error("the token is good though nobody remembers")
+		t.Error("the token is accepted though nobody remembers")
 	}
 }
 
@@ -142,7 +142,7 @@ func pgxpoolExec(t *testing.T, g *gateway, sql string) error {
 	})
 }
 
-// A standby takes over that has not received everything.
+// A standby that has not received everything takes over.
 func TestPastOfAStandby(t *testing.T) {
 	t.Parallel()
 	pair := newPair(t)
@@ -164,10 +164,10 @@ func TestPastOfAStandby(t *testing.T) {
 		t.Fatal("not promoted")
 	}
 	p.mustBreak()
-	p.mustBeAnother(p.g, true) // its files are whole
+	p.mustBeAnother(p.g, true) // its files are complete
 }
 
-// pg_upgrade makes another server with the same files. It loses nothing, and nobody can tell that from a dump.
+// pg_upgrade makes another server of the same files. It loses nothing, but cannot be told from a restored dump.
 func TestPastUpgraded(t *testing.T) {
 	t.Parallel()
 	s, p := owned(t, nil, false)

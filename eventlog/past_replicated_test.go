@@ -11,7 +11,7 @@ import (
 	"terasocket/migrations"
 )
 
-// Logical replication of everything, to another server that takes over one day.
+// Everything is replicated logically to another server, which later takes over.
 func TestPastReplicated(t *testing.T) {
 	t.Parallel()
 	publisher, p := owned(t, map[string]string{"wal_level": "logical"}, false)
@@ -31,7 +31,7 @@ func TestPastReplicated(t *testing.T) {
 	dbtest.Eventually(t, "all tables are there", func() bool {
 		return ask[bool](t, subscriber, "SELECT count(*) > 30 AND bool_and(srsubstate = 'r') FROM pg_subscription_rel")
 	})
-	// without a replica identity its UPDATE and DELETE would fail from now on
+	// without a replica identity their UPDATE and DELETE would fail from now on
 	if without := scan[[]string](p.g, `SELECT coalesce(array_agg(oid::regclass::text), '{}') FROM pg_class c WHERE relkind = 'r' AND relnamespace = 'terasocket'::regnamespace
 		AND relpersistence = 'p' AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary)`); len(without) > 0 {
 		t.Errorf("without a primary key: %q", without)

@@ -19,14 +19,14 @@ import (
 	"terasocket/migrations"
 )
 
-// installed makes a database, a gateway that often looks, and what a copy will hold.
+// installed makes a database, a gateway that polls often, and what a copy will hold.
 func installed(t *testing.T) *past {
 	t.Helper()
 	address := dbtest.New(t, migrated())
 	return remember(t, begin(t, address, dbtest.Pool(t, address), options{poll: 200 * time.Millisecond}), true)
 }
 
-// dump takes a copy by pg_dump.
+// dump takes a copy with pg_dump.
 func (p *past) dump(args ...string) (file string) {
 	p.t.Helper()
 	file = filepath.Join(p.t.TempDir(), "dump")
@@ -43,7 +43,7 @@ func name(t *testing.T, address string) string {
 	return strings.TrimPrefix(u.Path, "/")
 }
 
-// aside is the address of another database of the same server.
+// aside returns the address of another database of the same server.
 func aside(t *testing.T, address, name string) string {
 	t.Helper()
 	u, err := url.Parse(address)
@@ -54,7 +54,7 @@ func aside(t *testing.T, address, name string) string {
 	return u.String()
 }
 
-// admin runs statements in the database postgres, each on its own.
+// admin runs statements in the database postgres, one by one.
 func admin(t *testing.T, address string, statements ...string) {
 	t.Helper()
 	conn := dbtest.Conn(t, aside(t, address, "postgres"))
@@ -104,7 +104,7 @@ func TestPastRestoredIntoAnotherServerAndMigrated(t *testing.T) {
 	p.mustBeAnother(another(t, other.URL("postgres")), false)
 }
 
-// The gateway runs all the time, and tries to announce while the tables are empty, and then half full.
+// The gateway keeps running, and tries to announce while the tables are empty or half full.
 func TestPastRestoredIntoTheSameServer(t *testing.T) {
 	t.Parallel()
 	for _, jobs := range []string{"1", "2"} {
@@ -131,7 +131,7 @@ func TestPastRestoredOverItself(t *testing.T) {
 	p.mustBeAnother(p.g, false)
 }
 
-// Rows alone come back into tables that stay what they were.
+// Only rows are restored, into tables that stayed in place.
 func TestPastRestoredIntoEmptiedTables(t *testing.T) {
 	t.Parallel()
 	p := installed(t)
@@ -144,8 +144,7 @@ func TestPastRestoredIntoEmptiedTables(t *testing.T) {
 	p.mustBeAnother(begin(t, p.g.url, p.g.pool, options{}), false)
 }
 
-// A database was migrated anew, and then the rows of the old one are put into it. Those of tables that hold some already are
-// refused.
+// The old rows are restored into a newly migrated database. Tables that already have rows refuse them.
 func TestPastRestoredIntoAMigratedDatabase(t *testing.T) {
 	t.Parallel()
 	p := installed(t)
@@ -169,7 +168,7 @@ func TestPastRestoredIntoAMigratedDatabase(t *testing.T) {
 	p.mustBeAnother(another(t, fresh), false)
 }
 
-// The database is copied by its files; later the copy takes the name.
+// The database is copied by its files; later the copy takes its name.
 func TestPastSwappedByName(t *testing.T) {
 	t.Parallel()
 	p := installed(t)
@@ -193,6 +192,6 @@ func TestPastSwappedByName(t *testing.T) {
 		}
 	})
 	p.mustBreak()
-	// a message was captured there and not announced: it is announced nowhere again, so what was missed is not known
+	// a message captured in the copy is never announced, so what was missed is unknown
 	p.mustBeAnother(p.g, false)
 }

@@ -22,19 +22,19 @@ import (
 	"terasocket/proto/event"
 )
 
-// A past that comes back, in each way in which it does. A test takes a copy of an installation between remember and goOn,
-// puts it in its place or elsewhere, and calls mustBeAnother with the gateway that finds it there.
+// A past comes back, in each possible way. A test copies an installation between remember and goOn, puts the copy in its place or
+// elsewhere, and calls mustBeAnother with the gateway that finds it there.
 
-// past is an installation, and what its clients have heard and hold.
+// past is an installation with what its clients have received and hold.
 type past struct {
 	t *testing.T
 	g *gateway
 
-	seqs         map[uint64]string // everything that was heard, and what it was
-	common       uint64            // a cursor of what the copy has too
+	seqs         map[uint64]string // everything that was received
+	common       uint64            // a cursor that the copy has too
 	token, out   string            // two tokens of a user: one is logged out after the copy
 	used, unused string            // connect tokens: one is redeemed after the copy
-	release      func()            // lets be announced what was captured, which the copy has too
+	release      func()            // allows announcing what was captured before the copy
 }
 
 var user = access.Identity{Principal: access.Principal{Kind: access.User, ID: opentera.DemoProjectUserID}, UUID: opentera.DemoProjectUserUUID}
@@ -43,7 +43,7 @@ func users(g *gateway) *access.Users {
 	return &access.Users{Pool: g.pool, Passwords: access.NewPasswords(bcrypt.MinCost), Keys: &access.Keys{Pool: g.pool}}
 }
 
-// remember makes what the copy will hold. With isCaptured, a message and a kick are captured and not announced yet.
+// remember creates what the copy will hold. With isCaptured, a message and a kick are captured and not announced yet.
 func remember(t *testing.T, g *gateway, isCaptured bool) *past {
 	t.Helper()
 	p := &past{t: t, g: g, seqs: map[uint64]string{}, release: func() {}}
@@ -71,7 +71,7 @@ func remember(t *testing.T, g *gateway, isCaptured bool) *past {
 	return p
 }
 
-// hear notes what was heard. No seq comes twice.
+// hear records received events. No seq may come twice.
 func (p *past) hear(events []event.Event) {
 	p.t.Helper()
 	for _, e := range events {
@@ -82,7 +82,7 @@ func (p *past) hear(events []event.Event) {
 	}
 }
 
-// hearAll hears all that there is, this one too.
+// hearAll receives everything up to and including last.
 func (p *past) hearAll(last string) {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.t.Context(), 30*time.Second)
@@ -93,14 +93,14 @@ func (p *past) hearAll(last string) {
 		case errors.Is(err, event.ErrBroken):
 			p.t.Fatal(err)
 		case ctx.Err() != nil:
-			p.t.Fatalf("%q did not come, or not all that follows", last)
+			p.t.Fatalf("%q did not arrive, or not everything before it", last)
 		}
 		p.hear(events)
 		isHeard = isHeard || slices.Contains(marks(events), last)
 	}
 }
 
-// goOn is what happens after the copy was taken: it is lost.
+// goOn is what happens after the copy was taken, and is lost.
 func (p *past) goOn() {
 	p.t.Helper()
 	p.release()
@@ -127,26 +127,26 @@ func (p *past) isRefused(g *gateway, token string) error {
 	return nil
 }
 
-// mustBreak expects that the gateway finds out, and gives it other connections.
+// mustBreak expects the gateway to notice, and gives it new connections.
 func (p *past) mustBreak() {
 	p.t.Helper()
 	p.g.mustBreak()
 	p.g.pool.Reset()
 }
 
-// mustBeAnother expects that nothing of the past comes back to life behind g, which has begun in the copy. isReached: a
-// cursor of what the copy holds too is good.
+// mustBeAnother expects that nothing of the past comes back to life with g, which has begun in the copy. isReached: a cursor that the
+// copy holds too is accepted.
 func (p *past) mustBeAnother(g *gateway, isReached bool) {
 	p.t.Helper()
 	highest := slices.Max(slices.Collect(maps.Keys(p.seqs)))
 	if g.beginning.Seq <= highest {
-		p.t.Errorf("it begins at %d; %d was heard before", g.beginning.Seq, highest)
+		p.t.Errorf("it begins at %d, at or below seq %d of the past", g.beginning.Seq, highest)
 	}
 	reason := scan[string](g, "SELECT string_agg(reason, ', ' ORDER BY begin DESC) FROM terasocket.epochs")
 	p.t.Logf("epochs: %s", reason)
 	for seq, what := range p.seqs {
 		if seq > p.common && what != "common 2" {
-			g.mustReach("a cursor of what was lost: "+what, seq, false)
+			g.mustReach("a lost cursor: "+what, seq, false)
 		}
 	}
 	g.mustReach("a cursor of both pasts", p.common, isReached)
@@ -169,7 +169,7 @@ func (p *past) mustBeAnother(g *gateway, isReached bool) {
 		p.t.Errorf("a new token: %v", err)
 	}
 	if g != p.g {
-		g.killListeners() // what it finds then is not new
+		g.killListeners() // to find the same epoch again
 	}
 	g.publish(g.pool, "live 1")
 	heard := g.hear("live 1")
@@ -181,7 +181,7 @@ func (p *past) mustBeAnother(g *gateway, isReached bool) {
 			p.t.Errorf("heard %q as live", what)
 		}
 	}
-	if isReached { // all that a client missed that has heard the first event only
+	if isReached { // everything missed by a client that has received only the first event
 		missed := g.missed(p.common, math.MaxInt64)
 		if missed[0] != "common 2" || slices.Contains(missed, "lost 1") || !slices.Contains(missed, "live 2") {
 			p.t.Errorf("missed %q", missed)
@@ -190,7 +190,7 @@ func (p *past) mustBeAnother(g *gateway, isReached bool) {
 	p.mustRemember(g)
 }
 
-// mustRemember compares what announcements remember with what OpenTera's tables say.
+// mustRemember compares the memory of announcements with OpenTera's tables.
 func (p *past) mustRemember(g *gateway) {
 	p.t.Helper()
 	wrong := scan[[]string](g, `SELECT array_agg(format('%s %s is %s, told %s', t.object_type, coalesce(n.id, w.id), n.keys, w.keys))
@@ -209,14 +209,14 @@ func (p *past) mustRemember(g *gateway) {
 		(SELECT h.kind, h.id, h.tag, 'too many' FROM terasocket.holdings h
 		 EXCEPT SELECT k.kind, t.id, t.tag, 'too many' FROM unnest('{user,participant,device}'::text[]) k (kind), LATERAL terasocket.tags_of(k.kind, terasocket.all_ids(k.kind)::integer[]) t)) d`)...)
 	if len(wrong) > 0 {
-		p.t.Errorf("%d are not remembered as they are: %.500q", len(wrong), wrong)
+		p.t.Errorf("%d differ from the tables: %.500q", len(wrong), wrong)
 	}
 	if n := scan[int](g, "SELECT count(*) FROM terasocket.told"); n == 0 {
 		p.t.Error("nothing is told")
 	}
 }
 
-// another begins a gateway at this address, as after a restore elsewhere.
+// another starts a gateway at this address, as after a restore elsewhere.
 func another(t *testing.T, url string) *gateway {
 	t.Helper()
 	pool, err := db.Open(t.Context(), url)
@@ -227,7 +227,7 @@ func another(t *testing.T, url string) *gateway {
 	return begin(t, url, pool, options{poll: 200 * time.Millisecond})
 }
 
-// runProgram runs one of PostgreSQL's and gives what it says.
+// runProgram runs one of PostgreSQL's programs and returns its output.
 func runProgram(t *testing.T, path string, args ...string) string {
 	t.Helper()
 	out, err := tryProgram(t, path, args...)

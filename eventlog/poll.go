@@ -5,52 +5,52 @@ import (
 	"time"
 )
 
-// polled is what an announcement learns of polling: the result of terasocket.poll(). What it measures is PostgreSQL's clock's.
+// polled is the result of terasocket.poll(), which comes with each announcement. Its times are by PostgreSQL's clock.
 type polled struct {
 	isMine       bool          // this gateway polls
-	left         time.Duration // for which somebody polls, and no writer notifies
-	was          bool          // somebody did when this announcement began
+	left         time.Duration // how much longer somebody polls, and no writer notifies
+	was          bool          // somebody polled when this announcement began
 	recorded     uint64        // changes, ever
 	oldest, next uint64        // every transaction below oldest has ended; none from next on had an id, if that was asked
 }
 
-// polling decides when to look for changes without a hint: every few milliseconds while they come so fast that notifications
-// only make writers wait for each other; and afterwards for as long as a transaction may be running that saw no need to notify.
+// polling decides when to announce without a hint: every few milliseconds while changes come so fast that notifications only make writers
+// wait for each other; and afterwards for as long as a transaction may be running that saw no need to notify.
 //
-// While another gateway polls, this one looks when that one's time is over: it may have died.
+// While another gateway polls, this one announces when the other's time is over, since it may have died.
 type polling struct {
 	number int // of this gateway: 0 to 999
 	isBusy bool
 	isOn   bool      // this gateway polls
-	due    time.Time // of the next look; zero: none but for a hint
+	due    time.Time // time of the next announcement; zero: only on a hint
 
-	isLate  bool          // somebody has polled: transactions below horizon may have changes that nobody notifies of
+	isLate  bool          // somebody has polled: transactions below horizon may have changes without a notification
 	horizon uint64        // 0: not known yet
-	pause   time.Duration // between two looks for these
+	pause   time.Duration // between two announcements for these
 
-	last         uint64        // polled.recorded
-	since        time.Time     // when isBusy was judged last, and from then on:
-	recorded     uint64        // what last was then
-	idle         time.Duration // how long nothing was to be announced
-	looks, found int           // announcements, and those of something
+	last         uint64        // polled.recorded of the last announcement
+	since        time.Time     // when isBusy was last judged; the fields below count from then on
+	recorded     uint64        // polled.recorded at that time
+	idle         time.Duration // time during which nothing was to be announced
+	looks, found int           // announcements, and those that found something
 }
 
 const (
 	pollEvery  = 5 * time.Millisecond
-	latePause  = 200 * time.Millisecond // at most, between two looks for the late ones
+	latePause  = 200 * time.Millisecond // longest pause between two announcements for late commits
 	judgeEvery = 500 * time.Millisecond
 
-	leastRate  = 20 // changes a second, and for four fifths of the time some were waiting: poll
-	leastFound = 4  // fewer than one look in so many found something: notify
+	leastRate  = 20 // changes a second, with changes waiting four fifths of the time: poll
+	leastFound = 4  // fewer than one announcement in so many found something: notify
 )
 
-// newPolling: somebody may have polled a moment ago.
+// newPolling assumes that somebody may have polled a moment ago.
 func newPolling() polling { return polling{number: rand.N(1000), isLate: true} }
 
-// isDue says whether it is time to look, hint or not.
+// isDue reports whether to announce now, hint or not.
 func (p *polling) isDue(now time.Time) bool { return !p.due.IsZero() && !now.Before(p.due) }
 
-// wait is how long to wait for a hint, at most as long as that.
+// wait returns how long to wait for a hint, at most longest.
 func (p *polling) wait(now time.Time, longest time.Duration) time.Duration {
 	if p.due.IsZero() {
 		return longest
@@ -58,13 +58,13 @@ func (p *polling) wait(now time.Time, longest time.Duration) time.Duration {
 	return max(0, min(longest, p.due.Sub(now)))
 }
 
-// end is for a gateway that cannot go on: others take over when its time is over, as if it had died.
+// end stops polling when this gateway cannot go on; as if it had died, others take over when its time is over.
 func (p *polling) end(m *Metrics) {
 	*p = polling{number: p.number, isLate: true}
 	m.polling.Set(0)
 }
 
-// took learns from an announcement.
+// took updates the state from an announcement.
 func (p *polling) took(now time.Time, a announcement, m *Metrics) {
 	if p.isOn && a.isMine {
 		m.skipped.Add(float64(a.recorded - min(a.recorded, p.last)))
@@ -95,7 +95,7 @@ func (p *polling) took(now time.Time, a announcement, m *Metrics) {
 	}
 }
 
-// judge says now and then whether it is busy.
+// judge decides now and then whether changes come fast enough to poll.
 func (p *polling) judge(now time.Time, a announcement) {
 	if p.looks++; a.announced > 0 {
 		p.found++

@@ -15,7 +15,7 @@ import (
 	"terasocket/migrations"
 )
 
-// polls makes a gateway with this terasocket.poll, in its own sessions alone.
+// polls starts a gateway with this setting of terasocket.poll in its own sessions only.
 func polls(t *testing.T, url, setting string) *gateway {
 	t.Helper()
 	return begin(t, url, dbtest.Pool(t, url+"&terasocket.poll="+setting), options{})
@@ -23,8 +23,8 @@ func polls(t *testing.T, url, setting string) *gateway {
 
 func isPolling(g *gateway) bool { return g.value("terasocket_polling") == 1 }
 
-// silent publishes marks by transactions of which nobody is notified, one after the other, since a gateway polls; a transaction that
-// notified, since that one was late on a busy machine, does not count.
+// silent publishes marks one by one, in transactions without a notification since a gateway polls; a transaction that notified, because
+// polling was late on a busy machine, does not count.
 func silent(g *gateway, publish func()) {
 	g.t.Helper()
 	for range 100 {
@@ -42,7 +42,7 @@ func isAhead(g *gateway) bool {
 	return scan[bool](g, "SELECT last_value > date_part('epoch', clock_timestamp()) * 1000000 FROM terasocket.polled_until")
 }
 
-// While changes come fast a gateway polls, and nobody notifies; then everybody does again. Nothing is lost between.
+// While changes come fast a gateway polls and nobody notifies; afterwards everybody notifies again. Nothing is lost in between.
 func TestAGatewayPollsWhileItIsBusy(t *testing.T) {
 	url := dbtest.New(t, migrated())
 	t.Parallel()
@@ -65,7 +65,7 @@ func TestAGatewayPollsWhileItIsBusy(t *testing.T) {
 		}
 	})
 	dbtest.Eventually(t, "one polls", func() bool { return isPolling(g) || isPolling(other) })
-	dbtest.Eventually(t, "changes of which nobody was notified", func() bool {
+	dbtest.Eventually(t, "changes without a notification", func() bool {
 		return g.value("terasocket_notifications_skipped_total")+other.value("terasocket_notifications_skipped_total") > 100
 	})
 	close(isOver)
@@ -102,8 +102,8 @@ func TestNobodyPollsWhileItIsQuiet(t *testing.T) {
 	}
 }
 
-// The gateway that polls dies without a word. What was committed afterwards, of which nobody was notified, the other one finds when its time
-// has passed: it polls once a minute here.
+// The polling gateway dies without a word. The other one, which otherwise polls once a minute here, finds what was committed without a
+// notification once the time of the first has passed.
 func TestAGatewayThatDiesWhilePolling(t *testing.T) {
 	url := dbtest.New(t, migrated())
 	t.Parallel()
@@ -118,8 +118,8 @@ func TestAGatewayThatDiesWhilePolling(t *testing.T) {
 	dbtest.Eventually(t, "nobody polls", func() bool { return scan[int64](other, "SELECT last_value FROM terasocket.polled_until") == 0 })
 }
 
-// Transactions that found a gateway polling, and commit when nobody does any more, are announced: one that slept, and one that was
-// prepared, across a restart of the gateway too.
+// Transactions that found a gateway polling, and commit when nobody polls any more, are announced: one that slept, and a prepared one,
+// also across a restart of the gateway.
 func TestLateCommits(t *testing.T) {
 	url := dbtest.New(t, migrated())
 	t.Parallel()
@@ -143,7 +143,7 @@ func TestLateCommits(t *testing.T) {
 	g.stop()
 	other := polls(t, url, "off")
 	dbtest.Eventually(t, "nobody polls", func() bool { return scan[int64](other, "SELECT last_value FROM terasocket.polled_until") == 0 })
-	time.Sleep(2 * time.Second) // it looks less and less often
+	time.Sleep(2 * time.Second) // the pauses grow
 	dbtest.Exec(t, asleep, "COMMIT")
 	other.mustHear("asleep")
 	other.publish(other.pool, "of which it is notified meanwhile")
@@ -161,7 +161,7 @@ func TestLateCommits(t *testing.T) {
 	})
 }
 
-// A program of before the polling announces beside one that polls, and nobody misses anything.
+// A gateway older than polling announces beside one that polls, and nobody misses anything.
 func TestAnOlderGatewayBesideOneThatPolls(t *testing.T) {
 	url := dbtest.New(t, migrated())
 	t.Parallel()
@@ -180,7 +180,7 @@ func TestAnOlderGatewayBesideOneThatPolls(t *testing.T) {
 	}
 }
 
-// While a gateway polls, a look that cannot be had is a change that may wait: nobody says so.
+// While a gateway polls, a failed attempt is not logged: the change may wait.
 func TestTheLagOfAGatewayThatPolls(t *testing.T) {
 	url := dbtest.New(t, migrated())
 	t.Parallel()
@@ -193,7 +193,7 @@ func TestTheLagOfAGatewayThatPolls(t *testing.T) {
 	dbtest.Eventually(t, "and is over", func() bool { return g.progress.Lag() < 300*time.Millisecond })
 }
 
-// Without LISTEN a gateway does not poll: another takes over.
+// Without LISTEN a gateway does not poll: another one takes over.
 func TestAGatewayThatDoesNotListenDoesNotPoll(t *testing.T) {
 	url := dbtest.New(t, migrated())
 	t.Parallel()
@@ -207,7 +207,7 @@ func TestAGatewayThatDoesNotListenDoesNotPoll(t *testing.T) {
 	dbtest.Eventually(t, "it polls again", func() bool { return isPolling(g) })
 }
 
-// PostgreSQL crashes, and is stopped and started, while a gateway polls: that gateway goes on, and nothing is lost.
+// PostgreSQL crashes, and is restarted, while a gateway polls: the gateway goes on, and nothing is lost.
 func TestPostgreSQLStartsAgainWhileAGatewayPolls(t *testing.T) {
 	t.Parallel()
 	server := dbtest.Server(t, map[string]string{"synchronous_commit": "on", "fsync": "on"})
@@ -216,7 +216,7 @@ func TestPostgreSQLStartsAgainWhileAGatewayPolls(t *testing.T) {
 		t.Fatal(err)
 	}
 	g := polls(t, url, "always")
-	for i, stop := range []func() error{func() error { return nil }, func() error { // the first: Restart does
+	for i, stop := range []func() error{func() error { return nil }, func() error { // the first: Restart stops it
 		pid, err := dbtest.Crash(server)
 		dbtest.Eventually(t, "the server is gone", func() bool { return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) })
 		return err
@@ -243,8 +243,8 @@ func TestPostgreSQLStartsAgainWhileAGatewayPolls(t *testing.T) {
 	}
 }
 
-// An announcement waits at its COMMIT for whoever notifies before it, for longer than for any other lock: else it would fail again and
-// again beside many writers.
+// At its COMMIT an announcement waits for earlier notifiers, longer than for any other lock: otherwise it would fail again and again
+// beside many writers.
 func TestAnAnnouncementWaitsForItsTurnToNotify(t *testing.T) {
 	t.Parallel()
 	url := dbtest.Server(t, map[string]string{"fsync": "on", "commit_delay": "90000", "commit_siblings": "0"}).URL("postgres")
@@ -254,7 +254,7 @@ func TestAnAnnouncementWaitsForItsTurnToNotify(t *testing.T) {
 	g := begin(t, url, dbtest.Pool(t, url), options{})
 	var group errgroup.Group
 	isOver := make(chan struct{})
-	for i := range 4 { // whoever is next in turn waits for 90 ms
+	for i := range 4 { // each holds the queue for 90 ms
 		conn := dbtest.Conn(t, url)
 		group.Go(func() error {
 			for {
@@ -284,13 +284,13 @@ func TestAnAnnouncementWaitsForItsTurnToNotify(t *testing.T) {
 	}
 }
 
-// A gateway waits for the lock when another begins to poll, and has nothing left to announce when it is free: it knows of that time all the
-// same, and finds what was committed after the death of the other one.
-func TestAGatewayThatHearsOfPollingWhileItWaits(t *testing.T) {
+// A gateway waits for the lock while another begins to poll, and then has nothing left to announce: it still learns of the polling, and
+// finds what was committed after the other one died.
+func TestGatewayLearnsOfPollingWhileItWaits(t *testing.T) {
 	url := dbtest.New(t, migrated())
 	t.Parallel()
 	g := polls(t, url, "off")
-	begin := func() *pgx.Conn { // of the other gateway's announcement, when the one before it has ended
+	begin := func() *pgx.Conn { // the other gateway's announcement, once the one before it has ended
 		conn := dbtest.Conn(t, url+"&terasocket.poll=always")
 		dbtest.Exec(t, conn, "BEGIN ISOLATION LEVEL REPEATABLE READ")
 		return conn

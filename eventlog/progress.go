@@ -10,24 +10,24 @@ import (
 	"terasocket/proto/event"
 )
 
-// Progress is what is not announced or delivered yet, and since when. Announcer and Feed of a gateway share one. The times
-// are zero when there is no such thing.
+// Progress tracks what is not announced or delivered yet, and since when. The Announcer and Feed of a gateway share one. Zero times mean
+// that there is no such thing.
 type Progress struct {
 	listener *db.Listener
 
 	mu         sync.Mutex
-	waiting    hints     // heard, not asked for yet
-	asked      hints     // an announcement that begins after them was asked for
-	announced  time.Time // an announcement that is not read yet was heard of
-	delivering time.Time // the same of what was handed out last
+	waiting    hints     // received, no announcement asked for yet
+	asked      hints     // an announcement that will cover them was asked for
+	announced  time.Time // when an announcement that is still unread was reported
+	delivering time.Time // when what is being delivered was reported
 	announcer  trouble
 	feed       trouble
 }
 
-// hints are transactions that have committed changes, and when that was heard.
+// hints are transactions with committed changes, and when they were reported.
 type hints struct {
 	xids map[uint64]time.Time
-	more time.Time // others, nobody knows which
+	more time.Time // when further transactions, not known by number, were reported
 }
 
 func (h *hints) isEmpty() bool { return len(h.xids) == 0 && h.more.IsZero() }
@@ -57,7 +57,7 @@ func (h *hints) oldest() time.Time {
 	return oldest
 }
 
-// trouble is that something fails: why, and when it last worked.
+// trouble is a lasting failure: its error, and when it last worked.
 type trouble struct {
 	worked time.Time
 	err    error
@@ -69,7 +69,7 @@ func (t *trouble) result(began time.Time, err error) {
 	}
 }
 
-// since is when it last worked, the zero time when nothing is wrong.
+// since returns when it last worked, the zero time when nothing is wrong.
 func (t *trouble) since() time.Time {
 	if t.err == nil {
 		return time.Time{}
@@ -77,13 +77,13 @@ func (t *trouble) since() time.Time {
 	return t.worked
 }
 
-// NewProgress begins with nothing to do.
+// NewProgress returns a Progress with nothing to do.
 func NewProgress(listener *db.Listener) *Progress {
 	now := time.Now()
 	return &Progress{listener: listener, announcer: trouble{worked: now}, feed: trouble{worked: now}}
 }
 
-// hear takes what the listener heard of changes.
+// hear takes the hints that the listener received.
 func (p *Progress) hear() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -97,21 +97,21 @@ func (p *Progress) hear() {
 	p.waiting.add(heard.XIDs, heard.Since)
 }
 
-// suspect says that there may be changes that nobody has notified of.
+// suspect records that there may be changes without a notification.
 func (p *Progress) suspect() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.waiting.more = earliest(p.waiting.more, time.Now())
 }
 
-// hasWork says whether a hint is not covered by an announcement.
+// hasWork reports whether a hint is not covered by an announcement.
 func (p *Progress) hasWork() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return !p.waiting.isEmpty() || !p.asked.isEmpty()
 }
 
-// ask says that an announcement is about to begin.
+// ask records that an announcement is about to begin.
 func (p *Progress) ask() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -122,14 +122,14 @@ func (p *Progress) ask() {
 	p.waiting = hints{}
 }
 
-// covered says that the announcement which was asked for is complete.
+// covered records that the announcement asked for is complete.
 func (p *Progress) covered() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.asked = hints{}
 }
 
-// sees says that everything which this snapshot sees is announced.
+// sees records that everything visible in this snapshot is announced.
 func (p *Progress) sees(s db.Snapshot) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -142,14 +142,14 @@ func (p *Progress) sees(s db.Snapshot) {
 	}
 }
 
-// unread says that the log has rows which this gateway has not read.
+// unread records that the log has rows which this gateway has not read.
 func (p *Progress) unread(since time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.announced = earliest(p.announced, since)
 }
 
-// handOut says that rows were read and are being delivered; with isMore, not all that there are.
+// handOut records that rows were read and are being delivered; isMore: there are more to read.
 func (p *Progress) handOut(isMore bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -162,14 +162,14 @@ func (p *Progress) handOut(isMore bool) {
 	}
 }
 
-// delivered says that what was handed out is delivered.
+// delivered records that everything handed out is delivered.
 func (p *Progress) delivered() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.delivering = time.Time{}
 }
 
-// upToDate says that a read found nothing.
+// upToDate records that a read found nothing.
 func (p *Progress) upToDate() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -188,8 +188,7 @@ func (p *Progress) feedResult(began time.Time, err error) {
 	p.feed.result(began, err)
 }
 
-// Lag is the age of the oldest change that may not be delivered: 0 while LISTEN is up, announcing and reading work and
-// nothing waits.
+// Lag is the age of the oldest change that may not be delivered: 0 while LISTEN is up, announcing and reading work and nothing waits.
 func (p *Progress) Lag() time.Duration { return p.lag(time.Now()) }
 
 func (p *Progress) lag(now time.Time) time.Duration {
@@ -206,8 +205,8 @@ func (p *Progress) lag(now time.Time) time.Duration {
 	return max(0, now.Sub(oldest))
 }
 
-// Err says why clients would hear nothing now: the database is not what this version needs, or a change waits for longer
-// than this.
+// Err returns why clients would receive nothing now: the database is not what this version needs, or a change has waited longer than
+// limit.
 func (p *Progress) Err(limit time.Duration) error {
 	lag := p.Lag()
 	p.mu.Lock()
@@ -224,7 +223,7 @@ func (p *Progress) Err(limit time.Duration) error {
 	return fmt.Errorf("a change of %s ago is not delivered", lag.Round(time.Second))
 }
 
-// earliest is the earlier of two times. A zero one does not count.
+// earliest returns the earlier of two times, ignoring zero ones.
 func earliest(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b

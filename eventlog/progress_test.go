@@ -15,7 +15,7 @@ import (
 	"terasocket/proto/event"
 )
 
-// What a gateway says of its lag, step by step; times are seconds.
+// Lag of a gateway, step by step; times are in seconds.
 func TestLag(t *testing.T) {
 	t.Parallel()
 	listener, err := db.Listen(t.Context(), db.ListenerConfig{DatabaseURL: dbtest.New(t, dbtest.Empty()), Log: slog.New(slog.DiscardHandler),
@@ -68,7 +68,7 @@ func TestLag(t *testing.T) {
 	}
 }
 
-// A gateway that can announce nothing keeps a bounded memory of what waits, and how long.
+// A gateway that cannot announce remembers a bounded number of hints, and since when they wait.
 func TestHintsAreBounded(t *testing.T) {
 	t.Parallel()
 	var h hints
@@ -110,7 +110,7 @@ func TestWhyAGatewayIsNotReady(t *testing.T) {
 	mustSay("")
 	listener.Close()
 	if p.Lag() == 0 {
-		t.Error("nobody listens, and the lag is 0")
+		t.Error("LISTEN is down, and the lag is 0")
 	}
 }
 

@@ -11,23 +11,23 @@ import (
 	"terasocket/access"
 )
 
-// Reconciler looks for principals whose rights were changed without a trigger (session_replication_role = replica, triggers
-// disabled), a slice at a time, and has them announced. Several gateways may run one each.
+// Reconciler looks for principals whose rights were changed without a trigger (session_replication_role = replica, triggers disabled), a
+// slice at a time, and has the differences announced. Several gateways may each run one.
 type Reconciler struct {
 	Pool    *pgxpool.Pool
-	Every   time.Duration // how often to look at a slice
-	Slice   int           // how many principals
+	Every   time.Duration // interval between slices
+	Slice   int           // principals per slice
 	Log     *slog.Logger
 	Metrics *Metrics
 
 	kind  int   // index into access.Kinds
-	after int32 // beyond this principal
+	after int32 // the last id that was compared
 }
 
 //go:embed sql/reconcile.sql
 var reconcileSQL string
 
-// Run looks until ctx ends. It returns nil: an error is logged, the next round tries again.
+// Run compares slices until ctx ends, then returns nil. Errors are logged and retried in the next round.
 func (r *Reconciler) Run(ctx context.Context) error {
 	every(ctx, r.Every, func() {
 		if _, err := r.Next(ctx); err != nil && ctx.Err() == nil {
@@ -37,7 +37,7 @@ func (r *Reconciler) Run(ctx context.Context) error {
 	return nil
 }
 
-// Next looks at the next slice, and says of how many principals the rights differ.
+// Next compares the next slice and returns how many principals' rights differ.
 func (r *Reconciler) Next(ctx context.Context) (different int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, statementLimit)
 	defer cancel()

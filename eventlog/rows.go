@@ -7,13 +7,13 @@ import (
 	"terasocket/proto/event"
 )
 
-// decoder makes events of rows. A row that is no event is refused loudly, and its neighbours go on.
+// decoder decodes rows into events. An undecodable row is logged as an error and skipped.
 type decoder struct {
 	log     *slog.Logger
 	metrics *Metrics
 }
 
-// events decodes rows. It is an error if one of them is of those that gateways act on: nobody's rights are known behind it.
+// events decodes rows. It returns ErrBroken if gateways act on an undecodable row: nobody's rights are known after it.
 func (d *decoder) events(rows []event.Record) ([]event.Event, error) {
 	events := make([]event.Event, 0, len(rows))
 	for _, row := range rows {

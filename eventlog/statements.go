@@ -1,7 +1,7 @@
 package eventlog
 
-// Statements are those of this package, by the names of their files. Beside them it calls announce(), fill() and
-// set_aside_next(), under the lock of terasocket.announcer.
+// Statements returns this package's SQL by file name. In addition the package calls announce(), fill() and set_aside_next(), under the
+// lock of terasocket.announcer.
 func Statements() map[string]string {
 	return map[string]string{
 		"begin": beginSQL, "gauges": gaugesSQL, "reaches": reachesSQL, "read": readSQL, "reconcile": reconcileSQL, "restarted": restartedSQL, "rights": rightsSQL,

@@ -12,8 +12,7 @@ import (
 	"terasocket/eventlog"
 )
 
-// A trigger that is gone or disabled is told of once, and counted, until it is back; a table with other columns is captured
-// by them.
+// A missing or disabled trigger is logged once, and counted until it is back; a table with new columns is captured with them.
 func TestTriggers(t *testing.T) {
 	g := setup(t, options{silent: true})
 	var log bytes.Buffer
@@ -31,7 +30,7 @@ func TestTriggers(t *testing.T) {
 			t.Errorf("%v, %v; want %v missing", families, err, missing)
 		}
 		if says == "" && log.Len() > 0 || !strings.Contains(log.String(), says) {
-			t.Errorf("it says %q, must say %q", log.String(), says)
+			t.Errorf("log %q, want %q", log.String(), says)
 		}
 	}
 	look(0, "")
@@ -41,7 +40,7 @@ func TestTriggers(t *testing.T) {
 	look(2, "")
 	g.exec("ALTER TABLE t_sites ENABLE TRIGGER terasocket_update")
 	g.exec("SELECT terasocket.attach_table('t_projects')")
-	look(0, "all triggers are there again")
+	look(0, "all triggers are in place again")
 	g.exec("ALTER TABLE t_sites DROP COLUMN site_2fa_required")
 	look(0, "other columns")
 	look(0, "")

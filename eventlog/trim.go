@@ -11,22 +11,22 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Trimmer keeps the log to its bounds. Several gateways may run one each: one at a time works.
+// Trimmer keeps the log within its bounds. Several gateways may each run one; only one works at a time.
 type Trimmer struct {
 	Pool      *pgxpool.Pool
-	Retention time.Duration // rows older than this go
+	Retention time.Duration // older rows are deleted
 	MaxRows   int64         // and the oldest beyond this number
-	Every     time.Duration // how often to look
+	Every     time.Duration // interval
 	Log       *slog.Logger
 }
 
-// trimBatch is how many rows one statement deletes: short enough to block nobody.
+// trimBatch is how many rows one statement deletes: few enough to block nobody.
 const trimBatch = 5000
 
 //go:embed sql/trim.sql
 var trimSQL string
 
-// Run trims until ctx ends. It returns nil: an error is logged, the next round tries again.
+// Run trims until ctx ends, then returns nil. Errors are logged and retried in the next round.
 func (t *Trimmer) Run(ctx context.Context) error {
 	every(ctx, t.Every, func() {
 		if n, err := t.Trim(ctx); err != nil && ctx.Err() == nil {
@@ -38,7 +38,7 @@ func (t *Trimmer) Run(ctx context.Context) error {
 	return nil
 }
 
-// Trim deletes what is beyond the bounds, in batches, and returns how many rows that were.
+// Trim deletes rows beyond the bounds, in batches, and returns how many it deleted.
 func (t *Trimmer) Trim(ctx context.Context) (total int64, err error) {
 	for {
 		n, err := t.batch(ctx)
@@ -62,7 +62,7 @@ func (t *Trimmer) batch(ctx context.Context) (n int64, err error) {
 	return n, nil
 }
 
-// every does something now and then again and again, until ctx ends.
+// every calls do now and then every d, until ctx ends.
 func every(ctx context.Context, d time.Duration, do func()) {
 	tick := time.NewTicker(d)
 	defer tick.Stop()

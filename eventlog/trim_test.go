@@ -13,7 +13,7 @@ import (
 	"terasocket/eventlog"
 )
 
-// fillLog appends that many rows to the log, in one statement: an announcement that found rows above its last seq would take
+// fillLog appends n rows to the log and moves last_seq in one statement: an announcement that found rows above its last seq would take
 // the log for a restored one.
 func (g *gateway) fillLog(n int) {
 	g.t.Helper()
@@ -28,7 +28,7 @@ func (g *gateway) mustHold(n int) {
 	if got := scan[int](g, "SELECT count(*) FROM terasocket.events"); got != n {
 		g.t.Errorf("%d rows are held, want %d", got, n)
 	}
-	// what is not held is trimmed: the lowest seq follows on it, or on the beginning of an epoch
+	// everything below is trimmed: the lowest seq follows trimmed, or begins an epoch
 	if n > 0 && !scan[bool](g, `SELECT min(e.seq) > t.seq AND (min(e.seq) = t.seq + 1 OR EXISTS (SELECT FROM terasocket.epochs p WHERE p.begin + 1 = min(e.seq)))
 		FROM terasocket.events e, terasocket.trimmed t GROUP BY t.seq`) {
 		g.t.Errorf("trimmed is %d", scan[int64](g, "SELECT seq FROM terasocket.trimmed"))
@@ -56,7 +56,7 @@ func TestTrim(t *testing.T) {
 	trim(10_900, time.Hour, 1<<40)
 	g.mustHold(100)
 
-	// seqs jump from epoch to epoch: rows are counted all the same
+	// seqs jump between epochs: rows are counted all the same
 	g.newEpoch()
 	g.exec("UPDATE terasocket.announcements SET is_settled = true")
 	g.fillLog(200)
@@ -72,12 +72,12 @@ func TestTrim(t *testing.T) {
 	g.fillLog(10)
 	locked := g.tx()
 	dbtest.Exec(t, locked, "SELECT FROM terasocket.trimmed FOR UPDATE")
-	trim(0, time.Hour, 0) // another gateway does
+	trim(0, time.Hour, 0) // another gateway trims
 	g.exec("SELECT 1")
 }
 
-// Two gateways trim while others write, a snapshot from before is open, and rows of the old end are being read. Nobody
-// waits for anybody: whoever would have to ends with an error after its lock_timeout.
+// Two gateways trim while others write, an old snapshot is open, and the oldest rows are being read. Nobody waits: whoever would have to
+// fails after its lock_timeout.
 func TestTrimmingBlocksNobody(t *testing.T) {
 	t.Parallel()
 	url := dbtest.New(t, migrated())
@@ -100,7 +100,7 @@ func TestTrimmingBlocksNobody(t *testing.T) {
 	var trimmed [2]int64
 	for i := range trimmed {
 		group.Go(func() (err error) {
-			for range 3 { // a round that finds another at it does nothing
+			for range 3 { // a round that finds another trimmer does nothing
 				n, err := g.trimmer(time.Hour, 1<<40).Trim(t.Context())
 				if trimmed[i] += n; err != nil {
 					return err
@@ -147,8 +147,8 @@ func TestTrimmingEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// A writer without triggers changes rights: they are found, and announced.
-func TestRightsThatNoTriggerSaw(t *testing.T) {
+// Rights changed without triggers are found and announced.
+func TestRightsChangedWithoutTriggers(t *testing.T) {
 	g := setup(t, options{})
 	user := scan[int32](g, "SELECT max(id_user) FROM t_users WHERE user_enabled AND deleted_at IS NULL AND NOT user_superadmin")
 	tx := g.tx()
@@ -179,7 +179,7 @@ func TestRightsThatNoTriggerSaw(t *testing.T) {
 	}
 }
 
-// A row that had waited for long when it was announced takes no younger ones with it.
+// A row that was old when it was announced does not take younger ones with it.
 func TestTrimByTheAgeOfTheYoungest(t *testing.T) {
 	g := setup(t, options{silent: true})
 	g.fillLog(12)

@@ -1,12 +1,12 @@
--- The event log: what changed, what was announced, and what each announcement needs to remember (docs/architecture.md).
+-- The event log: changes, announcements, and the memory of announcements (docs/architecture.md).
 -- Tables and data only; functions, triggers and views are in functions/*.sql.
--- OPENTERA stands for the schema of OpenTera's tables: the migrator puts its name there.
+-- OPENTERA stands for the schema of OpenTera's tables: the migrator replaces it with the name.
 
--- What functions are applied, and which gateways may work with them.
+-- The functions that are applied, and the gateways that may work with them.
 CREATE TABLE terasocket.functions (
     one            boolean     PRIMARY KEY DEFAULT true CHECK (one),
     hash           text        NOT NULL,
-    formulas       text        NOT NULL,   -- the part of it that told and holdings are computed by
+    formulas       text        NOT NULL,   -- hash of those that compute told and holdings
     compatibility  integer     NOT NULL,
     applied_at     timestamptz NOT NULL DEFAULT clock_timestamp()
 );
@@ -34,13 +34,13 @@ COMMENT ON COLUMN terasocket.changes.rights IS 'somebody''s tags, or an alias, m
 COMMENT ON COLUMN terasocket.changes.ids IS 'primary keys, at most 1,000; null: all of that type';
 COMMENT ON COLUMN terasocket.changes.body IS 'of a message, presence or kick';
 
--- Until when a gateway looks for changes by itself, so that nobody has to notify: microseconds since 1970 by PostgreSQL's clock,
--- 0: it does not (functions/poll.sql). A sequence, and not a row: who reads it reads what is, whatever the snapshot; it leaves no
--- dead row for a dump to keep, and a SERIALIZABLE writer takes no lock by it that could make it fail.
+-- Until when a gateway polls, so that no writer has to notify: microseconds since 1970 by PostgreSQL's clock, 0: none does
+-- (functions/poll.sql). A sequence and not a row: it reads the current value whatever the snapshot, leaves no dead rows for a dump to
+-- keep, and gives a SERIALIZABLE writer no lock that could make it fail.
 CREATE SEQUENCE terasocket.polled_until MINVALUE 0 START 0;
 COMMENT ON SEQUENCE terasocket.polled_until IS 'until when writers need not NOTIFY, since a gateway polls: microseconds since 1970; 0: they must';
 
--- What went wrong inside a trigger. OpenTera's own write went on; the change is announced from here.
+-- Errors inside triggers. OpenTera's own write succeeded; the change is announced from here.
 CREATE TABLE terasocket.capture_errors (
     id            bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at            timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -72,11 +72,11 @@ CREATE TABLE terasocket.events (
     present       jsonb,
     former        jsonb
 );
--- what a principal gained and lost: a client that resumes asks for it
+-- for resuming clients: what a principal gained and lost
 CREATE INDEX events_rights ON terasocket.events (object_type, object_id, seq) WHERE type = 'terasocket.Rights';
 CREATE INDEX events_aliases ON terasocket.events (seq) WHERE type IN ('terasocket.Alias', 'terasocket.Settled');
 
-COMMENT ON TABLE  terasocket.events IS 'everything that any client may ever hear, in the order in which it is heard; rows are kept for a bounded time';
+COMMENT ON TABLE  terasocket.events IS 'everything that clients may receive, in order; rows are kept for a bounded time';
 COMMENT ON COLUMN terasocket.events.seq IS 'resume cursor';
 COMMENT ON COLUMN terasocket.events.announcement IS 'the rows of one announcement move everybody from one committed state to the next';
 COMMENT ON COLUMN terasocket.events.at IS 'when the change was captured';
@@ -84,7 +84,7 @@ COMMENT ON COLUMN terasocket.events.type IS 'full name of the protobuf message, 
 COMMENT ON COLUMN terasocket.events.op IS 'of a DatabaseEvent: C and U the object lives, G it is soft-deleted, D it is gone';
 COMMENT ON COLUMN terasocket.events.body IS 'object_value of a DatabaseEvent, else the message as ProtoJSON';
 COMMENT ON COLUMN terasocket.events.gone IS 'object_value of the DB_DELETE';
-COMMENT ON COLUMN terasocket.events.present IS 'routing keys of those who see the object, or hear the message';
+COMMENT ON COLUMN terasocket.events.present IS 'routing keys of those who see the object, or receive the message';
 COMMENT ON COLUMN terasocket.events.former IS 'routing keys of those who saw the object before';
 
 CREATE TABLE terasocket.told (
@@ -114,35 +114,35 @@ CREATE TABLE terasocket.aliases (
 CREATE INDEX aliases_object ON terasocket.aliases (object_type, id);
 COMMENT ON TABLE terasocket.aliases IS 'a tag such as service:5 stands for those who see that object';
 
--- One row for each announcement; the newest is the announcer's memory. Rows are only added, and taken away at the old end:
--- an old snapshot (a dump) keeps dead rows alive, and nobody meets them.
+-- One row per announcement; the newest is the announcer's memory. Rows are only appended, and removed at the old end: an old snapshot (a
+-- dump) keeps dead rows alive, and no query meets them.
 CREATE TABLE terasocket.announcements (
     announcement  bigint       PRIMARY KEY,
     last_seq      bigint       NOT NULL,
-    snapshot      pg_snapshot,                  -- of the last announcement that left nothing over; null: none yet
+    snapshot      pg_snapshot,                  -- of the last announcement that left nothing; null: none yet
     is_settled    boolean      NOT NULL         -- no rights were announced since the last Settled row
 );
 INSERT INTO terasocket.announcements VALUES (0, 0, NULL, true);
 
 CREATE TABLE terasocket.filling (
     one        boolean PRIMARY KEY DEFAULT true CHECK (one),
-    fill_type  text    DEFAULT 'start',         -- what fill() does next; null: all is filled
+    fill_type  text    DEFAULT 'start',         -- the next step of fill(); null: all is filled
     fill_id    bigint  NOT NULL DEFAULT 0
 );
 INSERT INTO terasocket.filling DEFAULT VALUES;
 
--- An object that is looked at in an announcement.
+-- An object considered in an announcement.
 CREATE TYPE terasocket.touch AS (
     id            bigint,
     at            timestamptz,
     first         bigint,     -- ids of its first and last change
     last          bigint,
-    ops           text,       -- of its changes; empty: it follows from another object
-    is_announced  boolean,    -- false: it follows silently
+    ops           text,       -- of its changes; empty: affected by a change of another object
+    is_announced  boolean,    -- false: its memory is updated silently
     rights        boolean
 );
 
--- An object that cannot be announced waits here for its next change.
+-- An object that cannot be announced, until its next change.
 CREATE TABLE terasocket.set_aside (
     object_type  text        NOT NULL,
     id           bigint      NOT NULL,
@@ -157,9 +157,9 @@ CREATE TABLE terasocket.trimmed (
     seq  bigint  NOT NULL DEFAULT 0
 );
 INSERT INTO terasocket.trimmed DEFAULT VALUES;
-COMMENT ON TABLE terasocket.trimmed IS 'the highest seq that is not held any more; 0: none';
+COMMENT ON TABLE terasocket.trimmed IS 'the highest seq that was trimmed; 0: none';
 
--- Whose past the log holds. A new row whenever the database may not be the one that it was: another server, a restart, a
+-- The history to which the log belongs. A row is added whenever the database may not be the same as before: another server, a restart, a
 -- restored dump. No seq above old_end and up to begin was given out in the past that this database holds.
 CREATE TABLE terasocket.epochs (
     begin              bigint      PRIMARY KEY,
@@ -171,12 +171,12 @@ CREATE TABLE terasocket.epochs (
     started_at         timestamptz NOT NULL,
     database           oid         NOT NULL,
     log                oid         NOT NULL,
-    is_gap             boolean     NOT NULL DEFAULT false   -- not all that happened before it is in the log
+    is_gap             boolean     NOT NULL DEFAULT false   -- some earlier events are missing from the log
 );
 COMMENT ON TABLE terasocket.epochs IS 'the newest row is the current epoch: its seqs are above begin';
 
--- One row, written by the transaction that it names when the epoch began. A row that came by a restore or by logical
--- replication was not: its xmin is another.
+-- One row, written by the transaction that it names when the epoch began. A row that was restored or replicated logically has another
+-- xmin.
 CREATE TABLE terasocket.written_here (xid xid8 PRIMARY KEY DEFAULT pg_current_xact_id());
 INSERT INTO terasocket.written_here DEFAULT VALUES;
 
@@ -190,8 +190,8 @@ CREATE TABLE terasocket.object_types (
     keys          text[] NOT NULL,        -- columns that clients see; a column that this OpenTera lacks is absent
     time_keys     text[] NOT NULL DEFAULT '{}',
     delete_keys   text[] NOT NULL,        -- object_value of a DB_DELETE
-    noticed_keys  text[] NOT NULL DEFAULT '{}', -- a change of these is announced, their value is not
-    rights_keys   text[] NOT NULL DEFAULT '{}'  -- a change of these may change somebody's tags, an alias, or who sees what is seen through it
+    noticed_keys  text[] NOT NULL DEFAULT '{}', -- a change of these is announced, without their value
+    rights_keys   text[] NOT NULL DEFAULT '{}'  -- a change of these may change somebody's tags, an alias, or who sees dependent objects
 );
 COMMENT ON TABLE terasocket.object_types IS 'the 18 kinds of database events, OpenTera''s sheet database-events';
 
@@ -247,8 +247,8 @@ INSERT INTO terasocket.object_types (place, object_type, table_name, id_key, key
 CREATE TABLE terasocket.links (
     table_name    text    NOT NULL,
     what          text    NOT NULL,
-    id_key        text    NOT NULL,   -- the column that holds the id of what
-    keys          text[]  NOT NULL,   -- beside it: a row of which neither these nor deleted_at changes records nothing
+    id_key        text    NOT NULL,   -- the column with the id of what
+    keys          text[]  NOT NULL,   -- further columns: if neither these nor deleted_at change, nothing is recorded
     is_announced  boolean NOT NULL,
     rights        boolean NOT NULL,
     PRIMARY KEY (table_name, what)

@@ -1,17 +1,17 @@
--- Presence: who is online, busy, and in which state (OpenTera's user manager; sheet websocket, sections 5 and 7).
--- It holds for the whole cluster: each gateway registers its sockets here and keeps a lease; when a gateway dies without
--- a word, another finds the lease expired and takes its clients offline, once.
+-- Presence: who is online or busy, and with which status (OpenTera's user manager; sheet websocket, sections 5 and 7). It is
+-- cluster-wide: each gateway registers its sockets here and holds a lease; when a gateway dies without a word, another one finds the
+-- lease expired and takes its clients offline, once.
 --
--- The row of a principal in terasocket.online is the lock: whatever may make it come online or go offline holds that row
--- until it commits, so CONNECTED and DISCONNECTED of one principal alternate in the log. Locks are taken in this order:
--- the gateway, then rows of online by (kind, principal). No transaction of a service ever takes one of them: what
--- services say goes to the tables terasocket.busy and terasocket.kicked.
+-- A principal's row in terasocket.online is the lock: any transaction that may take it online or offline holds that row until it commits,
+-- so that CONNECTED and DISCONNECTED of one principal alternate in the log. Locks are taken in this order: the gateway, then rows of
+-- online by (kind, principal). No transaction of a service ever takes one of them: what services report goes to terasocket.busy and
+-- terasocket.kicked.
 
 CREATE TABLE terasocket.gateways (
     id           uuid        PRIMARY KEY DEFAULT gen_random_uuid(),
     name         text        NOT NULL,
     started_at   timestamptz NOT NULL DEFAULT now(),
-    lease_until  timestamptz NOT NULL,  -- -infinity: given up for dead, its clients are being taken offline
+    lease_until  timestamptz NOT NULL,  -- -infinity: declared dead, its clients are being taken offline
     public_url   text
 );
 COMMENT ON COLUMN terasocket.gateways.public_url IS 'its --public-url; empty: it has none, and goes by the request; null: an older gateway';
@@ -19,7 +19,7 @@ COMMENT ON COLUMN terasocket.gateways.public_url IS 'its --public-url; empty: it
 CREATE TABLE terasocket.connections (
     id           bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     gateway      uuid        NOT NULL REFERENCES terasocket.gateways (id),
-    socket       bigint,     -- the gateway's own number of it, so that it can say the same thing twice
+    socket       bigint,     -- the gateway's own number, so that a repeated report is recognized
     kind         text        NOT NULL CHECK (kind IN ('user', 'participant', 'device')),
     principal    integer     NOT NULL,
     since        timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -33,18 +33,18 @@ COMMENT ON TABLE terasocket.connections IS 'a row for every open socket of every
 CREATE TABLE terasocket.online (
     kind          text    NOT NULL CHECK (kind IN ('user', 'participant', 'device')),
     principal     integer NOT NULL,
-    online_since  timestamptz,   -- null only within the transaction that makes or takes the row
-    connected_at  timestamptz NOT NULL,   -- the newest socket was recorded
-    offline_at    timestamptz,   -- the last socket is gone; offline is announced then, unless one comes back
+    online_since  timestamptz,   -- null only within the transaction that inserts or deletes the row
+    connected_at  timestamptz NOT NULL,   -- when the newest socket was recorded
+    offline_at    timestamptz,   -- the last socket is closed; offline is announced at this time, unless one is opened
     status        text,          -- device: JSON text
-    status_at     numeric,       -- device: the timestamp it came with
+    status_at     numeric,       -- device: its own timestamp of the status
     PRIMARY KEY (kind, principal)
 );
 CREATE INDEX online_leaving ON terasocket.online (offline_at) WHERE offline_at IS NOT NULL;
 COMMENT ON TABLE terasocket.online IS 'a row for everyone that is online';
 
--- Kicks of the last minutes: whoever was kicked since the newest socket has no grace. Tickets of OpenTera's login have no
--- counter: which kicks were before one is asked here. Rows are only added and swept, so that a service that kicks waits for nobody.
+-- Kicks of the last minutes: a principal kicked after its newest socket has no grace. OpenTera's login tickets have no counter: they are
+-- compared with the kicks here. Rows are only inserted and swept, so that a kicking service waits for nobody.
 CREATE TABLE terasocket.kicked (
     id           bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     kind         text        NOT NULL,

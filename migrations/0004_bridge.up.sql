@@ -1,12 +1,12 @@
--- The bridge to the Redis of a running OpenTera: which gateway holds it, how far it has read, and whom it has told OpenTera's
--- user manager to be online (functions/bridge.sql).
+-- The bridge to the Redis of a running OpenTera: which gateway holds it, how far it has read, and whom it has reported to OpenTera's user
+-- manager as online (functions/bridge.sql).
 
 CREATE TABLE terasocket.bridge (
     one          boolean     PRIMARY KEY DEFAULT true CHECK (one),
-    term         bigint      NOT NULL,   -- raised by each gateway that takes it over: what an earlier one still sends is refused
+    term         bigint      NOT NULL,   -- raised by each gateway that takes over: later calls of an earlier term are refused
     holder       text,                   -- name of the gateway
     lease_until  timestamptz NOT NULL,
-    taken        bigint      NOT NULL,   -- how many items from Redis this term has written
+    taken        bigint      NOT NULL,   -- items from Redis written in this term
     mark         bytea                   -- SHA-256 of the last message from Redis that was written or refused
 );
 INSERT INTO terasocket.bridge VALUES (true, 1, NULL, '-infinity', 0, NULL);
@@ -20,7 +20,7 @@ CREATE TABLE terasocket.bridge_told (
 );
 COMMENT ON TABLE terasocket.bridge_told IS 'whom OpenTera''s user manager believes to be online because we said so';
 
--- Whose sockets came or went since the bridge last looked. Rows are added while a gateway holds it and for a minute after.
+-- Principals whose sockets changed since the bridge last looked. Rows are added while a gateway holds the bridge and for a minute after.
 CREATE TABLE terasocket.bridge_moves (
     id         bigint  GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     kind       text    NOT NULL,

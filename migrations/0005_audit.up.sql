@@ -1,5 +1,5 @@
--- Who was sent what (serve --audit-deliveries): a row for each socket and flush. Rows are only added; whole weeks are made ahead and
--- dropped when their time is over (functions/audit.sql). Never what was in an event.
+-- Deliveries (serve --audit-deliveries): a row per socket and flush, without the events' contents. Rows are only inserted; partitions of
+-- a week are created ahead and dropped after their retention (functions/audit.sql).
 CREATE TABLE terasocket.deliveries (
     kind        text        NOT NULL CHECK (kind IN ('user', 'participant', 'device')),
     uuid        text        NOT NULL,
@@ -15,10 +15,10 @@ CREATE TABLE terasocket.deliveries (
     last_seq    bigint,
     since       timestamptz NOT NULL,
     until       timestamptz NOT NULL,
-    -- what is said twice is recorded once; and the index for the question what somebody was sent
+    -- a repeated report is recorded once; also serves queries by recipient
     PRIMARY KEY (kind, uuid, until, gateway, connection, mode)
 ) PARTITION BY RANGE (until);
--- for the question who was sent an event: rows come nearly in the order of seq
+-- for queries by event: rows are nearly in the order of seq
 CREATE INDEX deliveries_seqs ON terasocket.deliveries USING brin (first_seq, last_seq) WITH (autosummarize = on);
 
 COMMENT ON TABLE  terasocket.deliveries IS 'which events were sent to whom, when, where to; rows are only added, and kept by --audit-retention';

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// poison makes announcements of one participant fail, or last: what is SQL of a trigger on terasocket.told.
+// poison makes announcements of one participant fail or hang: what is the SQL of a trigger on terasocket.told.
 func (f *fixture) poison(id int, what string) {
 	f.Helper()
 	f.isBroken = true
@@ -15,10 +15,10 @@ func (f *fixture) poison(id int, what string) {
 		CREATE TRIGGER poison BEFORE INSERT OR UPDATE ON terasocket.told FOR EACH ROW EXECUTE FUNCTION poison()`, id, what))
 }
 
-// moved is a change of participants 1, 2 and 3 that is remembered.
+// moved is a change of participants 1, 2 and 3 that updates the memory.
 const moved = "UPDATE t_participants SET id_project = 4, id_participant_group = NULL WHERE id_participant IN (1, 2, 3)"
 
-// Rule "what cannot be announced": one object that fails, fails all; carefully, it alone is set aside, until its next change.
+// Rule "what cannot be announced": one failing object fails the announcement; with careful, it alone is set aside until its next change.
 func TestWhatCannotBeAnnounced(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -27,7 +27,7 @@ func TestWhatCannotBeAnnounced(t *testing.T) {
 	if _, err := f.call(""); stateOf(err) != "22000" {
 		t.Fatalf("%v", err)
 	}
-	mustEqual(t, "told by an announcement that failed", f.told(), []string{})
+	mustEqual(t, "rows of a failed announcement", f.told(), []string{})
 	if _, err := f.call("2000, true"); err != nil {
 		t.Fatal(err)
 	}
@@ -39,12 +39,12 @@ func TestWhatCannotBeAnnounced(t *testing.T) {
 	f.expectLog("of another", "U participant 1")
 	mustEqual(t, "set aside", one[[]string](f, aside), []string{"participant 2 22000 poisoned"})
 	e := f.expectOne("UPDATE t_participants SET participant_name = 'x' WHERE id_participant = 2", "U participant 2")
-	mustSee(t, "who saw it before all that", e.saw, project1)
+	mustSee(t, "former viewers", e.saw, project1)
 	mustEqual(t, "set aside", one[[]string](f, aside), []string{})
 	f.remembers()
 }
 
-// What was set aside is announced with whatever it follows: nobody has heard of its own change.
+// An object set aside is announced together with an object that it depends on, since its own change was not.
 func TestWhatWasSetAsideFollowsAnother(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -58,7 +58,7 @@ func TestWhatWasSetAsideFollowsAnother(t *testing.T) {
 	f.remembers()
 }
 
-// Rule "what cannot be announced": nor does a message that fails take others with it.
+// Rule "what cannot be announced": a failing message does not affect others either.
 func TestWhatCannotBeAnnouncedOfMessages(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -75,9 +75,9 @@ func TestWhatCannotBeAnnouncedOfMessages(t *testing.T) {
 	mustEqual(t, "set aside", one[string](f, "SELECT min(object_type) FROM terasocket.set_aside"), "kick")
 }
 
-// Rule "what cannot be announced": what fails for the server's sake sets nothing aside, neither objects nor messages, which no
-// later change would bring back.
-func TestNothingIsSetAsideForTheServersSake(t *testing.T) {
+// Rule "what cannot be announced": a failure of the server sets nothing aside, neither objects nor messages, which no later change would
+// bring back.
+func TestServerFailuresSetNothingAside(t *testing.T) {
 	t.Parallel()
 	for _, state := range []string{"40001", "40P01", "55P03", "53100", "53200", "57P01", "58030"} {
 		t.Run(state, func(t *testing.T) {
@@ -92,7 +92,7 @@ func TestNothingIsSetAsideForTheServersSake(t *testing.T) {
 			}
 			mustEqual(t, "changes left", f.changes(), waiting)
 			f.exec("DROP TRIGGER poison ON terasocket.told")
-			f.expectLog("once it is well", "U participant 1", "U participant 2", "U participant 3")
+			f.expectLog("after recovery", "U participant 1", "U participant 2", "U participant 3")
 
 			f.exec(`INSERT INTO terasocket.changes (what, op, body) VALUES ('message', 'M', '{"topic": "t", "type": "opentera.protobuf.UserEvent", "message": {}, "members": ["u:9"]}');
 				ALTER FUNCTION terasocket.announced_message RENAME TO well;
@@ -106,13 +106,13 @@ func TestNothingIsSetAsideForTheServersSake(t *testing.T) {
 			if _, err := f.call(""); err != nil {
 				t.Fatal(err)
 			}
-			mustEqual(t, "once it is well", f.told(), []string{"UserEvent"})
+			mustEqual(t, "after recovery", f.told(), []string{"UserEvent"})
 			mustEqual(t, "set aside", one[int](f, "SELECT count(*) FROM terasocket.set_aside"), 0)
 		})
 	}
 }
 
-// Rule "what cannot be announced": an object that takes longer than the time limit is set aside by set_aside_next(), and the rest goes on.
+// Rule "what cannot be announced": an object that exceeds the time limit is set aside by set_aside_next(), and the rest goes on.
 func TestWhatCannotBeAnnouncedInTime(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -142,13 +142,13 @@ func TestWhatCannotBeAnnouncedInTime(t *testing.T) {
 	}
 	told := f.told()
 	mustEqual(t, "told", told[len(told)-1], "Settled")
-	mustEqual(t, "tags of whose rights cannot be computed, and of those behind it", one[int](f, "SELECT count(*) FROM terasocket.holdings WHERE kind = 'participant' AND id <= 3"), 0)
+	mustEqual(t, "tags of the user whose rights cannot be computed, and of later ones", one[int](f, "SELECT count(*) FROM terasocket.holdings WHERE kind = 'participant' AND id <= 3"), 0)
 	f.exec("DROP TRIGGER poison ON terasocket.told; " + rename1)
 	f.expectLog("its next change", "U participant 1")
 	f.remembers()
 }
 
-// Who announces gives up for a lock, never for good: nothing is set aside because somebody held a table.
+// An announcer gives up a lock and retries: nothing is set aside because somebody held a table.
 func TestAnnouncingBesideAlterTable(t *testing.T) {
 	t.Parallel()
 	f := setup(t)

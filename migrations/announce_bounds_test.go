@@ -2,16 +2,16 @@ package migrations_test
 
 import "testing"
 
-// Rule "bounds": a change of all objects of a type, and what a trigger could not record, are announced in parts. Else one of them
-// takes longer than any time limit, and is set aside: nobody ever hears of it.
-func TestAllOfATypeIsAnnouncedInParts(t *testing.T) {
+// Rule "bounds": a change of all objects of a type, and changes that a trigger could not record, are announced in parts. Otherwise one
+// could exceed any time limit, be set aside and never be announced.
+func TestWholeTypeIsAnnouncedInParts(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	f.isBroken = true // there are capture errors
 	manyParticipants(f, 2500)
 	f.log()
 	f.exec(`INSERT INTO terasocket.capture_errors (table_name, op, sqlstate, message, what) VALUES ('t_participants', 'UPDATE', '55P03', 'x', 'participant')`)
-	for i, most := range []int{0, 1000} { // at first it is only divided
+	for i, most := range []int{0, 1000} { // the first one only divides it
 		s, err := f.call("1000")
 		if err != nil || !s.more || s.rows > most || i > 0 && s.rows == 0 {
 			t.Fatalf("announcement %d: %+v, %v; want at most %d rows, and more", i, s, err, most)
@@ -26,8 +26,8 @@ func TestAllOfATypeIsAnnouncedInParts(t *testing.T) {
 	f.remembers()
 }
 
-// The same of rights: those that followed from rows that are gone are found by the users, not by the rows.
-func TestRightsOfAllOfATypeAreAnnouncedInParts(t *testing.T) {
+// The same for rights: those that followed from deleted rows are found by the users, not by the rows.
+func TestRightsOfAWholeTypeAreAnnouncedInParts(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	f.exec("TRUNCATE t_users_users_groups, t_services_access; TRUNCATE t_tests_invitations")
@@ -43,8 +43,8 @@ func TestRightsOfAllOfATypeAreAnnouncedInParts(t *testing.T) {
 		WHERE h.kind = 'user' AND NOT u.user_superadmin AND h.tag <> 'u:' || h.id`), 0)
 }
 
-// Rule "no gateway runs": everything is begun anew at once, whatever waits in front of that.
-func TestEverythingIsNotWaitedFor(t *testing.T) {
+// Rule "no gateway runs": everything is filled again at once, whatever waits before that.
+func TestEverythingIsFilledAtOnce(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	f.exec(rename1 + "; UPDATE t_sites SET site_name = 'x'; INSERT INTO terasocket.changes (what, op) VALUES ('everything', 'U')")
@@ -58,8 +58,8 @@ func TestEverythingIsNotWaitedFor(t *testing.T) {
 	f.remembers()
 }
 
-// A link of a test type to a site concerns its alias. Its tests, of which there may be a million, are not looked at.
-func TestALinkOfATestTypeLooksAtNoTest(t *testing.T) {
+// A link of a test type to a site affects its alias. Its tests, possibly a million, are not read.
+func TestLinkOfATestTypeReadsNoTests(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	f.isBroken = true
@@ -67,25 +67,25 @@ func TestALinkOfATestTypeLooksAtNoTest(t *testing.T) {
 	f.log()
 	f.exec("UPDATE t_tests_types_sites SET deleted_at = now() WHERE id_test_type = 1 AND id_site = 1")
 	f.log()
-	mustEqual(t, "tests looked at", one[int](f, `SELECT count(*)::int FROM terasocket.told WHERE object_type = 'test' AND keys <> '[["looked at"]]'`), 0)
+	mustEqual(t, "tests read", one[int](f, `SELECT count(*)::int FROM terasocket.told WHERE object_type = 'test' AND keys <> '[["looked at"]]'`), 0)
 	f.exec("UPDATE t_tests_types SET id_service = (SELECT min(s.id_service) FROM t_services s WHERE s.id_service <> t_tests_types.id_service) WHERE id_test_type = 1")
 	f.log()
-	mustEqual(t, "tests of the type that were not looked at", one[int](f, `SELECT count(*)::int FROM terasocket.told o JOIN t_tests e ON e.id_test = o.id
+	mustEqual(t, "unread tests of the type", one[int](f, `SELECT count(*)::int FROM terasocket.told o JOIN t_tests e ON e.id_test = o.id
 		WHERE o.object_type = 'test' AND e.id_test_type = 1 AND o.keys = '[["looked at"]]'`), 0)
 }
 
-// What a trigger could not record is not set aside with the object that takes too long.
-func TestWhatWasNotLookedAtIsNotSetAside(t *testing.T) {
+// What a trigger could not record is not set aside together with a slow object.
+func TestUnreadChangesAreNotSetAside(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	f.isBroken = true
 	f.exec(rename1 + `; INSERT INTO terasocket.capture_errors (table_name, op, sqlstate, message, what, ids) VALUES ('t_sites', 'UPDATE', '55P03', 'x', 'site', '{1}')`)
 	execOn(t, f.teller, lock+"SELECT terasocket.set_aside_next(); COMMIT")
 	mustEqual(t, "set aside", one[[]string](f, "SELECT array_agg(concat_ws(' ', object_type, id)) FROM terasocket.set_aside"), []string{"participant 1"})
-	f.expectLog("what a trigger could not record", "U site 1")
+	f.expectLog("capture error", "U site 1")
 }
 
-// Rights that follow from what is set aside are announced all the same: a lost link must not go on giving sight.
+// Rights that follow from an object set aside are announced all the same: a lost link must not keep granting access.
 func TestRightsAreNotSetAsideWithAnObject(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ name, write, state, want string }{
@@ -116,7 +116,7 @@ func TestRightsAreNotSetAsideWithAnObject(t *testing.T) {
 	}
 }
 
-// While the memory is filled, what takes too long is the filling: no change is lost for it.
+// While the memory is being filled, the filling is what takes long: no change is lost for it.
 func TestNothingIsSetAsideWhileTheMemoryIsFilled(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -130,8 +130,8 @@ func TestNothingIsSetAsideWhileTheMemoryIsFilled(t *testing.T) {
 	f.fill("1000")
 }
 
-// Who lost sight of an object while a backlog is announced in parts is among those who saw it before until all is settled. What the
-// object became meanwhile is not for them, neither when it is soft-deleted in the end.
+// Whoever loses sight of an object while a backlog is announced in parts counts among former viewers until all is settled. They are not
+// shown what became of it meanwhile, even if it is soft-deleted in the end.
 func TestASoftDeleteAmongUnsettledRightsShowsNothing(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -153,13 +153,13 @@ func TestASoftDeleteAmongUnsettledRightsShowsNothing(t *testing.T) {
 	f.remembers()
 }
 
-// isWaiting says whether a change of a type is not announced yet.
+// isWaiting reports whether a change of a type is not announced yet.
 func (f *fixture) isWaiting(what string) bool {
 	f.Helper()
 	return one[bool](f, "SELECT EXISTS (SELECT FROM terasocket.changes c WHERE c.what = $1)", what)
 }
 
-// Rule "first fill": who reads the memory, a dump for hours, does not hold it up.
+// Rule "first fill": a long reader of the memory, such as a dump, does not delay it.
 func TestFillIsNotHeldUpByAReader(t *testing.T) {
 	t.Parallel()
 	f := setup(t)

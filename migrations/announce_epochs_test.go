@@ -12,15 +12,15 @@ func (f *fixture) reason() string {
 	return oneOn[string](f, f.teller, "SELECT reason FROM terasocket.epochs ORDER BY begin DESC LIMIT 1")
 }
 
-// Rule "a past that comes back": another server, timeline, database or log, a restart, or a log with more in it than was
-// remembered: each begins an epoch, above everything that was ever given out.
+// Rule "a past that comes back": another server, timeline, database or log, a restart, or a log with more rows than remembered: each
+// begins an epoch above every seq given out before.
 func TestEpochs(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name, sql, reason string
 		isPast            bool  // the past is forgotten: keys, tokens, kicks
-		isFilled          bool  // what is remembered is still good
-		lastSeen          int64 // how much more than this database holds the caller has heard
+		isFilled          bool  // the memory remains valid
+		lastSeen          int64 // by how much the caller's last seq exceeds this database's
 	}{
 		{"another server", "UPDATE terasocket.epochs SET system_identifier = system_identifier + 1, started_at = started_at - interval '1 day'", "another server", true, false, 0},
 		{"a promotion", "UPDATE terasocket.epochs SET timeline = timeline + 1, started_at = started_at - interval '1 day'", "another timeline", true, true, 0},
@@ -57,7 +57,7 @@ func TestEpochs(t *testing.T) {
 			mustEqual(t, "old end", one[int64](f, "SELECT old_end FROM terasocket.epochs ORDER BY begin DESC LIMIT 1"), highest)
 			mustEqual(t, "filled", f.isFilled(), tt.isFilled)
 			mustEqual(t, "tokens", redeem(f, "user", other) == "", tt.isPast)
-			mustEqual(t, "token of who was kicked", redeem(f, "user", token), "")
+			mustEqual(t, "token of the kicked user", redeem(f, "user", token), "")
 			mustEqual(t, "keys", one[string](f, "SELECT terasocket.signing_key('user')") != key, tt.isPast)
 			mustEqual(t, "kicks, which end tickets of OpenTera's login", one[int](f, "SELECT count(*) FROM terasocket.kicked"), 1)
 			if !tt.isFilled {
@@ -72,8 +72,8 @@ func TestEpochs(t *testing.T) {
 	}
 }
 
-// After a restart that no caller has lived through, nobody knows whether it is an older state: tokens are void.
-func TestARestartThatNobodyRemembers(t *testing.T) {
+// After a restart that no caller has lived through, nobody can tell whether this is an older state: tokens are void.
+func TestRestartUnseenByAnyGateway(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	key, token := one[string](f, "SELECT terasocket.signing_key('user')"), mint(f, "user", f.uuid("user", 9))
@@ -86,7 +86,7 @@ func TestARestartThatNobodyRemembers(t *testing.T) {
 	mustEqual(t, "messages are announced", len(f.told()), 1)
 }
 
-// A database that was moved by a dump and migrated to newer functions before any gateway ran: fill() knows whose past it is.
+// A database was moved by a dump and migrated to newer functions before any gateway ran: fill() detects the move.
 func TestFillForgetsThePast(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -99,7 +99,7 @@ func TestFillForgetsThePast(t *testing.T) {
 	mustEqual(t, "kicks", one[int](f, "SELECT count(*) FROM terasocket.events WHERE type = 'terasocket.Kick'"), 0)
 }
 
-// While a restore is under way nothing is written that would be in its way: it makes primary keys last.
+// During a restore nothing is written that would conflict with it: it creates primary keys last.
 func TestNothingIsAnnouncedDuringARestore(t *testing.T) {
 	t.Parallel()
 	for _, table := range []string{"terasocket.told", "public.t_tests_invitations"} {
@@ -111,8 +111,8 @@ func TestNothingIsAnnouncedDuringARestore(t *testing.T) {
 	}
 }
 
-// Rule "no seq is given out twice": not even when the caller has heard more than this database holds.
-func TestEpochBeginsAboveWhatTheCallerHasHeard(t *testing.T) {
+// Rule "no seq is given out twice": not even if the caller's last seq is above those of this database.
+func TestEpochBeginsAboveTheCallersLastSeq(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	f.exec("UPDATE terasocket.epochs SET started_at = started_at - interval '1 day'")
@@ -125,7 +125,7 @@ func TestEpochBeginsAboveWhatTheCallerHasHeard(t *testing.T) {
 	mustEqual(t, "seq", e.Seq, s.epoch+1)
 }
 
-// What was captured and not announced in another past is not executed here: messages, presence and kicks; changes of objects are.
+// Messages, presence and kicks captured and not announced in another past are not executed here; changes of objects are.
 func TestForgetThePast(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -142,7 +142,7 @@ func (f *fixture) publishOnly(topic, message string) {
 	f.exec("SELECT terasocket.publish($1, $2::jsonb)", topic, message)
 }
 
-// Of epochs that begin one after the other, the last hundred are kept.
+// Of consecutive epochs the last hundred are kept.
 func TestEpochsAreBounded(t *testing.T) {
 	t.Parallel()
 	f := setup(t)

@@ -9,7 +9,7 @@ import (
 	"terasocket/db/dbtest"
 )
 
-// fill makes what is remembered anew, in batches, as gateways do.
+// fill fills the memory again, in batches, as gateways do.
 func (f *fixture) fill(batch string) (batches int) {
 	f.Helper()
 	for left := -1; left != 0; batches++ {
@@ -29,8 +29,8 @@ func (f *fixture) isFilled() bool {
 	return oneOn[bool](f, f.teller, "SELECT terasocket.is_filled()")
 }
 
-// Rule "no gateway runs": past the bound of changes, a statement records one row "everything", without NOTIFY. Then all that is
-// remembered is computed anew, and every client begins anew, in a new epoch.
+// Rule "no gateway runs": past the bound of changes, a statement records one row "everything", without NOTIFY. Then the memory is filled
+// again, and every client begins anew, in a new epoch.
 func TestNoGatewayRuns(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -66,7 +66,7 @@ func TestNoGatewayRuns(t *testing.T) {
 	f.remembers()
 }
 
-// A bound that is no number is the usual one.
+// A bound that is not a number is ignored.
 func TestBoundOfChangesIsANumber(t *testing.T) {
 	t.Parallel()
 	f := alone(t)
@@ -76,8 +76,7 @@ func TestBoundOfChangesIsANumber(t *testing.T) {
 	}
 }
 
-// Rule "first fill": it goes on where it was stopped, in batches; what is written meanwhile is announced afterwards; until then
-// nothing is.
+// Rule "first fill": it is done in batches, and continues where it was stopped; changes meanwhile are announced only afterwards.
 func TestFirstFillIsStoppedInTheMiddle(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -107,7 +106,7 @@ func TestFirstFillIsStoppedInTheMiddle(t *testing.T) {
 	f.remembers()
 }
 
-// Rule "missed writers": what a writer without triggers did to rights is found, and announced; a second look finds nothing.
+// Rule "missed writers": rights changed by a writer without triggers are found and announced; a second run finds nothing.
 func TestMissedWriters(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -148,5 +147,5 @@ func TestMissedWriters(t *testing.T) {
 	}
 	mustEqual(t, "rights rows", rights, 4)
 	mustEqual(t, "afterwards", look("user", 7)+look("participant", 7)+look("device", 1000), 0)
-	mustEqual(t, "who is disabled", one[int](f, "SELECT count(*) FROM terasocket.holdings WHERE kind = 'user' AND id = 10 OR kind = 'participant' AND id = 1"), 0)
+	mustEqual(t, "disabled users", one[int](f, "SELECT count(*) FROM terasocket.holdings WHERE kind = 'user' AND id = 10 OR kind = 'participant' AND id = 1"), 0)
 }

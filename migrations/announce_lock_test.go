@@ -21,8 +21,8 @@ func TestLockAndSnapshotNeedOneSnapshot(t *testing.T) {
 	}
 }
 
-// Rule "lock and snapshot": one announces at a time. Who comes second is told at once; neither waits for the writers, nor
-// do they, nor readers of the log, wait for it.
+// Rule "lock and snapshot": one announcement at a time. A second one is refused at once; neither waits for writers, nor do writers, or
+// readers of the log, wait for it.
 func TestLockAndSnapshotOneAtATime(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -80,7 +80,7 @@ func TestWhatIsNewOfLongTransactions(t *testing.T) {
 	mustEqual(t, "changes left", len(f.changes()), 0)
 }
 
-// Rule "what is new": a dump that holds a snapshot open for long makes no change appear twice, and none get lost.
+// Rule "what is new": a dump that holds a snapshot open for long neither repeats nor loses changes.
 func TestWhatIsNewBesideADump(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -93,7 +93,7 @@ func TestWhatIsNewBesideADump(t *testing.T) {
 	f.expectLog("after the dump")
 }
 
-// Rule "what is new": transactions that roll back leave nothing, and hold nothing up.
+// Rule "what is new": transactions that roll back leave nothing, and delay nothing.
 func TestWhatIsNewOfRollbacks(t *testing.T) {
 	t.Parallel()
 	f := setup(t)

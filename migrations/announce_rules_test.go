@@ -11,7 +11,7 @@ import (
 
 const kick9 = "SELECT terasocket.publish('" + kickTopic + opentera.DemoProjectUserUUID + `', '{"@type": "type.googleapis.com/opentera.protobuf.ServerCommand", "type": 2}'); `
 
-// do runs statements as one transaction, announces, and returns what is told, in short.
+// do runs statements in one transaction, announces, and returns a summary of the events.
 func (f *fixture) do(sql string) []string {
 	f.Helper()
 	f.skip()
@@ -20,19 +20,19 @@ func (f *fixture) do(sql string) []string {
 	return f.told()
 }
 
-// Rule "bounds": at most so many objects, and nothing is lost or told twice; what is committed between two announcements follows.
+// Rule "bounds": at most so many objects, and nothing is lost or repeated; what is committed between two announcements follows.
 func TestBoundsOfObjects(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	manyParticipants(f, 35)
 	s, err := f.call("10")
-	if err != nil || s.rows != 10+35+1-1 || !s.more { // and what 35 participants hold
+	if err != nil || s.rows != 10+35+1-1 || !s.more { // including what 35 participants hold
 		t.Fatalf("%+v, %v", s, err)
 	}
 	f.exec("UPDATE t_sites SET site_name = 'between' WHERE id_site = 1; UPDATE t_participants SET participant_name = 'between' WHERE id_participant IN (100003, 100030)")
 	var all []string
 	for more := true; more; more = s.more {
-		if s, err = f.call("10"); err != nil || s.rows > 11 { // and Settled
+		if s, err = f.call("10"); err != nil || s.rows > 11 { // including Settled
 			t.Fatalf("%+v, %v", s, err)
 		}
 	}
@@ -60,8 +60,8 @@ func TestBoundsOfObjects(t *testing.T) {
 	f.remembers()
 }
 
-// Rule "bounds": the first announcement has all rights of its snapshot; a lost tag counts for those who saw before, never for
-// those who see now, until Settled, which comes last.
+// Rule "bounds": the first announcement has all rights of its snapshot; a lost tag counts for former viewers, never for present ones,
+// until Settled, which comes last.
 func TestBoundsOfRights(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -100,7 +100,7 @@ func TestBoundsOfRights(t *testing.T) {
 	f.remembers()
 }
 
-// Rule "bounds": the rights that follow from a row with many ids are told once, in the first announcement, though its objects are
+// Rule "bounds": the rights that follow from a row with many ids are announced once, in the first announcement, though its objects are
 // announced in parts.
 func TestBoundsWithinARow(t *testing.T) {
 	t.Parallel()
@@ -143,7 +143,7 @@ func TestOrderInside(t *testing.T) {
 	f.remembers()
 }
 
-// Rule "order inside": several changes of one object are one row with its state in the end.
+// Rule "order inside": several changes of one object are one row with its final state.
 func TestOrderInsideOneRowAnObject(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -155,7 +155,7 @@ func TestOrderInsideOneRowAnObject(t *testing.T) {
 	f.transaction("UPDATE t_sites SET site_name = 'e' WHERE id_site = 9000; DELETE FROM t_sites WHERE id_site = 9000; ", "D site 9000")
 }
 
-// Rule "order inside": created and deleted in between is nothing, whichever way it was deleted.
+// Rule "order inside": an object created and deleted in between is not announced, however it was deleted.
 func TestOrderInsideCreatedAndDeleted(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -170,7 +170,7 @@ func TestOrderInsideCreatedAndDeleted(t *testing.T) {
 	f.remembers()
 }
 
-// Rule "order inside": the same id with other minimal keys is another object: the old one goes first, to those who saw it.
+// Rule "order inside": the same id with other minimal keys is another object: the old one is deleted first, for those who saw it.
 func TestOrderInsideTheSameIDAgain(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -191,20 +191,20 @@ func TestOrderInsideTheSameIDAgain(t *testing.T) {
 	f.remembers()
 }
 
-// Rule "soft delete": those who saw it hear DB_UPDATE with deleted_at, unless keys or body changed as well; then DB_DELETE.
+// Rule "soft delete": those who saw it receive DB_UPDATE with deleted_at, or DB_DELETE if keys or body changed as well.
 func TestSoftDelete(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	saw := f.seers("participant", 1)
 	e := f.transaction(deleteSoft1, "G participant 1")[0]
-	mustEqual(t, "who hears it", e.saw, saw)
+	mustEqual(t, "recipients", e.saw, saw)
 	if e.Body["deleted_at"] == nil || e.Present != "" {
 		t.Errorf("%+v", e)
 	}
 	const undelete = "UPDATE t_participants SET deleted_at = NULL WHERE id_participant = 1; "
 	e = f.transaction(undelete, "U participant 1")[0]
-	if mustEqual(t, "who sees it again", e.sees, saw); e.Former != "" || e.Body["deleted_at"] != nil {
-		t.Errorf("%+v", e) // nobody saw it before: all hear DB_CREATE
+	if mustEqual(t, "viewers after the undelete", e.sees, saw); e.Former != "" || e.Body["deleted_at"] != nil {
+		t.Errorf("%+v", e) // nobody saw it before: all receive DB_CREATE
 	}
 	f.transaction(rename1+deleteSoft1, "D participant 1")
 	f.transaction(undelete, "U participant 1")
@@ -213,15 +213,15 @@ func TestSoftDelete(t *testing.T) {
 	f.transaction(deleteSoft1+undelete, "U participant 1")
 	f.transaction(deleteSoft1+undelete+deleteSoft1, "G participant 1")
 	f.transaction(undelete, "U participant 1")
-	f.exec(deleteSoft1) // and renamed when it is dead, by another transaction: nobody hears the new name
+	f.exec(deleteSoft1) // renamed after its deletion, by another transaction: nobody receives the new name
 	f.exec(rename1 + "UPDATE t_participants SET participant_name = 'another' WHERE id_participant = 1")
 	f.expectLog("deleted, then renamed", "D participant 1")
 	f.remembers()
 }
 
-// Rule "told equals the keys of the announced state always": what objects are seen through changes their keys, silently; a link of
-// an object announces it.
-func TestToldFollows(t *testing.T) {
+// Rule "told equals the keys of the announced state always": a change of what an object is seen through changes its keys silently; a
+// change of the object's own link announces it.
+func TestToldFollowsChanges(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	for _, sql := range []string{
@@ -245,7 +245,7 @@ func TestToldFollows(t *testing.T) {
 	mustEqual(t, "a link announces its object", f.do("UPDATE t_devices_sites SET id_site = 3 WHERE id_device = 2"), []string{"U device 2"})
 }
 
-// Rule "what is a role": somebody's rights raise rights rows, and no event of objects.
+// Rule "what is a role": changed rights produce rights rows, and no events of objects.
 func TestRightsAlone(t *testing.T) {
 	t.Parallel()
 	f := setup(t)

@@ -10,15 +10,15 @@ import (
 )
 
 const (
-	// holdLimit ends a step that holds a table of OpenTera.
+	// holdLimit bounds a step that locks an OpenTera table.
 	holdLimit = 700 * time.Millisecond
-	// lockAllLimit ends the waiting for all tables at once: dropping what is ours takes some more time.
+	// lockAllLimit bounds the waiting for all tables at once: dropping our objects takes additional time.
 	lockAllLimit = 300 * time.Millisecond
 	// fillBatch is how many objects are read at a time: nothing is announced meanwhile.
 	fillBatch = 5000
 )
 
-// attach puts the triggers on OpenTera's tables, table by table.
+// attach creates the triggers on OpenTera's tables, table by table.
 func (m *Migrator) attach(ctx context.Context, conn *pgx.Conn) error {
 	type captured struct{ Name string }
 	tables, err := collect[captured](ctx, conn, "SELECT table_name FROM terasocket.capture_tables()")
@@ -48,10 +48,10 @@ func (m *Migrator) attach(ctx context.Context, conn *pgx.Conn) error {
 	return m.dropOrphans(ctx, conn)
 }
 
-// readAgain has fill begin anew.
+// readAgain restarts fill.
 const readAgain = "UPDATE terasocket.filling SET fill_type = 'start', fill_id = 0"
 
-// missed has all objects read again when a table is not watched: nobody knows what was missed.
+// missed has all objects read again if a table had no trigger: what was missed is unknown.
 func missed(ctx context.Context, tx pgx.Tx, table string) error {
 	var isWatched bool
 	err := tx.QueryRow(ctx, "SELECT NOT EXISTS (SELECT FROM terasocket.missing_triggers() m WHERE m.table_name = $1)", table).Scan(&isWatched)
@@ -62,7 +62,7 @@ func missed(ctx context.Context, tx pgx.Tx, table string) error {
 	return err
 }
 
-// dropOrphans drops trigger functions of before, which are in no file and which no trigger calls any more.
+// dropOrphans drops old trigger functions that are in no file and that no trigger calls any more.
 func (m *Migrator) dropOrphans(ctx context.Context, conn *pgx.Conn) error {
 	files, err := m.files.functions(m.schema)
 	if err != nil {
@@ -71,14 +71,14 @@ func (m *Migrator) dropOrphans(ctx context.Context, conn *pgx.Conn) error {
 	type orphan struct{ Name string }
 	orphans, err := collect[orphan](ctx, conn, orphansSQL)
 	if err != nil {
-		return fmt.Errorf("look for functions of before: %w", err)
+		return fmt.Errorf("look for removed functions: %w", err)
 	}
 	for _, o := range orphans {
 		if inFiles(files, "terasocket."+o.Name+"(") {
 			continue
 		}
 		if _, err := conn.Exec(ctx, "DROP FUNCTION "+pgx.Identifier{"terasocket", o.Name}.Sanitize()+"()"); err != nil {
-			return fmt.Errorf("drop a function of before: %w", err)
+			return fmt.Errorf("drop a removed function: %w", err)
 		}
 	}
 	return nil
@@ -93,20 +93,20 @@ func inFiles(files []function, text string) bool {
 	return false
 }
 
-// index is one of ours on a table of OpenTera.
+// index is one of our indexes on an OpenTera table.
 type index struct {
-	Name       string // as regclass says it
-	IsWhole    bool   // CREATE INDEX CONCURRENTLY that fails leaves one that is not
-	Plain, OID string // its name without schema
+	Name       string // as regclass
+	IsWhole    bool   // false: left behind by a failed CREATE INDEX CONCURRENTLY
+	Plain, OID string // Plain is the name without schema
 }
 
 // asidePrefix begins the name of a broken index that could not be dropped yet.
 const asidePrefix = "terasocket_broken_"
 
-// wantedIndex is an index of ours that is missing on a table of OpenTera.
+// wantedIndex is one of our indexes that is missing on an OpenTera table.
 type wantedIndex struct{ Name, Statement string }
 
-// makeIndexes makes the indexes on OpenTera's tables while these are written to.
+// makeIndexes creates the indexes on OpenTera's tables without blocking writes.
 func (m *Migrator) makeIndexes(ctx context.Context, conn *pgx.Conn) error {
 	aside, err := m.dropBroken(ctx, conn)
 	if err != nil {
@@ -133,9 +133,9 @@ func (m *Migrator) makeIndexes(ctx context.Context, conn *pgx.Conn) error {
 // mostAside is how many broken indexes may be left aside.
 const mostAside = 5
 
-// dropBroken drops what a CREATE INDEX CONCURRENTLY that failed has left, and returns how many of them are left aside: dropping
-// waits for everybody who has touched the table, OpenTera's main session among them, which never ends. Then the index gets another
-// name, until a later Up.
+// dropBroken drops indexes left behind by a failed CREATE INDEX CONCURRENTLY, and returns how many are left aside. Dropping waits for
+// every transaction that has touched the table, including OpenTera's main session, which never ends one. Such an index is renamed until a
+// later Up.
 func (m *Migrator) dropBroken(ctx context.Context, conn *pgx.Conn) (aside int, err error) {
 	indexes, err := collect[index](ctx, conn, indexesSQL, m.schema)
 	if err != nil {
@@ -175,8 +175,8 @@ func (m *Migrator) concurrently(ctx context.Context, conn *pgx.Conn, statement s
 	})
 }
 
-// brieflyOutside runs a statement outside of a transaction. Nobody but DDL waits behind CONCURRENTLY, but a transaction that does
-// must not find itself in a deadlock with us: no wait may reach the deadlock_timeout.
+// brieflyOutside runs a statement outside of a transaction. Only DDL waits behind CONCURRENTLY, but such a transaction must not deadlock
+// with us: no wait may reach the deadlock_timeout.
 func (m *Migrator) brieflyOutside(ctx context.Context, conn *pgx.Conn, statement string) error {
 	if _, err := conn.Exec(ctx, "SET lock_timeout = "+milliseconds(m.brief)); err != nil {
 		return err
@@ -185,7 +185,7 @@ func (m *Migrator) brieflyOutside(ctx context.Context, conn *pgx.Conn, statement
 	return err
 }
 
-// fill reads all objects that were not read yet, or all with ReadAgain, batch by batch, while nobody announces.
+// fill reads all objects that were not read yet, or all with ReadAgain, in batches, while nobody announces.
 func (m *Migrator) fill(ctx context.Context, conn *pgx.Conn) error {
 	if m.ReadAgain {
 		err := m.patiently(ctx, conn, blockers{tables: []string{"terasocket.announcer"}}, func() error {
@@ -199,11 +199,11 @@ func (m *Migrator) fill(ctx context.Context, conn *pgx.Conn) error {
 		}
 	}
 	var said time.Time
-	var before, read int64 // fill counts by types: read is how many of the first type that is left
+	var before, read int64 // fill counts by type: read is that of the first type left
 	for {
 		var left int64
 		err := m.patiently(ctx, conn, blockers{tables: []string{"terasocket.announcer"}}, func() error {
-			// the snapshot is taken after the lock: LOCK takes none
+			// the snapshot is taken after the lock, since LOCK takes none
 			return m.inTransaction(ctx, conn, pgx.RepeatableRead, func(tx pgx.Tx) error {
 				if _, err := tx.Exec(ctx, "LOCK TABLE terasocket.announcer IN EXCLUSIVE MODE"); err != nil {
 					return err
@@ -230,7 +230,7 @@ func (m *Migrator) fill(ctx context.Context, conn *pgx.Conn) error {
 	}
 }
 
-// unfinished is what Up would do on OpenTera's tables, "" for nothing.
+// unfinished returns what Up would do on OpenTera's tables, "" for nothing.
 func unfinished(ctx context.Context, conn *pgx.Conn) (string, error) {
 	var triggers, indexes int
 	var isFilled bool
@@ -238,7 +238,7 @@ func unfinished(ctx context.Context, conn *pgx.Conn) (string, error) {
 		(SELECT fill_type IS NULL FROM terasocket.announcer)`).Scan(&triggers, &indexes, &isFilled)
 	switch {
 	case err != nil:
-		return "", fmt.Errorf("look at what is not done: %w", err)
+		return "", fmt.Errorf("look for unfinished steps: %w", err)
 	case triggers > 0:
 		return fmt.Sprintf("triggers are missing (%d)", triggers), nil
 	case indexes > 0:

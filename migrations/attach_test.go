@@ -10,8 +10,8 @@ import (
 	"terasocket/db/dbtest"
 )
 
-// A transaction that holds a table keeps the migration from ending, and nobody from writing; up again goes on there.
-func TestUpGoesOn(t *testing.T) {
+// A transaction that holds a table keeps the migration from finishing, and nobody from writing; the next Up continues.
+func TestUpContinues(t *testing.T) {
 	t.Parallel()
 	m, url, conn := standingIn(t, standIn())
 	m.LockTimeout = 300 * time.Millisecond
@@ -21,7 +21,7 @@ func TestUpGoesOn(t *testing.T) {
 	if n != 2 || err == nil {
 		t.Fatalf("%d, %v", n, err)
 	}
-	for _, want := range []string{"put triggers on t_sessions", "no lock within 300ms", "(long, idle in transaction", "run `terasocket migrate up` again, it goes on here"} {
+	for _, want := range []string{"put triggers on t_sessions", "no lock within 300ms", "(long, idle in transaction", "run `terasocket migrate up` again, it continues here"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not in: %v", want, err)
 		}
@@ -41,8 +41,8 @@ func TestUpGoesOn(t *testing.T) {
 	}
 }
 
-// Where a trigger was gone, what it has missed is read again: everything.
-func TestTriggerWasGone(t *testing.T) {
+// If a trigger was missing, everything is read again.
+func TestMissingTrigger(t *testing.T) {
 	t.Parallel()
 	m, _, conn := standingIn(t, standIn())
 	mustUp(t, m)
@@ -57,7 +57,7 @@ func TestTriggerWasGone(t *testing.T) {
 	}
 }
 
-// All is read again when an operator knows that something was missed.
+// An operator who knows that something was missed can have everything read again.
 func TestReadAgain(t *testing.T) {
 	t.Parallel()
 	m, url, conn := standingIn(t, standIn())
@@ -76,7 +76,7 @@ func TestReadAgain(t *testing.T) {
 	}
 }
 
-// A gateway that makes a trigger function anew at the same moment is no fault.
+// A gateway re-creates a trigger function at the same time without harm.
 func TestUpBesideAGateway(t *testing.T) {
 	t.Parallel()
 	m, url, conn := standingIn(t, standIn())
@@ -96,7 +96,7 @@ func TestUpBesideAGateway(t *testing.T) {
 	}
 }
 
-// An old snapshot holds up indexes; the broken one that is left is taken away and made anew.
+// An old snapshot blocks the creation of indexes; the broken one that remains is dropped and created again.
 func TestBrokenIndex(t *testing.T) {
 	t.Parallel()
 	m, url, conn := standingIn(t, standIn())
@@ -109,7 +109,7 @@ func TestBrokenIndex(t *testing.T) {
 	}
 	execOn(t, dump, "ROLLBACK")
 	execOn(t, conn, "DROP INDEX IF EXISTS terasocket_t_sessions_name")
-	// what the server leaves when it is killed in between
+	// what a server killed in between leaves behind
 	execOn(t, conn, "CREATE INDEX terasocket_t_sessions_name ON t_sessions (session_name); UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'terasocket_t_sessions_name'::regclass")
 	mustUp(t, m)
 	if !oneOn[bool](t, conn, "SELECT indisvalid FROM pg_index WHERE indexrelid = 'terasocket_t_sessions_name'::regclass") {
@@ -117,8 +117,8 @@ func TestBrokenIndex(t *testing.T) {
 	}
 }
 
-// The first reading waits for who announces, and goes on where it was.
-func TestFillGoesOn(t *testing.T) {
+// The first fill waits for an announcement, and continues where it stopped.
+func TestFillContinues(t *testing.T) {
 	t.Parallel()
 	m, url, conn := standingIn(t, standIn())
 	ctx, cancel := context.WithCancel(t.Context())
@@ -146,7 +146,7 @@ func TestFillGoesOn(t *testing.T) {
 	}
 }
 
-// No transaction of OpenTera dies of a deadlock with us: it is we who give up.
+// No transaction of OpenTera fails with a deadlock: the migrator gives up first.
 func TestNoDeadlock(t *testing.T) {
 	t.Parallel()
 	m, url, _ := standingIn(t, standIn())
@@ -163,7 +163,7 @@ func TestNoDeadlock(t *testing.T) {
 					return
 				default:
 				}
-				// different rows: the two never wait for each other's
+				// different rows: the two never wait for each other
 				key := map[bool]string{true: "1", false: "2"}
 				first := tables[0] < tables[1]
 				where := func(s string) string {
@@ -181,7 +181,7 @@ func TestNoDeadlock(t *testing.T) {
 	}
 	m.LockTimeout = time.Second
 	for range 5 {
-		// these two leave no moment in which nobody holds a table: giving up is right, dying is not
+		// these two leave no moment at which nobody holds a table: giving up is right, a deadlock is not
 		for _, err := range []error{second(m.Up(t.Context())), second(m.Down(t.Context(), 99))} {
 			if err != nil && !strings.Contains(err.Error(), "no lock within 1s") {
 				t.Error(err)

@@ -10,12 +10,12 @@ import (
 
 const weeks = "SELECT coalesce(string_agg(name, ' ' ORDER BY name), '') FROM terasocket.delivery_weeks"
 
-// delivery is a row of that time.
+// delivery is a row at that time.
 func delivery(until string) string {
 	return "INSERT INTO terasocket.deliveries VALUES ('user', 'u', 1, 'g', 7, now(), NULL, 'live', 1, ARRAY['[5,5]'::int8range], 5, 5, '" + until + "', '" + until + "')"
 }
 
-// Weeks are made ahead and dropped when their time is over, whoever asks, however many at once.
+// Weekly partitions are created ahead and dropped after the retention, by any number of concurrent callers.
 func TestDeliveriesAreKeptByWeeks(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -42,7 +42,7 @@ func TestDeliveriesAreKeptByWeeks(t *testing.T) {
 	}
 	f.exec(delivery("2020-01-10Z"))
 	f.exec("CREATE TABLE terasocket.deliveries_mine PARTITION OF terasocket.deliveries FOR VALUES FROM ('2019-01-01') TO ('2019-02-01')")    // an operator's own
-	mustEqual(t, "made and dropped", one[string](f, "SELECT terasocket.keep_deliveries((now() - '2020-01-15Z')::interval)::text"), "(0,1,)") // one week was over by then
+	mustEqual(t, "made and dropped", one[string](f, "SELECT terasocket.keep_deliveries((now() - '2020-01-15Z')::interval)::text"), "(0,1,)") // the retention of one week was over
 	mustEqual(t, "made and dropped", one[string](f, "SELECT terasocket.keep_deliveries('30 days')::text"), "(0,1,)")
 	mustEqual(t, "weeks", one[string](f, weeks), made)
 	mustEqual(t, "an operator's own table", one[bool](f, "SELECT to_regclass('terasocket.deliveries_mine') IS NOT NULL"), true)
@@ -53,7 +53,7 @@ func TestDeliveriesAreKeptByWeeks(t *testing.T) {
 	}
 }
 
-// A dump, which has read all tables, keeps no week from being made; it keeps one from being dropped, and nobody waits for that.
+// A dump, which has read all tables, does not prevent the creation of a week; it prevents dropping one, and nobody waits for that.
 func TestDeliveriesDuringADump(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -71,7 +71,7 @@ func TestDeliveriesDuringADump(t *testing.T) {
 	mustEqual(t, "made and dropped", one[string](f, "SELECT terasocket.keep_deliveries('30 days')::text"), "(0,1,)")
 }
 
-// Who may INSERT into the table and call the function can add rows, twice the same without harm, and change none.
+// A role with INSERT on the table and the right to call the function can add rows, repeat them without harm, and change none.
 func TestDeliveriesAreOnlyAddedTo(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -92,7 +92,7 @@ func TestDeliveriesAreOnlyAddedTo(t *testing.T) {
 	mustEqual(t, "rows", one[int](f, "SELECT count(*) FROM terasocket.deliveries"), 1)
 }
 
-// A week that cannot be made or dropped keeps no other from it, and is named.
+// A week that cannot be created or dropped is named, and does not affect the others.
 func TestWeeksThatCannotBeKept(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -104,7 +104,7 @@ func TestWeeksThatCannotBeKept(t *testing.T) {
 	week("deliveries_20200106", "2020-01-06")
 	week("deliveries_20200113", "2020-01-13")
 	week("deliveries_20200120", "2020-01-20")
-	week("deliveries_20201399", "2019-01-06") // no date: an operator's own
+	week("deliveries_20201399", "2019-01-06") // not a date: an operator's own
 	f.exec("CREATE VIEW mine AS SELECT * FROM terasocket.deliveries_20200106; CREATE SCHEMA elsewhere; ALTER TABLE terasocket.deliveries_20200113 SET SCHEMA elsewhere")
 	const keep = "SELECT format('%s %s %s', made, dropped, problems) FROM terasocket.keep_deliveries('30 days')"
 	got := one[string](f, keep)

@@ -11,7 +11,7 @@ import (
 	"terasocket/db/dbtest"
 )
 
-// durations are compared by their median: a busy machine makes some much longer.
+// durations are compared by their median, since a busy machine makes some much longer.
 type durations []time.Duration
 
 func (d durations) median() time.Duration {
@@ -21,7 +21,7 @@ func (d durations) median() time.Duration {
 
 const many = 20_000
 
-// rounds is how often something is measured, whatever -benchtime says, and warm how often it is done before, for plans.
+// rounds returns the number of measurements, independent of -benchtime, and of warm-up rounds for plans.
 func rounds(rows int) (n, warm int) {
 	if rows < 1000 {
 		return 300, 6
@@ -33,7 +33,7 @@ func rounds(rows int) (n, warm int) {
 //
 //	go test ./migrations -run '^$' -bench Capture
 //
-// us/statement is the cost of capture alone, with/without how much longer the statement takes.
+// us/statement is the cost of capture alone, with/without the ratio of the durations.
 func BenchmarkCapture(b *testing.B) {
 	f := setup(b)
 	manyParticipants(f, many)
@@ -52,7 +52,7 @@ func BenchmarkCapture(b *testing.B) {
 		b.Run(bm.name, func(b *testing.B) {
 			f.exec("TRUNCATE terasocket.changes")
 			f.exec("VACUUM ANALYZE")
-			plain, captured := dbtest.Conn(b, f.url), dbtest.Conn(b, f.url) // of their own: the setting throws plans away
+			plain, captured := dbtest.Conn(b, f.url), dbtest.Conn(b, f.url) // separate connections: the setting discards plans
 			execOn(b, plain, "SET session_replication_role = replica")
 			step := 0
 			run := func(conn *pgx.Conn) time.Duration {
@@ -82,14 +82,14 @@ func BenchmarkCapture(b *testing.B) {
 	}
 }
 
-// BenchmarkSixteenWriters lets 16 sessions write at once, each a row of its own, with and without the triggers, in turn: with/without
-// is the part of the bare throughput that is left. NOTIFY is off: commits that notify wait for each other, whoever listens.
+// BenchmarkSixteenWriters has 16 concurrent sessions each write a row of its own, with and without the triggers, in turn: with/without is
+// the remaining fraction of the throughput. NOTIFY is off: notifying commits wait for each other, with or without listeners.
 //
 //	go test ./migrations -run '^$' -bench Sixteen
 func BenchmarkSixteenWriters(b *testing.B) {
 	const writers, turns, turn = 16, 4, 500 * time.Millisecond
 	f := setup(b)
-	f.isBroken = true // on a machine with much else to do, one of 16 may wait for longer than capture does: capture_errors
+	f.isBroken = true // on a busy machine one of 16 may wait longer than capture's lock time-out: capture_errors
 	manyParticipants(f, writers)
 	f.exec("VACUUM ANALYZE")
 	plain := dbtest.NewWriters(b, f.url, writers, "SET session_replication_role = replica")
@@ -110,11 +110,11 @@ func BenchmarkSixteenWriters(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// BenchmarkAnnounce measures announcements, commit included.
+// BenchmarkAnnounce measures announcements, including the commit.
 //
 //	go test ./migrations -run '^$' -bench Announce
 //
-// us/object is what one changed object costs, cpu-us/object what of it the server works.
+// us/object is the cost of one changed object, cpu-us/object the server's CPU time for it.
 func BenchmarkAnnounce(b *testing.B) {
 	f := setup(b)
 	manyParticipants(f, many)

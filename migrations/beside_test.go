@@ -13,7 +13,7 @@ import (
 	"terasocket/migrations"
 )
 
-// On a database of a hospital, writers beside `migrate up` wait for no lock for a second, and none fails.
+// On a hospital's database, writers beside `migrate up` never wait a second for a lock, and none fails.
 func TestWritersBesideUp(t *testing.T) {
 	t.Parallel()
 	besideUp(t, dbtest.Many(20_000, 2000))
@@ -28,7 +28,7 @@ func BenchmarkWritersBesideUp(b *testing.B) {
 	}
 }
 
-// besideUp migrates a database of so many sessions, up and down, while four clients of OpenTera write and read.
+// besideUp migrates a database with so many sessions up and down while four OpenTera clients read and write.
 func besideUp(t testing.TB, sessions int) {
 	t.Helper()
 	url := dbtest.New(t, unmigrated())
@@ -49,7 +49,7 @@ func besideUp(t testing.TB, sessions int) {
 	var wg sync.WaitGroup
 	for i, statement := range beside {
 		client := dbtest.Conn(t, url)
-		execOn(t, client, "SET lock_timeout = '1s'") // which tells waiting from a machine that is busy
+		execOn(t, client, "SET lock_timeout = '1s'") // tells waiting for a lock from a busy machine
 		wg.Go(func() { longest[i], failures[i] = again(t.Context(), client, statement, stop) })
 	}
 	m, err := migrations.New(t.Context(), url)
@@ -78,7 +78,7 @@ func besideUp(t testing.TB, sessions int) {
 	}
 }
 
-// again runs statements until it is stopped, a hundred times a second at most, and says how long the slowest took.
+// again repeats statements until stopped, at most a hundred times a second, and returns the longest duration.
 func again(ctx context.Context, conn *pgx.Conn, statements string, stop <-chan struct{}) (longest time.Duration, err error) {
 	pause := time.NewTicker(10 * time.Millisecond)
 	defer pause.Stop()

@@ -19,7 +19,7 @@ func (f *fixture) tell(kind, fields string) {
 		fmt.Sprintf(`{"@type": "type.googleapis.com/opentera.protobuf.%s", %s}`, kind, fields))
 }
 
-// busy says who is busy with which session, by its first digit.
+// busy returns who is busy with which session, by its first digit.
 func (f *fixture) busy() string {
 	f.Helper()
 	return one[string](f, "SELECT coalesce(string_agg(kind || principal || '=' || left(busy, 1), ' ' ORDER BY kind, principal), '') FROM terasocket.presence WHERE busy IS NOT NULL")
@@ -33,7 +33,7 @@ func TestBusy(t *testing.T) {
 	user9, user10, part1, dev1 := f.name("user", 9), f.name("user", 10), f.name("participant", 1), f.name("device", 1)
 	const nobody = "ffffffff-0000-4000-8000-000000000000"
 
-	// users, then participants, then devices, each kind as listed; nobody knows the unknown one; who is listed twice joins twice
+	// users, then participants, then devices, each in the order listed; the unknown one is ignored; one listed twice joins twice
 	f.tell("JoinSessionEvent", fmt.Sprintf(`"sessionUuid": %q, "sessionDevices": [%q], "sessionParticipants": [%q, %q], "sessionUsers": [%q, %q, %q]`,
 		first, d1, nobody, strings.ToUpper(p1), u10, u9, u10))
 	f.mustAnnounce("join", "USER_JOINED_SESSION "+user10, "USER_JOINED_SESSION "+user9, "USER_JOINED_SESSION "+user10,
@@ -45,7 +45,7 @@ func TestBusy(t *testing.T) {
 	f.mustAnnounce("join while busy", "USER_JOINED_SESSION "+user9, "PARTICIPANT_JOINED_SESSION "+f.name("participant", 2))
 	mustEqual(t, "busy", f.busy(), "device1=1 participant1=1 participant2=2 user9=1 user10=1")
 
-	// leaving a session that one is not in is announced, and changes nothing
+	// leaving a session without being in it is announced, and changes nothing
 	f.tell("LeaveSessionEvent", fmt.Sprintf(`"sessionUuid": %q, "leavingUsers": [%q], "leavingDevices": [%q]`, second, u9, f.uuid("device", 2)))
 	f.mustAnnounce("leave of another session", "USER_LEFT_SESSION "+user9, "DEVICE_LEFT_SESSION "+f.name("device", 2))
 	mustEqual(t, "busy", f.busy(), "device1=1 participant1=1 participant2=2 user9=1 user10=1")
@@ -57,11 +57,11 @@ func TestBusy(t *testing.T) {
 	f.mustAnnounce("accepted")
 	f.tell("JoinSessionReplyEvent", fmt.Sprintf(`"sessionUuid": %q, "userUuid": %q, "joinReply": "REPLY_BUSY"`, first, u10))
 	f.mustAnnounce("refused", "USER_LEFT_SESSION "+user10)
-	f.tell("JoinSessionReplyEvent", fmt.Sprintf(`"sessionUuid": %q, "participantUuid": %q`, second, p1)) // REPLY_UNKNOWN of another session
+	f.tell("JoinSessionReplyEvent", fmt.Sprintf(`"sessionUuid": %q, "participantUuid": %q`, second, p1)) // REPLY_UNKNOWN for another session
 	f.mustAnnounce("unknown reply", "PARTICIPANT_LEFT_SESSION "+part1)
 	mustEqual(t, "busy", f.busy(), "device1=1 participant1=1 participant2=2")
 
-	// offline keeps busy
+	// going offline does not end busy
 	f.disconnect(f.connect(g[0], "participant", 1), "0")
 	f.mustAnnounce("on and off", "PARTICIPANT_CONNECTED "+part1, "PARTICIPANT_DISCONNECTED "+part1)
 	mustEqual(t, "busy", f.busy(), "device1=1 participant1=1 participant2=2")
@@ -73,7 +73,7 @@ func TestBusy(t *testing.T) {
 	f.mustAnnounce("stop again")
 	mustEqual(t, "busy", f.busy(), "participant2=2")
 
-	// what is rolled back never was
+	// a rollback undoes it
 	f.exec("BEGIN")
 	f.tell("StopSessionEvent", fmt.Sprintf(`"sessionUuid": %q`, second))
 	f.exec("ROLLBACK")
@@ -87,7 +87,7 @@ func TestBusy(t *testing.T) {
 	}
 }
 
-// Several services move the same people at once: nothing fails, and nobody is left in a session that was stopped.
+// Several services move the same people concurrently: nothing fails, and nobody is left in a stopped session.
 func TestBusyAtOnce(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -116,7 +116,7 @@ func TestBusyAtOnce(t *testing.T) {
 	mustEqual(t, "busy", f.busy(), "")
 }
 
-// quietly is tell for goroutines.
+// quietly is tell for use in goroutines.
 func (f *fixture) quietly(kind, fields string) {
 	_, err := f.conn.Exec(f.Context(), `SELECT terasocket.publish('module.TeraServer.UserManagerModule.messages', $1::jsonb)`,
 		fmt.Sprintf(`{"@type": "type.googleapis.com/opentera.protobuf.%s", %s}`, kind, fields))
@@ -125,7 +125,7 @@ func (f *fixture) quietly(kind, fields string) {
 	}
 }
 
-// Nobody stays busy with a session that is over: a service that died says nothing.
+// Nobody stays busy with a session that is over, even if the service died without a word.
 func TestBusyEndsWithTheSession(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]string{
@@ -135,7 +135,7 @@ func TestBusyEndsWithTheSession(t *testing.T) {
 		"soft-deleted": "UPDATE t_sessions SET deleted_at = now() WHERE id_session = 9000",
 		"deleted":      "DELETE FROM t_sessions WHERE id_session = 9000",
 	} {
-		for _, before := range []bool{true, false} { // the session is there before anybody joins it, or comes later
+		for _, before := range []bool{true, false} { // the session exists before anybody joins it, or is inserted later
 			t.Run(fmt.Sprintf("%s %t", name, before), func(t *testing.T) {
 				t.Parallel()
 				f, _ := registered(t, 1)
@@ -166,7 +166,7 @@ func TestBusyEndsWithTheSession(t *testing.T) {
 	}
 }
 
-// While a service is in the middle of saying who joins, the sweep waits for nothing.
+// While a service's transaction reports who joins, the sweep does not wait for it.
 func TestBusySweepWaitsForNoService(t *testing.T) {
 	t.Parallel()
 	f, _ := registered(t, 1)
@@ -182,7 +182,7 @@ func TestBusySweepWaitsForNoService(t *testing.T) {
 	mustEqual(t, "afterwards", f.sweep(), 1)
 }
 
-// An operator takes out who is left.
+// An operator frees those who are left.
 func TestFree(t *testing.T) {
 	t.Parallel()
 	f, _ := registered(t, 1)

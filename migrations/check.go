@@ -9,7 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// Why a database is not ready. Each wraps into one sentence that says what to do.
+// Reasons why a database is not ready. Each is wrapped in one sentence that says what to do.
 var (
 	ErrNotOpenTera = errors.New("this is not an OpenTera database: it has no table t_users in the search path of this role. " +
 		"Let OpenTera create its schema first, or correct --database-url")
@@ -17,35 +17,35 @@ var (
 	ErrSubscriber = errors.New("this database is a subscriber of logical replication: what it receives is announced nowhere. Name the publisher in " +
 		"--database-url; when this one is to take its place, disable or drop the subscription first")
 	ErrNotMigrated = errors.New("terasocket is not installed in this database: run `terasocket migrate up`")
-	ErrUnfinished  = errors.New("`terasocket migrate up` has not finished in this database: run it again, it goes on where it was")
+	ErrUnfinished  = errors.New("`terasocket migrate up` has not finished in this database: run it again, it continues where it stopped")
 	ErrBehind      = errors.New("the terasocket schema is older than this binary: run `terasocket migrate up`")
 	ErrAhead       = errors.New("the terasocket schema is newer than this binary: use the newer binary")
 	ErrDirty       = errors.New("a migration was interrupted")
-	ErrForced      = errors.New("the functions of terasocket are newer than the version that this database is said to be at: was that forced? " +
+	ErrForced      = errors.New("the functions of terasocket are newer than the recorded version of this database: was it forced? " +
 		"Force the version that it really has (`terasocket migrate force`), then run `terasocket migrate up`")
 )
 
-// querier is what Check needs of a connection or pool.
+// querier is the part of a connection or pool that Check needs.
 type querier interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
-// State is what a database has of terasocket.
+// State is the state of terasocket in a database.
 type State struct {
 	Version       uint   // of the tables
-	Hash          string // of the functions; "" when none were applied
+	Hash          string // of the functions; "" if none were applied
 	Compatibility int    // of the functions
 	IsCurrent     bool   // tables and functions are exactly those of this binary
 }
 
-// Check says whether the gateway can work on this database: OpenTera's, a primary, migrated by a binary of the same
-// Compatibility. Older and newer tables and functions of that number will do.
+// Check returns why the gateway cannot work on this database, nil if it can: it must be OpenTera's, a primary, and migrated by a binary
+// of the same Compatibility. Older and newer tables and functions of that number are accepted.
 func Check(ctx context.Context, q querier) error {
 	_, err := Look(ctx, q)
 	return err
 }
 
-// Look is Check, and says what it found.
+// Look is Check, and returns what it found.
 func Look(ctx context.Context, q querier) (State, error) {
 	var isReplica, isOpenTera, hasVersion, hasFunctions bool
 	err := q.QueryRow(ctx, `SELECT pg_is_in_recovery(), to_regclass('t_users') IS NOT NULL,
@@ -87,8 +87,8 @@ func Look(ctx context.Context, q querier) (State, error) {
 	return compare(ctx, q, State{Version: uint(version)})
 }
 
-// Subscription is the name of the one that writes OpenTera's tables or the log in this database, "" for none. What logical
-// replication writes fires no trigger.
+// Subscription returns the name of the subscription that writes OpenTera's tables or the log in this database, "" for none. Rows that
+// logical replication writes fire no triggers.
 func Subscription(ctx context.Context, q querier) (name string, err error) {
 	if err := q.QueryRow(ctx, subscriptionSQL).Scan(&name); err != nil {
 		return "", fmt.Errorf("look for subscriptions: %w", err)
@@ -96,7 +96,7 @@ func Subscription(ctx context.Context, q querier) (name string, err error) {
 	return name, nil
 }
 
-// compare reads the version of the functions and judges it.
+// compare reads the version of the functions and checks it.
 func compare(ctx context.Context, q querier, s State) (State, error) {
 	var schema string
 	err := q.QueryRow(ctx, `SELECT f.hash, f.compatibility, (SELECT c.relnamespace::regnamespace::text FROM pg_class c WHERE c.oid = to_regclass('t_users'))
@@ -129,7 +129,7 @@ func compare(ctx context.Context, q querier, s State) (State, error) {
 
 func isRefused(err error) bool { return sqlState(err) == "42501" } // insufficient_privilege
 
-// sqlState is the code of PostgreSQL's error, "" for another error.
+// sqlState returns the SQLSTATE of PostgreSQL's error, "" for another error.
 func sqlState(err error) string {
 	var refused *pgconn.PgError
 	if errors.As(err, &refused) {
@@ -139,7 +139,7 @@ func sqlState(err error) string {
 }
 
 func dirtyError(version int64) error {
-	version = max(version, 1) // golang-migrate's word for none is -1
+	version = max(version, 1) // golang-migrate's number for no version is -1
 	return fmt.Errorf("%w at version %d: each migration is one transaction, so it is there whole or not at all. "+
 		"Run `terasocket migrate force %d`, then `terasocket migrate up`; if that says that something already exists, "+
 		"run `terasocket migrate force %d` instead", ErrDirty, version, version-1, version)

@@ -26,7 +26,7 @@ func TestCheck(t *testing.T) {
 	if err != nil || !state.IsCurrent || state.Version != migrations.Latest() || state.Compatibility != migrations.Compatibility || state.Hash == "" {
 		t.Errorf("%+v, %v", state, err)
 	}
-	// beside a rolling upgrade: only the number of compatibility counts, both ways
+	// during a rolling upgrade only the number of compatibility counts, both ways
 	execOn(t, conn, "UPDATE terasocket.schema_migrations SET version = version - 1")
 	must("forced", migrations.ErrForced)
 	for _, other := range []string{"terasocket.schema_migrations SET version = version + 2",
@@ -77,7 +77,7 @@ func TestCheckAsStranger(t *testing.T) {
 	}
 }
 
-// replica answers as a read replica of an OpenTera database does.
+// replica answers like a read replica of an OpenTera database.
 type replica struct{}
 
 func (replica) QueryRow(context.Context, string, ...any) pgx.Row { return replica{} }

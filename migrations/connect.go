@@ -12,7 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Why nobody can migrate over this connection.
+// Reasons why a connection cannot be used to migrate.
 var (
 	ErrPooler = errors.New("the database is reached through a connection pooler, which cannot migrate: " +
 		"name the server itself in --migration-database-url")
@@ -22,14 +22,14 @@ var (
 // longestWait is how long a writer of OpenTera may wait behind a lock of ours.
 const longestWait = 200 * time.Millisecond
 
-// prepare looks at the server and settles how to connect to it.
+// prepare checks the server and configures the connection to it.
 func (m *Migrator) prepare(ctx context.Context, databaseURL string) error {
-	pool, err := pgxpool.ParseConfig(databaseURL) // which takes the parameters out that only a pool heeds
+	pool, err := pgxpool.ParseConfig(databaseURL) // removes the parameters meant for pools
 	if err != nil {
 		return fmt.Errorf("read the database URL: %w", err)
 	}
 	m.config = pool.ConnConfig
-	m.config.DefaultQueryExecMode = pgx.QueryExecModeExec // functions and tables change under the statements
+	m.config.DefaultQueryExecMode = pgx.QueryExecModeExec // functions and tables change under cached statements
 	conn, err := m.connect(ctx)
 	if err != nil {
 		return err
@@ -58,22 +58,22 @@ func (m *Migrator) prepare(ctx context.Context, databaseURL string) error {
 	return err
 }
 
-// place is what sql/look.sql finds.
+// place is the result of sql/look.sql.
 type place struct {
 	Major         int
-	Text          string // of the version
+	Text          string // the version as text
 	PID           int32
 	IsReplica     bool
-	Schema, Owner string // of OpenTera's tables, "" when they are not seen
+	Schema, Owner string // of OpenTera's tables, "" if they are not visible
 	Owners        []string
-	Role          string // that has connected
-	MayBecome     bool   // the owner
-	Ours          string // owner of the schema terasocket, "" when there is none
+	Role          string // the connecting role
+	MayBecome     bool   // it may become the owner
+	Ours          string // owner of the schema terasocket, "" if there is none
 	Deadlock      time.Duration
 }
 
-// suits says whether this can be migrated: a direct connection to the primary of an OpenTera database, with the rights of the
-// owner of its tables.
+// suits checks that this can be migrated: a direct connection to the primary of an OpenTera database, with the rights of the owner of its
+// tables.
 func (m *Migrator) suits(ctx context.Context, conn *pgx.Conn) error {
 	found, err := collect[place](ctx, conn, lookSQL)
 	if err != nil {
@@ -85,11 +85,11 @@ func (m *Migrator) suits(ctx context.Context, conn *pgx.Conn) error {
 	return p.fault(conn.PgConn().PID())
 }
 
-// fault is why this cannot be migrated over a connection with this process id.
+// fault returns why this cannot be migrated over a connection with this process id.
 func (p place) fault(pid uint32) error {
 	switch {
 	case uint32(p.PID) != pid:
-		return ErrPooler // it tells its clients numbers of its own
+		return ErrPooler // a pooler reports process ids of its own
 	case p.Major < 13:
 		return fmt.Errorf("PostgreSQL %s is too old: terasocket works with 13 to 19", p.Text)
 	case p.Schema == "":
@@ -115,7 +115,7 @@ func (m *Migrator) connect(ctx context.Context) (*pgx.Conn, error) {
 	switch {
 	case err == nil:
 		return conn, nil
-	case sqlState(err) == "08P01": // protocol_violation: PgBouncer takes few startup parameters
+	case sqlState(err) == "08P01": // protocol_violation: PgBouncer accepts few startup parameters
 		return nil, fmt.Errorf("%w: %w", ErrPooler, err)
 	case errors.Is(err, ErrOwner):
 		return nil, err

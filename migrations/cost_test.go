@@ -4,7 +4,7 @@ import (
 	"testing"
 )
 
-// The cost of a change does not grow with the tables: capture reads none, and who announces finds its way by index.
+// The cost of a change does not grow with the tables: capture reads none, and announcements use indexes.
 func TestAnnounceReadsByIndex(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -21,7 +21,7 @@ func TestAnnounceReadsByIndex(t *testing.T) {
 		"UPDATE t_users SET user_firstname = user_firstname || '.' WHERE id_user = 9",
 		"UPDATE t_sessions_participants SET id_participant = id_participant % 9 + 1 WHERE id_session = 1",
 	} {
-		for range 7 { // with the plan of a statement, then with a general one
+		for range 7 { // with a custom plan, then with a generic one
 			f.exec("BEGIN")
 			f.exec(sql)
 			const read = "SELECT coalesce(max(seq_tup_read), 0) FROM pg_stat_xact_user_tables WHERE relname IN ('t_participants', 'told')"
@@ -39,7 +39,8 @@ func TestAnnounceReadsByIndex(t *testing.T) {
 	f.skip()
 }
 
-// To compile a plan takes a hundred times as long as to run it: capture of a large statement has it off, whatever the writer set.
+// Compiling a plan takes a hundred times as long as running it: capture of a large statement turns jit off, whatever the writer's
+// setting.
 func TestCaptureIsNotCompiled(t *testing.T) {
 	t.Parallel()
 	f := setup(t)

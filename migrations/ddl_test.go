@@ -6,14 +6,14 @@ import (
 	"testing"
 )
 
-// OpenTera's own migrations work with the triggers in place, and its writes after them, in a session whose plans are older. What
-// capture cannot record before its function is made anew is recorded as an error, and announced from there.
+// OpenTera's own migrations work with the triggers in place, and so do its later writes, in a session with older plans. What capture
+// cannot record before its function is re-created is recorded as an error, and announced from there.
 func TestAlterTable(t *testing.T) {
 	t.Parallel()
 	const plain = `{"id_site":1,"site_2fa_required":false,"site_name":"after"}`
 	tests := []struct {
 		name, ddl string
-		body      string // of UPDATE t_sites SET site_name = 'after' WHERE id_site = 1; "" when nobody can tell
+		body      string // of UPDATE t_sites SET site_name = 'after' WHERE id_site = 1; "" if unknown
 	}{
 		{"add a column", "ADD COLUMN site_address varchar", plain},
 		{"add a column with default", "ADD COLUMN site_address varchar NOT NULL DEFAULT '" + secret + "'", plain},
@@ -75,21 +75,21 @@ func TestAlterTable(t *testing.T) {
 	}
 }
 
-// A column that is added later is seen, once refresh_capture() has looked: gateways call it every minute.
+// A column that is added later is captured after refresh_capture(), which gateways call every minute.
 func TestColumnOfANewerOpenTera(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	f.exec("ALTER TABLE t_sites DROP COLUMN site_2fa_required")
-	mustEqual(t, "functions made anew", one[int](f, "SELECT terasocket.refresh_capture()"), 1)
+	mustEqual(t, "functions re-created", one[int](f, "SELECT terasocket.refresh_capture()"), 1)
 	mustEqual(t, "again", one[int](f, "SELECT terasocket.refresh_capture()"), 0)
 	f.exec("ALTER TABLE t_sites ADD COLUMN site_2fa_required boolean")
 	f.expect("UPDATE t_sites SET site_2fa_required = true WHERE id_site = 1")
-	mustEqual(t, "functions made anew", one[int](f, "SELECT terasocket.refresh_capture()"), 1)
+	mustEqual(t, "functions re-created", one[int](f, "SELECT terasocket.refresh_capture()"), 1)
 	e := f.expectOne("UPDATE t_sites SET site_2fa_required = false WHERE id_site = 1", "U site 1")
 	mustEqual(t, "body", e.Body["site_2fa_required"], any(false))
 }
 
-// dropNotNull makes every column of t_sites but key and name optional.
+// dropNotNull makes every column of t_sites except key and name nullable.
 func dropNotNull(f *fixture, key string) {
 	f.Helper()
 	for _, column := range one[[]string](f, `SELECT coalesce(array_agg(attname::text), '{}') FROM pg_attribute
@@ -98,7 +98,7 @@ func dropNotNull(f *fixture, key string) {
 	}
 }
 
-// A column that the rules read is dropped: the write goes on, and is announced when it can be.
+// A column that the rules read is dropped: the write succeeds, and is announced once possible.
 func TestDropColumnOfTheRules(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ ddl, write, undo, want string }{
@@ -111,7 +111,7 @@ func TestDropColumnOfTheRules(t *testing.T) {
 			t.Parallel()
 			f := setup(t)
 			f.isBroken = true
-			f.exec(strings.ReplaceAll(tt.write, "after", "before")) // the plan is old when the column goes
+			f.exec(strings.ReplaceAll(tt.write, "after", "before")) // its plan is older than the dropped column
 			f.log()
 			f.exec(tt.ddl)
 			f.exec(tt.write)
@@ -130,7 +130,7 @@ func TestDropColumnOfTheRules(t *testing.T) {
 	}
 }
 
-// A new OpenTera can drop tables; the others go on, and one that is back is found.
+// A new OpenTera can drop tables; the others keep working, and a re-created one is found.
 func TestDropAndCreateTable(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -148,7 +148,7 @@ func TestDropAndCreateTable(t *testing.T) {
 	f.expect("UPDATE t_sites SET site_name = 'z' WHERE id_site = 1")
 }
 
-// A table that is renamed and replaced, as alembic does for large changes.
+// A table is replaced under the same name, as alembic does for large changes.
 func TestReplaceTable(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -160,7 +160,7 @@ func TestReplaceTable(t *testing.T) {
 	f.expect("UPDATE t_server_settings SET server_settings_name = 'z' WHERE id_server_settings = 1", "U server_settings 1")
 }
 
-// TRUNCATE: every living row is gone for those who saw it.
+// TRUNCATE deletes every living row for those who saw it.
 func TestTruncate(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -184,7 +184,7 @@ func TestTruncate(t *testing.T) {
 	mustEqual(t, "told", one[int](f, "SELECT count(*) FROM terasocket.told WHERE object_type = 'test_invitation'"), 0)
 }
 
-// TRUNCATE of a link table: what was seen through the links is gone for those.
+// TRUNCATE of a link table deletes what was seen through the links, for those who saw it by them.
 func TestTruncateOfLinks(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -202,10 +202,10 @@ func TestTruncateOfLinks(t *testing.T) {
 	}
 	f.exec("TRUNCATE t_users_users_groups")
 	f.log()
-	mustEqual(t, "who holds a role", one[[]int32](f, "SELECT array_agg(DISTINCT id ORDER BY id) FROM terasocket.holdings WHERE tag LIKE 'p:%'"), []int32{1, 2})
+	mustEqual(t, "holders of a role", one[[]int32](f, "SELECT array_agg(DISTINCT id ORDER BY id) FROM terasocket.holdings WHERE tag LIKE 'p:%'"), []int32{1, 2})
 }
 
-// TRUNCATE ... CASCADE empties what decides who saw the rows; they hear of it all the same.
+// TRUNCATE ... CASCADE also empties the tables that decided who saw the rows; those who saw them are told all the same.
 func TestTruncateCascade(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -213,7 +213,7 @@ func TestTruncateCascade(t *testing.T) {
 	for _, k := range kinds() {
 		if k.objectType == "user" || k.objectType == "user_group" || k.objectType == "service" || k.objectType == "server_settings" || k.objectType == "device" ||
 			k.objectType == "session_type" || k.objectType == "session_type_service" || k.objectType == "test_type" {
-			continue // these do not hang on sites
+			continue // these do not refer to sites
 		}
 		want[k.objectType] = one[int](f, fmt.Sprintf("SELECT count(*) FROM %s WHERE deleted_at IS NULL", k.table))
 	}

@@ -10,7 +10,7 @@ import (
 	"terasocket/db/opentera"
 )
 
-// A role with nothing but the use of the schema can call nothing of the door, and read no table.
+// A role with only USAGE on the schema can call no function of the door, and read no table.
 func TestDoorRights(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -35,12 +35,12 @@ func TestDoorRights(t *testing.T) {
 			t.Errorf("%s can be read", table)
 		}
 	}
-	// every function that runs as us has a search path of its own, and none is public
+	// every SECURITY DEFINER function has a fixed search path, and none is public
 	if n := one[int](f, `SELECT count(*) FROM pg_proc p WHERE pronamespace = 'terasocket'::regnamespace
 		AND (prosecdef AND coalesce(array_to_string(proconfig, ','), '') NOT LIKE '%search_path=pg_catalog, pg_temp%' OR has_function_privilege('public', p.oid, 'EXECUTE'))`); n != 0 {
 		t.Errorf("%d functions with an open search path, or public", n)
 	}
-	// what a crash may not take is logged; what need not survive it is not in the WAL
+	// what must survive a crash is logged; what need not is not in the WAL
 	for table, want := range map[string]string{"disabled_tokens": "p", "otp_steps": "p", "signing_keys": "p", "login_attempts": "u", "address_failures": "u", "login_sessions": "u", "connect_tokens": "u"} {
 		if got := one[string](f, "SELECT relpersistence::text FROM pg_class WHERE oid = ('terasocket.' || $1)::regclass", table); got != want {
 			t.Errorf("%s is %s, want %s", table, got, want)
@@ -67,7 +67,7 @@ func TestSigningKeysAreChecked(t *testing.T) {
 	}
 }
 
-// One sweep takes what is over of everything, and nothing else.
+// One sweep deletes everything that has expired, and nothing else.
 func TestSweepDoor(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -89,7 +89,7 @@ func TestSweepDoor(t *testing.T) {
 	if n := one[int](f, "SELECT count(*) FROM terasocket.signing_keys"); n != 2 {
 		t.Errorf("%d keys are left, want 2", n)
 	}
-	// while another sweeps, none waits
+	// while another one sweeps, a sweep does not wait
 	other := dbtest.Conn(t, f.url)
 	execOn(t, other, "BEGIN; SELECT terasocket.sweep_door()")
 	f.exec("UPDATE terasocket.login_attempts SET expires_at = clock_timestamp()")
@@ -102,7 +102,7 @@ func TestSweepDoor(t *testing.T) {
 	}
 }
 
-// What could not be recorded does not pile up for ever once it is announced; what is not announced stays.
+// Capture errors do not accumulate once they are announced; unannounced ones stay.
 func TestCaptureErrorsAreBounded(t *testing.T) {
 	t.Parallel()
 	f := alone(t)
@@ -115,17 +115,17 @@ func TestCaptureErrorsAreBounded(t *testing.T) {
 	mustEqual(t, "again", one[int](f, "SELECT terasocket.sweep_door()"), 0)
 }
 
-// What is done by one gateway at a time cannot be held up by a role that has no rights here: every role may take advisory locks.
-func TestStrangersHoldNothingUp(t *testing.T) {
+// Work done by one gateway at a time cannot be blocked by a role without rights here: any role may take advisory locks.
+func TestOtherRolesBlockNothing(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	stranger := dbtest.Conn(t, withRole(f.url, newRole(t, f.conn)))
 	execOn(t, stranger, "SELECT pg_advisory_lock(hashtextextended(name, 0)) FROM unnest('{terasocket sweep,terasocket refresh_capture}'::text[]) name")
 	f.exec("INSERT INTO terasocket.login_attempts VALUES ('user', 'x', 1, clock_timestamp()); ALTER TABLE t_sites DROP COLUMN site_2fa_required")
 	mustEqual(t, "swept", one[int](f, "SELECT terasocket.sweep_door()"), 1)
-	mustEqual(t, "functions made anew", one[int](f, "SELECT terasocket.refresh_capture()"), 1)
+	mustEqual(t, "functions re-created", one[int](f, "SELECT terasocket.refresh_capture()"), 1)
 
-	// while one makes them, another neither waits nor does it too
+	// while one gateway creates them, another neither waits nor does it too
 	f.exec("ALTER TABLE t_projects DROP COLUMN project_description")
 	other := dbtest.Conn(t, f.url)
 	execOn(t, other, "BEGIN; SELECT FROM terasocket.functions FOR UPDATE")

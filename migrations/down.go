@@ -9,13 +9,12 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Down takes the last n migrations back, at most all of them, and returns how many there were. Functions, views and triggers
-// belong to all migrations together: they go in any case, and the next Up (of an older binary, say) puts its own there. After
-// the last migration the schema terasocket is gone, and every index of ours. It is one transaction: when it fails, nothing has
-// changed.
+// Down reverts the last n migrations, at most all of them, and returns how many there were. Functions, views and triggers belong to all
+// migrations together: they are dropped in any case, and the next Up (for example of an older binary) creates its own. After the last
+// migration the schema terasocket and all our indexes are gone. It is one transaction: if it fails, nothing has changed.
 //
-// It needs every table of OpenTera that has a trigger of ours for itself, for a moment: it gives up all of them as soon as it
-// would have to wait for one, and tries again for LockTimeout. A gateway that runs is an error, which names it.
+// It briefly needs every OpenTera table with a trigger of ours for itself: it releases all of them as soon as it would have to wait for
+// one, and retries for LockTimeout. If a gateway runs, the error names it.
 func (m *Migrator) Down(ctx context.Context, n int) (int, error) {
 	if n < 1 {
 		return 0, fmt.Errorf("cannot take %d migrations back: it must be 1 or more", n)
@@ -48,7 +47,7 @@ func (m *Migrator) Down(ctx context.Context, n int) (int, error) {
 	return n, nil
 }
 
-// tables are those that Down needs for itself, in the order in which they are locked.
+// tables returns the tables that Down locks, in the order of locking.
 func (m *Migrator) tables(ctx context.Context, conn *pgx.Conn) ([]string, error) {
 	type table struct{ Name string }
 	tables, err := collect[table](ctx, conn, tablesSQL, m.schema)
@@ -62,7 +61,7 @@ func (m *Migrator) tables(ctx context.Context, conn *pgx.Conn) ([]string, error)
 	return names, nil
 }
 
-// takeBack goes from one version to a lower one.
+// takeBack migrates from one version to a lower one.
 func (m *Migrator) takeBack(ctx context.Context, tx pgx.Tx, tables []string, from, to uint) error {
 	if err := mustBeIdle(ctx, tx); err != nil {
 		return err
@@ -71,7 +70,7 @@ func (m *Migrator) takeBack(ctx context.Context, tx pgx.Tx, tables []string, fro
 	if err != nil {
 		return err
 	}
-	// who comes while one of these is awaited waits behind those that we have
+	// others queue behind the tables that we hold while we wait for one
 	if _, err := tx.Exec(ctx, "SET LOCAL statement_timeout = "+milliseconds(lockAllLimit)+"; LOCK TABLE "+strings.Join(tables, ", ")+
 		" IN ACCESS EXCLUSIVE MODE; SET LOCAL statement_timeout = "+hold); err != nil {
 		return err
@@ -96,7 +95,7 @@ func (m *Migrator) takeBack(ctx context.Context, tx pgx.Tx, tables []string, fro
 	return err
 }
 
-// mustBeIdle names a gateway whose lease is good.
+// mustBeIdle returns an error that names a gateway with a valid lease.
 func mustBeIdle(ctx context.Context, tx pgx.Tx) error {
 	var hasGateways bool
 	if err := tx.QueryRow(ctx, "SELECT to_regclass('terasocket.gateways') IS NOT NULL").Scan(&hasGateways); err != nil || !hasGateways {
@@ -104,7 +103,7 @@ func mustBeIdle(ctx context.Context, tx pgx.Tx) error {
 	}
 	var name string
 	err := tx.QueryRow(ctx, `SELECT name FROM terasocket.gateways WHERE lease_until > clock_timestamp()
-		AND id <> '00000000-0000-0000-0000-000000000000' ORDER BY name LIMIT 1`).Scan(&name) // that is OpenTera's own server
+		AND id <> '00000000-0000-0000-0000-000000000000' ORDER BY name LIMIT 1`).Scan(&name) // the id of OpenTera's own server
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return nil
@@ -114,8 +113,8 @@ func mustBeIdle(ctx context.Context, tx pgx.Tx) error {
 	return fmt.Errorf("gateway %s runs: stop it first (one that has died counts until its lease ends, some 10 s)", name)
 }
 
-// mayHold is for how long the tables may be held while all is dropped, as SET takes it: others wait meanwhile. Where there are
-// none, a slow server has all the time that it needs.
+// mayHold returns how long the tables may be held while everything is dropped, as SET takes it: others wait meanwhile. Without other
+// sessions a slow server has all the time that it needs.
 func mayHold(ctx context.Context, tx pgx.Tx) (string, error) {
 	var others int
 	err := tx.QueryRow(ctx, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
@@ -129,7 +128,7 @@ func mayHold(ctx context.Context, tx pgx.Tx) (string, error) {
 	return milliseconds(holdLimit), nil
 }
 
-// detach drops triggers, functions and views, and the indexes with them.
+// detach drops triggers, functions and views, and optionally the indexes.
 func (m *Migrator) detach(ctx context.Context, tx pgx.Tx, withIndexes bool) error {
 	triggers, err := collect[trigger](ctx, tx, triggersSQL)
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"terasocket/migrations"
 )
 
-// A way down that fails, at whatever step, has changed nothing.
+// A Down that fails, at whatever step, has changed nothing.
 func TestFailedDown(t *testing.T) {
 	t.Parallel()
 	for name, obstacle := range map[string]string{
@@ -39,7 +39,7 @@ func TestFailedDown(t *testing.T) {
 	}
 }
 
-// A gateway that runs is named, by whom it is run; one whose lease is over, and OpenTera's own server, are in nobody's way.
+// A running gateway is named, with its host; one with an expired lease, and OpenTera's own server, are ignored.
 func TestDownRefusesBesideAGateway(t *testing.T) {
 	t.Parallel()
 	m, _, conn := standingIn(t, standIn())
@@ -54,7 +54,7 @@ func TestDownRefusesBesideAGateway(t *testing.T) {
 	mustMigrate(t, 1, func() (int, error) { return m.Down(t.Context(), 1) })
 }
 
-// Who holds a table is named, and waited for no longer than LockTimeout; nobody waits behind the migrator meanwhile.
+// Whoever holds a table is named, and waited for at most LockTimeout; nobody waits behind the migrator meanwhile.
 func TestDownNamesWhoIsInTheWay(t *testing.T) {
 	t.Parallel()
 	m, url, conn := standingIn(t, standIn())
@@ -100,8 +100,8 @@ func TestDownNamesWhoIsInTheWay(t *testing.T) {
 	}
 }
 
-// Part of the way down takes triggers and functions with it, and keeps what the tables hold; up again puts them back.
-func TestPartOfTheWayDown(t *testing.T) {
+// A partial Down drops triggers and functions, and keeps the tables' rows; Up creates them again.
+func TestPartialDown(t *testing.T) {
 	t.Parallel()
 	m, _, conn := standingIn(t, standIn())
 	mustUp(t, m)
@@ -127,7 +127,7 @@ func TestPartOfTheWayDown(t *testing.T) {
 	}
 }
 
-// The functions of a newer binary are not taken out, nor replaced, by an older one.
+// Functions of a newer binary are neither dropped nor replaced by an older one.
 func TestNewerFunctions(t *testing.T) {
 	t.Parallel()
 	m, _, conn := standingIn(t, standIn())
@@ -140,8 +140,8 @@ func TestNewerFunctions(t *testing.T) {
 	}
 }
 
-// Tables of before the first release lack what functions need: up says what to do, and down can be done.
-func TestTablesOfBeforeTheFirstRelease(t *testing.T) {
+// Tables from before the first release lack what functions need: Up says what to do, and Down works.
+func TestTablesFromBeforeTheFirstRelease(t *testing.T) {
 	t.Parallel()
 	m, _, conn := migrator(t)
 	mustUp(t, m)

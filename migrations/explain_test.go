@@ -6,8 +6,7 @@ import (
 	"testing"
 )
 
-// A role that may explain, and nothing else, is answered; it reads nothing itself, and others may not
-// explain.
+// A role that may only call explain gets answers; it reads no table itself, and other roles may not call it.
 func TestExplainForARoleOfItsOwn(t *testing.T) {
 	t.Parallel()
 	f := setup(t)

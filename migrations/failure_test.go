@@ -13,8 +13,8 @@ import (
 	"terasocket/db/dbtest"
 )
 
-// Whatever breaks inside capture, OpenTera's write succeeds; a WARNING tells of it, and a row of terasocket.capture_errors,
-// from which the change is announced.
+// Whatever breaks inside capture, OpenTera's write succeeds, with a WARNING and a row of terasocket.capture_errors, from which the change
+// is announced.
 func TestCaptureNeverFailsTheWrite(t *testing.T) {
 	t.Parallel()
 	const (
@@ -24,8 +24,8 @@ func TestCaptureNeverFailsTheWrite(t *testing.T) {
 	)
 	tests := []struct {
 		name, breakIt, write, mendIt string
-		failures                     string   // op, table, what and ids; "" when they cannot be recorded either
-		announced                    []string // when it is mended
+		failures                     string   // op, table, what and ids; "" if they cannot be recorded either
+		announced                    []string // after the repair
 	}{
 		{"changes refuse", refuse, site, permit, "UPDATE t_sites site {1}", []string{"U site 1"}},
 		{"no changes", "ALTER TABLE terasocket.changes RENAME TO moved", site, "ALTER TABLE terasocket.moved RENAME TO changes", "UPDATE t_sites site {1}", []string{"U site 1"}},
@@ -50,7 +50,7 @@ func TestCaptureNeverFailsTheWrite(t *testing.T) {
 			f := setup(t)
 			f.isBroken = true
 			writer, warnings := warned(f)
-			execOn(t, writer, site) // with the plans that it has from then on
+			execOn(t, writer, site) // with cached plans
 			execOn(t, writer, "UPDATE t_sites SET site_name = 'before'; UPDATE t_devices_sites SET id_site = 1 WHERE id_device = 1")
 			f.log()
 			f.exec(tt.breakIt)
@@ -82,7 +82,7 @@ func TestCaptureNeverFailsTheWrite(t *testing.T) {
 	}
 }
 
-// warned is a writer, and the warnings that it gets.
+// warned returns a writer and the warnings that it receives.
 func warned(f *fixture) (*pgx.Conn, <-chan *pgconn.Notice) {
 	f.Helper()
 	warnings := make(chan *pgconn.Notice, 100)
@@ -96,9 +96,9 @@ func warned(f *fixture) (*pgx.Conn, <-chan *pgconn.Notice) {
 	return writer, warnings
 }
 
-// What could not be captured because somebody holds a lock on terasocket.changes costs the writer a moment; the change is kept in
-// capture_errors, and announced from there, its rights too.
-func TestWhatCouldNotBeCaptured(t *testing.T) {
+// A change that could not be captured because somebody locks terasocket.changes costs the writer a moment; it is kept in capture_errors,
+// and announced from there with its rights.
+func TestCaptureErrorsAreAnnounced(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	f.isBroken = true
@@ -118,7 +118,7 @@ func TestWhatCouldNotBeCaptured(t *testing.T) {
 	mustEqual(t, "left", one[int](f, "SELECT count(*) FROM terasocket.capture_errors WHERE announced_at IS NULL"), 0)
 }
 
-// A serialization failure is the writer's own: it is raised, so that the writer tries again, and nothing is lost by it.
+// A serialization failure is the writer's own: it is raised, so that the writer retries, and nothing is lost.
 func TestSerializationFailuresAreRaised(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -137,7 +137,7 @@ func TestSerializationFailuresAreRaised(t *testing.T) {
 	}
 }
 
-// Two SERIALIZABLE writers whose write skew PostgreSQL finds: one of them fails, and what the other wrote is announced.
+// Two SERIALIZABLE writers with a write skew: one of them fails, and the other's change is announced.
 func TestWriteSkew(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -186,7 +186,7 @@ func TestWriterWithoutRights(t *testing.T) {
 	}
 }
 
-// No function of ours is open to everybody, and none that runs as its owner has an open search path.
+// No function of ours is public, and no SECURITY DEFINER function has an open search path.
 func TestNoFunctionForPublic(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -203,14 +203,14 @@ func TestNoFunctionForPublic(t *testing.T) {
 	}
 }
 
-// A writer cannot lend capture, nor who announces, its own tables or functions, not even ones that fit better than PostgreSQL's
-// own in OpenTera's schema: that schema is in no search path of ours.
+// A writer cannot make capture or announcements use its own tables or functions, not even better-matching ones in OpenTera's schema,
+// which is in no search path of ours.
 func TestWriterCannotSpoof(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	role := newRole(t, f.conn)
 	f.exec("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO " + role + "; CREATE SCHEMA mine AUTHORIZATION " + role)
-	f.exec("GRANT CREATE ON SCHEMA public TO " + role) // as PostgreSQL before 15 does
+	f.exec("GRANT CREATE ON SCHEMA public TO " + role) // the default before PostgreSQL 15
 	f.exec("SET ROLE " + role)
 	f.exec(`CREATE TEMP TABLE t_users AS SELECT * FROM public.t_users WHERE false;
 		CREATE TEMP TABLE t_services_roles AS SELECT * FROM public.t_services_roles WHERE false;
@@ -233,7 +233,7 @@ func TestWriterCannotSpoof(t *testing.T) {
 	session := f.seers("session", 1)
 	events := f.log()
 	mustEqual(t, "announced", fmt.Sprint(events), "[U session 1 U user 9]")
-	mustEqual(t, "who sees the session", events[0].sees, session)
+	mustEqual(t, "viewers of the session", events[0].sees, session)
 	mustSee(t, "user", events[1].sees, 1, 7, 9)
 	if events[1].Body["user_firstname"] != "x" || events[1].Body["user_name"] == "hacked" || events[0].Body["session_name"] != "x" {
 		t.Errorf("%v", events)

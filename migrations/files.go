@@ -21,8 +21,8 @@ import (
 //go:embed *.sql functions/*.sql
 var embedded embed.FS
 
-// Compatibility is a number that changes when gateways and functions (or tables) of before and after cannot work with each
-// other. Those of equal numbers can: a gateway runs beside older and newer functions of its own number.
+// Compatibility changes when older and newer gateways and functions (or tables) cannot work with each other. A gateway runs beside older
+// and newer functions of its own number.
 const Compatibility = 2
 
 // Step is one migration.
@@ -35,7 +35,7 @@ type Step struct {
 // Steps lists the embedded migrations in order, none of them applied.
 func Steps() []Step { return scripts{embedded}.steps() }
 
-// Latest is the version that this binary brings.
+// Latest is this binary's version of the tables.
 func Latest() uint { return scripts{embedded}.latest() }
 
 // scripts are the files of a set of migrations: NNNN_name.{up,down}.sql and functions/*.sql.
@@ -51,7 +51,7 @@ func (s scripts) steps() []Step {
 		number, rest, _ := strings.Cut(name, "_")
 		version, err := strconv.ParseUint(number, 10, 32)
 		if err != nil {
-			panic("migration file without a number: " + name) // fixed when the binary is built
+			panic("migration file without a number: " + name) // fixed at build time
 		}
 		steps = append(steps, Step{Version: uint(version), Name: strings.TrimSuffix(rest, ".up.sql")})
 	}
@@ -63,7 +63,7 @@ func (s scripts) latest() uint {
 	return steps[len(steps)-1].Version
 }
 
-// source gives the migrations to golang-migrate, with the name of OpenTera's schema in them.
+// source returns the migrations for golang-migrate, with the name of OpenTera's schema.
 func (s scripts) source(schema string) (source.Driver, error) {
 	names, err := fs.Glob(s, "*.sql")
 	if err != nil {
@@ -72,7 +72,7 @@ func (s scripts) source(schema string) (source.Driver, error) {
 	return bindata.WithInstance(bindata.Resource(names, func(name string) ([]byte, error) { return s.read(name, schema) }))
 }
 
-// down is the file that takes a version back.
+// down returns the script that reverts a version.
 func (s scripts) down(version uint, schema string) (string, error) {
 	for _, step := range s.steps() {
 		if step.Version == version {
@@ -86,7 +86,7 @@ func (s scripts) down(version uint, schema string) (string, error) {
 // function is a file of functions.
 type function struct{ name, text string }
 
-// functions are the files of functions, in the order in which they are applied.
+// functions returns the function files in the order in which they are applied.
 func (s scripts) functions(schema string) (files []function, err error) {
 	names, err := fs.Glob(s, "functions/*.sql")
 	slices.Sort(names)
@@ -101,7 +101,7 @@ func (s scripts) functions(schema string) (files []function, err error) {
 	return files, nil
 }
 
-// hashOf tells functions apart.
+// hashOf returns a hash of the files' names and contents.
 func hashOf(files []function) string {
 	sum := sha256.New()
 	for _, f := range files {
@@ -110,7 +110,7 @@ func hashOf(files []function) string {
 	return hex.EncodeToString(sum.Sum(nil))
 }
 
-// formulas are the files by which terasocket.told and holdings are computed: when one changes, they are filled anew.
+// formulas returns the files that terasocket.told and holdings are computed by: when one changes, both are filled again.
 func formulas(files []function) (list []function) {
 	for _, f := range files {
 		if f.name == "functions/keys.sql" || f.name == "functions/rights.sql" {
@@ -120,7 +120,7 @@ func formulas(files []function) (list []function) {
 	return list
 }
 
-// read is a file with the name of OpenTera's schema, quoted where needed, in it.
+// read returns a file with the name of OpenTera's schema, quoted where needed.
 func (s scripts) read(name, schema string) ([]byte, error) {
 	file, err := fs.ReadFile(s, name)
 	return bytes.ReplaceAll(file, []byte("OPENTERA."), []byte(schema+".")), err

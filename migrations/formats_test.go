@@ -13,13 +13,13 @@ import (
 	"terasocket/db/opentera"
 )
 
-// Create, update, soft delete and delete of each kind have the keys and types of sheet database-events, section 3, whatever
-// the settings of the session that writes.
+// Create, update, soft delete and delete of each kind have the keys and types of sheet database-events, section 3, whatever the settings
+// of the writing session.
 func TestFormats(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	f.exec("SET timezone = 'Asia/Kolkata'; SET datestyle = 'SQL, DMY'; SET intervalstyle = 'sql_standard'")
-	_, _ = f.conn.Exec(t.Context(), "SET standard_conforming_strings = off") // PostgreSQL 19 has no off
+	_, _ = f.conn.Exec(t.Context(), "SET standard_conforming_strings = off") // PostgreSQL 19 no longer allows off
 	all := kinds()
 	if n := one[int](f, "SELECT count(*) FROM terasocket.object_types"); n != 18 || len(all) != 18 {
 		t.Fatalf("there are %d kinds in the database and %d in the test, not 18", n, len(all))
@@ -52,12 +52,12 @@ func TestFormats(t *testing.T) {
 			removed := f.only(k, "G", k.set("deleted_at = '2024-05-06 07:08:09.1+02'"))
 			checkBody(t, removed.Body, k.keys+", deleted_at ts", k.onCreate, strings.ReplaceAll(k.softDeleted(), "str?", "str"))
 			mustEqual(t, "deleted_at", removed.Body["deleted_at"], "2024-05-06T05:08:09.100000+00:00")
-			f.expect(k.delete()) // of a dead row: nobody sees it go
+			f.expect(k.delete()) // of a deleted row: nobody sees it
 		})
 	}
 }
 
-// softDeleted are the computed keys of the soft delete of a row that has only been created.
+// softDeleted returns the computed keys of the soft delete of a row that was only created.
 func (k kind) softDeleted() string {
 	if k.objectType == "session" || k.objectType == "service" {
 		return ""
@@ -65,7 +65,7 @@ func (k kind) softDeleted() string {
 	return k.computed
 }
 
-// in is the same fixture for a subtest.
+// in returns the same fixture for a subtest.
 func (f *fixture) in(t *testing.T) *fixture {
 	same := *f
 	same.TB = t
@@ -147,14 +147,14 @@ func TestTimestampFormat(t *testing.T) {
 		mustEqual(t, tt.zone+" "+tt.written, e.Body["asset_datetime"], any(tt.want))
 		got, err := time.Parse(time.RFC3339Nano, tt.want)
 		if stored := one[time.Time](f, "SELECT asset_datetime FROM t_assets WHERE id_asset = $1", i+1); err != nil || !stored.Equal(got) {
-			t.Errorf("%s is not the time of the row, %v (%v)", tt.want, stored, err)
+			t.Errorf("time %s, want that of the row, %v (%v)", tt.want, stored, err)
 		}
 	}
-	// what no calendar has must not cost the event
+	// an impossible time must not cost the event
 	f.expect("UPDATE t_assets SET asset_datetime = 'infinity' WHERE id_asset = 1", "U asset 1")
 }
 
-// A service is known to its clients by its key as well: with another one, it is another.
+// Clients know a service by its key too: with another key it is another service.
 func TestServiceKeyChange(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -166,7 +166,7 @@ func TestServiceKeyChange(t *testing.T) {
 	mustEqual(t, "gone, now", e.Gone["service_key"], any("Other"))
 }
 
-// What a login says of a device is in UTC, too, whatever the zone of the session.
+// Times of a device's login are in UTC too, whatever the session's time zone.
 func TestTimesOfALoginAreInUTC(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -277,7 +277,7 @@ func TestSessionTypeService(t *testing.T) {
 	}
 }
 
-// A deleted test invitation carries its own id. OpenTera's carries that of the test type, which is a mistake.
+// A deleted test invitation carries its own id. OpenTera's carries that of the test type, which is a bug.
 func TestDeletedInvitation(t *testing.T) {
 	t.Parallel()
 	f := setup(t)

@@ -10,13 +10,13 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// edition is what is known of functions, as terasocket.functions holds it; zero when none were applied.
+// edition is the row of terasocket.functions; zero if none were applied.
 type edition struct {
 	hash, formulas string
 	compatibility  int
 }
 
-// applied is the edition of the functions in the database.
+// applied returns the edition of the functions in the database.
 func applied(ctx context.Context, q querier) (e edition, err error) {
 	err = q.QueryRow(ctx, "SELECT hash, formulas, compatibility FROM terasocket.functions").Scan(&e.hash, &e.formulas, &e.compatibility)
 	switch state := sqlState(err); {
@@ -28,7 +28,7 @@ func applied(ctx context.Context, q querier) (e edition, err error) {
 	return e, nil
 }
 
-// apply makes the functions and views what the files say, in one transaction, unless they are that already.
+// apply replaces functions and views by those of the files, in one transaction, unless they are the same.
 func (m *Migrator) apply(ctx context.Context, conn *pgx.Conn) error {
 	files, err := m.files.functions(m.schema)
 	if err != nil {
@@ -54,11 +54,11 @@ func (m *Migrator) apply(ctx context.Context, conn *pgx.Conn) error {
 	return err
 }
 
-var errOtherTables = errors.New("the tables of terasocket are not those of their version: were they made by a binary of before the first release? " +
+var errOtherTables = errors.New("the tables of terasocket do not match their version: were they made by a binary from before the first release? " +
 	"Then run `terasocket migrate down --all`, and `terasocket migrate up`")
 
-// mustDrop says whether CREATE OR REPLACE was refused because something else of that name is there: another type of result or
-// other names of parameters, another kind of object, other columns of a view.
+// mustDrop reports whether CREATE OR REPLACE was refused because of an existing object: another result type or parameter names, another
+// kind of object, other columns of a view.
 func mustDrop(err error) bool {
 	switch sqlState(err) {
 	case "42P13", "42P16", "42809": // invalid_function_definition, invalid_table_definition, wrong_object_type
@@ -67,8 +67,8 @@ func mustDrop(err error) bool {
 	return false
 }
 
-// replace is one try. Functions stay where they are, with the rights that operators gave on them, and with the sessions that
-// use them; afresh, all go first, but those that triggers on OpenTera's tables call, and the rights are given again.
+// replace makes one attempt. Functions stay in place, with the rights that operators have granted on them, and for the sessions that use
+// them; afresh, all are dropped first, except those that triggers on OpenTera's tables call, and the rights are granted again.
 func (m *Migrator) replace(ctx context.Context, conn *pgx.Conn, files []function, wanted edition, afresh bool) error {
 	return m.inTransaction(ctx, conn, pgx.ReadCommitted, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SET LOCAL check_function_bodies = off"); err != nil {
@@ -97,7 +97,7 @@ func (m *Migrator) replace(ctx context.Context, conn *pgx.Conn, files []function
 			return err
 		}
 		if err := dropUncalled(ctx, tx, unchanged(before, after)); err != nil {
-			return fmt.Errorf("drop the functions of before: %w", err)
+			return fmt.Errorf("drop removed functions: %w", err)
 		}
 		if _, err := tx.Exec(ctx, validateSQL); err != nil {
 			if state := sqlState(err); state == "42P01" || state == "42703" { // undefined_table, undefined_column
@@ -117,7 +117,7 @@ func (m *Migrator) replace(ctx context.Context, conn *pgx.Conn, files []function
 	})
 }
 
-// record says which functions there are now. By other formulas all is computed anew, before anything is announced.
+// record stores the edition of the functions. If the formulas differ, everything is filled again before anything is announced.
 func record(ctx context.Context, tx pgx.Tx, e edition) error {
 	_, err := tx.Exec(ctx, readAgain+" WHERE NOT EXISTS (SELECT FROM terasocket.functions f WHERE f.formulas = $1)", e.formulas)
 	if err != nil {
@@ -132,11 +132,11 @@ func record(ctx context.Context, tx pgx.Tx, e edition) error {
 // object is a function or view of ours.
 type object struct {
 	Name     string // as DROP takes it: ROUTINE terasocket.f(integer)
-	Written  string // changes whenever it is made or replaced
-	IsCalled bool   // by a trigger on a table that is not ours
+	Written  string // changes whenever it is created or replaced
+	IsCalled bool   // by a trigger on an OpenTera table
 }
 
-// collect gives the rows of a query, its columns in the order of the fields of T.
+// collect returns the rows of a query, its columns in the order of the fields of T.
 func collect[T any](ctx context.Context, q interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 }, sql string, args ...any) ([]T, error) {
@@ -147,7 +147,7 @@ func collect[T any](ctx context.Context, q interface {
 	return pgx.CollectRows(rows, pgx.RowToStructByPos[T])
 }
 
-// unchanged are the objects that the files did not make.
+// unchanged returns the objects that the files did not create.
 func unchanged(before, after []object) (left []object) {
 	written := map[string]bool{}
 	for _, o := range before {
@@ -161,8 +161,8 @@ func unchanged(before, after []object) (left []object) {
 	return left
 }
 
-// dropUncalled drops objects, and the triggers on our own tables that call them. Those that a trigger on a table of OpenTera
-// calls stay: attach puts another in its place.
+// dropUncalled drops objects, and the triggers on our own tables that call them. Those that a trigger on an OpenTera table calls stay:
+// attach replaces them.
 func dropUncalled(ctx context.Context, tx pgx.Tx, objects []object) error {
 	called := map[string]bool{}
 	var names []string
@@ -185,13 +185,13 @@ func dropUncalled(ctx context.Context, tx pgx.Tx, objects []object) error {
 	return drop(ctx, tx, append(before, names...))
 }
 
-// trigger is one that calls a function of ours.
+// trigger is a trigger that calls a function of ours.
 type trigger struct {
 	Name, Calls string
-	IsOurs      bool // it is on a table of ours
+	IsOurs      bool // on a table of ours
 }
 
-// drop drops things in the order in which they can be, never what is not among them.
+// drop drops objects in an order that their dependencies allow, and nothing else.
 func drop(ctx context.Context, tx pgx.Tx, names []string) error {
 	if len(names) == 0 {
 		return nil
@@ -204,14 +204,14 @@ func drop(ctx context.Context, tx pgx.Tx, names []string) error {
 	return err
 }
 
-// right is one that somebody else than the owner has.
+// right is a privilege of a role other than the owner.
 type right struct {
 	Object    string
 	IsRoutine bool
 	Statement string
 }
 
-// regrant gives the rights again on what is still there.
+// regrant grants the rights again on what still exists.
 func regrant(ctx context.Context, tx pgx.Tx, rights []right) error {
 	for _, r := range rights {
 		var exists bool
@@ -220,13 +220,13 @@ func regrant(ctx context.Context, tx pgx.Tx, rights []right) error {
 			_, err = tx.Exec(ctx, r.Statement)
 		}
 		if err != nil {
-			return fmt.Errorf("give a right again: %w", err)
+			return fmt.Errorf("grant a right again: %w", err)
 		}
 	}
 	return nil
 }
 
-// closeToPublic takes from everybody what PostgreSQL gives to everybody with each new function.
+// closeToPublic revokes the EXECUTE that PostgreSQL grants to PUBLIC on each new function.
 func closeToPublic(ctx context.Context, tx pgx.Tx) error {
 	var revoke string
 	if err := tx.QueryRow(ctx, publicSQL).Scan(&revoke); err != nil || revoke == "" {
@@ -236,7 +236,7 @@ func closeToPublic(ctx context.Context, tx pgx.Tx) error {
 	return err
 }
 
-// line is where in text PostgreSQL found the error, "" when it does not say.
+// line returns the position of the error in text, "" if PostgreSQL does not tell.
 func line(text string, err error) string {
 	var refused *pgconn.PgError
 	if !errors.As(err, &refused) || refused.Position < 1 {

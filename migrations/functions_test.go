@@ -7,7 +7,7 @@ import (
 	"terasocket/migrations"
 )
 
-// Functions are applied when they differ, and only then; triggers, indexes and the first reading are there afterwards.
+// Functions are applied only when they differ; triggers, indexes and the first fill are done afterwards.
 func TestFunctionsFollowTheirFiles(t *testing.T) {
 	t.Parallel()
 	m, url, conn := standingIn(t, standIn())
@@ -35,7 +35,7 @@ func TestFunctionsFollowTheirFiles(t *testing.T) {
 	}
 	mustUp(t, m)
 	if oneOn[bool](t, conn, "SELECT to_regproc('terasocket.one') IS NOT NULL") {
-		t.Error("a function that is in no file any more is still there")
+		t.Error("a removed function still exists")
 	}
 	status, err = m.Status(t.Context())
 	if err != nil || status.Functions != "current" || status.Unfinished != "" {
@@ -43,8 +43,8 @@ func TestFunctionsFollowTheirFiles(t *testing.T) {
 	}
 }
 
-// A function that is no more is dropped whatever of ours uses it, in any order; triggers on OpenTera's tables get another first.
-func TestFunctionsOfBeforeAreDropped(t *testing.T) {
+// Removed functions are dropped even if other objects of ours use them, in any order; triggers on OpenTera's tables are replaced first.
+func TestRemovedFunctionsAreDropped(t *testing.T) {
 	t.Parallel()
 	m, url, conn := standingIn(t, with("functions/old.sql", `
 		CREATE OR REPLACE FUNCTION terasocket.base() RETURNS integer LANGUAGE sql AS 'SELECT 1';
@@ -56,7 +56,7 @@ func TestFunctionsOfBeforeAreDropped(t *testing.T) {
 		CREATE TRIGGER mine AFTER DELETE ON terasocket.changes EXECUTE FUNCTION terasocket.on_changes();
 		CREATE OR REPLACE FUNCTION terasocket.old_capture() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'`))
 	mustUp(t, m)
-	// as an attach_table of before had it
+	// as an older attach_table made it
 	execOn(t, conn, "DROP TRIGGER terasocket_update ON t_sites; CREATE TRIGGER terasocket_old AFTER UPDATE ON t_sites EXECUTE FUNCTION terasocket.old_capture()")
 	files := standIn()
 	files["functions/attach.sql"] = file(strings.Replace(string(files["functions/attach.sql"].Data), "LANGUAGE plpgsql AS $$ BEGIN",
@@ -68,14 +68,14 @@ func TestFunctionsOfBeforeAreDropped(t *testing.T) {
 	mustEqual(t, "left", left, "announcer attach_table capture_t_sessions capture_t_sites capture_tables fill keys missing_triggers terasocket_update terasocket_update wanted_indexes")
 }
 
-// What is not ours keeps a function of before from being dropped: nothing changes, and the error names it.
-func TestFunctionOfBeforeIsNeeded(t *testing.T) {
+// If a foreign object uses a removed function, it cannot be dropped: nothing changes, and the error names the object.
+func TestRemovedFunctionInUse(t *testing.T) {
 	t.Parallel()
 	m, url, conn := standingIn(t, with("functions/old.sql", "CREATE OR REPLACE FUNCTION terasocket.base() RETURNS integer LANGUAGE sql AS 'SELECT 1'"))
 	mustUp(t, m)
 	execOn(t, conn, "CREATE VIEW mine AS SELECT terasocket.base()")
 	_, err := from(t, url, with("functions/new.sql", "CREATE OR REPLACE FUNCTION terasocket.new() RETURNS integer LANGUAGE sql AS 'SELECT 1'")).Up(t.Context())
-	if err == nil || !strings.Contains(err.Error(), "drop the functions of before") || !strings.Contains(err.Error(), "terasocket.base()") {
+	if err == nil || !strings.Contains(err.Error(), "drop removed functions") || !strings.Contains(err.Error(), "terasocket.base()") {
 		t.Errorf("%v", err)
 	}
 	if oneOn[bool](t, conn, "SELECT to_regproc('terasocket.new') IS NOT NULL") {
@@ -83,7 +83,7 @@ func TestFunctionOfBeforeIsNeeded(t *testing.T) {
 	}
 }
 
-// A result of another type needs a DROP; what operators have granted is granted again.
+// Another result type needs a DROP; operators' grants are granted again.
 func TestFunctionOfAnotherType(t *testing.T) {
 	t.Parallel()
 	const old = `CREATE OR REPLACE FUNCTION terasocket.base(a integer) RETURNS integer LANGUAGE sql AS 'SELECT 1';
@@ -104,7 +104,7 @@ func TestFunctionOfAnotherType(t *testing.T) {
 	}
 }
 
-// A file with a fault is named, with its line, and nothing of the set is applied. Functions may use those of later files.
+// A faulty file is named, with the line, and nothing of the set is applied. Functions may use those of later files.
 func TestFunctionsWithFaults(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
@@ -126,7 +126,7 @@ func TestFunctionsWithFaults(t *testing.T) {
 	mustUp(t, m)
 }
 
-// Nobody but the owner may call a function of ours, the generated ones included.
+// Only the owner may call our functions, including the generated ones.
 func TestFunctionsAreClosed(t *testing.T) {
 	t.Parallel()
 	m, _, conn := standingIn(t, standIn())
@@ -137,7 +137,7 @@ func TestFunctionsAreClosed(t *testing.T) {
 	}
 }
 
-// Other formulas: told and holdings are computed anew. Other functions: they are not.
+// Changed formulas fill told and holdings again; other changed functions do not.
 func TestFormulas(t *testing.T) {
 	t.Parallel()
 	m, url, conn := standingIn(t, standIn())
@@ -152,10 +152,10 @@ func TestFormulas(t *testing.T) {
 		return n
 	}
 	if n := filled(from(t, url, with("functions/one.sql", "CREATE OR REPLACE FUNCTION terasocket.one() RETURNS integer LANGUAGE sql AS 'SELECT 1'"))); n != 0 {
-		t.Error("all was read again for another function")
+		t.Error("everything was read again because of another function")
 	}
 	if n := filled(from(t, url, with("functions/rights.sql", "CREATE OR REPLACE FUNCTION terasocket.tags() RETURNS integer LANGUAGE sql AS 'SELECT 1'"))); n != 1 {
-		t.Error("other rights, and nothing was read again")
+		t.Error("the formulas of rights changed, and nothing was read again")
 	}
 	if !oneOn[bool](t, conn, "SELECT fill_type IS NULL FROM terasocket.announcer") {
 		t.Error("it is not filled")

@@ -6,10 +6,10 @@ import (
 	"testing"
 )
 
-// Each test here is a schedule of two transactions whose statements and commits alternate. What is told follows the committed
-// states, whichever transaction saw what.
+// Each test here is a schedule of two transactions whose statements and commits alternate. What is announced follows the committed
+// states, whatever each transaction saw.
 
-// hearing is what one user hears of one object: what goes out to it, in order.
+// hearing returns what one user receives about one object, in order.
 func hearing(events []recorded, user int32, what string) (heard []string) {
 	for _, e := range events {
 		if e.String()[2:] != what {
@@ -29,7 +29,7 @@ func hearing(events []recorded, user int32, what string) (heard []string) {
 	return heard
 }
 
-// pair gives two writers, and a session of participant 1.
+// pair returns two writers, and a session of participant 1.
 func pair(t *testing.T) (f, t1, t2 *fixture) {
 	f = setup(t)
 	f.exec(newSession + "INSERT INTO t_sessions_participants VALUES (9000, 9000, 1, 1)")
@@ -37,7 +37,7 @@ func pair(t *testing.T) (f, t1, t2 *fixture) {
 	return f, f.beside(), f.beside()
 }
 
-// A rename by one, while the participant moves: who lost sight never hears the new name, who gained it does.
+// One transaction renames a participant while it moves: those who lost it never receive the new name, those who gained it do.
 func TestRenameBesideAMove(t *testing.T) {
 	t.Parallel()
 	for _, level := range []string{"READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"} {
@@ -59,11 +59,11 @@ func TestRenameBesideAMove(t *testing.T) {
 						mustSee(t, "the new name", e.sees, project4)
 					}
 				}
-				// announced alone, the move takes the session along silently
+				// announced alone, the move updates the session's keys silently
 				want := map[bool][]string{false: {"create"}, true: {"update"}}
-				mustEqual(t, "project 4 hears", hearing(events, project4, "session 9000"), want[announceBetween])
+				mustEqual(t, "received by project 4", hearing(events, project4, "session 9000"), want[announceBetween])
 				if got := hearing(events, project1, "participant 1"); !slices.Equal(got, []string{"delete"}) {
-					t.Errorf("project 1 hears %q of the participant", got)
+					t.Errorf("project 1 receives %q of the participant", got)
 				}
 				f.remembers()
 			})
@@ -71,7 +71,7 @@ func TestRenameBesideAMove(t *testing.T) {
 	}
 }
 
-// A link is added by one, while another renames: the last state that is told is the committed one.
+// One transaction adds a link while another renames: the last announced state is the committed one.
 func TestLinkBesideARename(t *testing.T) {
 	t.Parallel()
 	f, t1, t2 := pair(t)
@@ -84,7 +84,7 @@ func TestLinkBesideARename(t *testing.T) {
 	mustEqual(t, "the new member", hearing([]recorded{e}, nobody, "session 9000"), []string{"create"})
 }
 
-// A device is linked by one, and soft-deleted by another: it is not announced alive again.
+// One transaction links a device, another soft-deletes it: it is not announced alive again.
 func TestLinkBesideASoftDelete(t *testing.T) {
 	t.Parallel()
 	f, t1, t2 := pair(t)
@@ -96,7 +96,7 @@ func TestLinkBesideASoftDelete(t *testing.T) {
 	f.remembers()
 }
 
-// A member is removed by one, while another makes somebody creator: the new creator's last word is not that it is gone.
+// One transaction removes a member, another makes the same user the creator: the creator's last event is not a deletion.
 func TestMemberRemovedBesideANewCreator(t *testing.T) {
 	t.Parallel()
 	f, t1, t2 := pair(t)
@@ -109,7 +109,7 @@ func TestMemberRemovedBesideANewCreator(t *testing.T) {
 	mustEqual(t, "creator", hearing(f.log(), nobody, "session 9000"), []string{"update"})
 }
 
-// A soft delete beside a new member: who has just heard of it is told that it is gone.
+// A soft delete beside a new member: a user that was just told of the session is told that it is gone.
 func TestSoftDeleteBesideANewMember(t *testing.T) {
 	t.Parallel()
 	f, t1, t2 := pair(t)
@@ -121,7 +121,7 @@ func TestSoftDeleteBesideANewMember(t *testing.T) {
 	mustSee(t, "told that it is gone", e.saw, nobody, project1)
 }
 
-// Both in one announcement: the new member never heard of it, and hears nothing now.
+// Both in one announcement: the new member was never told of it, and receives nothing.
 func TestSoftDeleteBesideANewMemberAtOnce(t *testing.T) {
 	t.Parallel()
 	f, t1, t2 := pair(t)
@@ -135,9 +135,9 @@ func TestSoftDeleteBesideANewMemberAtOnce(t *testing.T) {
 	}
 }
 
-// Who saw it before is asked of what was told, not of the transaction: in one transaction the participant moves, then his session is
-// deleted; a role is given in the transaction that deletes; constraints are immediate.
-func TestWhoSawItBefore(t *testing.T) {
+// Former viewers follow from told, not from the transaction: in one transaction the participant moves, then his session is deleted; a
+// role is granted in the deleting transaction; constraints are immediate.
+func TestFormerViewers(t *testing.T) {
 	t.Parallel()
 	const gone = "UPDATE t_sessions SET deleted_at = now() WHERE id_session = 9000; "
 	for _, sql := range []string{moveTo4 + gone, gone + moveTo4, "INSERT INTO t_sessions_participants VALUES (9001, 9000, 61, 1); " + gone,
@@ -164,8 +164,8 @@ func TestWhoSawItBefore(t *testing.T) {
 	}
 }
 
-// OpenTera commits a session first, its members in a second transaction: then it comes into sight, as a DB_CREATE.
-func TestComesIntoSight(t *testing.T) {
+// OpenTera commits a session first and its members in a second transaction, by which it becomes visible: DB_CREATE.
+func TestObjectBecomesVisible(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	f.exec(newSession)
@@ -176,7 +176,7 @@ func TestComesIntoSight(t *testing.T) {
 	mustEqual(t, "then", hearing(f.log(), project1, "session 9000"), []string{"update"})
 }
 
-// The same through rights: a role is taken while another transaction renames what was seen by it.
+// The same by rights: a role is revoked while another transaction renames what was seen by it.
 func TestRightsBesideARename(t *testing.T) {
 	t.Parallel()
 	for i, commits := range [][]int{{0, 1}, {1, 0}} {
@@ -191,7 +191,7 @@ func TestRightsBesideARename(t *testing.T) {
 			writers[commits[1]].exec("COMMIT")
 			heard := hearing(append(first, f.log()...), project1, "participant 1")
 			if want := []string{"update"}; i == 1 && !slices.Equal(heard, want) || i == 0 && len(heard) > 0 {
-				t.Errorf("commits %v: hears %q", commits, heard)
+				t.Errorf("commits %v: receives %q", commits, heard)
 			}
 			f.remembers()
 		})

@@ -5,21 +5,21 @@ import (
 	"strings"
 )
 
-// kind is one of the 18 kinds of objects: what sheet database-events, section 3 says of it, and statements that write
-// one. Columns that clients must not see hold a secret.
+// kind is one of the 18 kinds of objects as described in sheet database-events, section 3, with statements that write one. Columns that
+// clients must not see hold a secret.
 type kind struct {
 	objectType string
 	table      string
-	keys       string // of create and update: "name type" with ? for what may be null
+	keys       string // of create and update: "name type", with ? if it may be null
 	deleteKeys string
 	id         int64
-	create     string // columns and values; nulls where nulls may be
-	update     string // makes every null a value
+	create     string // columns and values; null wherever possible
+	update     string // gives every null a value
 	computed   string // further keys of an update, as keys
 	onCreate   string // further keys of a create
 }
 
-// secret is the beginning of every value that must not leave OpenTera's tables.
+// secret begins every value that must not leave OpenTera's tables.
 const secret = "sekrit-"
 
 const newUUID = "00000000-0000-4000-8000-000000009000"

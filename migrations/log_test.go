@@ -15,7 +15,7 @@ import (
 // lock begins an announcement as a gateway does.
 const lock = `BEGIN ISOLATION LEVEL REPEATABLE READ; SET LOCAL statement_timeout = '60s'; LOCK TABLE terasocket.announcer IN EXCLUSIVE MODE NOWAIT; `
 
-// said is what announce() returns.
+// said is the result of announce().
 type said struct {
 	epoch, lastSeq int64
 	rows           int
@@ -36,7 +36,7 @@ func (f *fixture) call(args string) (s said, err error) {
 	return s, err
 }
 
-// announce has everything announced that is committed.
+// announce announces everything that is committed.
 func (f *fixture) announce() (s said) {
 	f.Helper()
 	for more := true; more; more = s.more {
@@ -48,14 +48,14 @@ func (f *fixture) announce() (s said) {
 	return s
 }
 
-// recorded is a row of the log of a database event.
+// recorded is a row of the log with a database event.
 type recorded struct {
 	event.Record
 	Body, Gone object
-	sees, saw  []int32 // the users that see the object in the state that is announced, and in the one before
+	sees, saw  []int32 // the users that see the object in the announced state and in the previous one
 }
 
-// String is what a test compares: operation, type and id.
+// String returns what tests compare: operation, type and id.
 func (e recorded) String() string { return fmt.Sprintf("%s %s %d", e.Op, e.ObjectType, e.ObjectID) }
 
 // hears returns who receives a DB_CREATE or DB_UPDATE, and who a DB_DELETE.
@@ -69,7 +69,7 @@ func (e recorded) hears() (body, gone []int32) {
 	return e.sees, slices.DeleteFunc(slices.Clone(e.saw), func(id int32) bool { return slices.Contains(e.sees, id) })
 }
 
-// rows are those of the log since the last call, of all types.
+// rows returns the rows of the log since the last call, of all types.
 func (f *fixture) rows() []event.Record {
 	f.Helper()
 	rows, err := f.teller.Query(f.Context(), `SELECT seq, announcement, at, topic, type, coalesce(op, ''), coalesce(object_type, ''), coalesce(object_id, 0),
@@ -95,7 +95,7 @@ func (f *fixture) log() []recorded {
 	return f.judged(f.rows())
 }
 
-// judged are the database events among rows, with who sees and saw their objects.
+// judged returns the database events among rows, with who sees and saw their objects.
 func (f *fixture) judged(rows []event.Record) (events []recorded) {
 	f.Helper()
 	for _, r := range rows {
@@ -126,7 +126,7 @@ func decoded(f *fixture, text string) (o object) {
 	return o
 }
 
-// users are those of the index that satisfy routing keys.
+// users returns those in the index that satisfy routing keys.
 func (f *fixture) users(keys string, in access.State) (ids []int32) {
 	for _, p := range f.index.Audience(keys, in) {
 		if p.Kind == access.User {
@@ -137,7 +137,7 @@ func (f *fixture) users(keys string, in access.State) (ids []int32) {
 	return ids
 }
 
-// skip announces what is left, and makes the index anew from what is remembered.
+// skip announces what is left, and rebuilds the index from holdings.
 func (f *fixture) skip() {
 	f.Helper()
 	f.seen = f.announce().lastSeq
@@ -159,7 +159,7 @@ func (f *fixture) skip() {
 	}
 }
 
-// seers returns the users that see an object, by what was told of it.
+// seers returns the users that see an object, according to told.
 func (f *fixture) seers(objectType string, id int) []int32 {
 	f.Helper()
 	return f.users(oneOn[string](f, f.teller, "SELECT keys::text FROM terasocket.told WHERE object_type = $1 AND id = $2", objectType, id), access.Present)
@@ -174,7 +174,7 @@ type change struct {
 
 func (c change) String() string { return fmt.Sprint(c.Op, " ", c.What, " ", c.IDs) }
 
-// changes are those that are not announced yet, in order.
+// changes returns the unannounced changes, in order.
 func (f *fixture) changes() []change {
 	f.Helper()
 	rows, err := f.teller.Query(f.Context(), "SELECT what, op, rights, ids FROM terasocket.changes ORDER BY id")
@@ -188,7 +188,7 @@ func (f *fixture) changes() []change {
 	return found
 }
 
-// within fails the test when a step takes longer than it may.
+// within fails the test if a step exceeds limit.
 func (f *fixture) within(limit time.Duration, what string, step func()) {
 	f.Helper()
 	start := time.Now()

@@ -16,7 +16,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// golang-migrate leaves the goroutines that read ahead when a migration fails; the command ends then
+	// golang-migrate leaves its read-ahead goroutines when a migration fails; the command exits then
 	goleak.VerifyTestMain(dbtest.Suite(m),
 		goleak.IgnoreAnyFunction("github.com/golang-migrate/migrate/v4.(*Migrate).readUp"),
 		goleak.IgnoreAnyFunction("github.com/golang-migrate/migrate/v4.(*Migrate).readUp.func2"),
@@ -25,8 +25,7 @@ func TestMain(m *testing.M) {
 		goleak.IgnoreAnyFunction("github.com/golang-migrate/migrate/v4.(*Migration).Buffer"))
 }
 
-// fixture is a migrated OpenTera database of a test, with the demo installation, a connection of OpenTera's role, and one
-// that announces.
+// fixture is a test's migrated OpenTera database with the demo installation, a connection of OpenTera's role, and one that announces.
 type fixture struct {
 	testing.TB
 	url      string
@@ -34,22 +33,21 @@ type fixture struct {
 	teller   *pgx.Conn
 	seen     int64         // seq of the last row that was read
 	index    *access.Index // of all users, as of that row
-	isBroken bool          // the test provokes errors of capture, or of announcements
+	isBroken bool          // the test provokes errors of capture or announcements
 }
 
 type object = map[string]any
 
 func migrated() dbtest.Template { return dbtest.OpenTera("migrated", migrations.Up) }
 
-// setup makes the fixture. When the test ends, no capture may have failed, and nothing may be set aside, unless the test has
-// set isBroken.
+// setup makes the fixture. At the end of the test no capture may have failed and nothing be set aside, unless the test has set isBroken.
 func setup(t testing.TB) *fixture {
 	t.Helper()
 	url, conns := dbtest.Lend(t, migrated(), 2)
 	return begin(t, url, conns[0], conns[1])
 }
 
-// alone is setup in a database that no test had before.
+// alone is setup with an unused database.
 func alone(t testing.TB) *fixture {
 	t.Helper()
 	url := dbtest.New(t, migrated())
@@ -90,7 +88,7 @@ func execOn(t testing.TB, conn *pgx.Conn, sql string, args ...any) {
 	}
 }
 
-// one is the single value of a query.
+// one returns the single value of a query.
 func one[T any](f *fixture, sql string, args ...any) T {
 	f.Helper()
 	return oneOn[T](f, f.conn, sql, args...)
@@ -99,14 +97,14 @@ func one[T any](f *fixture, sql string, args ...any) T {
 func oneOn[T any](t testing.TB, conn *pgx.Conn, sql string, args ...any) T {
 	t.Helper()
 	var v T
-	// the statement is parsed afresh each time: tests change the tables below it
+	// the statement is parsed each time, since tests alter its tables
 	if err := conn.QueryRow(t.Context(), sql, append([]any{pgx.QueryExecModeExec}, args...)...).Scan(&v); err != nil {
 		t.Fatalf("%.200s: %v", sql, err)
 	}
 	return v
 }
 
-// expect runs statements, and compares the database events that are announced then.
+// expect runs statements, and compares the database events that they lead to.
 func (f *fixture) expect(sql string, want ...string) []recorded {
 	f.Helper()
 	f.log()
@@ -128,7 +126,7 @@ func (f *fixture) expectLog(what string, want ...string) []recorded {
 	return events
 }
 
-// expectOne is expect for statements of which one event must be announced.
+// expectOne is expect for statements that lead to one event.
 func (f *fixture) expectOne(sql, want string) recorded {
 	f.Helper()
 	events := f.expect(sql, want)

@@ -13,7 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// DefaultLockTimeout is how long a step of a migration goes on trying for a lock, or for another migration to end.
+// DefaultLockTimeout is how long a step of a migration retries to get a lock, or waits for another migration.
 const DefaultLockTimeout = 10 * time.Second
 
 // versionTable is golang-migrate's table, in our schema.
@@ -22,13 +22,13 @@ const versionTable = "schema_migrations"
 // Migrator migrates one database. It is not safe for concurrent use; two Migrators of one database wait for each other.
 type Migrator struct {
 	LockTimeout time.Duration // DefaultLockTimeout, unless changed before the first call
-	Progress    func(string)  // hears one line for people at each step, unless nil
-	ReadAgain   bool          // Up reads all objects again: somebody wrote past the triggers
+	Progress    func(string)  // if not nil, called with a line for people at each step
+	ReadAgain   bool          // Up reads all objects again: somebody wrote without triggers
 
 	files  scripts
 	config *pgx.ConnConfig
 	schema string        // of OpenTera's tables, quoted where needed
-	owner  string        // of OpenTera's tables, quoted where needed: the role that everything is done as
+	owner  string        // of OpenTera's tables, quoted where needed: the role that does everything
 	brief  time.Duration // how long anybody may wait behind one of our locks
 }
 
@@ -42,27 +42,27 @@ func Up(ctx context.Context, databaseURL string) error {
 	return err
 }
 
-// New connects to databaseURL (as the owner of OpenTera's tables or a role that may become it, directly rather than through a
-// transaction pooler) and looks whether it is an OpenTera database. Errors: ErrNotOpenTera, ErrReplica, ErrPooler, ErrOwner, or
-// why the database cannot be reached.
+// New connects to databaseURL (as the owner of OpenTera's tables or a role that may become it, directly rather than through a transaction
+// pooler) and checks that it is an OpenTera database. Errors: ErrNotOpenTera, ErrReplica, ErrPooler, ErrOwner, or why the database cannot
+// be reached.
 func New(ctx context.Context, databaseURL string) (*Migrator, error) {
 	return NewFrom(ctx, databaseURL, embedded)
 }
 
-// NewFrom is New with other files than those of this binary: NNNN_name.{up,down}.sql and functions/*.sql.
+// NewFrom is New with other files than this binary's: NNNN_name.{up,down}.sql and functions/*.sql.
 func NewFrom(ctx context.Context, databaseURL string, files fs.FS) (*Migrator, error) {
 	m := &Migrator{LockTimeout: DefaultLockTimeout, files: scripts{files}}
 	return m, m.prepare(ctx, databaseURL)
 }
 
-// Force sets the version without running anything: the way out of ErrDirty. 0 means nothing is applied.
+// Force sets the version without running anything, to recover from ErrDirty. 0 means that nothing is applied.
 func (m *Migrator) Force(ctx context.Context, version int) error {
 	latest := m.files.latest()
 	if version < 0 || version > int(latest) {
 		return fmt.Errorf("there is no version %d: it must be 0 to %d", version, latest)
 	}
 	if version == 0 {
-		version = -1 // golang-migrate's word for none
+		version = -1 // golang-migrate's number for no version
 	}
 	return m.alone(ctx, func(conn *pgx.Conn) error {
 		if err := m.createSchema(ctx, conn); err != nil {
@@ -72,7 +72,7 @@ func (m *Migrator) Force(ctx context.Context, version int) error {
 	})
 }
 
-// Version is the version of the database, 0 when nothing is applied, with an ErrDirty when a migration was interrupted.
+// Version returns the version of the database, 0 if nothing is applied, with an ErrDirty if a migration was interrupted.
 func (m *Migrator) Version(ctx context.Context) (uint, error) {
 	conn, err := m.connect(ctx)
 	if err != nil {
@@ -97,11 +97,11 @@ func version(ctx context.Context, q querier) (uint, error) {
 	return uint(version), nil
 }
 
-// Status is what of the migrations and the functions is applied.
+// Status says which migrations and functions are applied.
 type Status struct {
 	Steps         []Step `json:"migrations"`
 	Functions     string `json:"functions"`     // "current", "different" or "missing"
-	Compatibility int    `json:"compatibility"` // of the functions that are applied, 0 for none
+	Compatibility int    `json:"compatibility"` // of the applied functions, 0 for none
 	Unfinished    string `json:"unfinished"`    // what `migrate up` would do on OpenTera's tables, "" for nothing
 }
 
@@ -138,15 +138,15 @@ func (m *Migrator) Status(ctx context.Context) (Status, error) {
 	return s, err
 }
 
-// alone runs do while no other Migrator of this database is at work. golang-migrate's own lock comes too late: the other's
-// unfinished migration looks like an interrupted one until then. Nobody waits for the lock in a statement: its snapshot would
-// be in the way of CREATE INDEX CONCURRENTLY.
+// alone runs do while no other Migrator works on this database. golang-migrate's own lock is taken too late: before it, another's
+// unfinished migration looks like an interrupted one. Nobody waits for our lock in a statement, whose snapshot would block CREATE INDEX
+// CONCURRENTLY.
 func (m *Migrator) alone(ctx context.Context, do func(*pgx.Conn) error) error {
 	conn, err := m.connect(ctx)
 	if err != nil {
 		return err
 	}
-	defer closeConn(ctx, conn) // and with it the lock
+	defer closeConn(ctx, conn) // which releases the lock
 	for deadline := time.Now().Add(m.LockTimeout); ; {
 		var isAlone bool
 		err := conn.QueryRow(ctx, "SELECT pg_try_advisory_lock(hashtextextended('terasocket migrate', 0))").Scan(&isAlone)
@@ -164,11 +164,11 @@ func (m *Migrator) alone(ctx context.Context, do func(*pgx.Conn) error) error {
 	}
 }
 
-// holder names who has the lock of migrations: any role may take it.
+// holder names who holds the lock of migrations: any role may take it.
 func holder(ctx context.Context, conn *pgx.Conn) (text string) {
 	_ = conn.QueryRow(ctx, `SELECT format(' (process %s of role %s)', l.pid, coalesce(a.usename, '?')) FROM pg_locks l LEFT JOIN pg_stat_activity a USING (pid)
 		WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND (l.classid::bigint << 32 | l.objid::bigint) = hashtextextended('terasocket migrate', 0)
-		AND   l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()) LIMIT 1`).Scan(&text) // "": not known
+		AND   l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()) LIMIT 1`).Scan(&text) // "": unknown
 	return text
 }
 
@@ -178,7 +178,7 @@ func (m *Migrator) say(format string, args ...any) {
 	}
 }
 
-// explain adds what to do to the errors that an operator can mend.
+// explain adds what to do to errors that an operator can correct.
 func (m *Migrator) explain(err error) error {
 	err = original(err)
 	if isRefused(err) {
@@ -188,7 +188,7 @@ func (m *Migrator) explain(err error) error {
 	return err
 }
 
-// original takes golang-migrate's wrapping off PostgreSQL's error: it hides the error and shows the whole file.
+// original unwraps PostgreSQL's error from golang-migrate's, which hides it and shows the whole file.
 func original(err error) error {
 	var value database.Error
 	var pointer *database.Error

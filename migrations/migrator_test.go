@@ -20,7 +20,7 @@ import (
 
 func unmigrated() dbtest.Template { return dbtest.OpenTera("opentera") }
 
-// migrator makes an OpenTera database that has never seen terasocket.
+// migrator returns a Migrator of an OpenTera database without terasocket.
 func migrator(t *testing.T) (*migrations.Migrator, string, *pgx.Conn) {
 	t.Helper()
 	url := dbtest.New(t, unmigrated())
@@ -46,7 +46,7 @@ func mustVersion(t *testing.T, m *migrations.Migrator, want uint) {
 	}
 }
 
-// ours counts what terasocket has in a database: its schema, and triggers and indexes on OpenTera's tables.
+// ours counts terasocket's objects in a database: its schema, and triggers and indexes on OpenTera's tables.
 func ours(t *testing.T, conn *pgx.Conn) int {
 	t.Helper()
 	return oneOn[int](t, conn, `SELECT (SELECT count(*) FROM pg_namespace WHERE nspname = 'terasocket') + (SELECT count(*) FROM pg_trigger WHERE tgname ~ 'terasocket')
@@ -61,7 +61,7 @@ func TestSteps(t *testing.T) {
 		}
 		down, err := filepath.Glob("*_" + s.Name + ".down.sql")
 		if err != nil || len(down) != 1 {
-			t.Errorf("%s has no way down: %v, %v", s.Name, down, err)
+			t.Errorf("%s has no down file: %v, %v", s.Name, down, err)
 		}
 	}
 }
@@ -115,7 +115,7 @@ func TestStatus(t *testing.T) {
 
 var restrict = regexp.MustCompile(`(?m)^\\(un)?restrict .*\n`)
 
-// dump is what pg_dump -s says of a database, ours left in.
+// dump returns the pg_dump -s of a database, including our objects.
 func dump(t *testing.T, url string) string {
 	t.Helper()
 	program := dbtest.Program(t, url, "pg_dump")
@@ -142,7 +142,7 @@ func TestDownLeavesNoTrace(t *testing.T) {
 		}
 		mustMigrate(t, int(migrations.Latest()), func() (int, error) { return m.Down(t.Context(), 99) })
 		if after := dump(t, url); after != before {
-			t.Fatalf("the schema is not what it was:\n%s", firstDifference(before, after))
+			t.Fatalf("the schema has changed:\n%s", firstDifference(before, after))
 		}
 	}
 }
@@ -157,7 +157,7 @@ func firstDifference(a, b string) string {
 	return "one is longer"
 }
 
-// OpenTera's tables are not changed while terasocket is installed either: but for triggers and indexes of our name.
+// OpenTera's tables are not changed while terasocket is installed either, except for triggers and indexes of our name.
 func TestUpAddsTriggersAndIndexesOnly(t *testing.T) {
 	t.Parallel()
 	m, _, conn := migrator(t)
@@ -174,7 +174,7 @@ func TestUpAddsTriggersAndIndexesOnly(t *testing.T) {
 	}
 }
 
-// What is in the way of a migration makes it fail as a whole; the ones before it stay, and nothing is dirty.
+// An obstacle fails a migration as a whole; earlier ones stay, and nothing is dirty.
 func TestFailedMigrationLeavesNothing(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -214,7 +214,7 @@ func TestFailedMigrationLeavesNothing(t *testing.T) {
 	}
 }
 
-// A dirty database is explained with the two commands that mend it, and they do.
+// The error of a dirty database names the two commands that repair it, and they do.
 func TestDirty(t *testing.T) {
 	t.Parallel()
 	m, url, conn := migrator(t)
@@ -236,7 +236,7 @@ func TestDirty(t *testing.T) {
 			}
 		}
 	}
-	// it is there whole: the first advice says so, the second mends it
+	// the migration is complete: the first advice says so, the second repairs it
 	if err := m.Force(t.Context(), last-1); err != nil {
 		t.Fatal(err)
 	}
@@ -250,7 +250,7 @@ func TestDirty(t *testing.T) {
 	mustMigrate(t, 0, func() (int, error) { return m.Up(t.Context()) })
 }
 
-// Interrupted on the last way down, golang-migrate leaves version -1.
+// Interrupted in the last step down, golang-migrate leaves version -1.
 func TestDirtyAtNothing(t *testing.T) {
 	t.Parallel()
 	m, _, conn := migrator(t)
@@ -298,7 +298,7 @@ func TestNewerDatabase(t *testing.T) {
 	mustVersion(t, m, 99)
 }
 
-// Who comes while another migrates waits for it, but not for ever.
+// A second migration waits for the first one, but not for ever.
 func TestAnotherMigration(t *testing.T) {
 	t.Parallel()
 	m, _, conn := migrator(t)

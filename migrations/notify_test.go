@@ -11,7 +11,7 @@ import (
 	"terasocket/db/dbtest"
 )
 
-// hint is the payload of a NOTIFY: of a change on terasocket, of an announcement on terasocket_log.
+// hint is the payload of a NOTIFY: for a change on terasocket, for an announcement on terasocket_log.
 type hint struct {
 	XID, What, Op string
 	IDs           []int64
@@ -29,7 +29,7 @@ func listen(f *fixture, channel string) *pgx.Conn {
 	return conn
 }
 
-// received returns the notifications up to now: a sentinel is sent, and waited for.
+// received returns the notifications up to now: it sends a sentinel and waits for it.
 func received(f *fixture, listener *pgx.Conn) (list []hint) {
 	f.Helper()
 	f.exec("NOTIFY terasocket, 'sentinel'; NOTIFY terasocket_log, 'sentinel'")
@@ -54,7 +54,7 @@ func received(f *fixture, listener *pgx.Conn) (list []hint) {
 	}
 }
 
-// A hint names what changed, and the transaction.
+// A hint names the change and the transaction.
 func TestHint(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -80,7 +80,7 @@ func TestHint(t *testing.T) {
 	mustEqual(t, "of links, roles and TRUNCATE", all, []string{"L device [1]", "l user [9]", "T test_invitation []"})
 }
 
-// An announcement says up to where the log goes, and what it has seen.
+// The notification of an announcement has the end of the log, and the snapshot.
 func TestHintOfAnAnnouncement(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -91,13 +91,13 @@ func TestHintOfAnAnnouncement(t *testing.T) {
 	if len(got) != 1 || got[0].Seq != s.lastSeq || got[0].Snapshot != one[string](f, "SELECT snapshot::text FROM terasocket.announcer") {
 		t.Errorf("%+v after %+v", got, s)
 	}
-	f.announce() // of nothing
+	f.announce() // finds nothing
 	if got := received(f, listener); len(got) != 0 {
 		t.Errorf("%+v", got)
 	}
 }
 
-// What records nothing notifies nobody.
+// A statement that records nothing notifies nobody.
 func TestNoHint(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -120,8 +120,8 @@ func TestHintOfAMessage(t *testing.T) {
 	}
 }
 
-// The payload stays under 8,000 bytes, however many objects a statement changes and however long their ids; one statement is one
-// hint, and no object is lost.
+// The payload stays under 8,000 bytes, however many objects a statement changes and however long their ids; one statement is one hint,
+// and no object is lost.
 func TestLargeStatement(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -142,7 +142,7 @@ func TestLargeStatement(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	mustEqual(t, "rows of at most 1,000 ids", one[string](f, "SELECT count(*) || ' ' || max(cardinality(ids)) || ' ' || sum(cardinality(ids)) FROM terasocket.changes"), "8 1000 7000")
-	// more than one announcement takes: each object is told of when it is created, and again when it is changed
+	// more than one announcement takes: each object is announced when it is created, and again when it is changed
 	told := map[string]int{}
 	for _, e := range f.log() {
 		told[e.String()]++
@@ -160,7 +160,7 @@ func manyParticipants(f *fixture, n int) {
 		SELECT 100000 + i, 'many-' || i, 'Participant ' || i, false, true, false, 1, 1 FROM generate_series(0, %d - 1) i`, n))
 }
 
-// Rows of any size and any content are in the log as they are in the table.
+// Rows of any size and content are in the log as in the table.
 func TestLongAndOddValues(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -184,7 +184,7 @@ func TestLongAndOddValues(t *testing.T) {
 			t.Errorf("%s: notifications %.300v", name, got)
 		}
 	}
-	// more than a megabyte is told without its long texts
+	// more than a megabyte is announced without its long texts
 	e := f.expectOne("UPDATE t_projects SET project_name = 'long', project_description = repeat('0123456789abcdef', 70000) WHERE id_project = 1", "U project 1")
 	mustEqual(t, "a long object", toJSON(e.Body), `{"id_project":1,"id_site":1,"project_enabled":true,"project_name":"long","truncated":true}`)
 	// a hundred of them in one statement
@@ -195,8 +195,8 @@ func TestLongAndOddValues(t *testing.T) {
 	}
 }
 
-// Without hints (terasocket.notify is off) a transaction can be prepared, and is announced when it is committed. With them
-// PostgreSQL refuses to prepare it.
+// Without hints (terasocket.notify is off) a transaction can be prepared, and is announced once it is committed. With them PostgreSQL
+// refuses to prepare it.
 func TestPrepareTransaction(t *testing.T) {
 	t.Parallel()
 	f := setup(t)

@@ -9,7 +9,7 @@ import (
 	"terasocket/db/opentera"
 )
 
-// online is online_seen of a viewer, its objects in their order.
+// online returns online_seen of a viewer, its objects in order.
 func (f *fixture) online(viewer int, kind string) []object {
 	f.Helper()
 	var objects []object
@@ -19,7 +19,7 @@ func (f *fixture) online(viewer int, kind string) []object {
 	return objects
 }
 
-// values are those of one key of each.
+// values returns one key of each object.
 func values(objects []object, key string) string {
 	all := make([]string, len(objects))
 	for i, o := range objects {
@@ -49,7 +49,7 @@ func TestOnlineObjects(t *testing.T) {
 		"device_status": object{"online": true, "busy": false, "status": nil}}
 	mustEqual(t, "device", f.online(opentera.DemoProjectUserID, "device"), []object{device})
 
-	// its status is that of the time that it is online; whoever is in a session is listed though offline
+	// its status is from its time online; people in a session are listed even if offline
 	f.exec(fmt.Sprintf(`SELECT terasocket.device_status(1, '{"battery": 50}', 12.5);
 		SELECT terasocket.publish('module.TeraServer.UserManagerModule.messages', '%s')`,
 		typed("JoinSessionEvent", fmt.Sprintf(`, "sessionUuid": "0badcafe-0000-4000-8000-000000000001", "sessionDevices": ["%s"], "sessionUsers": ["%s"]`, opentera.DemoDeviceUUID, opentera.DemoProjectAdminUUID))))
@@ -74,7 +74,7 @@ func TestOnlineObjects(t *testing.T) {
 	}
 }
 
-// Users come by first name, the others by name, by code points as Python sorts.
+// Users are ordered by first name, the others by name, by code points as Python sorts.
 func TestOnlineOrder(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -88,7 +88,7 @@ func TestOnlineOrder(t *testing.T) {
 	mustEqual(t, "devices", values(f.online(1, "device"), "id_device"), "2 3 1")
 }
 
-// What it costs does not grow with the square of those online.
+// The cost does not grow with the square of the number online.
 func TestOnlineOfMany(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -120,7 +120,7 @@ func TestDeviceByToken(t *testing.T) {
 	mustEqual(t, "unknown", text(), "nobody")
 }
 
-// A role that is only let into the schema can neither read presence nor kick with these functions.
+// A role with only USAGE on the schema can neither read presence nor kick with these functions.
 func TestOnlineFunctionsAreNotForEverybody(t *testing.T) {
 	t.Parallel()
 	f := setup(t)

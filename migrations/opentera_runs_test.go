@@ -14,8 +14,8 @@ import (
 	"terasocket/migrations"
 )
 
-// mainSession is what OpenTera's main thread keeps open for as long as it runs: one transaction, idle, that has read and not
-// written. Its ACCESS SHARE is on each of the tables here, as it is on 15 to 33 there.
+// mainSession is what OpenTera's main thread keeps open as long as it runs: one idle transaction that has read and not written. It holds
+// ACCESS SHARE on each of the tables here, as it does on 15 to 33 in production.
 func mainSession(t testing.TB, url string) *pgx.Conn {
 	t.Helper()
 	config := dbtest.Conn(t, url).Config().Copy()
@@ -39,7 +39,7 @@ func mainSession(t testing.TB, url string) *pgx.Conn {
 	return session
 }
 
-// neighbours are clients of OpenTera that read and write until stop: none may wait for a lock for a second.
+// neighbours are clients of OpenTera that read and write until stop: none may wait a second for a lock.
 func neighbours(t testing.TB, url string) (stop func()) {
 	t.Helper()
 	stopping := make(chan struct{})
@@ -50,7 +50,7 @@ func neighbours(t testing.TB, url string) (stop func()) {
 		"BEGIN; UPDATE t_participants SET participant_name = 'x' || clock_timestamp() WHERE id_participant = 1; SELECT count(*) FROM t_services_roles; COMMIT",
 	} {
 		client := dbtest.Conn(t, url)
-		execOn(t, client, "SET lock_timeout = '1s'") // which tells waiting for a lock from a machine that is busy
+		execOn(t, client, "SET lock_timeout = '1s'") // tells waiting for a lock from a busy machine
 		all.Go(func() {
 			longest, err := again(t.Context(), client, statements, stopping)
 			if err != nil {
@@ -62,8 +62,8 @@ func neighbours(t testing.TB, url string) (stop func()) {
 	return func() { close(stopping); all.Wait() }
 }
 
-// OpenTera's main thread keeps one transaction open (bridge.md, "What else the live server showed"). `migrate up` beside it goes
-// through, the first time and when it has something to mend.
+// OpenTera's main thread keeps one transaction open (bridge.md, "What else the live server showed"). `migrate up` succeeds beside it, the
+// first time and for repairs.
 func TestUpBesideOpenTera(t *testing.T) {
 	t.Parallel()
 	m, url, conn := migrator(t)
@@ -82,7 +82,7 @@ func TestUpBesideOpenTera(t *testing.T) {
 		"UPDATE pg_index SET indisvalid = false WHERE indexrelid = '" + index + "'::regclass": "indexes are missing (1)",
 	} {
 		if oneOn[int](t, conn, "SELECT current_setting('server_version_num')::integer / 10000") < 14 && strings.Contains(damage, "TRIGGER") && !strings.HasPrefix(damage, "DROP") {
-			continue // it takes DROP TRIGGER, thus OpenTera stopped
+			continue // needs DROP TRIGGER, and so a stopped OpenTera
 		}
 		execOn(t, session, "ROLLBACK")
 		execOn(t, conn, damage)
@@ -102,7 +102,7 @@ func TestUpBesideOpenTera(t *testing.T) {
 	mustEqual(t, "indexes left aside after it has stopped", oneOn[int](t, conn, broken), 0)
 }
 
-// While OpenTera runs, and something else holds up indexes, broken ones do not pile up.
+// While OpenTera runs, and something else blocks indexes, broken ones do not accumulate.
 func TestBrokenIndexesBesideOpenTera(t *testing.T) {
 	t.Parallel()
 	m, url, conn := standingIn(t, standIn())
@@ -110,7 +110,7 @@ func TestBrokenIndexesBesideOpenTera(t *testing.T) {
 	session := mainSession(t, url)
 	dump := dbtest.Conn(t, url)
 	execOn(t, dump, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM t_sites")
-	// as soon as there are too many, or when its time is over: that depends on the machine
+	// when there are too many, or when its time is over, depending on the machine
 	if _, err := m.Up(t.Context()); err == nil || !strings.Contains(err.Error(), "stop OpenTera's server, and run `terasocket migrate up`") &&
 		!strings.Contains(err.Error(), "no lock within 5s") {
 		t.Errorf("%v", err)
@@ -124,7 +124,7 @@ func TestBrokenIndexesBesideOpenTera(t *testing.T) {
 	mustEqual(t, "broken indexes", oneOn[int](t, conn, "SELECT count(*) FROM pg_index WHERE NOT indisvalid"), 0)
 }
 
-// `migrate down` while OpenTera runs says who is in the way and since when, changes nothing, and nobody waits for it.
+// While OpenTera runs, `migrate down` says who is in the way and since when, changes nothing, and makes nobody wait.
 func TestDownBesideOpenTera(t *testing.T) {
 	t.Parallel()
 	m, url, conn := migrator(t)
@@ -155,7 +155,7 @@ func TestDownBesideOpenTera(t *testing.T) {
 	}
 }
 
-// On a slow server, or where much hangs on it, dropping takes long: nobody waits for that, unless nobody else is there.
+// Dropping may take long, on a slow server or with many objects: nobody waits for that, unless there is no other session.
 func TestDownThatTakesLong(t *testing.T) {
 	t.Parallel()
 	m, url, conn := standingIn(t, standIn())

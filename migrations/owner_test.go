@@ -10,7 +10,7 @@ import (
 	"terasocket/migrations"
 )
 
-// owned is a database whose tables belong to a role of their own; it may create indexes, but no schema.
+// owned returns a database whose tables belong to a role of their own, which may create indexes but no schema.
 func owned(t *testing.T) (url, owner string, conn *pgx.Conn) {
 	t.Helper()
 	_, url, conn = migrator(t)
@@ -29,7 +29,7 @@ func mustBelong(t *testing.T, conn *pgx.Conn, owner string) {
 	mustEqual(t, "owner", owners, owner)
 }
 
-// A superuser migrates as the owner of OpenTera's tables, or OpenTera's role would become one through our functions.
+// A superuser migrates as the owner of OpenTera's tables; otherwise our functions would make OpenTera's role a superuser.
 func TestSuperuserBecomesTheOwner(t *testing.T) {
 	t.Parallel()
 	url, owner, conn := owned(t)
@@ -43,7 +43,7 @@ func TestSuperuserBecomesTheOwner(t *testing.T) {
 	}
 }
 
-// So does a member of it, and nobody else.
+// So does a member of the owner, and nobody else.
 func TestMemberBecomesTheOwner(t *testing.T) {
 	t.Parallel()
 	url, owner, conn := owned(t)
@@ -69,7 +69,7 @@ func TestMemberBecomesTheOwner(t *testing.T) {
 	mustUp(t, from(t, withRole(url, owner), standIn()))
 }
 
-// Tables of several owners, or a schema terasocket of somebody else, are told before anything is done.
+// Tables of several owners, or a foreign schema terasocket, are reported before anything is done.
 func TestSeveralOwners(t *testing.T) {
 	t.Parallel()
 	url, owner, conn := owned(t)

@@ -12,16 +12,16 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// blockers are where a step may have to wait.
+// blockers describes what a step may have to wait for.
 type blockers struct {
-	tables       []string // as regclass says them
-	oldSnapshots bool     // CREATE and DROP INDEX CONCURRENTLY wait for every transaction that began before
+	tables       []string // as regclass
+	oldSnapshots bool     // CREATE and DROP INDEX CONCURRENTLY wait for every older transaction
 }
 
-// errBusy is why a step gave up.
+// errBusy is the error of a step that gave up.
 type errBusy struct {
 	waited time.Duration
-	others []string // who is in the way, as far as this role may know
+	others []string // sessions in the way, as far as this role may know
 	err    error
 }
 
@@ -35,8 +35,8 @@ func (e *errBusy) Error() string {
 
 func (e *errBusy) Unwrap() error { return e.err }
 
-// patiently does it again, after a pause, while it fails for a lock: do must wait for locks but briefly, since everybody who
-// comes after waits behind it, and leave nothing behind when it fails. After LockTimeout it says who is in the way.
+// patiently retries do, after pauses, while it fails for a lock: do must wait for locks only briefly, since everybody who comes later
+// queues behind it, and leave nothing behind on failure. After LockTimeout the error says who is in the way.
 func (m *Migrator) patiently(ctx context.Context, conn *pgx.Conn, where blockers, do func() error) error {
 	begin := time.Now()
 	for pause := 20 * time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) {
@@ -45,7 +45,7 @@ func (m *Migrator) patiently(ctx context.Context, conn *pgx.Conn, where blockers
 			return m.explain(err)
 		}
 		if time.Since(begin) >= m.LockTimeout {
-			others, _ := m.inTheWay(ctx, conn, where) // the error that counts is err
+			others, _ := m.inTheWay(ctx, conn, where) // err is the one that counts
 			return &errBusy{waited: m.LockTimeout, others: others, err: original(err)}
 		}
 		if err := sleep(ctx, pause/2+rand.N(pause)); err != nil {
@@ -54,7 +54,7 @@ func (m *Migrator) patiently(ctx context.Context, conn *pgx.Conn, where blockers
 	}
 }
 
-// isBusy says whether it may succeed the next time.
+// isBusy reports whether a retry may succeed.
 func isBusy(err error) bool {
 	err = original(err)
 	var refused *pgconn.PgError
@@ -64,7 +64,7 @@ func isBusy(err error) bool {
 		"40P01", // deadlock_detected
 		"40001": // serialization_failure
 		return true
-	case "XX000": // internal_error: "tuple concurrently updated", a gateway has made a trigger function anew at this moment
+	case "XX000": // internal_error: "tuple concurrently updated", a gateway has just re-created a trigger function
 		return errors.As(err, &refused) && refused.Routine == "simple_heap_update"
 	}
 	return false
@@ -79,7 +79,7 @@ func (m *Migrator) inTheWay(ctx context.Context, conn *pgx.Conn, where blockers)
 	return pgx.CollectRows(rows, pgx.RowTo[string])
 }
 
-// inTransaction is one transaction that waits for no lock for longer than others may wait behind it.
+// inTransaction runs one transaction that waits for a lock no longer than others may wait behind it.
 func (m *Migrator) inTransaction(ctx context.Context, conn *pgx.Conn, level pgx.TxIsoLevel, do func(pgx.Tx) error) error {
 	return pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: level}, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SET LOCAL lock_timeout = "+milliseconds(m.brief)); err != nil {

@@ -11,7 +11,7 @@ import (
 	"terasocket/db/dbtest"
 )
 
-// looked is what terasocket.poll() gives.
+// looked is the result of terasocket.poll().
 type looked struct {
 	IsMine       bool
 	ForMs        int
@@ -20,7 +20,7 @@ type looked struct {
 	Oldest, Next uint64
 }
 
-// poll is what an announcement of gateway me does at its end; before says that its last one polled.
+// poll does what an announcement of gateway me does at its end; before says that its last one polled.
 func (f *fixture) poll(me int, isBusy bool, before ...looked) (l looked) {
 	f.Helper()
 	isTold := len(before) > 0 && before[0].IsMine
@@ -49,7 +49,7 @@ func ahead(d time.Duration) string {
 	return fmt.Sprintf("SELECT setval('terasocket.polled_until', greatest(0, (date_part('epoch', clock_timestamp()) * 1000000)::bigint + %d))", d.Microseconds())
 }
 
-// whilePolled runs what a writer does while a gateway polls: again, if that time has passed meanwhile, on a busy machine.
+// whilePolled runs what a writer does while a gateway polls; it repeats it if that time has passed meanwhile on a busy machine.
 func (f *fixture) whilePolled(conn *pgx.Conn, sql string) {
 	f.Helper()
 	for range 20 {
@@ -61,8 +61,8 @@ func (f *fixture) whilePolled(conn *pgx.Conn, sql string) {
 	f.Fatal("the machine is too busy")
 }
 
-// While a gateway polls nobody notifies, and changes are announced all the same. A time that has passed, and one that no gateway
-// can have set, count for nothing.
+// While a gateway polls nobody notifies, and changes are announced all the same. A time that has passed, or that no gateway can have set,
+// is ignored.
 func TestNobodyNotifiesWhileAGatewayPolls(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -77,18 +77,18 @@ func TestNobodyNotifiesWhileAGatewayPolls(t *testing.T) {
 		t.Errorf("begins: %+v", begin)
 	}
 	if got := received(f, listener); len(got) != 1 || got[0].What != "poll" {
-		t.Errorf("the other gateways hear %+v", got)
+		t.Errorf("the other gateways receive %+v", got)
 	}
 	f.exec(ahead(990 * time.Millisecond))
-	if l := f.poll(int(one[int64](f, "SELECT last_value % 1000 FROM terasocket.polled_until")), true); l.IsMine { // its COMMIT failed: they have not heard
+	if l := f.poll(int(one[int64](f, "SELECT last_value % 1000 FROM terasocket.polled_until")), true); l.IsMine { // its COMMIT failed: the others were not told
 		if got := received(f, listener); len(got) != 1 || got[0].What != "poll" {
-			t.Errorf("the other gateways hear again %+v", got)
+			t.Errorf("the other gateways receive again %+v", got)
 		}
 	}
 	f.whilePolled(f.teller, "SELECT")
 	f.poll(int(one[int64](f, "SELECT last_value % 1000 FROM terasocket.polled_until")), true, begin)
 	if got := received(f, listener); len(got) > 0 && one[bool](f, isAhead) {
-		t.Errorf("the other gateways, who know, hear %+v", got)
+		t.Errorf("the other gateways, which know, receive %+v", got)
 	}
 	for _, sql := range []string{write, "DELETE FROM t_tests_invitations", "SELECT terasocket.record('site', 'U', false, '{1}')"} {
 		f.whilePolled(f.conn, sql)
@@ -108,7 +108,7 @@ func TestNobodyNotifiesWhileAGatewayPolls(t *testing.T) {
 	}
 }
 
-// One gateway polls: another takes over when its time has passed, not before. Whoever finds that time over ends it.
+// One gateway polls: another takes over only when its time has passed. Whoever finds that time over ends it.
 func TestOneGatewayPolls(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -140,7 +140,7 @@ func TestOneGatewayPolls(t *testing.T) {
 	if l := f.poll(7, false); l.WasPolled {
 		t.Errorf("it has not ended: %+v", l)
 	}
-	for _, d := range []time.Duration{-time.Second, time.Hour} { // the second: a database that was promoted, a clock that was set back
+	for _, d := range []time.Duration{-time.Second, time.Hour} { // the second: a promoted database, or a clock set back
 		f.exec(ahead(d))
 		if l := f.poll(8, false); l.IsMine || !l.WasPolled || until() != 0 {
 			t.Errorf("%v: it is not ended: %+v", d, l)
@@ -151,8 +151,8 @@ func TestOneGatewayPolls(t *testing.T) {
 	mustEqual(t, "recorded", f.poll(7, false).Recorded-before, int64(3))
 }
 
-// The setting terasocket.poll. Unless it is set, no gateway polls where transactions can be prepared, as on the server of these tests:
-// PREPARE TRANSACTION fails always, unless it was said that it will come.
+// The setting terasocket.poll. By default no gateway polls if transactions can be prepared, as on the server of these tests: PREPARE
+// TRANSACTION then always fails, unless the writer has turned terasocket.notify off.
 func TestPollSetting(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -175,9 +175,9 @@ func TestPollSetting(t *testing.T) {
 	f.exec("ROLLBACK")
 }
 
-// A transaction that did not notify is below next of every look that began when nobody polled any more, and not below oldest before it has
-// ended: asleep, or prepared.
-func TestATransactionThatDidNotNotifyIsKnown(t *testing.T) {
+// The id of a transaction that did not notify is below next of every announcement that began when nobody polled any more, and not below
+// oldest before it has ended: asleep, or prepared.
+func TestTransactionWithoutNotification(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	name := "'polled " + f.conn.Config().Database + "'"
@@ -200,7 +200,7 @@ func TestATransactionThatDidNotNotifyIsKnown(t *testing.T) {
 	}
 }
 
-// A transaction that has an id, and may not notify, is below next: also when no later one has ended.
+// A transaction that has an id, and may not notify, is below next even if no later one has ended.
 func TestTheNewestTransactionIsKnown(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -214,9 +214,9 @@ func TestTheNewestTransactionIsKnown(t *testing.T) {
 	f.exec("ROLLBACK")
 }
 
-// Whether somebody polls is read as it is, whatever the writer's snapshot; that locks nothing which a look, a dump or a SERIALIZABLE
-// transaction could meet.
-func TestPollIsReadAsItIs(t *testing.T) {
+// The current polling state is read whatever the writer's snapshot, without locks that could conflict with an announcement, a dump or a
+// SERIALIZABLE transaction.
+func TestPollIsReadOutsideTheSnapshot(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	execOn(t, f.teller, "SET terasocket.poll = on")

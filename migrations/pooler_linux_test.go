@@ -8,7 +8,7 @@ import (
 	"terasocket/migrations"
 )
 
-// A pooler is named as what is wrong, whatever parameters the URL has.
+// A pooler is reported as the problem, whatever parameters the URL has.
 func TestThroughPgBouncer(t *testing.T) {
 	t.Parallel()
 	direct := dbtest.New(t, unmigrated())

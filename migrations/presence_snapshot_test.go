@@ -2,7 +2,7 @@ package migrations_test
 
 import "testing"
 
-// Whoever asks for a snapshot is told of exactly those whose presence it would hear: nobody is missing because it started from the tags.
+// A snapshot contains exactly those whose presence the viewer would be told of: starting from the tags misses nobody.
 func TestSnapshotStartsFromTheTags(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -27,11 +27,11 @@ func TestSnapshotStartsFromTheTags(t *testing.T) {
 		t.Fatal(err)
 	}
 	if seen < 1000 || missing+twice+different != 0 {
-		t.Errorf("of %d pairs that see each other %d are missing, %d there twice; %d viewers are told of another number", seen, missing, twice, different)
+		t.Errorf("of %d pairs that see each other %d are missing, %d duplicate; %d viewers get a wrong number", seen, missing, twice, different)
 	}
 }
 
-// Many sockets at once, the same one twice, and a repetition: who comes online is announced once, in order.
+// Many sockets at once, one of them twice, and a repeated call: each principal that comes online is announced once, in order.
 func TestConnectedMany(t *testing.T) {
 	t.Parallel()
 	f := setup(t)

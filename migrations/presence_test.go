@@ -13,7 +13,7 @@ import (
 	"terasocket/db/dbtest"
 )
 
-// registered gives a database with gateways.
+// registered returns a database with gateways.
 func registered(t *testing.T, n int) (f *fixture, gateways []string) {
 	f = setup(t)
 	for i := range n {
@@ -85,7 +85,7 @@ func (f *fixture) uuid(kind string, id int) string {
 	return one[string](f, fmt.Sprintf("SELECT %s_uuid::text FROM t_%ss WHERE id_%s = %d", kind, kind, kind, id))
 }
 
-func TestOnlineIsTheFirstSocketAndOfflineTheEndOfTheLast(t *testing.T) {
+func TestFirstSocketIsOnlineAndLastIsOffline(t *testing.T) {
 	t.Parallel()
 	f, g := registered(t, 2)
 	paul, one1, phone := f.name("user", 9), f.name("participant", 1), f.name("device", 1)
@@ -118,7 +118,7 @@ func TestGrace(t *testing.T) {
 	t.Parallel()
 	f, g := registered(t, 1)
 	paul := f.name("user", 9)
-	for range 20 { // a client that flaps
+	for range 20 { // a flapping client
 		f.disconnect(f.connect(g[0], "user", 9), "1 hour")
 	}
 	f.sweep()
@@ -129,7 +129,7 @@ func TestGrace(t *testing.T) {
 	mustEqual(t, "swept again", f.sweep(), 0)
 	f.mustAnnounce("the grace is over", "USER_DISCONNECTED "+paul)
 
-	// back in time
+	// back within the grace
 	f.disconnect(f.connect(g[0], "user", 9), "1 hour")
 	c := f.connect(g[0], "user", 9)
 	mustEqual(t, "nothing is pending", one[bool](f, "SELECT offline_at IS NULL FROM terasocket.presence"), true)
@@ -143,10 +143,10 @@ func TestGrace(t *testing.T) {
 	f.exec("SELECT terasocket.kick($1)", f.uuid("user", 9))
 	f.sweep()
 	f.announced()
-	mustEqual(t, "who is left in the grace", one[int](f, "SELECT principal FROM terasocket.online"), 10)
-	f.exec("SELECT terasocket.kick($1)", f.uuid("user", 11)) // of somebody who is not there
+	mustEqual(t, "online in the grace", one[int](f, "SELECT principal FROM terasocket.online"), 10)
+	f.exec("SELECT terasocket.kick($1)", f.uuid("user", 11)) // somebody who is not connected
 
-	// who was kicked and came back has a grace again
+	// kicked and back, it has a grace again
 	f.disconnect(f.connect(g[0], "user", 9), "1 hour")
 	mustEqual(t, "swept", f.sweep(), 0)
 	f.mustAnnounce("after the kick", "USER_CONNECTED "+paul)
@@ -167,8 +167,8 @@ func TestGrace(t *testing.T) {
 	mustEqual(t, "kicks that are remembered", one[int](f, "SELECT count(*) FROM terasocket.kicked"), 0)
 }
 
-// The gateway of a socket that is replaced may be faster than that of the one that takes its place: whoever it is stays online, unless
-// nobody comes, or it is kicked.
+// The gateway of a replaced socket may report before that of its replacement: the principal stays online, unless nobody comes, or it is
+// kicked.
 func TestReplacedOnAnotherGateway(t *testing.T) {
 	t.Parallel()
 	f, g := registered(t, 2)
@@ -196,8 +196,8 @@ func TestReplacedOnAnotherGateway(t *testing.T) {
 	mustEqual(t, "swept when nobody came", f.sweep(), 1)
 }
 
-// Several sessions connect and disconnect the same few people at once, with and without grace, while others sweep. What the
-// log says of each alternates, begins with CONNECTED, and ends with DISCONNECTED, since nobody is left.
+// Concurrent sessions connect and disconnect the same few people, with and without grace, while others sweep. In the log each one's
+// events alternate, begin with CONNECTED and end with DISCONNECTED, since nobody is left.
 func TestPresenceAlternates(t *testing.T) {
 	t.Parallel()
 	f, g := registered(t, 3)
@@ -284,7 +284,7 @@ func TestADeadGatewayIsSweptOnce(t *testing.T) {
 	f, g := registered(t, 2)
 	const people = 120 // all participants
 	f.exec("SELECT terasocket.connected($1::text::uuid, 'participant', id_participant, '', '') FROM t_participants", g[0])
-	f.connect(g[1], "participant", 2) // has come back elsewhere
+	f.connect(g[1], "participant", 2) // has reconnected elsewhere
 	f.disconnect(f.connect(g[0], "user", 9), "1 hour")
 	f.announced()
 	f.exec("UPDATE terasocket.gateways SET lease_until = now() - interval '1 second' WHERE id = $1::text::uuid", g[0])
@@ -309,7 +309,7 @@ func TestADeadGatewayIsSweptOnce(t *testing.T) {
 	}
 	participants := one[int](f, "SELECT count(*) FROM t_participants")
 	if len(heard) != participants-1 {
-		t.Errorf("%d are announced, want %d: all but the one who is elsewhere", len(heard), participants-1)
+		t.Errorf("%d are announced, want %d: all but the one connected elsewhere", len(heard), participants-1)
 	}
 	for e, n := range heard {
 		if n != 1 || !strings.HasPrefix(e, "PARTICIPANT_DISCONNECTED") {
@@ -318,7 +318,7 @@ func TestADeadGatewayIsSweptOnce(t *testing.T) {
 	}
 	mustEqual(t, "gateways left", one[int](f, "SELECT count(*) FROM terasocket.gateways"), 1)
 
-	// it was only paused: it may not go on as if nothing had happened
+	// the gateway was only paused: it may not go on as if nothing had happened
 	mustEqual(t, "beat of the dead", one[bool](f, "SELECT terasocket.gateway_beat($1::text::uuid, '1 hour')", g[0]), false)
 	if _, err := f.conn.Exec(t.Context(), "SELECT terasocket.connected($1::text::uuid, 'user', 1, '', '')", g[0]); err == nil || !strings.Contains(err.Error(), "23503") {
 		t.Errorf("a socket of the dead: %v", err)
@@ -331,7 +331,7 @@ func TestADeadGatewayIsSweptOnce(t *testing.T) {
 	}
 }
 
-// A sweep is in parts; the gateway cannot come back between two of them.
+// A sweep is done in parts; the gateway cannot come back between two of them.
 func TestALargeSweepIsInParts(t *testing.T) {
 	t.Parallel()
 	f, g := registered(t, 1)
@@ -347,7 +347,7 @@ func TestALargeSweepIsInParts(t *testing.T) {
 	mustEqual(t, "left", one[int](f, "SELECT (SELECT count(*) FROM terasocket.gateways) + (SELECT count(*) FROM terasocket.connections)"), 0)
 }
 
-// A service that holds its transaction open delays nobody's coming and going.
+// A service that holds its transaction open does not delay anybody's connecting and disconnecting.
 func TestServicesAndGatewaysDoNotWaitForEachOther(t *testing.T) {
 	t.Parallel()
 	f, g := registered(t, 1)

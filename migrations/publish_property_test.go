@@ -15,13 +15,13 @@ import (
 	protocol "terasocket/proto/opentera"
 )
 
-// published are the messages that clients may hear.
+// published are the messages that clients may receive.
 var published = []proto.Message{
 	(*protocol.UserEvent)(nil), (*protocol.ParticipantEvent)(nil), (*protocol.DeviceEvent)(nil), (*protocol.JoinSessionEvent)(nil),
 	(*protocol.JoinSessionReplyEvent)(nil), (*protocol.LeaveSessionEvent)(nil), (*protocol.StopSessionEvent)(nil), (*protocol.ArchiveEvent)(nil),
 }
 
-// author makes messages up.
+// author generates messages.
 type author struct{ *rand.Rand }
 
 func (a author) uuid() string {
@@ -41,7 +41,7 @@ func (a author) text() string {
 	return string(s)
 }
 
-// message is a valid one, with every field set or not.
+// message returns a valid message, with every field set or unset.
 func (a author) message() proto.Message {
 	m := published[a.IntN(len(published))].ProtoReflect().New()
 	fields := m.Descriptor().Fields()
@@ -69,7 +69,7 @@ func (a author) message() proto.Message {
 	return m.Interface()
 }
 
-// requiredOf are the fields without which a message says nothing.
+// requiredOf returns the required fields of a message.
 func requiredOf(d protoreflect.MessageDescriptor) []protoreflect.Name {
 	switch d.Name() {
 	case "UserEvent":
@@ -86,8 +86,8 @@ func requiredOf(d protoreflect.MessageDescriptor) []protoreflect.Name {
 
 func nameOf(m proto.Message) string { return string(m.ProtoReflect().Descriptor().FullName()) }
 
-// What is published is what is heard.
-func TestPublishedIsHeard(t *testing.T) {
+// What is published is what is received.
+func TestPublishedIsReceived(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	a := author{rand.New(rand.NewPCG(3, 5))}
@@ -107,16 +107,16 @@ func TestPublishedIsHeard(t *testing.T) {
 	f.announce()
 	rows := f.rows()
 	if len(rows) != len(messages) || len(seen) != len(published) {
-		t.Fatalf("%d of %d messages are heard; published %v", len(rows), len(messages), seen)
+		t.Fatalf("%d of %d messages are received; published %v", len(rows), len(messages), seen)
 	}
 	for i, r := range rows {
 		if e, err := protoevent.Decode(r); err != nil || !proto.Equal(e.Message, messages[i]) {
-			t.Errorf("published %v, heard %v, %v", messages[i], e.Message, err)
+			t.Errorf("published %v, received %v, %v", messages[i], e.Message, err)
 		}
 	}
 }
 
-// The longest list is checked in time that grows with its length, not faster.
+// The time to check the longest list grows no faster than its length.
 func TestPublishOfALongList(t *testing.T) {
 	t.Parallel()
 	f := setup(t)

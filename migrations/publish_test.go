@@ -24,7 +24,7 @@ const (
 
 func directTopic(kind, uuid string) string { return "websocket." + kind + "." + uuid + ".events" }
 
-// typed is the ProtoJSON of an Any.
+// typed returns the ProtoJSON of an Any.
 func typed(name, fields string) string {
 	return fmt.Sprintf(`{"@type": "type.googleapis.com/opentera.protobuf.%s"%s}`, name, fields)
 }
@@ -33,13 +33,13 @@ func stopEvent(session string) string {
 	return typed("StopSessionEvent", `, "sessionUuid": "`+session+`"`)
 }
 
-// publish must succeed, and gives the row.
+// publish must succeed, and returns the row.
 func (f *fixture) publish(topic, message string) protoevent.Record {
 	f.Helper()
 	return f.heard("SELECT terasocket.publish($1, $2::jsonb)", topic, message)
 }
 
-// heard runs a statement by which one message is announced, and gives the row.
+// heard runs a statement by which one message is announced, and returns the row.
 func (f *fixture) heard(sql string, args ...any) protoevent.Record {
 	f.Helper()
 	f.log()
@@ -52,7 +52,7 @@ func (f *fixture) heard(sql string, args ...any) protoevent.Record {
 	return rows[0]
 }
 
-// refusal runs a statement that must fail, and gives SQLSTATE and message of the error.
+// refusal runs a statement that must fail, and returns SQLSTATE and message of the error.
 func refusal(t testing.TB, conn *pgx.Conn, sql string, args ...any) (state, message string) {
 	t.Helper()
 	_, err := conn.Exec(t.Context(), sql, args...)
@@ -187,7 +187,7 @@ func TestPublishSize(t *testing.T) {
 	if state, _ := refusal(t, f.conn, sized, managerTopic, text(100)); state != "54000" {
 		t.Errorf("100 bytes: %s", state)
 	}
-	// of one that is too large nothing else is judged
+	// one that is too large is not checked further
 	mustEqual(t, "judged", one[string](f, "SELECT format('%s %s %s', j.state, j.type IS NULL, j.message IS NULL) FROM terasocket.judged($1, $2) j",
 		[]string{managerTopic}, []string{text(100)}), "54000 t t")
 	if _, message := refusal(t, f.conn, sized, managerTopic, `{"x": "`+strings.Repeat("x", 100)+`"}`); !strings.Contains(message, "more than 100") {
@@ -207,7 +207,7 @@ func TestPublishSize(t *testing.T) {
 	f.publish(managerTopic, text(1))
 }
 
-// Nothing is heard before the commit, and nothing of what is rolled back.
+// Nothing is received before the commit, and nothing of what is rolled back.
 func TestPublishInATransaction(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -237,8 +237,8 @@ func TestPublishInATransaction(t *testing.T) {
 	}
 }
 
-// Messages are never merged, not even equal ones, and come in the order of their transaction, at their place between the
-// objects that it changes.
+// Messages are never merged, not even equal ones, and keep the order of their transaction, at their place between the objects that it
+// changes.
 func TestMessagesAreNotMerged(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -252,7 +252,7 @@ func TestMessagesAreNotMerged(t *testing.T) {
 	mustEqual(t, "rows", types, []string{"StopSessionEvent", "DatabaseEvent", "StopSessionEvent", "StopSessionEvent"})
 }
 
-// A service's role needs the right to publish and no other.
+// A service's role needs the right to publish and nothing else.
 func TestPublishRights(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -281,18 +281,18 @@ func TestPublishRights(t *testing.T) {
 	if rows := f.rows(); len(rows) != 2 {
 		t.Errorf("%v", rows)
 	}
-	// what the role puts in the way of ours is not used
+	// objects of the role do not replace ours
 	execOn(t, service, "CREATE TEMP TABLE t_users (id_user int, user_uuid text, deleted_at timestamp); INSERT INTO t_users VALUES (1, '"+anyUUID+"', NULL)")
 	if state, _ := refusal(t, service, "SELECT terasocket.publish($1, $2::jsonb)", directTopic("user", anyUUID), text); state != "22023" {
 		t.Error("a temporary table of the role stands in for t_users")
 	}
 	if state, _ := refusal(t, service, "SELECT * FROM terasocket.events"); state != "42501" {
-		t.Error("the right to publish opens the log")
+		t.Error("the right to publish allows reading the log")
 	}
 }
 
-// A kick is a row that gateways act on and no client hears. Its counter is above that of each token made before and below that of
-// each made later; it takes back those that are open, and is not mixed up with changes of whom it kicks.
+// A kick is a row that gateways act on and no client receives. Its counter is above that of each token made before and below that of each
+// made later; it revokes the open ones, and is not mixed up with changes of the kicked principal.
 func TestPublishKick(t *testing.T) {
 	t.Parallel()
 	f := alone(t)
@@ -313,7 +313,7 @@ func TestPublishKick(t *testing.T) {
 	}
 	token, other := mint(f, "user", opentera.DemoProjectUserUUID), mint(f, "user", opentera.DemoSuperadminUUID)
 	mustEqual(t, "counter", f.publish(kickTopic+opentera.DemoProjectUserUUID, kick).Body, `{"token": 7}`)
-	mustEqual(t, "open token of who was kicked", redeem(f, "user", token), "")
+	mustEqual(t, "open token of the kicked user", redeem(f, "user", token), "")
 	if redeem(f, "user", other) == "" {
 		t.Error("the token of somebody else is gone")
 	}
@@ -344,7 +344,7 @@ func TestPublishScansNoTable(t *testing.T) {
 		typed("ArchiveEvent", `, "archiveUuid": "`+anyUUID+`", "ownerUuid": "`+opentera.DemoParticipantUUID+`"`),
 		stopEvent(anyUUID),
 	} {
-		for range 7 { // the generic plan too
+		for range 7 { // also with the generic plan
 			f.exec("BEGIN")
 			const scans = "SELECT seq_scan FROM pg_stat_xact_user_tables WHERE relname = 't_participants'"
 			before := one[int](f, scans)
@@ -362,7 +362,7 @@ func TestPublishScansNoTable(t *testing.T) {
 	}
 }
 
-// The key of service tokens is made once, whoever asks first.
+// The key of service tokens is created once, whoever asks first.
 func TestServiceTokenKey(t *testing.T) {
 	t.Parallel()
 	f := setup(t)

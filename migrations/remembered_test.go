@@ -10,7 +10,7 @@ import (
 	"terasocket/proto/event"
 )
 
-// stateOf is the SQLSTATE of an error.
+// stateOf returns the SQLSTATE of an error.
 func stateOf(err error) string {
 	var refused *pgconn.PgError
 	if errors.As(err, &refused) {
@@ -19,7 +19,7 @@ func stateOf(err error) string {
 	return ""
 }
 
-// told are the rows of the log since the last call, in short: "U site 1", "Rights user 9 -p:1 +s:2", "Settled".
+// told returns the rows of the log since the last call in short: "U site 1", "Rights user 9 -p:1 +s:2", "Settled".
 func (f *fixture) told() []string {
 	f.Helper()
 	all := []string{}
@@ -51,8 +51,8 @@ func short(f *fixture, r event.Record) string {
 	return name
 }
 
-// remembers compares what is remembered with the state of the database: the keys of every living object, the tags of everybody,
-// and the aliases.
+// remembers compares told, holdings and aliases with the database: the keys of every living object, the tags of everybody, and the
+// aliases.
 func (f *fixture) remembers() {
 	f.Helper()
 	f.announce()
@@ -63,7 +63,7 @@ func (f *fixture) remembers() {
 			FULL JOIN (SELECT * FROM terasocket.told WHERE object_type = $1) w ON w.id = n.id
 			WHERE w.keys IS DISTINCT FROM n.keys OR w.gone IS DISTINCT FROM n.gone`, objectType)
 		if len(wrong) > 0 {
-			f.Errorf("%d of %s are not as told: %.500s", len(wrong), objectType, wrong)
+			f.Errorf("%d of %s differ from told: %.500s", len(wrong), objectType, wrong)
 		}
 	}
 	wrong := oneOn[[]string](f, f.teller, `SELECT coalesce(array_agg(concat_ws(' ', k.kind, d.id, d.tag, d.says)), '{}') FROM unnest('{user,participant,device}'::text[]) k (kind),

@@ -13,7 +13,7 @@ import (
 
 const rolePassword = "role-password"
 
-// newRole makes a role that may log in and nothing more. It is dropped, with its rights, at the end of the test.
+// newRole creates a role that may only log in. It is dropped, with its rights, at the end of the test.
 func newRole(t *testing.T, conn *pgx.Conn) string {
 	t.Helper()
 	role := fmt.Sprintf("terasocket_test_role_%d", rand.Uint64())
@@ -28,7 +28,7 @@ func newRole(t *testing.T, conn *pgx.Conn) string {
 	return role
 }
 
-// withRole is the URL of the same database for another role.
+// withRole returns the URL of the same database for another role.
 func withRole(databaseURL, role string) string {
 	u, err := url.Parse(databaseURL)
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"terasocket/migrations"
 )
 
-// otherSchema is a database in which OpenTera's tables are not in public: the database's default search path leads to them.
+// otherSchema is a database in which OpenTera's tables are not in public, but in the database's default search path.
 func otherSchema() dbtest.Template {
 	return dbtest.Template{Name: "other_schema", Fill: func(ctx context.Context, url string) error {
 		conn, err := pgx.Connect(ctx, url)
@@ -39,7 +39,7 @@ func withSearchPath(url string) string {
 	return url + separator + `search_path=%22Open%20Tera%22,public`
 }
 
-// captured says what is recorded and not announced yet.
+// captured returns what is recorded and not announced yet.
 const captured = "SELECT string_agg(concat_ws(' ', what, op, ids), ', ' ORDER BY xid, id) FROM terasocket.changes"
 
 // With a publication FOR ALL TABLES, PostgreSQL refuses an UPDATE or DELETE of a table without a primary key.
@@ -50,7 +50,7 @@ func TestEveryTableHasAPrimaryKey(t *testing.T) {
 		WHERE c.relnamespace = 'terasocket'::regnamespace AND c.relkind IN ('r', 'p') AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary)`), "")
 }
 
-// OpenTera may live in another schema than public, and be written to by a session with any search path.
+// OpenTera's tables may be in another schema than public, and be written to by a session with any search path.
 func TestOtherSchema(t *testing.T) {
 	t.Parallel()
 	url := dbtest.New(t, otherSchema())
@@ -67,7 +67,7 @@ func TestOtherSchema(t *testing.T) {
 	}
 }
 
-// The schema is found by the role's search path too, and a role that does not see OpenTera's tables is told so.
+// The schema is also found by the role's search path, and a role that does not see OpenTera's tables is told so.
 func TestSearchPathOfTheRole(t *testing.T) {
 	t.Parallel()
 	url := dbtest.New(t, otherSchema())

@@ -25,7 +25,7 @@ func (f *fixture) leaks() (found []string) {
 	return found
 }
 
-// A text column of OpenTera's tables that the sheet does not list never shows in a table of ours, whatever happens to its row.
+// A text column of OpenTera's tables that the sheet does not list never appears in a table of ours, whatever happens to its row.
 func TestNoHiddenColumnInTheLog(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -75,7 +75,7 @@ func TestNoHiddenColumnInTheLog(t *testing.T) {
 			t.Errorf("%s is not among the hidden columns that the test has filled", name)
 		}
 	}
-	// now that every row holds secrets, let everything happen to it
+	// every row holds secrets now: let everything happen to it
 	told := len(f.log())
 	leaks := map[string]bool{}
 	step := func(sql string) {
@@ -104,7 +104,7 @@ func TestNoHiddenColumnInTheLog(t *testing.T) {
 	}
 }
 
-// Nor does one when capture fails, or an announcement: an error message can quote a value.
+// Nor does one when capture or an announcement fails: an error message can quote a value.
 func TestNoHiddenColumnInErrors(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -124,7 +124,7 @@ func TestNoHiddenColumnInErrors(t *testing.T) {
 	}
 }
 
-// A server setting whose value alone changes is announced, without the value.
+// If only the value of a server setting changes, that is announced without the value.
 func TestServerSettingsNeverShowAValue(t *testing.T) {
 	t.Parallel()
 	f := setup(t)

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// What changes nothing that clients see is neither captured nor announced; what only rights follow from, and what happens to dead
-// rows, is not told of objects.
+// What changes nothing that clients see is neither captured nor announced; changes that affect only rights, and changes of deleted rows,
+// announce no objects.
 func TestNoEvent(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -47,11 +47,11 @@ func TestNoEvent(t *testing.T) {
 			t.Errorf("%s: announced %v", name, events)
 		}
 	}
-	// the triggers are there, and it is not for want of them that nothing was recorded
+	// the triggers are in place: their absence is not why nothing was recorded
 	f.expect("UPDATE t_sites SET site_name = 'End' WHERE id_site = 1", "U site 1")
 }
 
-// Every way to write is captured, and announced object by object.
+// Every kind of write is captured, and announced object by object.
 func TestEveryStatement(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -78,20 +78,20 @@ func TestEveryStatement(t *testing.T) {
 	mustEqual(t, "COPY", fmt.Sprint(f.log()), "[C site 201 C site 203]")
 }
 
-// An object whose primary key changes is another one.
+// An object whose primary key changes is another object.
 func TestPrimaryKeyChange(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	f.exec("INSERT INTO t_sites VALUES (201, 'a', false, 1), (202, 'b', false, 1)")
 	events := f.expect("UPDATE t_sites SET id_site = 301 WHERE id_site = 201", "D site 201", "C site 301")
 	mustEqual(t, "bodies", toJSON(events[0].Gone)+toJSON(events[1].Body), `{"id_site":201}{"id_site":301,"site_2fa_required":false,"site_name":"a"}`)
-	// they swap their keys: two objects that have changed
+	// two objects that swap their keys have both changed
 	f.exec("ALTER TABLE t_sites DROP CONSTRAINT t_sites_pkey CASCADE")
 	f.expect("UPDATE t_sites SET id_site = 503 - id_site WHERE id_site IN (301, 202)", "U site 202", "U site 301")
 	f.expect("UPDATE t_sites SET id_site = id_site WHERE id_site IN (301, 202)")
 }
 
-// The settings of the sessions that write and announce change nothing.
+// The settings of the writing and announcing sessions make no difference.
 func TestSettingsOfTheWriter(t *testing.T) {
 	t.Parallel()
 	for _, settings := range []string{

@@ -11,7 +11,7 @@ import (
 	"terasocket/migrations"
 )
 
-// standIn is a small set of migrations with all that the migrator asks for, so that tests can change any of it: two versions,
+// standIn is a small set of migrations with everything that the migrator needs, so that tests can change any of it: two versions,
 // triggers on t_sites and t_sessions, one index, three objects to read.
 func standIn() fstest.MapFS {
 	return fstest.MapFS{
@@ -59,7 +59,7 @@ func with(name, text string) fstest.MapFS {
 	return files
 }
 
-// standingIn migrates a new OpenTera database by other files. It is not migrated yet.
+// standingIn returns a Migrator with other files on a new OpenTera database that is not migrated yet.
 func standingIn(t *testing.T, files fstest.MapFS) (*migrations.Migrator, string, *pgx.Conn) {
 	t.Helper()
 	url := dbtest.New(t, unmigrated())

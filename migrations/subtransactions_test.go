@@ -10,8 +10,7 @@ import (
 	"terasocket/migrations"
 )
 
-// A statement of which nothing is recorded takes no transaction id of its own, so that readers pay for captured ones alone
-// (docs/operators.md).
+// A statement that records nothing takes no transaction id of its own, so that readers pay only for captured ones (docs/operators.md).
 func TestSilentStatementsTakeNoSubtransaction(t *testing.T) {
 	t.Parallel()
 	s := dbtest.Server(t, nil) // nobody else takes ids there
@@ -52,7 +51,7 @@ func TestSilentStatementsTakeNoSubtransaction(t *testing.T) {
 		if _, err := tx.Exec(t.Context(), "SAVEPOINT last; UPDATE t_sites SET version_id = version_id"); err != nil { // its id is the newest
 			t.Fatal(err)
 		}
-		if err := tx.Commit(t.Context()); err != nil { // only then is it in a snapshot's bounds
+		if err := tx.Commit(t.Context()); err != nil { // only then is it within a snapshot's bounds
 			t.Fatal(err)
 		}
 		return next() - before

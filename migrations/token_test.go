@@ -13,7 +13,7 @@ import (
 	"terasocket/db/opentera"
 )
 
-// redeem returns who a token lets in: "id uuid name", or "" when it is refused.
+// redeem returns the principal of a token: "id uuid name", or "" if it is refused.
 func redeem(f *fixture, kind, token string) string {
 	f.Helper()
 	return one[string](f, "SELECT coalesce((SELECT concat_ws(' ', id, uuid, name) FROM terasocket.redeem_connect_token($1, $2)), '')", kind, token)
@@ -42,7 +42,7 @@ func TestConnectToken(t *testing.T) {
 				mustEqual(t, "token of "+p.kind+" redeemed by "+kind, redeem(f, kind, token), "")
 			}
 		}
-		want := one[string](f, p.name, p.uuid) // and the wrong kinds have not consumed it
+		want := one[string](f, p.name, p.uuid) // the wrong kinds have not consumed it
 		mustEqual(t, p.kind, redeem(f, p.kind, token), want)
 		mustEqual(t, p.kind+" for the second time", redeem(f, p.kind, token), "")
 	}
@@ -100,8 +100,8 @@ func TestConnectTokenRefusals(t *testing.T) {
 
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
 
-// What happens after the token was made counts.
-func TestConnectTokenIsLookedAtAgain(t *testing.T) {
+// Changes after the token was minted count.
+func TestConnectTokenIsCheckedAgain(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	for name, sql := range map[string]string{
@@ -130,7 +130,7 @@ func TestConnectTokenIsLookedAtAgain(t *testing.T) {
 	}
 }
 
-// However many try at once, a token opens one door.
+// Of any number of concurrent attempts, one succeeds.
 func TestConnectTokenRace(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -158,7 +158,7 @@ func TestConnectTokenRace(t *testing.T) {
 	}
 }
 
-// Making a token is being whoever one likes: it takes a grant, and that is enough.
+// Minting a token allows connecting as anybody: it needs a grant, and no other.
 func TestConnectTokenRights(t *testing.T) {
 	t.Parallel()
 	f := setup(t)

@@ -24,13 +24,13 @@ const (
 	deleteSoft1 = "UPDATE t_participants SET deleted_at = now() WHERE id_participant = 1; "
 )
 
-// transaction runs statements as one transaction, statement by statement as OpenTera does, and returns what is announced.
+// transaction runs statements in one transaction, statement by statement as OpenTera does, and returns what is announced.
 func (f *fixture) transaction(sql string, want ...string) []recorded {
 	f.Helper()
 	return f.expect("BEGIN; "+sql+"COMMIT", want...)
 }
 
-// A session is created before its members are: its creation is heard by those who see it with them.
+// A session is created before its members: those who see it with them receive its creation.
 func TestSessionCreatedWithItsMembers(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -42,13 +42,13 @@ func TestSessionCreatedWithItsMembers(t *testing.T) {
 	e = f.transaction(strings.ReplaceAll(newSession, "9000", "9001"), "C session 9001")[0]
 	mustEqual(t, "a session of nobody", len(e.sees), 0)
 
-	// the members come in a second transaction: then the session comes into sight
+	// the members are added in a second transaction, which makes the session visible
 	e = f.transaction("INSERT INTO t_sessions_participants VALUES (9001, 9001, 1, 1); ", "U session 9001")[0]
 	mustSee(t, "session", e.sees, superadmin, project1)
-	mustEqual(t, "who saw it before", len(e.saw), 0)
+	mustEqual(t, "former viewers", len(e.saw), 0)
 }
 
-// The assets of a new session are heard by those who see the session in the end.
+// The assets of a new session are announced to those who see the session in the end.
 func TestAssetBeforeTheMembers(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -61,7 +61,7 @@ func TestAssetBeforeTheMembers(t *testing.T) {
 	}
 }
 
-// A participant who moves: one row, of which those who lose sight hear a deletion, whatever else the transaction does.
+// A participant moves: one row, which is a deletion for those who lose it, whatever else the transaction does.
 func TestMove(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -81,7 +81,7 @@ func TestMove(t *testing.T) {
 	}
 }
 
-// The state in between leaks to nobody.
+// Nobody receives the state in between.
 func TestMoveThereAndBack(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -93,7 +93,7 @@ func TestMoveThereAndBack(t *testing.T) {
 	}
 }
 
-// Moved and deleted in one transaction: who saw it before hears that it is gone, the new place nothing.
+// Moved and deleted in one transaction: those who saw it are told that it is gone, the new place nothing.
 func TestMoveAndDelete(t *testing.T) {
 	t.Parallel()
 	for _, sql := range []string{moveTo4 + deleteSoft1, "UPDATE t_participants SET id_project = 4, deleted_at = now() WHERE id_participant = 1; ", rename1 + moveTo4 + deleteSoft1} {
@@ -121,8 +121,8 @@ func TestSavepoints(t *testing.T) {
 	mustEqual(t, "captured", len(f.changes()), 0)
 }
 
-// Soft deletion of a site with all that hangs on it, in either order: who saw the objects hears that they are gone, though the
-// roles by which they saw them die in the same transaction; nobody else hears of it.
+// A site is soft-deleted with all its dependents, in either order: those who saw the objects are told that they are gone, though the
+// roles by which they saw them are deleted in the same transaction; nobody else is.
 func TestSiteCascade(t *testing.T) {
 	t.Parallel()
 	const projects = "(SELECT id_project FROM t_projects WHERE id_site = 1)"
@@ -176,7 +176,7 @@ func reversed(list []string) (back []string) {
 	return back
 }
 
-// A physical DELETE of a site: PostgreSQL's own cascade takes projects, participants and roles; all who saw them hear of it.
+// A physical DELETE of a site: PostgreSQL's own cascade deletes projects, participants and roles; all who saw them are told.
 func TestDeleteCascade(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -205,7 +205,7 @@ func TestDeleteCascade(t *testing.T) {
 	mustEqual(t, "deleted", got, want)
 }
 
-// A session that is deleted takes its assets and members along; who saw them through it hears of it.
+// A deleted session takes its assets and members along; those who saw them through it are told.
 func TestDeleteSession(t *testing.T) {
 	t.Parallel()
 	const at = " SET deleted_at = now() WHERE id_session = 1; "

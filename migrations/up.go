@@ -12,11 +12,11 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
-// dropSchema removes what is left when no migration is applied.
+// dropSchema removes what remains when no migration is applied.
 const dropSchema = "DROP TABLE terasocket." + versionTable + "; DROP SCHEMA terasocket"
 
-// Up applies all that is missing, tables, functions, triggers and indexes, reads all objects for the first time, and returns how
-// many migrations there were. A step that fails leaves nothing behind, those before it stay: Up again goes on there.
+// Up applies everything that is missing (tables, functions, triggers and indexes), reads all objects for the first time, and returns the
+// number of migrations. A step that fails leaves nothing behind, earlier ones stay: the next Up continues there.
 func (m *Migrator) Up(ctx context.Context) (n int, err error) {
 	err = m.alone(ctx, func(conn *pgx.Conn) error {
 		before, err := m.start(ctx, conn)
@@ -32,7 +32,7 @@ func (m *Migrator) Up(ctx context.Context) (n int, err error) {
 		after, versionErr := version(ctx, conn)
 		n = int(after) - int(before)
 		if err != nil && versionErr == nil && after == 0 {
-			_, _ = conn.Exec(ctx, dropSchema) // refused when something else is in it: then it was not ours alone
+			_, _ = conn.Exec(ctx, dropSchema) // refused if something else is in it: then it was not ours alone
 		}
 		if err := errors.Join(err, versionErr); err != nil {
 			return m.resumable(err)
@@ -47,16 +47,16 @@ func (m *Migrator) Up(ctx context.Context) (n int, err error) {
 	return n, err
 }
 
-// resumable says that waiting was all that was wrong.
+// resumable adds to an error of waiting that Up can be repeated.
 func (m *Migrator) resumable(err error) error {
 	var busy *errBusy
 	if errors.As(err, &busy) {
-		return fmt.Errorf("%w; run `terasocket migrate up` again, it goes on here", err)
+		return fmt.Errorf("%w; run `terasocket migrate up` again, it continues here", err)
 	}
 	return err
 }
 
-// start is the version from which to migrate.
+// start returns the version from which to migrate.
 func (m *Migrator) start(ctx context.Context, conn *pgx.Conn) (uint, error) {
 	version, err := version(ctx, conn)
 	if err != nil {
@@ -69,8 +69,7 @@ func (m *Migrator) start(ctx context.Context, conn *pgx.Conn) (uint, error) {
 	return version, err
 }
 
-// createSchema makes the schema terasocket, for the owner of OpenTera's tables; as the role that has connected where the owner
-// may not.
+// createSchema creates the schema terasocket, for the owner of OpenTera's tables; as the connecting role if the owner may not.
 func (m *Migrator) createSchema(ctx context.Context, conn *pgx.Conn) error {
 	var exists bool
 	if err := conn.QueryRow(ctx, "SELECT to_regnamespace('terasocket') IS NOT NULL").Scan(&exists); err != nil || exists {
@@ -88,8 +87,8 @@ func (m *Migrator) createSchema(ctx context.Context, conn *pgx.Conn) error {
 	return err
 }
 
-// run hands do a golang-migrate on a fresh connection, and takes the dirty mark of a failed migration away again: its
-// transaction has left nothing behind.
+// run calls do with a golang-migrate on a new connection, and clears the dirty mark of a failed migration: its transaction has left
+// nothing behind.
 func (m *Migrator) run(ctx context.Context, do func(*migrate.Migrate) error) error {
 	files, err := m.files.source(m.schema)
 	if err != nil {
@@ -119,13 +118,13 @@ func (m *Migrator) run(ctx context.Context, do func(*migrate.Migrate) error) err
 	return errors.Join(err, sourceErr, closeErr)
 }
 
-// undirty sets the version back to the last migration that is whole.
+// undirty sets the version back to the last complete migration.
 func undirty(mg *migrate.Migrate) error {
 	version, dirty, err := mg.Version()
 	if err != nil || !dirty {
-		return nil // not reached the database, or nothing to mend: the error of the migration says it all
+		return nil // no connection, or nothing to repair: the migration's own error says it all
 	}
-	clean := int(version) - 1 // going up, the failed one is version
+	clean := int(version) - 1 // going up, version is the failed one
 	if clean < 1 {
 		clean = -1
 	}

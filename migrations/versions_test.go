@@ -11,7 +11,7 @@ import (
 	"terasocket/migrations"
 )
 
-// openTera12 makes the schema of OpenTera 1.2 out of that of 1.3, by what its migrations added.
+// openTera12 turns the schema of OpenTera 1.3 into that of 1.2, by what its migrations added.
 const openTera12 = `
 DROP TABLE t_tests_invitations, t_sessions_types_services CASCADE;
 ALTER TABLE t_sites DROP COLUMN site_2fa_required;
@@ -44,7 +44,7 @@ func TestOpenTera12(t *testing.T) {
 	for _, k := range kinds() {
 		switch k.objectType {
 		case "test_invitation", "session_type_service":
-		case "user", "site", "service", "asset": // their statements name columns that are not there
+		case "user", "site", "service", "asset": // their statements name columns that do not exist
 		default:
 			f.only(k, "C", k.insert())
 			f.only(k, "U", k.set(k.update))
@@ -60,11 +60,11 @@ func TestOpenTera12(t *testing.T) {
 		e := f.expectOne(sql, object)
 		for _, key := range []string{"user_2fa_enabled", "site_2fa_required", "service_has_assets", "service_has_tests", "asset_expiration_datetime"} {
 			if _, isThere := e.Body[key]; isThere {
-				t.Errorf("%s: there is a %s, which this OpenTera does not have", object, key)
+				t.Errorf("%s: there is a %s, which this OpenTera lacks", object, key)
 			}
 		}
 	}
-	// what follows from others: participants, devices, users and sessions without invitations
+	// dependents: participants, devices, users and sessions without invitations
 	f.expect("UPDATE t_participants SET id_project = 2 WHERE id_participant = 1", "U participant 1")
 	f.expect("UPDATE t_users SET user_enabled = false WHERE id_user = 9", "U user 9")
 	f.expect("UPDATE t_devices SET device_enabled = false WHERE id_device = 1", "U device 1")
@@ -88,7 +88,7 @@ func TestOpenTera12(t *testing.T) {
 	}
 }
 
-// From 1.3.1 on a session type says whose it is, in events and in what a login shows.
+// From 1.3.1 on a session type names its service, in events and at login.
 func TestOpenTera131(t *testing.T) {
 	t.Parallel()
 	for version, want := range map[string]any{

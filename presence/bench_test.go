@@ -8,15 +8,15 @@ import (
 	"terasocket/db/dbtest"
 )
 
-// crowd makes so many participants of project 5, which only a few users see.
+// crowd creates n participants of project 5, which only a few users see.
 func (c *cluster) crowd(n int) {
 	c.exec(`INSERT INTO t_participants (id_participant, participant_uuid, participant_name, id_project, participant_enabled, version_id, participant_token_enabled, participant_login_enabled)
 		SELECT 100000 + i, gen_random_uuid()::text, 'p' || i, 5, true, 1, false, false FROM generate_series(1, $1::int) i`, n)
 	c.announce()
 }
 
-// BenchmarkConnected records sockets of participants, 200 with each statement, and has them announced: CPU time of PostgreSQL for one
-// that makes its principal come online, for a further one, and for the announcement.
+// BenchmarkConnected records sockets of participants, 200 per statement, and announces them: CPU time of PostgreSQL for a socket that
+// takes its principal online, for a further one, and for the announcement.
 func BenchmarkConnected(b *testing.B) {
 	c := setup(b)
 	c.crowd(maxBatch)
@@ -46,7 +46,7 @@ func BenchmarkConnected(b *testing.B) {
 	b.ReportMetric(announced/float64(b.N)/maxBatch, "us/announced")
 }
 
-// BenchmarkSnapshot is the snapshot of somebody who sees one, while many are online: CPU time of PostgreSQL.
+// BenchmarkSnapshot is the snapshot of a viewer who sees one principal, while many are online: CPU time of PostgreSQL.
 func BenchmarkSnapshot(b *testing.B) {
 	for _, online := range []int{200, 10_000} {
 		b.Run(fmt.Sprint(online, " online"), func(b *testing.B) {

@@ -9,22 +9,22 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Busy knows who is in a session, in the whole cluster.
+// Busy reports who is in a session, in the whole cluster.
 type Busy struct {
 	Pool *pgxpool.Pool
 }
 
-// Member is somebody who is in a session. UUID and Name are empty of who was deleted for good.
+// Member is a principal in a session. UUID and Name are empty for a physically deleted one.
 type Member struct {
 	Kind    string    `json:"kind"`
 	UUID    string    `json:"uuid"`
 	Name    string    `json:"name"`
 	Session string    `json:"session_uuid"`
-	Status  *int32    `json:"session_status"` // OpenTera's; null: nobody knows that session
+	Status  *int32    `json:"session_status"` // OpenTera's; null: the session is unknown
 	Since   time.Time `json:"since"`
 }
 
-// StatusText is OpenTera's word for the state of the session.
+// StatusText returns OpenTera's word for the state of the session.
 func (m Member) StatusText() string {
 	words := []string{"not started", "in progress", "completed", "cancelled", "terminated"}
 	switch {
@@ -36,7 +36,7 @@ func (m Member) StatusText() string {
 	return words[*m.Status]
 }
 
-// List gives all, who has been in a session for longest first. Errors: the database's.
+// List returns everybody in a session, longest first. Errors: the database's.
 func (b *Busy) List(ctx context.Context) ([]Member, error) {
 	rows, err := b.Pool.Query(ctx, "SELECT kind, uuid, name, session_uuid, status, since FROM terasocket.who_is_busy()")
 	if err != nil {
@@ -49,8 +49,8 @@ func (b *Busy) List(ctx context.Context) ([]Member, error) {
 	return members, nil
 }
 
-// End takes a user, participant or device out of its session, or everybody out of a session (kind "session"), announces that,
-// and returns how many they were. Errors: the database's.
+// End removes a user, participant or device from its session, or everybody from a session (kind "session"), announces that, and returns
+// how many it removed. Errors: the database's.
 func (b *Busy) End(ctx context.Context, kind, uuid string) (n int, err error) {
 	if err := b.Pool.QueryRow(ctx, "SELECT terasocket.free($1, $2)", kind, uuid).Scan(&n); err != nil {
 		return 0, fmt.Errorf("take %s %s out of the session: %w", kind, uuid, err)

@@ -6,16 +6,16 @@ import (
 	"time"
 )
 
-// span is for how long the lease has been held, by the database's clock: all leases run out by it. Our own stands still while the
-// machine is suspended, and the database's may be set: that it has run ahead of ours shows by the newest beat.
+// span is the time for which the lease has been held, by the database's clock, by which all leases expire. Our own clock stands still
+// while the machine is suspended, and the database's may be set: the newest beat shows whether it has run ahead of ours.
 type span struct {
 	since, until time.Time
-	beat         time.Time // when the newest beat was answered
-	sent         time.Time // when it was sent, by our own clock
+	beat         time.Time // database's time of the newest beat
+	sent         time.Time // our time of sending it
 }
 
-// unbroken is between when, by the database's clock, the lease has been held all the time d before; leeway: how much its clock may
-// run ahead of ours.
+// unbroken returns the interval, by the database's clock, in which the lease has been held for all of the preceding d; leeway: how far
+// its clock may run ahead of ours.
 func (s span) unbroken(now time.Time, d, leeway time.Duration) (from, until time.Time) {
 	if until = s.beat.Add(now.Sub(s.sent) + leeway); until.After(s.until) {
 		until = s.until
@@ -23,7 +23,7 @@ func (s span) unbroken(now time.Time, d, leeway time.Duration) (from, until time
 	return s.since.Add(d), until
 }
 
-// renewed is s after a beat that was sent, answered at beat by the database's clock, and heard of now.
+// renewed returns s after a beat that was sent at sent, executed at beat by the database's clock, and answered now.
 func (s span) renewed(sent, beat, now time.Time, lease, leeway time.Duration) span {
 	if !beat.Before(s.until) || beat.Sub(s.beat) > now.Sub(s.sent)+leeway {
 		s.since = beat
@@ -31,13 +31,13 @@ func (s span) renewed(sent, beat, now time.Time, lease, leeway time.Duration) sp
 	return span{s.since, beat.Add(lease), beat, sent}
 }
 
-// promise is for how long a beat is good in the database: others need until their next sweep, and for that itself, to
-// announce the clients of a dead gateway within the lease.
+// promise is how long the database considers a beat valid: others need the time until their next sweep, and the sweep itself, to announce
+// the clients of a dead gateway within the lease.
 func (r *Registry) promise() time.Duration { return r.Lease - 2*min(r.Sweep, r.Lease/10) }
 
 func (r *Registry) leeway() time.Duration { return r.Lease / 10 }
 
-// Register takes a lease for this gateway. All sockets there are will be told of under it.
+// Register takes a lease for this gateway. All existing sockets will be reported under it.
 func (r *Registry) Register(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, statementWait)
 	defer cancel()
@@ -57,21 +57,21 @@ func (r *Registry) Register(ctx context.Context) error {
 	return nil
 }
 
-// Succeed takes the clients of whoever had this gateway's host and address before it offline, at once: it is dead, since the
-// address is ours. Call it once, after Register.
+// Succeed takes the clients of the previous gateway at this host and address offline at once: it is dead, since the address is ours. Call
+// it once, after Register.
 func (r *Registry) Succeed(ctx context.Context) error {
 	for n := 1; n > 0; {
 		limit, cancel := context.WithTimeout(ctx, statementWait)
 		err := r.Pool.QueryRow(limit, "SELECT terasocket.gateway_succeed($1::text::uuid)", r.registered()).Scan(&n)
 		cancel()
 		if err != nil {
-			return fmt.Errorf("end the lease of the gateway that was here before: %w", err)
+			return fmt.Errorf("end the lease of the previous gateway at this address: %w", err)
 		}
 	}
 	return nil
 }
 
-// beat renews the lease, or takes a new one.
+// beat renews the lease, or registers again.
 func (r *Registry) beat(ctx context.Context) {
 	r.beating.Lock()
 	defer r.beating.Unlock()
@@ -86,7 +86,7 @@ func (r *Registry) beat(ctx context.Context) {
 	var kept bool
 	err := r.Pool.QueryRow(limit, "SELECT clock_timestamp(), terasocket.gateway_beat($1::text::uuid, $2)", gateway, r.promise()).Scan(&beat, &kept)
 	if err == nil && !kept {
-		r.Log.Warn("the lease was lost: others took this gateway for dead; all its sockets are announced again", "op", "lease")
+		r.Log.Warn("the lease was lost: others declared this gateway dead; all its sockets are recorded again", "op", "lease")
 		if err = r.Register(ctx); err == nil {
 			return
 		}
@@ -102,7 +102,7 @@ func (r *Registry) beat(ctx context.Context) {
 	r.held = r.held.renewed(sent, beat, time.Now(), r.promise(), r.leeway())
 }
 
-// sweep takes offline who is to be, in the whole cluster.
+// sweep takes principals offline in the whole cluster.
 func (r *Registry) sweep(ctx context.Context) {
 	for ctx.Err() == nil {
 		r.mu.Lock()
@@ -119,7 +119,7 @@ func (r *Registry) sweep(ctx context.Context) {
 	}
 }
 
-// sweepOnce: others are called dead between from and until only, by the database's clock.
+// sweepOnce sweeps once; it declares others dead only between from and until, by the database's clock.
 func (r *Registry) sweepOnce(ctx context.Context, from, until time.Time) (n int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, statementWait)
 	defer cancel()
@@ -127,7 +127,7 @@ func (r *Registry) sweepOnce(ctx context.Context, from, until time.Time) (n int,
 	return n, err
 }
 
-// leave gives the lease back.
+// leave releases the lease.
 func (r *Registry) leave(ctx context.Context) error {
 	r.beating.Lock()
 	defer r.beating.Unlock()
@@ -144,7 +144,7 @@ func (r *Registry) leave(ctx context.Context) error {
 		return fmt.Errorf("give the lease back: %w", err)
 	}
 	if !gone {
-		r.Log.Warn("the lease stays until it runs out: sockets are left under it, or it was lost", "op", "lease")
+		r.Log.Warn("the lease is kept until it expires: sockets are left under it, or it was lost", "op", "lease")
 	}
 	return nil
 }

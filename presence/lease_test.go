@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// A gateway that was paused for longer than its lease: others announce its clients offline. When it goes on, it announces
-// those that are still with it, and nobody who has come back elsewhere.
-func TestGivenUpForDead(t *testing.T) {
+// A gateway is paused for longer than its lease: others announce its clients offline. When it resumes, it announces those that are still
+// connected, and nobody who has reconnected elsewhere.
+func TestDeclaredDead(t *testing.T) {
 	t.Parallel()
 	c := setup(t)
 	paused := c.gateway(func(g *Config) { g.Lease = 300 * time.Millisecond })
@@ -27,7 +27,7 @@ func TestGivenUpForDead(t *testing.T) {
 		dbtest.Eventually(c, "its row is gone", func() bool { return c.count("SELECT count(*) FROM terasocket.gateways") == 1 })
 	}
 	gone(false)
-	paused.Connected(user(13), "", "") // the first statement learns that the lease is lost
+	paused.Connected(user(13), "", "") // the first statement finds out that the lease is lost
 	c.run(paused)
 	dbtest.Eventually(c, "those still there are online", func() bool { return c.online() == 4 })
 	dbtest.Eventually(c, "sockets", func() bool { return c.sockets() == 5 })
@@ -36,8 +36,8 @@ func TestGivenUpForDead(t *testing.T) {
 	}
 }
 
-// The lease is lost without anything to tell: the next beat notices.
-func TestBeatThatComesTooLate(t *testing.T) {
+// The lease is lost while there is nothing to report: the next beat notices.
+func TestLateBeat(t *testing.T) {
 	t.Parallel()
 	c := setup(t)
 	r := c.gateway(nil)
@@ -56,9 +56,9 @@ func TestBeatThatComesTooLate(t *testing.T) {
 	}
 }
 
-// After an outage of the database everybody's lease is over: nobody is called dead before all had the time to renew it. The same when
-// its clock has run ahead, by however little, or ours stood still.
-func TestNobodyIsCalledDeadTooEarly(t *testing.T) {
+// After an outage of the database every lease has expired: nobody is declared dead before all have had the time to renew it. The same if
+// its clock has run ahead, however little, or ours stood still.
+func TestNobodyIsDeclaredDeadTooEarly(t *testing.T) {
 	t.Parallel()
 	const lease = 10 * time.Second
 	ours := time.Now()
@@ -94,9 +94,9 @@ func TestNobodyIsCalledDeadTooEarly(t *testing.T) {
 	must("the clock had run ahead", map[int]bool{55: false, 61: false, 62: true})
 }
 
-// The machine of the database and of both gateways was suspended, or the clock of the database was set: their leases are over, and
-// neither calls the other dead, or itself, whichever moves first. Who does not beat from then on is dead.
-func TestNobodyIsCalledDeadAfterASuspend(t *testing.T) {
+// The machine of the database and both gateways was suspended, or the database's clock was set: their leases have expired, and neither
+// declares the other dead, or itself, whichever runs first. A gateway that does not beat from then on is dead.
+func TestNobodyIsDeclaredDeadAfterASuspend(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name        string
@@ -131,18 +131,18 @@ func TestNobodyIsCalledDeadAfterASuspend(t *testing.T) {
 				first.beat(t.Context())
 			}
 			if n := c.events("USER_DISCONNECTED"); n != 0 {
-				t.Fatalf("%d are taken for dead", n)
+				t.Fatalf("%d are declared dead", n)
 			}
 			first.held.since = first.held.since.Add(-time.Minute) // a lease later
 			first.sweep(t.Context())
 			if n := c.events("USER_DISCONNECTED"); n != 1 || c.sockets() != 1 {
-				t.Errorf("%d are taken for dead, %d sockets are left: want that of the one that does not beat", n, c.sockets())
+				t.Errorf("%d are declared dead, %d sockets are left: want that of the gateway that does not beat", n, c.sockets())
 			}
 		})
 	}
 }
 
-// bridge.md 3.4: a gateway that was killed and starts again on its address ends its predecessor's lease at once; others stay.
+// bridge.md 3.4: a killed gateway that restarts on its address ends its predecessor's lease at once; others stay.
 func TestSucceed(t *testing.T) {
 	t.Parallel()
 	c := setup(t)
@@ -161,7 +161,7 @@ func TestSucceed(t *testing.T) {
 	if n := c.sockets(); n != 3 || c.events("USER_DISCONNECTED") != 1 {
 		t.Errorf("%d sockets are left", n)
 	}
-	if err := named("host :4052").Succeed(t.Context()); err != nil { // no process in it: nobody knows whether it is the same
+	if err := named("host :4052").Succeed(t.Context()); err != nil { // no process in the name: it may or may not be the same
 		t.Error(err)
 	}
 	if n := c.count("SELECT count(*) FROM terasocket.gateways"); n != 5 {

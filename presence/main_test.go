@@ -21,7 +21,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(dbtest.Suite(m)) }
 
 func migrated() dbtest.Template { return dbtest.OpenTera("presence", migrations.Up) }
 
-// cluster is one database and the gateways on it.
+// cluster is one database and its gateways.
 type cluster struct {
 	testing.TB
 	url        string
@@ -33,11 +33,11 @@ func setup(t testing.TB) *cluster {
 	t.Helper()
 	c := &cluster{TB: t, url: dbtest.New(t, migrated())}
 	c.conn = dbtest.Conn(t, c.url)
-	c.announce() // as a gateway does when it starts: in a copy of a database an epoch begins
+	c.announce() // as a gateway does at start: in a copy of a database an epoch begins
 	return c
 }
 
-// TraceQueryStart counts (pgx.QueryTracer).
+// TraceQueryStart counts statements (pgx.QueryTracer).
 func (c *cluster) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
 	c.statements.Add(1)
 	return ctx
@@ -46,7 +46,7 @@ func (c *cluster) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQ
 // TraceQueryEnd is the other half of pgx.QueryTracer.
 func (c *cluster) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
 
-// gateway makes a registry with a pool of its own.
+// gateway returns a registry with a pool of its own.
 func (c *cluster) gateway(change func(*Config)) *Registry {
 	c.Helper()
 	settings, err := pgxpool.ParseConfig(c.url)
@@ -92,14 +92,14 @@ func (c *cluster) count(sql string, args ...any) int {
 
 func (c *cluster) announce() { dbtest.Announce(c, c.conn, 2000) }
 
-// events counts those of a type in the log: PARTICIPANT_CONNECTED.
+// events counts the events of a type in the log, such as PARTICIPANT_CONNECTED.
 func (c *cluster) events(what string) int {
 	c.Helper()
 	c.announce()
 	return c.count("SELECT count(*) FROM terasocket.events WHERE body->>'type' = $1", what)
 }
 
-// online and sockets count rows.
+// online and sockets return numbers of rows.
 func (c *cluster) online() int { return c.count("SELECT count(*) FROM terasocket.online") }
 
 func (c *cluster) sockets() int { return c.count("SELECT count(*) FROM terasocket.connections") }

@@ -12,37 +12,37 @@ import (
 	"terasocket/access"
 )
 
-// Config says how a gateway keeps presence.
+// Config configures a gateway's presence.
 type Config struct {
 	Pool *pgxpool.Pool
-	Name string // of the gateway: "host address (process)"; the table terasocket.gateways shows it
+	Name string // "host address (process)", as shown in the table terasocket.gateways
 
-	PublicURL string // what its logins put before /wss/..., for operators; "" = what the request says
+	PublicURL string // what its logins put before /wss/..., for operators; "": as the request says
 
-	Lease time.Duration // the clients of a gateway that dies are announced offline within this time; 10 s
-	Grace time.Duration // how long a client may be away before it is announced offline; 0 = not at all
-	Sweep time.Duration // how often to look for who is to be taken offline; 1 s, or a tenth of Lease when that is less
+	Lease time.Duration // the clients of a dead gateway are announced offline within this time; 10 s
+	Grace time.Duration // how long a client may be away before it is announced offline; 0: not at all
+	Sweep time.Duration // interval of sweeps; 1 s, or a tenth of Lease if that is less
 	Log   *slog.Logger
 }
 
-// Registry holds the sockets of this gateway. Register it first, then Run it; Connected may be called from the beginning.
+// Registry holds the sockets of this gateway. Register it first, then Run it; Connected may be called at any time.
 type Registry struct {
 	Config
 
-	wake    chan struct{} // something is in the queue; holds one
+	wake    chan struct{} // capacity 1: the queue is not empty
 	writing sync.Mutex    // one flush at a time
 	beating sync.Mutex    // one beat at a time
 
 	mu      sync.Mutex
-	gateway string // as registered; "" = not
+	gateway string // id of the registration; "": none
 	last    int64  // number of the newest socket
 	sockets map[*socket]struct{}
-	queue   []*socket // what the database does not know yet
-	batch   int       // how many of them with one statement
+	queue   []*socket // what the database has not recorded yet
+	batch   int       // sockets per statement
 	held    span      // the lease
 }
 
-// socket is one that is open, or was and the database does not know that it is no more.
+// socket is an open socket, or a closed one that the database has not recorded as closed.
 type socket struct {
 	number     int64 // in this gateway
 	who        access.Principal
@@ -50,19 +50,19 @@ type socket struct {
 	addr       string
 
 	// guarded by Registry.mu
-	tried     bool // the database may know that it is open, or come to know
-	told      bool // and does
-	gone      bool // it has ended
+	tried     bool // the database may have recorded it, or may yet
+	told      bool // the database has recorded it
+	gone      bool // it is closed
 	onPurpose bool
-	queued    bool // it is in the queue, or in the hands of the writer
+	queued    bool // it is in the queue, or being written
 }
 
-// open says whether the database must be told that s is open; ended, that it is not any more. Of one that has ended while
-// nobody knows whether it was told, it is told again first: what is still under way there would be recorded after its end.
+// open reports whether s must be reported open; ended, whether it must be reported closed. One that closed while it was unknown whether
+// it was recorded is reported open again first: otherwise a statement in progress could record it after its end.
 func (s *socket) open() bool  { return !s.told && (!s.gone || s.tried) }
 func (s *socket) ended() bool { return s.told && s.gone }
 
-// New makes a registry without sockets.
+// New returns a registry without sockets.
 func New(c Config) *Registry {
 	if c.Lease <= 0 {
 		c.Lease = 10 * time.Second
@@ -73,8 +73,8 @@ func New(c Config) *Registry {
 	return &Registry{Config: c, wake: make(chan struct{}, 1), sockets: make(map[*socket]struct{}), batch: maxBatch}
 }
 
-// Connected notes an open socket (ws.Presence). The caller calls left once, when it has ended; onPurpose: the client was
-// kicked or logged out, so there is no grace. Neither waits.
+// Connected notes an open socket (ws.Presence). The caller calls left once, when it is closed; onPurpose: the client was kicked or logged
+// out, so there is no grace. Neither waits.
 func (r *Registry) Connected(who access.Principal, clientName, addr string) (left func(onPurpose bool)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -91,7 +91,7 @@ func (r *Registry) Connected(who access.Principal, clientName, addr string) (lef
 	}
 }
 
-// enqueue is called with r.mu held.
+// enqueue must be called with r.mu held.
 func (r *Registry) enqueue(s *socket) {
 	if s.queued || !s.open() && !s.ended() {
 		return
@@ -104,8 +104,7 @@ func (r *Registry) enqueue(s *socket) {
 	}
 }
 
-// Run tells the database, renews the lease and sweeps, until ctx ends. It returns nil: what fails is logged and tried
-// again.
+// Run reports to the database, renews the lease and sweeps, until ctx ends. It returns nil: errors are logged and retried.
 func (r *Registry) Run(ctx context.Context) error {
 	var group errgroup.Group
 	group.Go(func() error { r.write(ctx); return nil })
@@ -127,9 +126,8 @@ func every(ctx context.Context, d time.Duration, do func(context.Context)) {
 	}
 }
 
-// Handover tells the database of every socket that has ended, and gives the lease back when none is left: others need not
-// wait for it to run out. Call it after the last socket has ended. Error: that of ctx, or why the lease stays; it then
-// runs out by itself.
+// Handover reports every closed socket to the database, and releases the lease if none is left, so that others need not wait for it to
+// expire. Call it after the last socket has closed. Error: that of ctx, or why the lease is kept; it then expires by itself.
 func (r *Registry) Handover(ctx context.Context) error {
 	for {
 		left, err := r.flush(ctx)
@@ -142,7 +140,7 @@ func (r *Registry) Handover(ctx context.Context) error {
 	}
 }
 
-// sleep reports whether ctx lasts longer.
+// sleep returns false if ctx ended first.
 func sleep(ctx context.Context, d time.Duration) bool {
 	select {
 	case <-ctx.Done():

@@ -20,7 +20,7 @@ func TestOneSocket(t *testing.T) {
 	left := r.Connected(user(9), "a client", "10.1.2.3")
 	dbtest.Eventually(c, "connected", func() bool { return c.events("USER_CONNECTED") == 1 })
 	if c.count("SELECT count(*) FROM terasocket.connections WHERE kind = 'user' AND principal = 9 AND client_name = 'a client' AND address = '10.1.2.3'") != 1 {
-		t.Error("the connection is not recorded as it is")
+		t.Error("the connection is recorded incorrectly")
 	}
 	left(false)
 	dbtest.Eventually(c, "ended", func() bool { return c.sockets() == 0 })
@@ -47,8 +47,8 @@ func TestGraceThatEnds(t *testing.T) {
 	dbtest.Eventually(c, "offline", func() bool { return c.events("USER_DISCONNECTED") == 1 })
 }
 
-// A socket that ends before the database has heard of it leaves nothing behind.
-func TestEndedBeforeItWasTold(t *testing.T) {
+// A socket that closes before it is reported leaves nothing behind.
+func TestClosedBeforeItWasReported(t *testing.T) {
 	t.Parallel()
 	c := setup(t)
 	r := c.gateway(nil)
@@ -65,7 +65,7 @@ func TestEndedBeforeItWasTold(t *testing.T) {
 	dbtest.Eventually(c, "gone", func() bool { return c.online() == 0 })
 }
 
-// 1,000 at once cost statements proportional to 1,000 at the most, and everyone is announced once.
+// 1,000 concurrent sockets cost at most a proportional number of statements, and each principal is announced once.
 func TestAThousandAtOnce(t *testing.T) {
 	t.Parallel()
 	c := setup(t)
@@ -92,12 +92,12 @@ func TestAThousandAtOnce(t *testing.T) {
 		t.Errorf("%d connected, %d disconnected", c.events("PARTICIPANT_CONNECTED"), c.events("PARTICIPANT_DISCONNECTED"))
 	}
 	if n := c.statements.Load(); n > 1000 {
-		t.Errorf("%d statements for 1,000 sockets that came and went", n)
+		t.Errorf("%d statements for 1,000 sockets that opened and closed", n)
 	}
 }
 
-// One socket that the database will not take does not hold up the others.
-func TestOneThatIsRefused(t *testing.T) {
+// One socket that the database refuses does not delay the others.
+func TestRefusedSocket(t *testing.T) {
 	t.Parallel()
 	c := setup(t)
 	r := c.gateway(nil)
@@ -109,7 +109,7 @@ func TestOneThatIsRefused(t *testing.T) {
 	dbtest.Eventually(c, "the others are recorded", func() bool { return c.sockets() == 20 })
 }
 
-// While the database is away, sockets come and go; when it is back, what is true then is told, and no socket was told twice.
+// During an outage of the database sockets open and close; afterwards their current state is reported, and no socket twice.
 func TestDatabaseOutage(t *testing.T) {
 	t.Parallel()
 	c := setup(t)
@@ -123,7 +123,7 @@ func TestDatabaseOutage(t *testing.T) {
 	c.exec(kick)
 	going(false)
 	r.Connected(user(11), "", "")
-	r.Connected(user(12), "", "")(false) // came and went
+	r.Connected(user(12), "", "")(false) // opened and closed
 	second := r.Connected(user(9), "", "")
 	for range 5 {
 		c.exec(kick)
@@ -144,7 +144,7 @@ func TestDatabaseOutage(t *testing.T) {
 	}
 }
 
-// A statement whose answer is lost is said again.
+// A statement whose answer is lost is repeated.
 func TestLostAnswer(t *testing.T) {
 	t.Parallel()
 	c := setup(t)
@@ -154,7 +154,7 @@ func TestLostAnswer(t *testing.T) {
 	if err := r.tell(t.Context(), gateway, batch); err != nil {
 		t.Fatal(err)
 	}
-	lose := func() { // as if the answer had not come
+	lose := func() { // as if the answer was lost
 		r.mu.Lock()
 		batch[0].told = false
 		r.mu.Unlock()
@@ -165,10 +165,10 @@ func TestLostAnswer(t *testing.T) {
 		t.Errorf("%v, %d sockets", err, c.sockets())
 	}
 	batch[0].told = false
-	left(false) // ended, and nobody knows whether it was recorded: it is told again, and that it has ended
+	left(false) // closed, unknown whether recorded: reported open again, and closed
 	for want := 1; want >= 0; want-- {
 		if left, err := r.flush(t.Context()); err != nil || left != want || c.sockets() != want || c.online() != want {
-			t.Errorf("%v, %d sockets, %d are to be told of", err, c.sockets(), left)
+			t.Errorf("%v, %d sockets, %d still to be reported", err, c.sockets(), left)
 		}
 	}
 }
@@ -209,9 +209,9 @@ func TestHandover(t *testing.T) {
 	}
 }
 
-// The connection breaks while the database is still busy with the news of a socket, and the socket ends: what the database
-// records in the end must not stay.
-func TestEndedWhileNobodyKnowsWhetherItWasTold(t *testing.T) {
+// The connection breaks while the database is still recording a socket, and the socket closes: what the database records in the end must
+// not remain.
+func TestClosedWhileUnknownWhetherReported(t *testing.T) {
 	t.Parallel()
 	c := setup(t)
 	// like a commit on a disk that stalls, it cannot be cancelled
@@ -234,7 +234,7 @@ func TestEndedWhileNobodyKnowsWhetherItWasTold(t *testing.T) {
 	r.Pool = pool
 	c.run(r)
 	left := r.Connected(user(9), "", "")
-	dbtest.Eventually(c, "the database is at it", func() bool {
+	dbtest.Eventually(c, "the database is busy", func() bool {
 		return c.count("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()") == 1
 	})
 	left(true)

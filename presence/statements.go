@@ -1,6 +1,6 @@
 package presence
 
-// Statements are those of this package that are long enough for a file, by its name.
+// Statements returns this package's SQL by file name.
 func Statements() map[string]string {
 	return map[string]string{"connected": connectedSQL, "disconnected": disconnectedSQL, "snapshot": snapshotSQL}
 }

@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	maxBatch      = 200              // sockets with one statement: their rows stay locked for as long as it takes
-	statementWait = 10 * time.Second // for one statement
+	maxBatch      = 200              // sockets per statement, which locks their rows while it runs
+	statementWait = 10 * time.Second // time limit of a statement
 	firstPause    = 100 * time.Millisecond
 	longestPause  = 5 * time.Second
 )
@@ -26,7 +26,7 @@ var (
 
 var errNotRegistered = errors.New("the gateway has no lease")
 
-// write tells the database what waits in the queue, until ctx ends.
+// write reports the queued sockets to the database until ctx ends.
 func (r *Registry) write(ctx context.Context) {
 	pause := firstPause
 	for {
@@ -54,8 +54,8 @@ func (r *Registry) write(ctx context.Context) {
 	}
 }
 
-// flush tells the database of one batch, and returns how many sockets wait after that. What fails goes behind the others,
-// and the next batch is half as large: one socket that the database will not take does not hold up the rest.
+// flush reports one batch, and returns how many sockets are left. Those that fail go to the end of the queue, and the next batch is half
+// as large: one socket that the database refuses does not delay the rest.
 func (r *Registry) flush(ctx context.Context) (left int, err error) {
 	r.writing.Lock()
 	defer r.writing.Unlock()
@@ -68,7 +68,7 @@ func (r *Registry) flush(ctx context.Context) (left int, err error) {
 	}
 	err = r.tell(ctx, gateway, batch)
 	var refused *pgconn.PgError
-	if errors.As(err, &refused) && refused.Code == "23503" { // foreign_key_violation: we were given up for dead
+	if errors.As(err, &refused) && refused.Code == "23503" { // foreign_key_violation: this gateway was declared dead
 		r.beat(ctx)
 	}
 	return r.putBack(batch, err), err
@@ -91,7 +91,7 @@ func (r *Registry) registered() string {
 	return r.gateway
 }
 
-// putBack queues again what is still to be told.
+// putBack queues again what is still to be reported.
 func (r *Registry) putBack(batch []*socket, err error) (left int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -107,8 +107,7 @@ func (r *Registry) putBack(batch []*socket, err error) (left int) {
 	return len(r.queue)
 }
 
-// tell tells the database of a batch: of those that are open with one statement, of those that have ended with another,
-// and a third when some of them did so on purpose.
+// tell reports a batch: open sockets with one statement, closed ones with another, and a third for those closed on purpose.
 func (r *Registry) tell(ctx context.Context, gateway string, batch []*socket) error {
 	var open, first, ended, kicked []*socket
 	r.mu.Lock()
@@ -156,7 +155,7 @@ func (r *Registry) tellOpen(ctx context.Context, gateway string, sockets []*sock
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, s := range sockets {
-		s.told = r.gateway == gateway // else it is to be told again, by the new lease
+		s.told = r.gateway == gateway // otherwise it must be reported again, under the new lease
 	}
 	return nil
 }
@@ -177,8 +176,8 @@ func (r *Registry) tellEnded(ctx context.Context, gateway string, sockets []*soc
 	return nil
 }
 
-// forget notes that the first telling of these was refused by the database: it knows nothing of them. After another
-// error nobody can say.
+// forget records that the database refused the first report of these, so that it has not recorded them. After another error that is
+// unknown.
 func (r *Registry) forget(sockets []*socket, err error) {
 	var refused *pgconn.PgError
 	if !errors.As(err, &refused) || refused.SeverityUnlocalized != "ERROR" {

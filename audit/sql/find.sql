@@ -1,5 +1,5 @@
--- Who was sent what, the oldest first.
--- Each null for any: $1 bigint: a seq; $2 text: kind, and $3 its UUID; $4 and $5 timestamptz: not before, and before
+-- Deliveries, the oldest first.
+-- Each null for any: $1 bigint: a seq; $2 text: kind, and $3 the recipient's UUID; $4 and $5 timestamptz: not before, and before
 -- Index: the primary key of deliveries, or deliveries_seqs
 SELECT d.kind, d.uuid, d.principal, d.gateway, d.connection, d.opened, coalesce(d.address, ''), d.mode, d.frames,
        ARRAY(SELECT x FROM unnest(d.seqs) WITH ORDINALITY s (r, ord), LATERAL (VALUES (1, lower(s.r)), (2, upper(s.r) - 1)) v (i, x) ORDER BY s.ord, v.i),

@@ -1,4 +1,4 @@
--- Makes the weeks that are due, and drops those that are over.
--- $1 interval: how long deliveries are kept
--- Result: how many were dropped; what is wrong, "" for nothing
+-- Creates the weeks that are due, and drops those that are over.
+-- $1 interval: retention
+-- Result: number of weeks dropped; problems, "" for none
 SELECT dropped, coalesce(problems, '') FROM terasocket.keep_deliveries($1)

@@ -1,6 +1,6 @@
--- Records deliveries; may be repeated. It needs the right to INSERT and no other.
--- $1 text: the gateway; arrays of $2 kinds, $3 UUIDs, $4 principals, $5 connections, $6 times of opening, $7 addresses, $8 modes, $9 numbers
--- of frames, $10 ranges of seqs as text, $11 and $12 times
+-- Records deliveries; may be repeated. It needs only the right to INSERT.
+-- $1 text: the gateway; arrays of $2 kinds, $3 UUIDs, $4 principals, $5 connections, $6 times of opening, $7 addresses, $8 modes, $9
+-- numbers of frames, $10 ranges of seqs as text, $11 and $12 times
 -- Index: the primary key of deliveries
 INSERT INTO terasocket.deliveries (kind, uuid, principal, gateway, connection, opened, address, mode, frames, seqs, first_seq, last_seq, since, until)
 SELECT d.kind, d.uuid, d.principal, $1::text, d.connection, d.opened, nullif(d.address, ''), d.mode, d.frames, d.seqs::int8range[],

@@ -7,12 +7,12 @@ import (
 	"strconv"
 )
 
-// chosen is the environment variable that names the server to test with: a major ("14"), as script/postgres installs it, or
-// the directory of its programs.
+// chosen is the environment variable that selects the server to test with: a major version ("14"), as script/postgres installs it, or the
+// directory of its programs.
 const chosen = "TERASOCKET_TEST_POSTGRES"
 
-// Choose puts the server programs that TERASOCKET_TEST_POSTGRES names first in PATH, where package embedded looks first and
-// the programs that a test starts look too. [Main] and [Suite] call it.
+// Choose puts the server programs of TERASOCKET_TEST_POSTGRES first in PATH, where package embedded and the tests look for programs.
+// [Main] and [Suite] call it.
 func Choose() error {
 	name := os.Getenv(chosen)
 	if name == "" {
@@ -25,7 +25,7 @@ func Choose() error {
 	return os.Setenv("PATH", bin+string(filepath.ListSeparator)+os.Getenv("PATH"))
 }
 
-// binDir finds the directory of initdb and postgres.
+// binDir returns the directory of initdb and postgres.
 func binDir(name string) (string, error) {
 	places := []string{name}
 	if _, err := strconv.Atoi(name); err == nil {
@@ -33,7 +33,7 @@ func binDir(name string) (string, error) {
 		if cache, err := os.UserCacheDir(); err == nil {
 			places = append([]string{filepath.Join(cache, "terasocket", "postgres", name, "bin")}, places...)
 		}
-		if os.Geteuid() == 0 { // root's own cache is closed to the user that runs the server
+		if os.Geteuid() == 0 { // the user that runs the server cannot read root's cache
 			places = places[1:]
 		}
 	}

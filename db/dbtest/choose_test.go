@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// A suite that is to run on a major runs on it.
+// The tests run on the chosen major version.
 func TestChosenServer(t *testing.T) {
 	t.Parallel()
 	major, err := strconv.Atoi(os.Getenv(chosen))

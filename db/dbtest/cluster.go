@@ -21,21 +21,20 @@ import (
 const (
 	startLimit   = 60 * time.Second
 	fillLimit    = 2 * time.Minute
-	adminLimit   = 60 * time.Second // of one CREATE or DROP DATABASE, on a machine that runs many
+	adminLimit   = 60 * time.Second // of one CREATE or DROP DATABASE, on a busy machine
 	prefixLength = 8
 )
 
 var templateName = regexp.MustCompile(`^[a-z0-9_]{1,20}$`)
 
-// cluster is the server of a test process and the templates on it. But for
-// those of its loans it holds no connection between calls.
+// cluster is the server of a test process and the templates on it. Except for its loans' connections it holds none between calls.
 type cluster struct {
 	once   sync.Once
 	err    error
 	server *embedded.Server // nil: DATABASE_URL
-	admin  string           // URL of the database from which the others are made
+	admin  string           // URL of the database from which the others are created
 	prefix string           // of the names of all databases of this process
-	copies string           // how CREATE DATABASE makes a clone
+	copies string           // the strategy by which CREATE DATABASE copies a template
 	count  atomic.Int64
 
 	mu        sync.Mutex
@@ -44,7 +43,7 @@ type cluster struct {
 	loans loans
 }
 
-// filled is a template, or the reason why it could not be filled.
+// filled is a template, or the error of filling it.
 type filled struct {
 	once     sync.Once
 	database string
@@ -55,14 +54,13 @@ func newCluster() *cluster {
 	return &cluster{templates: map[string]*filled{}, loans: loans{free: map[string][]*loan{}}}
 }
 
-// start makes sure that there is a server. The first error stays: every test
-// shows it, and only one waits for it.
+// start starts the server on first use. Its error is kept: every test reports it, and only one waits for it.
 func (c *cluster) start() error {
 	c.once.Do(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), startLimit)
 		defer cancel()
 		c.prefix = "terasocket_test_" + randomWord()
-		os.Getenv(chosen) // read before the tests, too, but only here "go test" sees that their results depend on it
+		os.Getenv(chosen) // read here again, so that "go test" sees that its cached results depend on it
 		if c.admin = os.Getenv("DATABASE_URL"); c.admin == "" {
 			if c.server, c.err = startServer(ctx, map[string]string{"max_wal_size": "64MB"}); c.err != nil {
 				return
@@ -74,15 +72,15 @@ func (c *cluster) start() error {
 	return c.err
 }
 
-// startServer starts one in memory, if there is room, and without autovacuum: with hundreds of databases, it always runs.
+// startServer starts a server, in memory if there is room, and without autovacuum: with hundreds of databases it would always run.
 func startServer(ctx context.Context, settings map[string]string) (*embedded.Server, error) {
 	all := map[string]string{"autovacuum": "off"}
 	maps.Copy(all, settings)
 	return embedded.Start(ctx, embedded.Config{ParentDir: memoryDir(), Settings: all})
 }
 
-// copyStrategy: copying the files of a small template is faster than logging
-// its blocks, which is what PostgreSQL 15 and later do unless told otherwise.
+// copyStrategy returns the option that copies the files of a template: for a small one this is faster than logging its blocks, the
+// default since PostgreSQL 15.
 func copyStrategy(ctx context.Context, url string) (string, error) {
 	conn, err := pgx.Connect(ctx, url)
 	if err != nil {
@@ -109,20 +107,19 @@ func (c *cluster) stop() error {
 	return errors.Join(errs...)
 }
 
-// clone makes a database from a template and returns its name.
+// clone creates a database from a template and returns its name.
 func (c *cluster) clone(ctx context.Context, t Template) (string, error) {
 	template, err := c.template(t)
 	if err != nil {
 		return "", err
 	}
-	ctx, cancel := context.WithTimeout(ctx, adminLimit) // not the filling of the template, which has its own
+	ctx, cancel := context.WithTimeout(ctx, adminLimit) // without filling the template, which has its own limit
 	defer cancel()
 	name := fmt.Sprintf("%s_%d", c.prefix, c.count.Add(1))
 	return name, c.exec(ctx, fmt.Sprintf("CREATE DATABASE %s TEMPLATE %s %s", name, template, c.copies))
 }
 
-// template fills a template unless that was done, and returns the name of its
-// database.
+// template fills a template on first use, and returns the name of its database.
 func (c *cluster) template(t Template) (string, error) {
 	if !templateName.MatchString(t.Name) {
 		return "", fmt.Errorf("template %q: the name must match %s", t.Name, templateName)
@@ -165,7 +162,7 @@ func (c *cluster) fill(ctx context.Context, database, from string, fill func(con
 	if err := analyze(ctx, c.url(database)); err != nil {
 		return err
 	}
-	// A connection, even one that is just closing, would make the clones wait.
+	// A connection, even one that is closing, would delay the clones.
 	if err := c.exec(ctx, "ALTER DATABASE "+database+" ALLOW_CONNECTIONS false"); err != nil {
 		return err
 	}
@@ -199,7 +196,7 @@ func (c *cluster) exec(ctx context.Context, sql string) error {
 	return err
 }
 
-// url is the admin URL with another database.
+// url returns the admin URL with another database.
 func (c *cluster) url(database string) string {
 	u, err := url.Parse(c.admin)
 	if err != nil || u.Scheme == "" {

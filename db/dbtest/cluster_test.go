@@ -10,8 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// With DATABASE_URL: databases are made and dropped on that server, and those
-// that it had before stay as they were.
+// With DATABASE_URL, databases are created and dropped on that server, and its existing databases stay untouched.
 func TestDatabaseURL(t *testing.T) {
 	server := Server(t, nil)
 	conn, err := pgx.Connect(t.Context(), server.URL("postgres"))
@@ -68,7 +67,7 @@ func databases(t *testing.T, conn *pgx.Conn) []string {
 	return names
 }
 
-// A Fill that fails fails every test that wants the template, with its reason.
+// A Fill that fails fails every test that needs the template, with its error.
 func TestFillFails(t *testing.T) {
 	c := newCluster()
 	if err := c.start(); err != nil {

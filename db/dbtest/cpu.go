@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// CPU is the time that backends of a test's server have used, from /proc: on a busy machine it says more than the clock. Those
-// that have ended count nothing. Without /proc the benchmark is skipped.
+// CPU returns the CPU time used by backends of a test's server, from /proc: on a busy machine it tells more than the clock. Backends that
+// have ended count nothing. Without /proc the benchmark is skipped.
 func CPU(b *testing.B, pids ...uint32) (used time.Duration) {
 	b.Helper()
 	if _, err := os.Stat("/proc/self/schedstat"); err != nil {

@@ -11,8 +11,8 @@ import (
 	"terasocket/db/embedded"
 )
 
-// Crash lets a server die at once, without a checkpoint; pid is that of its postmaster, which ends a moment later.
-// server.Restart starts it again.
+// Crash kills a server at once, without a checkpoint; pid is that of its postmaster, which ends a moment later. server.Restart starts it
+// again.
 func Crash(server *embedded.Server) (pid int, err error) {
 	text, err := os.ReadFile(filepath.Join(server.Dir(), "data", "postmaster.pid"))
 	if err != nil {

@@ -11,8 +11,7 @@ import (
 	"terasocket/db/embedded"
 )
 
-// New returns the URL of a new database, a clone of template. It is dropped at
-// the end of the test, whoever is still connected.
+// New returns the URL of a new database, a clone of template. It is dropped at the end of the test, even if clients are connected.
 func New(t testing.TB, template Template) (url string) {
 	t.Helper()
 	if err := shared.start(); err != nil {
@@ -32,8 +31,7 @@ func New(t testing.TB, template Template) (url string) {
 	return shared.url(name)
 }
 
-// Server returns a server of the test's own, with these settings, for a test that restarts, copies or replicates one. It
-// ends with the test.
+// Server returns a server with these settings for one test, for tests that restart, copy or replicate a server. It ends with the test.
 func Server(t testing.TB, settings map[string]string) *embedded.Server {
 	t.Helper()
 	server, err := startServer(t.Context(), settings)
@@ -63,8 +61,8 @@ func Conn(t testing.TB, url string) *pgx.Conn {
 	return conn
 }
 
-// Pool returns a pool of at most 10 connections that is closed at the end of
-// the test. A connection that the test still holds then fails it.
+// Pool returns a pool of at most 10 connections that is closed at the end of the test. A connection that has not been released then fails
+// the test.
 func Pool(t testing.TB, url string) *pgxpool.Pool {
 	t.Helper()
 	cfg, err := pgxpool.ParseConfig(url)

@@ -56,12 +56,11 @@ func TestDatabasesAreSeparate(t *testing.T) {
 	}
 }
 
-// What a test did to the rows and to the connections of a database on loan is not there for the next one; what it did to more
-// than that, nobody else meets.
+// Changes of rows and connections in a lent database are undone for the next test; a database with other changes is not lent again.
 func TestLend(t *testing.T) {
 	t.Parallel()
 	template := dbtest.OpenTera("lend")
-	var pid uint32 // of a connection that must come back
+	var pid uint32 // of a connection that must be reused
 	for _, sql := range []string{"UPDATE t_sites SET site_name = 'changed'", "SET work_mem = '1MB'", "BEGIN; DELETE FROM t_sessions_participants",
 		"INSERT INTO t_server_settings SELECT 900, 'new', 'new', 1", "CREATE TEMP TABLE t_sites (site_name text)", "",
 		"TRUNCATE t_sites CASCADE", "ALTER TABLE t_sites DROP COLUMN site_name", "CREATE TABLE more ()", "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
@@ -75,7 +74,7 @@ func TestLend(t *testing.T) {
 				(SELECT count(*) FROM t_server_settings WHERE id_server_settings = 900), current_setting('work_mem'), to_regclass('more'),
 				(SELECT count(*) FROM pg_trigger WHERE tgenabled = 'D'), (SELECT count(*) FROM pg_proc WHERE proname = 'f'))`)
 			if state != "3 t 0 4MB 0 0" {
-				t.Errorf("it comes as %q", state)
+				t.Errorf("the database comes as %q", state)
 			}
 			dbtest.Exec(t, conns[0], sql)
 			if pid = conns[0].PgConn().PID(); strings.Contains(sql, "TRUNCATE") || strings.Contains(sql, "CREATE") || strings.Contains(sql, "ALTER") {
@@ -86,12 +85,11 @@ func TestLend(t *testing.T) {
 	_, one := dbtest.Lend(t, template, 1)
 	_, other := dbtest.Lend(t, template, 1)
 	if one[0].PgConn().PID() == other[0].PgConn().PID() {
-		t.Error("two tests have it at once")
+		t.Error("two tests share a database at the same time")
 	}
 }
 
-// Two listeners on one channel name in two databases: each hears its own
-// database's notifications and nothing else.
+// Two listeners on the same channel in two databases each receive only the notifications of their own database.
 func TestNotifyStaysInItsDatabase(t *testing.T) {
 	t.Parallel()
 	var bothListen sync.WaitGroup
@@ -111,7 +109,7 @@ func TestNotifyStaysInItsDatabase(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			for i := range 50 { // what comes is exactly what was sent here, in order
+			for i := range 50 { // exactly what was sent here is received, in order
 				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 				n, err := listener.WaitForNotification(ctx)
 				cancel()
@@ -119,7 +117,7 @@ func TestNotifyStaysInItsDatabase(t *testing.T) {
 					t.Fatal(err)
 				}
 				if want := fmt.Sprint(me, i); n.Payload != want {
-					t.Fatalf("heard %q, want %q", n.Payload, want)
+					t.Fatalf("received %q, want %q", n.Payload, want)
 				}
 			}
 		})
@@ -159,7 +157,7 @@ func TestFillRunsOnce(t *testing.T) {
 	}
 }
 
-// The database goes away with its test, also under the feet of a client.
+// The database is dropped with its test, even while a client is connected.
 func TestDropped(t *testing.T) {
 	t.Parallel()
 	var url string
@@ -185,7 +183,7 @@ func TestDropped(t *testing.T) {
 	}
 }
 
-// A server that cannot be reached fails the test; it does not skip it.
+// An unreachable server fails the test; it is not skipped.
 func TestNoServerFails(t *testing.T) {
 	t.Parallel()
 	self, err := os.Executable()

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// MountTmpfs makes a file system of this size for the server whose data directory this is. It goes with the test.
+// MountTmpfs mounts a file system of this size for the server with that data directory. It is unmounted at the end of the test.
 func MountTmpfs(t testing.TB, data, size string) (dir string, err error) {
 	if os.Geteuid() != 0 {
 		return "", errors.New("mounting a file system needs root")
@@ -20,7 +20,7 @@ func MountTmpfs(t testing.TB, data, size string) (dir string, err error) {
 		return "", fmt.Errorf("the server is not on this machine: %w", err)
 	}
 	owner := info.Sys().(*syscall.Stat_t)
-	if dir, err = os.MkdirTemp("/tmp", "terasocket-small-disk-"); err != nil { // t.TempDir is closed to the server
+	if dir, err = os.MkdirTemp("/tmp", "terasocket-small-disk-"); err != nil { // the server cannot enter t.TempDir
 		return "", err
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })

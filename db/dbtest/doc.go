@@ -12,16 +12,12 @@
 //		conn := dbtest.Conn(t, url)
 //		...
 //
-// Tests that are many and short, such as the lines of a matrix, get a database
-// that others had before them ([Lend]).
+// Many short tests, such as the rows of a matrix, share databases, one test after another ([Lend]).
 //
-// The server is a throw-away one (package db/embedded), started when the first
-// test asks for a database. If DATABASE_URL is set, that server is used
-// instead: its role must be allowed to create databases; their names start
-// with "terasocket_test_", and no other database is touched.
-// TERASOCKET_TEST_POSTGRES chooses among the servers that are installed: a
-// major (14), as script/postgres installs it, or the directory of the programs.
+// The server is a throw-away one (package db/embedded), started when the first test asks for a database. If DATABASE_URL is set, that
+// server is used instead: its role must be allowed to create databases; their names start with "terasocket_test_", and no other database
+// is touched. TERASOCKET_TEST_POSTGRES selects an installed server: a major version (14), as script/postgres installs it, or the
+// directory of its programs.
 //
-// Without a server to be had, New fails the test and says what to install:
-// skipped tests would look like passed ones.
+// Without a server, New fails the test and says what to install: skipped tests would look like passed ones.
 package dbtest

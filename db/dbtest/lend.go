@@ -11,24 +11,24 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// loans are the databases that wait for their next test.
+// loans are the databases that await their next test.
 type loans struct {
 	mu   sync.Mutex
-	free map[string][]*loan // by name of their template
+	free map[string][]*loan // by template name
 }
 
-// loan is a database that many tests have, one after the other, and its connections.
+// loan is a database that successive tests share, with its connections.
 type loan struct {
 	database string
 	url      string
-	conns    []*pgx.Conn // the tests'
+	conns    []*pgx.Conn // used by tests
 	restorer *pgx.Conn   // fires no triggers
 	catalog  string      // the catalog's fingerprint
 }
 
-// Lend returns a database like New's, and connections to it, for a test of which the next one may have both: after a test
-// that passed, the rows are again those of the template, but seq goes on. The connections still have their plans, which is
-// what a short test spends most on. A database in which a test has changed more than rows is dropped.
+// Lend returns a database like New's, with connections to it, that later tests may reuse: after a test that passed, its rows are reset to
+// the template's, but seq goes on. The connections keep their cached plans, which are the main cost of a short test. A database in which
+// a test has changed more than rows is dropped.
 func Lend(t testing.TB, template Template, conns int) (url string, lent []*pgx.Conn) {
 	t.Helper()
 	l, err := shared.lend(t.Context(), template)
@@ -73,7 +73,7 @@ func (c *cluster) lend(ctx context.Context, template Template) (*loan, error) {
 	if err := l.restorer.QueryRow(ctx, "SELECT to_regclass('terasocket.announcer') IS NOT NULL").Scan(&isMigrated); err != nil {
 		return nil, err
 	}
-	if isMigrated { // in a copy an epoch begins
+	if isMigrated { // a copy begins an epoch
 		if _, err := AnnounceAll(ctx, l.restorer, 2000); err != nil {
 			return nil, err
 		}
@@ -84,7 +84,7 @@ func (c *cluster) lend(ctx context.Context, template Template) (*loan, error) {
 	return l, l.restorer.QueryRow(ctx, "SELECT lent.catalog()").Scan(&l.catalog)
 }
 
-// takeBack restores a database for the next test, or drops it.
+// takeBack resets a database for the next test, or drops it.
 func (c *cluster) takeBack(template Template, l *loan, isBad bool) error {
 	ctx, cancel := context.WithTimeout(context.Background(), adminLimit)
 	defer cancel()
@@ -111,10 +111,10 @@ func (c *cluster) takeBack(template Template, l *loan, isBad bool) error {
 func (l *loan) restore(ctx context.Context, pids []uint32) (isBad bool, err error) {
 	for _, conn := range l.conns {
 		if _, err := conn.Exec(ctx, "ROLLBACK; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; UNLISTEN *; CLOSE ALL; DISCARD TEMP; SELECT pg_advisory_unlock_all()"); err != nil {
-			return true, nil // it was ended by the server
+			return true, nil // terminated by the server
 		}
 	}
-	for others := 1; others > 0; { // they may still be at work, though their clients have gone
+	for others := 1; others > 0; { // they may still be running, though their clients have gone
 		if err := l.restorer.QueryRow(ctx, `SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
 			WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> ALL ($1)`, pids).Scan(&others); err != nil {
 			return true, fmt.Errorf("end the others: %w", err)
@@ -152,8 +152,7 @@ func (c *cluster) endLoans() error {
 	return errors.Join(errs...)
 }
 
-// save keeps the rows of a template beside its tables, and makes the functions that bring them back, and that tell whether
-// the rest is as it was.
+// save stores the rows of a template beside its tables, and creates the functions that restore them and that detect other changes.
 func save(ctx context.Context, url string) error {
 	conn, err := pgx.Connect(ctx, url)
 	if err != nil {

@@ -5,25 +5,25 @@ import (
 	"sync"
 )
 
-// Log keeps what is logged. Its zero value is ready, for any number of goroutines.
+// Log collects log output. Its zero value is ready for use, and safe for concurrent use.
 type Log struct {
 	mu   sync.Mutex
 	text strings.Builder
 }
 
-// Write takes a part of the log; it never fails.
+// Write appends to the log; it never fails.
 func (l *Log) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.Write(p)
 }
 
-// String is all that was logged so far.
+// String returns everything logged so far.
 func (l *Log) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.String()
 }
 
-// Count is how often the part stands in what was logged so far.
+// Count returns how often part occurs in the log.
 func (l *Log) Count(part string) int { return strings.Count(l.String(), part) }

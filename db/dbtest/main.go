@@ -7,20 +7,18 @@ import (
 	"testing"
 )
 
-// shared is the server of this test process. It is the package's one global:
-// testing gives no other way from TestMain to a test.
+// shared is the server of this test process. It is the package's only global: testing offers no other way from TestMain to a test.
 var shared = newCluster()
 
-// Main runs the tests of a package, then removes what they left on the server
-// and the server itself. It returns the exit code.
+// Main runs the tests of a package, then removes the server, or what the tests left on it. It returns the exit code.
 func Main(m *testing.M) int { return Suite(m).Run() }
 
-// Suite is Main for those who want to do more in TestMain:
+// Suite is Main for packages that do more in TestMain:
 //
 //	goleak.VerifyTestMain(m) becomes goleak.VerifyTestMain(dbtest.Suite(m))
 func Suite(m *testing.M) interface{ Run() int } { return suite{m} }
 
-// Many is how often a test does what it does many times: the first number, with -short (make test) the second.
+// Many returns the number of repetitions: long, or short with -short (make test).
 func Many(long, short int) int {
 	if testing.Short() {
 		return short

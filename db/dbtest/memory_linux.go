@@ -8,13 +8,11 @@ import (
 const (
 	memory     = "/dev/shm"
 	tmpfsMagic = 0x01021994
-	enough     = 2 << 30 // bytes free: servers of several packages, of some 100 MB each
+	enough     = 2 << 30 // bytes free: enough for servers of several packages, some 100 MB each
 )
 
-// memoryDir returns a directory in memory, where there is one with room: a
-// database is cloned there with 40 ms of processor time instead of 160.
-// Otherwise it returns "": the temporary directory. (Containers often have a
-// /dev/shm of 64 MB.)
+// memoryDir returns a directory in memory if one has room: cloning a database there takes 40 ms of CPU instead of 160. Otherwise it
+// returns "" for the temporary directory. (Containers often have a /dev/shm of 64 MB.)
 func memoryDir() string {
 	var fs syscall.Statfs_t
 	if err := syscall.Statfs(memory, &fs); err != nil || fs.Type != tmpfsMagic {

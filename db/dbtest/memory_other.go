@@ -2,5 +2,5 @@
 
 package dbtest
 
-// memoryDir: only Linux has a file system in memory that is always there.
+// memoryDir returns "": only Linux always has a file system in memory.
 func memoryDir() string { return "" }

@@ -16,13 +16,13 @@ import (
 
 // Pooler is a running PgBouncer.
 type Pooler struct {
-	URL string // of the database, through it
+	URL string // of the database, through PgBouncer
 
 	program, ini string
-	kill         func() // nil when it could not be started
+	kill         func() // nil if it could not be started
 }
 
-// PgBouncer starts one before the server of databaseURL, in this pool_mode ("session", "transaction"). It ends with the
+// PgBouncer starts a PgBouncer in front of the server of databaseURL, in this pool_mode ("session", "transaction"). It ends with the
 // test. `make pgbouncer` installs the program.
 func PgBouncer(t testing.TB, databaseURL, mode string) *Pooler {
 	t.Helper()
@@ -41,7 +41,7 @@ func PgBouncer(t testing.TB, databaseURL, mode string) *Pooler {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, err := os.MkdirTemp("/tmp", "terasocket-pgbouncer-") // t.TempDir is closed to the user that it runs as
+	dir, err := os.MkdirTemp("/tmp", "terasocket-pgbouncer-") // the user it runs as cannot enter t.TempDir
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,14 +77,14 @@ func PgBouncer(t testing.TB, databaseURL, mode string) *Pooler {
 	}
 }
 
-// Kill ends it at once, with all its connections.
+// Kill kills it, with all its connections.
 func (p *Pooler) Kill() {
 	if p.kill != nil {
 		p.kill()
 	}
 }
 
-// Start starts it again after Kill.
+// Start restarts it after Kill.
 func (p *Pooler) Start() (err error) {
 	p.kill, err = embedded.Program(p.program, p.ini)
 	return err

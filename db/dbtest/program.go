@@ -12,9 +12,8 @@ import (
 
 var majorIn = regexp.MustCompile(`\(PostgreSQL\) (\d+)`)
 
-// Program is the path of a client program of PostgreSQL's (pg_dump, pg_basebackup) that is not older than the server of
-// this database: older ones refuse it. Without one the test is skipped; a server that script/postgres installed has none
-// beside it.
+// Program returns the path of a PostgreSQL client program (pg_dump, pg_basebackup) that is not older than the server of this database:
+// older ones refuse to work. Without one the test is skipped; servers installed by script/postgres come without.
 func Program(t testing.TB, databaseURL, name string) string {
 	t.Helper()
 	var bin string

@@ -21,7 +21,7 @@ func Exec(t testing.TB, db interface {
 	}
 }
 
-// One is the single value of a query.
+// One returns the single value of a query.
 func One[T any](t testing.TB, db interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }, sql string, args ...any) (value T) {
@@ -32,8 +32,8 @@ func One[T any](t testing.TB, db interface {
 	return value
 }
 
-// Announce has everything announced that is committed, without a gateway or before it does, in steps of so many objects,
-// and gives the number of rows. It may be called when the test ends.
+// Announce announces everything that is committed, without a gateway or before one does, atMost objects at a time, and returns the number
+// of rows. It may be called when the test ends.
 func Announce(t testing.TB, conn *pgx.Conn, atMost int) (announced int) {
 	t.Helper()
 	announced, err := AnnounceAll(context.WithoutCancel(t.Context()), conn, atMost)
@@ -43,7 +43,7 @@ func Announce(t testing.TB, conn *pgx.Conn, atMost int) (announced int) {
 	return announced
 }
 
-// AnnounceAll is Announce for a template, so that what it holds is not announced in every clone.
+// AnnounceAll is Announce for a template, so that its contents are not announced again in every clone.
 func AnnounceAll(ctx context.Context, conn *pgx.Conn, atMost int) (announced int, err error) {
 	for more := true; more; {
 		results, err := conn.PgConn().Exec(ctx, fmt.Sprintf(`BEGIN ISOLATION LEVEL REPEATABLE READ;
@@ -62,8 +62,7 @@ func AnnounceAll(ctx context.Context, conn *pgx.Conn, atMost int) (announced int
 	return announced, nil
 }
 
-// Eventually asks until it is so, for what nothing signals, the less often the longer it takes. The limit is for what never
-// comes, on a busy machine too.
+// Eventually polls, at growing intervals, for a condition that nothing signals. Its limit is long enough for a busy machine.
 func Eventually(t testing.TB, what string, isSo func() bool) {
 	t.Helper()
 	for began := time.Now(); !isSo(); {

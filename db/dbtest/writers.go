@@ -9,10 +9,10 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Writers are sessions that write at once, each a row of its own.
+// Writers are concurrent sessions, each writing a row of its own.
 type Writers []*pgx.Conn
 
-// NewWriters connects so many, each with this setting (SQL).
+// NewWriters connects n writers, each with this setting (SQL).
 func NewWriters(b testing.TB, url string, n int, setting string) (w Writers) {
 	b.Helper()
 	for range n {
@@ -23,7 +23,7 @@ func NewWriters(b testing.TB, url string, n int, setting string) (w Writers) {
 	return w
 }
 
-// Write renames participants, from 100,000 on, for that long. It returns how many transactions that were a second.
+// Write renames participants, from 100,000 on, for duration d. It returns the number of transactions per second.
 func (w Writers) Write(b testing.TB, d time.Duration) float64 {
 	b.Helper()
 	var all sync.WaitGroup

@@ -11,8 +11,7 @@ import (
 	"terasocket/db/embedded"
 )
 
-// Started by root, the server runs as postgres or nobody, with that user's
-// groups and none of root's.
+// Started by root, the server runs as postgres or nobody, with that user's groups and none of root's.
 func TestRunsAsAnotherUser(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() != 0 {

@@ -11,16 +11,14 @@ import (
 	"syscall"
 )
 
-// account is the system user that runs the server; nil is the user that runs
-// this program.
+// account is the system user that runs the server; nil stands for the user that runs this program.
 type account struct {
 	name     string
 	uid, gid uint32
 	groups   []uint32
 }
 
-// serverAccount returns nil unless this program runs as root, which PostgreSQL
-// refuses to do.
+// serverAccount returns nil unless this program runs as root, which PostgreSQL refuses to do.
 func serverAccount() (*account, error) {
 	if os.Geteuid() != 0 {
 		return nil, nil
@@ -45,8 +43,7 @@ func newAccount(u *user.User) (*account, error) {
 		return nil, fmt.Errorf("user %s: gid: %w", u.Username, err)
 	}
 	a := &account{name: u.Username, uid: uint32(uid), gid: uint32(gid)}
-	// As initgroups(3): without this, root's own supplementary groups would
-	// stay with the server.
+	// As initgroups(3): otherwise the server would keep root's supplementary groups.
 	ids, err := u.GroupIds()
 	if err != nil {
 		ids = []string{u.Gid}
@@ -59,9 +56,8 @@ func newAccount(u *user.User) (*account, error) {
 	return a, nil
 }
 
-// attributes of every process of the server: a process group of its own, so
-// that Ctrl-C in a terminal reaches this program alone, which then stops the
-// server in order.
+// attributes applies to every process of the server: a process group of its own, so that Ctrl-C in a terminal reaches only this program,
+// which then stops the server in order.
 func (a *account) attributes() *syscall.SysProcAttr {
 	attr := &syscall.SysProcAttr{Setpgid: true}
 	if a != nil {
@@ -71,14 +67,14 @@ func (a *account) attributes() *syscall.SysProcAttr {
 	return attr
 }
 
-// setgroupsDenied: in a user namespace without mapped groups (rootless
-// containers) setgroups(2) is forbidden, and there are no groups to lose.
+// setgroupsDenied reports whether setgroups(2) is forbidden, as in a user namespace without mapped groups (rootless containers), where
+// there are no groups to drop.
 func setgroupsDenied() bool {
 	text, err := os.ReadFile("/proc/self/setgroups")
 	return err == nil && strings.TrimSpace(string(text)) == "deny"
 }
 
-// own makes path the account's.
+// own makes the account the owner of path.
 func (a *account) own(path string) error {
 	if a == nil {
 		return nil
@@ -86,8 +82,7 @@ func (a *account) own(path string) error {
 	return os.Chown(path, int(a.uid), int(a.gid))
 }
 
-// canReach reports whether the account may traverse dir and everything above
-// it. dir is absolute.
+// canReach reports whether the account may traverse dir and everything above it. dir is absolute.
 func (a *account) canReach(dir string) bool {
 	if a == nil {
 		return true

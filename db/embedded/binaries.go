@@ -11,8 +11,7 @@ import (
 	"unicode"
 )
 
-// ErrNotInstalled is in the chain of Start's error when the PostgreSQL server
-// programs are not found.
+// ErrNotInstalled is wrapped by Start's error when the PostgreSQL server programs are not found.
 var ErrNotInstalled = errors.New("PostgreSQL server programs (initdb, postgres) not found")
 
 const howToInstall = `install them with one of
@@ -22,8 +21,7 @@ const howToInstall = `install them with one of
 	pacman -S postgresql                (Arch)
 	brew install postgresql             (macOS)`
 
-// wellKnown are the places where packagers put the server programs when they
-// keep them out of PATH.
+// wellKnown are the places where packages put the server programs if not in PATH.
 var wellKnown = []string{
 	"/usr/lib/postgresql/*/bin",         // Debian, Ubuntu
 	"/usr/pgsql-*/bin",                  // postgresql.org's packages for RHEL
@@ -32,9 +30,8 @@ var wellKnown = []string{
 	"/usr/local/opt/postgresql*/bin",    // Homebrew on Intel
 }
 
-// findBinaries returns the directory that holds both initdb and postgres: dir
-// itself when it is not empty, else the first of PATH, else the newest version
-// of the well-known places.
+// findBinaries returns the directory that holds both initdb and postgres: dir itself if it is not empty, otherwise the first one in PATH,
+// otherwise the newest version in the well-known places.
 func findBinaries(dir, path string) (string, error) {
 	var candidates []string
 	if dir != "" {
@@ -67,9 +64,8 @@ func executable(file string) bool {
 	return err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o111 != 0
 }
 
-// compareVersions orders paths by the first number in them: .../9.6/bin before
-// .../15/bin. A path without a number ("postgresql", the packager's current
-// version) comes last, as the newest.
+// compareVersions orders paths by the first number in them: .../9.6/bin before .../15/bin. A path without a number ("postgresql", the
+// packager's current version) comes last, as the newest.
 func compareVersions(a, b string) int {
 	va, vb := version(a), version(b)
 	switch {

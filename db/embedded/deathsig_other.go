@@ -4,6 +4,5 @@ package embedded
 
 import "syscall"
 
-// endWithParent: only Linux can tell a process that its parent died; elsewhere
-// the watchdog alone does it.
+// endWithParent does nothing: only Linux can signal a process when its parent dies; elsewhere the watchdog alone does it.
 func endWithParent(*syscall.SysProcAttr) {}

@@ -18,8 +18,8 @@ import (
 // superuser is the role that initdb creates and URL names.
 const superuser = "postgres"
 
-// initdb makes the data directory. C.UTF-8 sorts by code point and knows the
-// letters of every language; where the C library lacks it (old macOS), C does.
+// initdb creates the data directory. C.UTF-8 sorts by code point and knows the letters of every language; where the C library lacks it
+// (old macOS), C is used.
 func (s *Server) initdb(ctx context.Context) error {
 	out, err := s.runInitdb(ctx, "C.UTF-8")
 	if err != nil && bytes.Contains(out, []byte("invalid locale")) {
@@ -57,8 +57,7 @@ func (s *Server) runInitdb(ctx context.Context, locale string) ([]byte, error) {
 	}
 }
 
-// configure appends to postgresql.conf, so that ALTER SYSTEM still works. The
-// last line of a setting wins.
+// configure appends to postgresql.conf, so that ALTER SYSTEM still works. The last line of a setting wins.
 func (s *Server) configure(port int, extra map[string]string) error {
 	file := filepath.Join(s.data(), "postgresql.conf")
 	f, err := os.OpenFile(file, os.O_APPEND|os.O_WRONLY, 0)
@@ -93,8 +92,7 @@ func (s *Server) configure(port int, extra map[string]string) error {
 	return nil
 }
 
-// command is a program of the server: as its account, in its directory, with
-// an environment that no PG* variable of ours reaches.
+// command prepares a server program to run as the server's account, in its directory, without PG* environment variables.
 func (s *Server) command(name string, args ...string) *exec.Cmd {
 	cmd := exec.Command(name, args...)
 	cmd.Dir = s.dir

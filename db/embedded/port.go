@@ -6,14 +6,14 @@ import (
 	"net"
 )
 
-// Ports for servers that are restarted: below those that systems give to outgoing connections (from 32768 on Linux), one of
-// which could have the port when the server comes back.
+// Ports for servers that are restarted: below the range of outgoing connections (from 32768 on Linux), one of which could take the port
+// before the server is back.
 const (
 	firstPort = 15_000
 	lastPort  = 32_000
 )
 
-// FreePort returns a TCP port of the loopback interface that nobody listens on, and that no outgoing connection takes.
+// FreePort returns a TCP port of the loopback interface that is free and outside the range of outgoing connections.
 func FreePort() (port int, err error) {
 	for range 100 {
 		port = firstPort + rand.IntN(lastPort-firstPort)

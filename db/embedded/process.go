@@ -9,17 +9,15 @@ import (
 	"time"
 )
 
-// process is a started program and the goroutine that waits for it. done is
-// closed once it has ended; err may be read then.
+// process is a started program and the goroutine that waits for it. done is closed once it has ended; only then may err be read.
 type process struct {
 	cmd  *exec.Cmd
 	done chan struct{}
 	err  error
 }
 
-// start runs cmd. Linux binds PR_SET_PDEATHSIG to the thread that forked, and
-// the Go runtime ends threads as it likes: so the goroutine that starts the
-// process keeps its thread for as long as the process lives.
+// start runs cmd. Linux ties PR_SET_PDEATHSIG to the thread that forked, and the Go runtime may end any thread: so the goroutine that
+// starts the process keeps its thread as long as the process lives.
 func start(cmd *exec.Cmd) (*process, error) {
 	p := &process{cmd: cmd, done: make(chan struct{})}
 	started := make(chan error)
@@ -38,8 +36,7 @@ func start(cmd *exec.Cmd) (*process, error) {
 	return p, nil
 }
 
-// Program starts another program as the server is started: not as root, and
-// ended when this program ends. kill ends it at once and waits for that.
+// Program starts another program like the server: not as root, and ended when this program ends. kill ends it at once and waits for that.
 func Program(name string, args ...string) (kill func(), err error) {
 	a, err := serverAccount()
 	if err != nil {
@@ -54,8 +51,7 @@ func Program(name string, args ...string) (kill func(), err error) {
 	return func() { p.end(os.Kill, time.Minute) }, nil
 }
 
-// end sends sig and waits for the process to end, at most for limit. It
-// reports whether the process has ended.
+// end sends sig and waits at most limit for the process to end. It reports whether it has ended.
 func (p *process) end(sig os.Signal, limit time.Duration) bool {
 	if err := p.cmd.Process.Signal(sig); err != nil {
 		limit = time.Second // it is ending already

@@ -13,8 +13,7 @@ import (
 	"time"
 )
 
-// run starts postgres and waits until it accepts connections. It leaves no
-// process behind when it returns an error.
+// run starts postgres and waits until it accepts connections. It leaves no process behind when it returns an error.
 func (s *Server) run(ctx context.Context) error {
 	log, err := os.OpenFile(filepath.Join(s.dir, "log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
@@ -43,8 +42,8 @@ func (s *Server) run(ctx context.Context) error {
 	return nil
 }
 
-// waitReady waits for the status "ready" in line 8 of postmaster.pid, as pg_ctl
-// does. Line 1 tells our server's file from one that a crash left behind.
+// waitReady waits for the status "ready" in line 8 of postmaster.pid, as pg_ctl does. Line 1 tells our server's file from one left behind
+// by a crash.
 func (s *Server) waitReady(ctx context.Context) error {
 	file := filepath.Join(s.data(), "postmaster.pid")
 	pid := fmt.Sprint(s.process.cmd.Process.Pid)

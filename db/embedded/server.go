@@ -16,14 +16,13 @@ import (
 )
 
 const (
-	stopLimit      = 5 * time.Second // for each of the ways to stop, ever ruder
+	stopLimit      = 5 * time.Second // for each signal, from the gentlest to the harshest
 	maxSocketPath  = 100             // bytes; sun_path holds 104 (macOS) to 108 (Linux)
 	portAttempts   = 5
 	readyPollDelay = 5 * time.Millisecond
 )
 
-// Server is a running throw-away PostgreSQL cluster. Its methods may be called
-// by several goroutines.
+// Server is a running throw-away PostgreSQL cluster. Its methods are safe for concurrent use.
 type Server struct {
 	bin     string // directory of initdb and postgres
 	dir     string // removed by Stop: data/, the socket, log
@@ -36,9 +35,8 @@ type Server struct {
 	stopped bool
 }
 
-// Start creates a cluster and returns once it accepts connections, usually
-// within a second. ctx bounds the start only. What it started it has removed
-// when it returns an error.
+// Start creates a cluster and returns once it accepts connections, usually within a second. ctx bounds only the start. On error nothing
+// is left behind.
 func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	bin, err := findBinaries(cfg.BinDir, os.Getenv("PATH"))
 	if err != nil {
@@ -88,9 +86,8 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	return s, nil
 }
 
-// makeDir makes the server's directory where its account can reach it and the
-// path of the unix socket fits: below root, below the system's temporary
-// directory, else below /tmp.
+// makeDir creates the server's directory where its account can reach it and the path of the unix socket fits: below root, below the
+// system's temporary directory, otherwise below /tmp.
 func makeDir(root string, acc *account) (string, error) {
 	candidates := []string{os.TempDir(), "/tmp"}
 	if root != "" {
@@ -119,24 +116,20 @@ func makeDir(root string, acc *account) (string, error) {
 
 func (s *Server) data() string { return filepath.Join(s.dir, "data") }
 
-// URL returns the connection URL of a database for the cluster's superuser.
-// "postgres" exists from the start.
+// URL returns the connection URL of a database for the cluster's superuser. "postgres" exists from the start.
 func (s *Server) URL(dbname string) string {
 	u := url.URL{Scheme: "postgres", User: url.User(superuser), Host: s.Addr(), Path: "/" + dbname, RawQuery: "sslmode=disable"}
 	return u.String()
 }
 
-// Addr is where the server listens, "127.0.0.1:port". Restart keeps it.
+// Addr is the server's address, "127.0.0.1:port". Restart keeps it.
 func (s *Server) Addr() string { return fmt.Sprintf("127.0.0.1:%d", s.port) }
 
-// Dir is the server's directory: data directory "data", file "log" and the
-// unix socket. Gone after Stop.
+// Dir is the server's directory: data directory "data", file "log" and the unix socket. Stop removes it.
 func (s *Server) Dir() string { return s.dir }
 
-// Restart ends the server as an administrator would, so that clients get
-// SQLSTATE 57P01 and lose their connections, and starts it again on the same
-// port and data. When it returns an error the server is down; Restart may be
-// tried again, and Stop still cleans up.
+// Restart stops the server as an administrator would, so that clients get SQLSTATE 57P01 and lose their connections, and starts it again
+// on the same port and data. On error the server is down; Restart may be retried, and Stop still cleans up.
 func (s *Server) Restart(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -152,8 +145,7 @@ func (s *Server) Restart(ctx context.Context) error {
 	return nil
 }
 
-// Stop ends the server at once, cutting off its clients, and removes its
-// directory. Calls after the first do nothing.
+// Stop stops the server at once, cutting off its clients, and removes its directory. Calls after the first do nothing.
 func (s *Server) Stop() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -172,8 +164,7 @@ func (s *Server) Stop() error {
 	return nil
 }
 
-// halt ends the server, if it runs, with the first signal that works: SIGINT
-// is PostgreSQL's fast shutdown, SIGQUIT its immediate one.
+// halt stops the server, if it runs, with the first signal that works: SIGINT is PostgreSQL's fast shutdown, SIGQUIT its immediate one.
 func (s *Server) halt(signals ...os.Signal) error {
 	if s.process == nil {
 		return nil
@@ -187,8 +178,7 @@ func (s *Server) halt(signals ...os.Signal) error {
 	return fmt.Errorf("process %d does not end", s.process.cmd.Process.Pid)
 }
 
-// removeDir retries: after SIGKILL the server's children need a moment to
-// notice that they are alone.
+// removeDir retries: after SIGKILL the server's children need a moment to notice.
 func (s *Server) removeDir() error {
 	var err error
 	for range 50 {

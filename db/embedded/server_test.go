@@ -36,8 +36,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// startAndPrint is the program that TestParentKilled kills: it starts a
-// server, prints its directory and waits for death.
+// startAndPrint is the program that TestParentKilled kills: it starts a server, prints its directory and waits to be killed.
 func startAndPrint() {
 	s, err := embedded.Start(context.Background(), embedded.Config{})
 	if err != nil {
@@ -140,7 +139,7 @@ func TestStopLeavesNothing(t *testing.T) {
 	t.Parallel()
 	parent := emptyAfter(t)
 	s := startServer(t, embedded.Config{ParentDir: parent})
-	connect(t, s.URL("postgres")) // a client does not hold it up
+	connect(t, s.URL("postgres")) // a client does not delay it
 	pid := postmaster(t, s.Dir())
 	if !alive(pid) {
 		t.Fatal("postmaster.pid names no process")
@@ -231,7 +230,7 @@ func TestStartCancelled(t *testing.T) {
 	}
 }
 
-// A setting that postgres refuses: the error shows the end of its log.
+// Of a setting that postgres refuses, the error shows the end of its log.
 func TestStartFails(t *testing.T) {
 	t.Parallel()
 	cfg := embedded.Config{ParentDir: emptyAfter(t), Settings: map[string]string{"max_connections": "many"}}
@@ -257,8 +256,8 @@ func TestNotInstalled(t *testing.T) {
 	}
 }
 
-// emptyAfter makes a directory for Config.ParentDir and checks at the end of
-// the test that it is empty. (t.TempDir's path can be too long for a socket.)
+// emptyAfter returns a directory for Config.ParentDir and checks at the end of the test that it is empty. (t.TempDir's path can be too
+// long for a socket.)
 func emptyAfter(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "ts")

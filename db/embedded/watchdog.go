@@ -10,9 +10,8 @@ import (
 	"syscall"
 )
 
-// watchdogScript reads the id of the process to end (an empty line: none) or
-// "stop". When its input closes without a "stop", whoever held the pipe is
-// dead: it ends the process and removes the directory.
+// watchdogScript reads the id of the process to end (an empty line: none) or "stop". When its input closes without a "stop", this program
+// is dead: the script ends the process and removes the directory.
 const watchdogScript = `
 pid=
 while read -r line; do
@@ -28,7 +27,7 @@ fi
 rm -rf -- "$1" || { sleep 1; rm -rf -- "$1"; }
 `
 
-// watchdog outlives this program for as long as it takes to clean up after it.
+// watchdog outlives this program only until it has cleaned up.
 type watchdog struct {
 	cmd  *exec.Cmd
 	pipe io.WriteCloser
@@ -48,7 +47,7 @@ func startWatchdog(dir string) (*watchdog, error) {
 	return &watchdog{cmd: cmd, pipe: pipe}, nil
 }
 
-// guard tells which process to end; 0 is none.
+// guard sets the process to end; 0 is none.
 func (w *watchdog) guard(pid int) error {
 	line := "\n"
 	if pid != 0 {
@@ -60,7 +59,7 @@ func (w *watchdog) guard(pid int) error {
 	return nil
 }
 
-// stop ends the watchdog, which then touches nothing.
+// stop ends the watchdog without any clean-up.
 func (w *watchdog) stop() error {
 	if _, err := io.WriteString(w.pipe, "stop\n"); err != nil {
 		w.cmd.Process.Kill() // it must not take the closed pipe for our death

@@ -48,7 +48,7 @@ func TestDemoConstants(t *testing.T) {
 			t.Errorf("demo.sql has no %q with id %d and UUID %s", c.name, c.id, c.uuid)
 		}
 	}
-	// What the comments of the constants promise beyond the ids.
+	// other promises in the comments of the constants
 	for what, query := range map[string]string{
 		"participants can log in": `SELECT count(*) = 2 FROM t_participants WHERE id_participant IN (1, 61) AND participant_enabled
 			AND participant_login_enabled AND participant_token_enabled`,

@@ -1,16 +1,13 @@
 package opentera
 
-// The names, ids and UUIDs of the demo installation that people and tests use.
-// TestDemoConstants compares them with demo.sql.
+// The names, ids and UUIDs of the demo installation that people and tests use. TestDemoConstants compares them with demo.sql.
 
 const (
-	// DemoPassword is the password of every user, and of every participant
-	// that has a login.
+	// DemoPassword is the password of every user, and of every participant with a login.
 	DemoPassword = "terasocket-demo"
 
-	// DemoPasswordQuickHash is a bcrypt hash of DemoPassword with 4 rounds
-	// instead of 12, for tests that verify passwords: under -race the real
-	// ones take seconds. See dbtest.QuickPasswords.
+	// DemoPasswordQuickHash is a bcrypt hash of DemoPassword with 4 rounds instead of 12, for tests that verify passwords: under -race
+	// the real ones take seconds. See dbtest.QuickPasswords.
 	DemoPasswordQuickHash = "$2b$04$eZ2hgy/jsfL.ol5XlUyq6.U7P/FYpLHyvTiz.NteTRY6vVMur1gRy"
 
 	// DemoOTPSecret is the base32 secret of DemoOTP's second factor.
@@ -77,9 +74,8 @@ const (
 	DemoDeletedUUID           = "a8ee527d-550e-5555-b307-751ebdbd28db"
 )
 
-// Participants: the first is of project 1, linked to DemoDevice, the second of
-// project 4; both can log in by password and by static token. The third is of
-// project 1 and disabled.
+// Participants: the first is of project 1, linked to DemoDevice, the second of project 4; both can log in by password and by static
+// token. The third is of project 1 and disabled.
 const (
 	DemoParticipant             = "lucie.patient"
 	DemoParticipantID           = 1
@@ -92,8 +88,8 @@ const (
 	DemoDisabledParticipantUUID = "4c84ca96-6b3f-5211-a028-43621422fb5b"
 )
 
-// Devices: the first is at site 1, of project 1, the second at site 2, of
-// project 4; both may go online. The third is at site 1 and disabled.
+// Devices: the first is at site 1, of project 1, the second at site 2, of project 4; both may go online. The third is at site 1 and
+// disabled.
 const (
 	DemoDeviceID           = 1
 	DemoDeviceUUID         = "d4745145-f361-593f-bafd-a4f7fd28214e"

@@ -34,7 +34,7 @@ func TestCounts(t *testing.T) {
 	}
 }
 
-// What an installation has and a test may look for, each at least once.
+// Everything an installation has and a test may look for occurs at least once.
 func TestEveryKind(t *testing.T) {
 	t.Parallel()
 	conn := demo(t)
@@ -110,9 +110,8 @@ func TestEveryKind(t *testing.T) {
 	}
 }
 
-// No living row hangs on a soft-deleted one. (That the foreign keys hold,
-// PostgreSQL has checked.)
-func TestNothingAliveHangsOnTheDead(t *testing.T) {
+// No living row refers to a soft-deleted one. (PostgreSQL has checked the foreign keys.)
+func TestLivingRowsReferToLivingRows(t *testing.T) {
 	t.Parallel()
 	conn := demo(t)
 	checks := texts(t, conn, `
@@ -172,7 +171,7 @@ func TestUUIDs(t *testing.T) {
 	}
 }
 
-// A writer that takes its ids from the sequences, as OpenTera does, gets new ones.
+// A writer that takes its ids from the sequences, as OpenTera does, gets unused ones.
 func TestSequences(t *testing.T) {
 	t.Parallel()
 	conn := demo(t)
@@ -206,8 +205,7 @@ func TestPasswords(t *testing.T) {
 	}
 }
 
-// The static tokens are signed with the keys of the server settings and name
-// their row.
+// The static tokens are signed with the keys of the server settings and name their row.
 func TestStaticTokens(t *testing.T) {
 	t.Parallel()
 	conn := demo(t)

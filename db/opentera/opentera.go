@@ -1,7 +1,5 @@
-// Package opentera holds OpenTera's own database schema, as a fresh server
-// creates it, and the data of a made-up installation. Both are plain SQL that
-// psql reads as well; neither is anything that terasocket creates in a real
-// installation. What is in the demo data is told at the head of demo.sql.
+// Package opentera holds OpenTera's own database schema, as a fresh server creates it, and the data of a made-up installation. Both are
+// plain SQL that psql reads too; terasocket creates neither in a real installation. The head of demo.sql describes the demo data.
 package opentera
 
 import (
@@ -20,13 +18,12 @@ var schemaSQL string
 //go:embed demo.sql
 var demoSQL string
 
-// Schema returns the statements that create OpenTera's tables and sequences in
-// the first schema of the search path: one transaction, BEGIN and COMMIT
-// included.
+// Schema returns the statements that create OpenTera's tables and sequences in the first schema of the search path: one transaction,
+// including BEGIN and COMMIT.
 func Schema() string { return schemaSQL }
 
-// Demo returns the statements that fill the empty tables of Schema with the
-// demo installation: one transaction, BEGIN and COMMIT included.
+// Demo returns the statements that fill the empty tables of Schema with the demo installation: one transaction, including BEGIN and
+// COMMIT.
 func Demo() string { return demoSQL }
 
 // Load creates the schema and the demo installation in an empty database.
@@ -45,8 +42,7 @@ func LoadSchema(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
-// LoadDemo fills the empty tables of LoadSchema. After an error they are still
-// empty.
+// LoadDemo fills the empty tables of LoadSchema. After an error they are still empty.
 func LoadDemo(ctx context.Context, conn *pgx.Conn) error {
 	if err := exec(ctx, conn, demoSQL); err != nil {
 		return fmt.Errorf("load demo data: %w", err)
@@ -54,8 +50,8 @@ func LoadDemo(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
-// exec runs a script that is one transaction. After an error the transaction
-// is still open, since the script's COMMIT was skipped.
+// exec runs a script that is one transaction. It rolls back after an error, which leaves the transaction open, since the script's COMMIT
+// was skipped.
 func exec(ctx context.Context, conn *pgx.Conn, script string) error {
 	_, err := conn.PgConn().Exec(ctx, script).ReadAll()
 	if err != nil && !conn.IsClosed() {

@@ -40,7 +40,7 @@ func texts(t *testing.T, conn *pgx.Conn, query string, args ...any) []string {
 	return list
 }
 
-// The schema is the one of OpenTera's head revision, with its peculiarities.
+// The schema is that of OpenTera's head revision, with its peculiarities.
 func TestSchema(t *testing.T) {
 	t.Parallel()
 	conn := dbtest.Conn(t, dbtest.New(t, dbtest.Empty()))
@@ -50,7 +50,7 @@ func TestSchema(t *testing.T) {
 	for query, want := range map[string]int{
 		"SELECT count(*) FROM pg_tables WHERE schemaname = 'public'":                                   38,
 		"SELECT count(*) FROM pg_sequences WHERE schemaname = 'public'":                                37,
-		"SELECT count(*) FROM pg_attrdef":                                                              0, // not one default
+		"SELECT count(*) FROM pg_attrdef":                                                              0, // no defaults at all
 		"SELECT count(*) FROM alembic_version WHERE version_num = '6b9c4707d8ef'":                      1,
 		"SELECT count(*) FROM information_schema.columns WHERE column_name = 'version_id'":             37,
 		"SELECT count(*) FROM information_schema.columns WHERE column_name = 'deleted_at'":             33,
@@ -62,7 +62,7 @@ func TestSchema(t *testing.T) {
 	}
 }
 
-// A script that fails leaves nothing, and a connection that can be used.
+// A script that fails leaves nothing behind, and the connection usable.
 func TestLoadTwice(t *testing.T) {
 	t.Parallel()
 	conn := demo(t)

@@ -1,8 +1,7 @@
--- What operators want to know of the database, for one scrape. No parameters.
--- Result: used part of the queue of notifications (0 to 1); rows of the log, by their numbers; age of the oldest in seconds,
--- 0 without rows; changes that are not announced yet, up to 10,000, and the age of the oldest of these in seconds; objects
--- set aside; attempts to record an error of capture, those that were rolled back or failed too, null when this role may not
--- know (GRANT SELECT ON SEQUENCE terasocket.capture_errors_id_seq).
+-- Gauges of the database, for one scrape. No parameters.
+-- Result: used part of the notification queue (0 to 1); rows of the log, by their seqs; age of the oldest in seconds, 0 without rows;
+-- unannounced changes, counted up to 10,000, and the age of the oldest in seconds; objects set aside; attempts to record a capture error,
+-- including failed or rolled-back ones, null when this role may not know (GRANT SELECT ON SEQUENCE terasocket.capture_errors_id_seq).
 -- Index: the primary keys of events and changes
 WITH waiting AS MATERIALIZED (
     SELECT c.at

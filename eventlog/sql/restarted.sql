@@ -1,4 +1,4 @@
--- Whether the epochs after one were begun for no other reason than that the server was started again.
+-- Whether all epochs after a given one were begun only because the server was restarted.
 -- $1 bigint: that epoch
 -- Index: the primary key of epochs
 SELECT coalesce(bool_and(e.reason = 'the server was started again'), false)

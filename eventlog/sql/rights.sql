@@ -1,7 +1,6 @@
--- What somebody gained and lost, and what became of aliases, in order: from the last moment at which everything was settled,
--- at or before the seq that a client has heard.
--- $1 text: kind; $2 bigint: id; $3 bigint: that seq; $4 bigint: not beyond this one
--- Result: as event.Record has it
+-- What a principal gained and lost, and the changes of aliases, in order, from the last Settled row at or before a cursor.
+-- $1 text: kind; $2 bigint: id; $3 bigint: the cursor; $4 bigint: the last seq to return
+-- Result: columns of event.Record
 -- Index: events_rights, events_aliases
 WITH settled AS MATERIALIZED (
     SELECT coalesce(max(e.seq), 0) AS seq FROM terasocket.events e

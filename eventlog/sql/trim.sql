@@ -1,7 +1,7 @@
--- Deletes the oldest rows of the log that are beyond its bounds, and moves trimmed with them; none while another gateway does.
--- $1 interval: how long rows are kept; $2 bigint: how many; $3 integer: how many to delete at most
--- Result: how many were deleted; no row when there is nothing to do
--- Seqs are contiguous inside an epoch: how many rows there are needs no counting.
+-- Deletes the oldest rows of the log that exceed its bounds, and moves trimmed with them; nothing while another gateway does.
+-- $1 interval: retention; $2 bigint: maximum number of rows in the log; $3 integer: and to delete
+-- Result: number of rows deleted; no row when there is nothing to do
+-- Seqs are contiguous within an epoch, so rows need not be counted.
 -- Index: the primary key, above what was trimmed before
 WITH was AS MATERIALIZED (
     SELECT t.seq FROM terasocket.trimmed t FOR UPDATE SKIP LOCKED
@@ -13,7 +13,7 @@ WITH was AS MATERIALIZED (
     SELECT max(s.last - ($2 - s.newer)) AS seq FROM span s WHERE s.newer <= $2 AND $2 < s.newer + s.last - s.begin
 ), bound AS MATERIALIZED (
     SELECT max(k.seq) AS seq
-    FROM   was, LATERAL (SELECT e.seq, max(e.at) OVER (ORDER BY e.seq) AS at FROM terasocket.events e   -- (one may have waited long)
+    FROM   was, LATERAL (SELECT e.seq, max(e.at) OVER (ORDER BY e.seq) AS at FROM terasocket.events e   -- (a single row may have waited long)
                         WHERE e.seq > was.seq ORDER BY e.seq LIMIT $3) k
     WHERE  k.at < now() - $1::interval OR k.seq <= (SELECT m.seq FROM too_many m)
 ), gone AS (

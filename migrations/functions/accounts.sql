@@ -1,7 +1,7 @@
--- What the door needs to know of participants and devices.
+-- Accounts of participants and devices, for the door.
 
--- participant_account: a participant that is not deleted, by one of the four; enabled or not. Usernames are not unique: the
--- first. key: what OpenTera signs static tokens with (null: it has none).
+-- participant_account: a participant that is not deleted, by one of the four arguments; it may be disabled. Usernames are not unique: the
+-- first. key: OpenTera's key of static tokens (null: it has none).
 CREATE OR REPLACE FUNCTION terasocket.participant_account(by_username text DEFAULT NULL, by_uuid text DEFAULT NULL, by_id integer DEFAULT NULL, by_token text DEFAULT NULL)
 RETURNS TABLE (id integer, uuid text, name text, password text, is_enabled boolean, has_login boolean, has_token boolean, id_project integer,
                token text, key text)
@@ -21,7 +21,7 @@ BEGIN
     JOIN   OPENTERA.t_participants p ON p.id_participant = who.id_participant AND p.deleted_at IS NULL;
 END $$;
 
--- project_session_types: the session types of these projects, as a login shows them.
+-- project_session_types: the session types of these projects, as returned at login.
 CREATE OR REPLACE FUNCTION terasocket.project_session_types(projects integer[]) RETURNS jsonb
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -42,7 +42,7 @@ BEGIN
                                                   WHERE p.id_participant = participant_session_types.id_participant AND p.deleted_at IS NULL));
 END $$;
 
--- device_by_uuid: a device that is not deleted, enabled or not.
+-- device_by_uuid: a device that is not deleted; it may be disabled.
 CREATE OR REPLACE FUNCTION terasocket.device_by_uuid(by_uuid text) RETURNS TABLE (id integer, uuid text, name text, is_enabled boolean)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -50,7 +50,7 @@ BEGIN
     FROM OPENTERA.t_devices d WHERE d.device_uuid = by_uuid AND d.deleted_at IS NULL;
 END $$;
 
--- device_login: what a device is told when it logs in, as OpenTera's three objects. null: gone or disabled.
+-- device_login: what a device is told at login, as OpenTera's three objects. null: deleted or disabled.
 CREATE OR REPLACE FUNCTION terasocket.device_login(id_device integer) RETURNS jsonb
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
 BEGIN

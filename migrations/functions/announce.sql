@@ -1,24 +1,26 @@
--- Announce: turns what has committed since the last announcement into rows of the log, in one snapshot, one at a time in the
--- cluster. The caller's transaction is REPEATABLE READ and holds the lock of terasocket.announcer, taken before the snapshot:
---   BEGIN ISOLATION LEVEL REPEATABLE READ; LOCK TABLE terasocket.announcer IN EXCLUSIVE MODE NOWAIT; SELECT * FROM terasocket.announce(); COMMIT
+-- Announce: turns what has committed since the last announcement into rows of the log, in one snapshot, one at a time in the cluster. The
+-- caller's transaction is REPEATABLE READ and holds the lock of terasocket.announcer, taken before the snapshot:
+--   BEGIN ISOLATION LEVEL REPEATABLE READ; LOCK TABLE terasocket.announcer IN EXCLUSIVE MODE NOWAIT; SELECT * FROM terasocket.announce();
+--   COMMIT
 -- (VOLATILE functions of a READ COMMITTED transaction see other commits between two of their statements.)
 --
--- Memory: told and holdings say what the log has told so far. They equal the last announced state always: a change of
--- anything that keys are computed from is a change of every object whose keys it enters (dependents(), file dependents.sql).
+-- Memory: told and holdings hold what the log has announced so far. They always equal the last announced state: a change of anything that
+-- keys are computed from is a change of every object whose keys it enters (dependents(), file dependents.sql).
 
--- announce: at_most bounds the objects that are announced (rights are announced all, of the whole snapshot); more: call again
--- at once; null: nothing is announced before the memory is filled, see fill(). careful: an object that fails is set aside. last_seen: the highest seq that the caller knows of.
+-- announce: at_most bounds the objects announced (all rights of the snapshot are announced); more: call again at once; null: nothing is
+-- announced until the memory is filled, see fill(). careful: an object that fails is set aside. last_seen: the highest seq that the
+-- caller knows of.
 CREATE OR REPLACE FUNCTION terasocket.announce(at_most integer DEFAULT 2000, careful boolean DEFAULT false, last_seen bigint DEFAULT 0,
     OUT epoch bigint, OUT last_seq bigint, OUT announced integer, OUT more boolean)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET jit = off SET lock_timeout = '100ms'
     SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$   -- dead rows of changes must cost nothing
 DECLARE
     a       terasocket.announcer;
-    picked  terasocket.changes[];   -- in the order of their ids
-    late    terasocket.changes[];   -- those of which only the rights are announced now
+    picked  terasocket.changes[];   -- ordered by id
+    late    terasocket.changes[];   -- changes of which only the rights are announced now
     rows    terasocket.events[] := '{}';
-    types   text[];                 -- of what was picked
-    is_wide boolean;                -- some of it is all of a type, or what a trigger could not record
+    types   text[];                 -- of the picked changes
+    is_wide boolean;                -- some are of a whole type, or what a trigger could not record
     is_late boolean;                -- rights of an earlier announcement are not settled
 BEGIN
     IF current_setting('transaction_isolation') NOT IN ('repeatable read', 'serializable') THEN
@@ -43,7 +45,7 @@ BEGIN
     INTO   types, is_wide FROM unnest(picked) c;
     IF 'everything' = ANY (types)
        OR more AND terasocket.changes_overflow() AND EXISTS (SELECT FROM terasocket.changes c WHERE c.what = 'everything') THEN
-        more := NULL;   -- whatever waits in front of it
+        more := NULL;   -- even if other changes precede it
         UPDATE terasocket.filling SET fill_type = 'start', fill_id = 0;
         RETURN;
     ELSIF is_wide AND terasocket.spread(picked, at_most) THEN
@@ -65,11 +67,11 @@ BEGIN
         a.is_settled := true;
     END IF;
     PERFORM terasocket.consume(picked, late, more);
-    -- (until here, announcement is 0 for rights, 1 for the rest, 2 for Settled, and seq the id of the change)
+    -- (until here, announcement is 0 for rights, 1 for the rest, 2 for Settled, and seq is the id of the change)
     INSERT INTO terasocket.events (seq, announcement, at, topic, type, op, object_type, object_id, body, gone, present, former)
     SELECT a.last_seq + row_number() OVER (ORDER BY r.announcement, r.seq, r.op = 'C', r.object_type, r.object_id), a.announcement + 1,
            r.at, r.topic, r.type, CASE WHEN is_late AND r.op = 'G' THEN 'D' ELSE r.op END, r.object_type, r.object_id,
-           -- (what it became since is not for who lost it then, and has not heard of it)
+           -- (whoever lost it then, and was not told yet, must not see what it became since)
            CASE WHEN NOT is_late OR r.op IS DISTINCT FROM 'G' THEN r.body END, r.gone, r.present, r.former
     FROM   unnest(rows) r;
     announced := cardinality(rows);
@@ -81,8 +83,8 @@ BEGIN
     END IF;
 END $$;
 
--- pick: the changes to announce, in the order of their ids: at most so many objects. Of a row with more the rest is left.
--- What the last announcement saw is consumed, so only what its snapshot does not see is looked for.
+-- pick: the changes to announce, in the order of their ids, with at most so many objects. A row with more is picked in part. What the
+-- last announcement saw is consumed, so only what its snapshot does not see is read.
 CREATE OR REPLACE FUNCTION terasocket.pick(since pg_snapshot, at_most integer, OUT picked terasocket.changes[], OUT more boolean)
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -103,15 +105,15 @@ BEGIN
             WHERE  c.before < at_most ORDER BY c.id);
     END IF;
     IF EXISTS (SELECT FROM terasocket.capture_errors e WHERE e.announced_at IS NULL) THEN
-        -- what a trigger could not record as it should: its rights and its objects, all of them
+        -- what a trigger could not record properly: all of its rights and objects
         picked := picked || ARRAY(
             SELECT ROW('0'::xid8, -e.id, e.at, e.what, CASE e.op WHEN 'DELETE' THEN 'D' ELSE 'U' END, true, e.ids, NULL)::terasocket.changes
             FROM   terasocket.capture_errors e WHERE e.announced_at IS NULL);
     END IF;
 END $$;
 
--- spread: puts rows of 1,000 ids in the place of changes of all of a type, and of what a trigger could not record, when these are
--- more objects than are announced at once: else one such change could take longer than any time limit. False: there are none.
+-- spread: replaces changes of a whole type, and of what a trigger could not record, by rows of 1,000 ids if they are more objects than
+-- one announcement takes: otherwise such a change could exceed any time limit. False: there are none.
 CREATE OR REPLACE FUNCTION terasocket.spread(picked terasocket.changes[], at_most integer) RETURNS boolean
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -126,7 +128,7 @@ BEGIN
     SELECT w.at, w.what, w.op, w.rights, array_agg(i.id ORDER BY i.n)
     FROM   unnest(wide) w, unnest(w.ids) WITH ORDINALITY i (id, n)
     GROUP  BY w.id, w.at, w.what, w.op, w.rights, (i.n - 1) / 1000 ORDER BY w.id, min(i.n);
-    -- whose rights followed from rows that are gone is not found by their ids
+    -- users whose rights followed from deleted rows are not found by those rows' ids
     INSERT INTO terasocket.changes (what, op, rights, ids)
     SELECT 'user', 'l', true, array_agg(i.id ORDER BY i.n)
     FROM   unnest(terasocket.all_ids('user')) WITH ORDINALITY i (id, n)
@@ -140,13 +142,13 @@ END $$;
 CREATE OR REPLACE FUNCTION terasocket.late_rights(since pg_snapshot, picked terasocket.changes[]) RETURNS terasocket.changes[]
 LANGUAGE plpgsql AS $$
 BEGIN
-    -- (all with lower ids were picked; of the last one perhaps a part)
+    -- (all with lower ids were picked; the last one perhaps in part)
     RETURN ARRAY(SELECT c FROM terasocket.changes c
                  WHERE  c.rights AND (since IS NULL OR NOT pg_visible_in_snapshot(c.xid, since))
                    AND  c.id >= (SELECT max(p.id) FROM unnest(picked) p));
 END $$;
 
--- consume: takes away what was announced: the rows picked, or those of their ids that were; of late rows only the rights.
+-- consume: deletes what was announced: the picked rows, or the announced ids of them; of late rows only the rights.
 CREATE OR REPLACE FUNCTION terasocket.consume(picked terasocket.changes[], late terasocket.changes[], more boolean) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -159,13 +161,13 @@ BEGIN
     ELSE
         DELETE FROM terasocket.changes c USING unnest(picked) p WHERE c.xid = p.xid AND c.id = p.id;
     END IF;
-    IF (picked[cardinality(picked)]).xid = '0' THEN   -- they come last
+    IF (picked[cardinality(picked)]).xid = '0' THEN   -- these come last
         UPDATE terasocket.capture_errors e SET announced_at = clock_timestamp() FROM unnest(picked) p
         WHERE  p.xid = '0' AND e.id = -p.id AND e.announced_at IS NULL;
     END IF;
 END $$;
 
--- announced_rights: what principals gained and lost, and what aliases stand for now, as rows for the gateways.
+-- announced_rights: what principals gained and lost, and changed aliases, as rows for the gateways.
 CREATE OR REPLACE FUNCTION terasocket.announced_rights(picked terasocket.changes[]) RETURNS terasocket.events[]
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -210,7 +212,7 @@ BEGIN
     RETURN rows;
 END $$;
 
--- announced_aliases: makes the aliases of these objects what they are now.
+-- announced_aliases: updates the aliases of these objects.
 CREATE OR REPLACE FUNCTION terasocket.announced_aliases(object_type text, ids bigint[]) RETURNS terasocket.events[]
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
@@ -226,7 +228,7 @@ BEGIN
         SELECT coalesce(n.tag, w.tag) AS tag, n.id, n.keys, w.keys AS was
         FROM   now n
         FULL   JOIN (SELECT a.* FROM terasocket.aliases a WHERE a.object_type = announced_aliases.object_type AND a.id = ANY (ids)) w ON w.tag = n.tag
-        WHERE  n.keys IS DISTINCT FROM w.keys OR n.id <> w.id   -- a UUID may pass to another service, with the same keys
+        WHERE  n.keys IS DISTINCT FROM w.keys OR n.id <> w.id   -- a UUID may pass to another service with the same keys
     ), dropped AS (
         DELETE FROM terasocket.aliases a USING changed c WHERE a.tag = c.tag AND c.keys IS NULL AND a.object_type = announced_aliases.object_type AND a.id = ANY (ids)
     ), kept AS (
@@ -240,7 +242,7 @@ BEGIN
     RETURN coalesce(rows, '{}');
 END $$;
 
--- all_ids: of a type: what is told of, and what there is.
+-- all_ids: the ids of a type, in told and in OpenTera's table.
 CREATE OR REPLACE FUNCTION terasocket.all_ids(what text) RETURNS bigint[]
 LANGUAGE plpgsql AS $$
 DECLARE

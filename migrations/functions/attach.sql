@@ -1,16 +1,16 @@
--- Attach: a trigger function for each table of OpenTera, generated from object_types and links, with static comparisons of
--- the columns that this OpenTera has. None of them names a column in a way that PostgreSQL records: OpenTera's own ALTER
--- TABLE ... DROP COLUMN goes through, and refresh_capture() makes the function anew.
--- (No backslash in any function: the writer may have turned standard_conforming_strings off.)
+-- Attach: a trigger function for each OpenTera table, generated from object_types and links, with static comparisons of the columns that
+-- this OpenTera has. PostgreSQL records no dependency on any column: OpenTera's own ALTER TABLE ... DROP COLUMN succeeds, and
+-- refresh_capture() generates the function again.
+-- (No function contains a backslash: the writer may have turned standard_conforming_strings off.)
 
--- capture_tables: the tables that this OpenTera has, of those that are captured.
+-- capture_tables: the captured tables that this OpenTera has.
 CREATE OR REPLACE FUNCTION terasocket.capture_tables() RETURNS TABLE (table_name text)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT t.table_name FROM (SELECT o.table_name FROM terasocket.object_types o UNION SELECT l.table_name FROM terasocket.links l) t
     WHERE  to_regclass('OPENTERA.' || t.table_name) IS NOT NULL ORDER BY 1
 $$;
 
--- columns_of: those of these columns that the table has, as expressions of an alias; types without equality as text.
+-- columns_of: those of these columns that exist in the table, as expressions with an alias; types without equality as text.
 CREATE OR REPLACE FUNCTION terasocket.columns_of(on_table regclass, alias text, keys text[]) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT string_agg(format(CASE WHEN t.typname IN ('json', 'xml', 'point', 'line', 'box', 'path', 'polygon', 'circle') THEN '%s.%I::text' ELSE '%s.%I' END,
@@ -20,14 +20,13 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     JOIN   pg_type t ON t.oid = a.atttypid
 $$;
 
--- differs: an expression that says whether one of these columns differs between o and n.
+-- differs: an expression that is true if one of these columns differs between o and n.
 CREATE OR REPLACE FUNCTION terasocket.differs(on_table regclass, keys text[]) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT coalesce('ROW(' || terasocket.columns_of(on_table, 'o', keys) || ') IS DISTINCT FROM ROW(' || terasocket.columns_of(on_table, 'n', keys) || ')', 'false')
 $$;
 
--- recording: the statements that record changes of one kind, of the ids that a query finds. otherwise: what to do when one of
--- them is null.
+-- recording: statements that record changes of one kind, with the ids returned by a query. otherwise: what to do if one of them is null.
 CREATE OR REPLACE FUNCTION terasocket.recording(what text, op text, rights boolean, query text, otherwise text DEFAULT NULL) RETURNS text
 LANGUAGE sql IMMUTABLE AS $$
     SELECT format($code$
@@ -71,9 +70,9 @@ BEGIN
                          format('SELECT n.%I::bigint FROM new_rows n WHERE %s', ot.id_key, n_lives));
         deleted   := terasocket.recording(ot.object_type, 'D', ot.rights_keys <> '{}',
                          format('SELECT o.%I::bigint FROM old_rows o WHERE %s', ot.id_key, o_lives));
-        -- A changed primary key is a delete and a create; a change of a dead row is recorded too: it may have died in the same moment.
-        -- Nearly always a row lives on with its rights: else another query asks for more.
-        -- (FULL JOIN: the plan of a statement of one row must not be a nested loop, since that of 20,000 rows has the same.)
+        -- A changed primary key is a delete and a create; a change of a deleted row is recorded too: it may have been deleted in the same
+        -- transaction. Nearly always a row stays alive with its rights; otherwise a second query reads more. (FULL JOIN: a nested loop
+        -- must not be chosen for a statement of one row, since the cached plan also serves one of 20,000 rows.)
         differs   := terasocket.differs(on_table, visible);
         more      := CASE WHEN ot.rights_keys = '{}' THEN 'false' ELSE terasocket.differs(on_table, ot.rights_keys) END;
         changed   := format('old_rows o FULL JOIN new_rows n ON n.%1$I = o.%1$I WHERE %2$s OR %3$s',
@@ -89,7 +88,7 @@ BEGIN
         failed    := terasocket.failing(ot.object_type, ot.id_key);
     END IF;
     FOR link IN SELECT * FROM terasocket.links l WHERE l.table_name = capture_source.table_name ORDER BY l.what LOOP
-        -- OpenTera tests the alive flag of a service's links after an outer join: dead ones count too
+        -- OpenTera tests a service's links for deletion after an outer join: deleted ones count too
         op        := CASE WHEN link.is_announced THEN 'L' ELSE 'l' END;
         either    := CASE WHEN link.what = 'service' THEN 'true' ELSE '(' || o_lives || ' OR ' || n_lives || ')' END;
         inserted  := inserted || terasocket.recording(link.what, op, link.rights,
@@ -133,8 +132,7 @@ EXCEPTION
 END $code$, inserted, updated, deleted, truncated, failed);
 END $$;
 
--- failing: what a trigger function does when it cannot record changes of what: the ids of the statement, up to 100,000, go to
--- capture_errors.
+-- failing: what a trigger function does if it cannot record changes: the ids of the statement, up to 100,000, go to capture_errors.
 CREATE OR REPLACE FUNCTION terasocket.failing(what text, id_key text) RETURNS text
 LANGUAGE sql IMMUTABLE AS $$
     SELECT format($code$
@@ -161,7 +159,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     WHERE  i.indrelid = on_table AND i.indisprimary
 $$;
 
--- generate_capture: makes the trigger function of a table, or makes it anew when it would be another. Touches no table.
+-- generate_capture: creates the trigger function of a table, or replaces it if it would differ. Touches no table.
 CREATE OR REPLACE FUNCTION terasocket.generate_capture(table_name text) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -180,7 +178,7 @@ BEGIN
     RETURN true;
 END $$;
 
--- wanted_triggers: those of a captured table.
+-- wanted_triggers: the triggers of a captured table.
 CREATE OR REPLACE FUNCTION terasocket.wanted_triggers(table_name text) RETURNS TABLE (name text, definition text)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT 'terasocket_' || lower(w.op),
@@ -190,7 +188,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
                   ('DELETE', 'REFERENCING OLD TABLE AS old_rows'), ('TRUNCATE', '')) w (op, tables)
 $$;
 
--- missing_triggers: those that should be on OpenTera's tables and are not, or are disabled.
+-- missing_triggers: our triggers that are missing or disabled on OpenTera's tables.
 CREATE OR REPLACE FUNCTION terasocket.missing_triggers() RETURNS TABLE (table_name text, name text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT t.table_name, w.name
@@ -200,9 +198,9 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
                          AND g.tgfoid = to_regproc('terasocket.capture_' || t.table_name))
 $$;
 
--- attach_table: makes the trigger function of a table and puts its triggers on it, where they are missing. Waits for the
--- table's lock only then, as long as lock_timeout allows: SHARE ROW EXCLUSIVE, which gets along with OpenTera's main session.
--- (DROP TRIGGER would not: it is for PostgreSQL 13, which cannot replace one that is disabled or calls something else.)
+-- attach_table: creates the trigger function of a table, and its triggers if they are missing. Only then does it lock the table, waiting
+-- up to lock_timeout: SHARE ROW EXCLUSIVE, which does not conflict with OpenTera's main session. (DROP TRIGGER does: it is for PostgreSQL
+-- 13, which cannot replace a trigger that is disabled or calls another function.)
 CREATE OR REPLACE FUNCTION terasocket.attach_table(table_name text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -220,8 +218,8 @@ BEGIN
     END LOOP;
 END $$;
 
--- refresh_capture: makes the trigger functions anew whose tables have other columns by now, and returns how many. Gateways
--- call it every minute; one at a time does it: who has the row of terasocket.functions.
+-- refresh_capture: generates the trigger functions again whose tables have other columns now, and returns how many. Gateways call it
+-- every minute; one at a time works: the one that locks the row of terasocket.functions.
 CREATE OR REPLACE FUNCTION terasocket.refresh_capture() RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -232,7 +230,7 @@ BEGIN
     RETURN (SELECT count(*) FROM terasocket.capture_tables() t WHERE terasocket.generate_capture(t.table_name));
 END $$;
 
--- detach: takes the triggers off again, and the functions that were generated.
+-- detach: drops the triggers and the generated functions.
 CREATE OR REPLACE FUNCTION terasocket.detach() RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -251,7 +249,7 @@ BEGIN
     END LOOP;
 END $$;
 
--- our_indexes: OpenTera has no index on any foreign key. These are the ones that the rules walk along.
+-- our_indexes: OpenTera has no index on any foreign key. These are the ones that the rules follow.
 CREATE OR REPLACE FUNCTION terasocket.our_indexes() RETURNS TABLE (index_name text, table_name text, column_name text)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT 'terasocket_' || i.table_name || '_' || i.column_name, i.table_name, i.column_name
@@ -269,7 +267,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     JOIN   pg_attribute a ON a.attrelid = to_regclass('OPENTERA.' || i.table_name) AND a.attname = i.column_name AND NOT a.attisdropped
 $$;
 
--- wanted_indexes: the statements that make those which are missing. They cannot run in a transaction.
+-- wanted_indexes: the statements that create the missing ones. They cannot run in a transaction.
 CREATE OR REPLACE FUNCTION terasocket.wanted_indexes() RETURNS TABLE (index_name text, statement text)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT o.index_name, format('CREATE INDEX CONCURRENTLY %I ON OPENTERA.%I (%I)', o.index_name, o.table_name, o.column_name)

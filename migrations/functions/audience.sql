@@ -1,8 +1,8 @@
--- Audience: who holds routing keys by OpenTera's own role tables, now. It is for explain, for what REST shows, and the second
--- opinion of the tests; gateways ask their index (holdings).
+-- Audience: who satisfies routing keys now, by OpenTera's own role tables. For explain, for REST, and as the second opinion of the tests;
+-- gateways use their index (holdings).
 
--- holders: the users that hold each of these tags. Tags of anything unknown or deleted are held by nobody.
--- (One plan for all calls: to make one takes longer than to run it.)
+-- holders: the users that hold each of these tags. Nobody holds tags of anything unknown or deleted.
+-- (One plan for all calls: making one takes longer than running it.)
 CREATE OR REPLACE FUNCTION terasocket.holders(tags text[])
 RETURNS TABLE (tag text, id_user integer)
 LANGUAGE plpgsql STABLE SET plan_cache_mode = force_generic_plan AS $$
@@ -22,7 +22,7 @@ BEGIN
         FROM   wanted w JOIN OPENTERA.t_projects p ON p.id_project = w.id
         WHERE  w.scope = 'p' AND p.deleted_at IS NULL
     ), role AS (
-        -- the service of the role is not looked at, as in OpenTera: a role of any service counts
+        -- the role's service does not matter, as in OpenTera: a role of any service counts
         SELECT s.tag, r.id_service_role
         FROM   site s JOIN OPENTERA.t_services_roles r ON r.id_site = s.id_site AND r.deleted_at IS NULL
         WHERE  s.scope = 's' OR r.service_role_name = 'admin'
@@ -59,7 +59,7 @@ BEGIN
     WHERE  w.scope = 'u';
 END $$;
 
--- clauses: routing keys as JSON. Malformed ones have no clause: they must not take the rest of the batch with them.
+-- clauses: routing keys as JSON. Malformed keys have no clause, so that they do not fail the rest of the batch.
 CREATE OR REPLACE FUNCTION terasocket.clauses(key text) RETURNS jsonb
 LANGUAGE plpgsql IMMUTABLE AS $$
 DECLARE
@@ -71,11 +71,11 @@ EXCEPTION WHEN OTHERS THEN
     RETURN '[]';
 END $$;
 
--- resolved: the same keys with what each alias stands for in its place. An alias of several clauses stands alone in its clause.
+-- resolved: the same keys with aliases replaced by their keys. An alias of several clauses stands alone in its clause.
 CREATE OR REPLACE FUNCTION terasocket.resolved(keys jsonb) RETURNS jsonb
 LANGUAGE plpgsql STABLE AS $$
 BEGIN
-    FOR i IN 1 .. 3 LOOP   -- a test type stands for its service, which stands for its projects
+    FOR i IN 1 .. 3 LOOP   -- a test type refers to its service, which refers to its projects
         EXIT WHEN keys::text !~ '"(service|session_type|test_type):';
         keys := coalesce((
             SELECT jsonb_agg(r.clause ORDER BY c.n, r.n)
@@ -96,8 +96,8 @@ BEGIN
     RETURN keys;
 END $$;
 
--- audience: for a batch of routing keys, who may see. ord is the place in the batch, from 1; kind is 1 user,
--- 2 participant, 3 device (no database event has a key of theirs). A key that nobody holds gives no row.
+-- audience: for a batch of routing keys, who may see. ord is the position in the batch, from 1; kind is 1 user, 2 participant, 3 device
+-- (no database event has a key of theirs). Keys that nobody satisfies give no row.
 -- (jit is off: compiling would take a thousand times as long as running.)
 CREATE OR REPLACE FUNCTION terasocket.audience(keys text[])
 RETURNS TABLE (ord bigint, kind smallint, ids integer[])

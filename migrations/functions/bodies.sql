@@ -1,7 +1,7 @@
--- Bodies: what clients see of an object, OpenTera's to_json (its sheet database-events, sections 2 to 5). Only the keys of
--- object_types ever leave a row.
+-- Bodies: what clients see of an object, OpenTera's to_json (its sheet database-events, sections 2 to 5). Only the keys of object_types
+-- ever leave a row.
 
--- rows: the rows of these objects as JSON. (A statement for each table: their plans are kept.)
+-- rows: the rows of these objects as JSON. (One statement per table, so that plans are cached.)
 CREATE OR REPLACE FUNCTION terasocket.rows(object_type text, ids bigint[]) RETURNS TABLE (id bigint, r jsonb)
 LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
@@ -46,22 +46,22 @@ BEGIN
     END CASE;
 END $$;
 
--- iso: a timestamptz as OpenTera prints it, in UTC: no fraction, or six digits of it. (No backslash in any function:
--- the writer may have turned standard_conforming_strings off.)
+-- iso: a timestamptz as OpenTera prints it, in UTC: no fraction, or six digits. (No function contains a backslash: the writer may have
+-- turned standard_conforming_strings off.)
 CREATE OR REPLACE FUNCTION terasocket.iso(t text) RETURNS text
 LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE WHEN t ~ '^.{19}[.][0-9]{1,5}[+]' THEN rpad(split_part(t, '+', 1), 26, '0') || '+' || split_part(t, '+', 2) ELSE t END
 $$;
 
--- opentera_is: whether this OpenTera is of that version or a later one, by what it says of itself in the server setting
--- ServerVersions ("version_string": "OpenTera_v1.3.0"). One that says nothing is taken for an old one.
+-- opentera_is: whether this OpenTera is of that version or a later one, according to the server setting ServerVersions ("version_string":
+-- "OpenTera_v1.3.0"). Without it, it is assumed to be old.
 CREATE OR REPLACE FUNCTION terasocket.opentera_is(version integer[]) RETURNS boolean
 LANGUAGE plpgsql STABLE AS $$ BEGIN
     RETURN coalesce((SELECT regexp_match(s.server_settings_value, '"version_string"[ ]*:[ ]*"[^"0-9]*([0-9]{1,6})[.]([0-9]{1,6})[.]([0-9]{1,6})')::integer[] >= version
                      FROM OPENTERA.t_server_settings s WHERE s.server_settings_name = 'ServerVersions'), false);
 END $$;
 
--- session_type_service: what OpenTera says of a session type's service, from 1.3.1 on; nothing of a type without one.
+-- session_type_service: what OpenTera returns about a session type's service, from 1.3.1 on; nothing for a type without one.
 CREATE OR REPLACE FUNCTION terasocket.session_type_service(id_service bigint) RETURNS jsonb
 LANGUAGE plpgsql STABLE AS $$ BEGIN
     RETURN coalesce((SELECT jsonb_build_object('session_type_service_key', s.service_key, 'session_type_service_uuid', s.service_uuid)
@@ -69,7 +69,7 @@ LANGUAGE plpgsql STABLE AS $$ BEGIN
                      WHERE  s.id_service = session_type_service.id_service AND s.deleted_at IS NULL AND terasocket.opentera_is('{1,3,1}')), '{}');
 END $$;
 
--- computed: the keys that OpenTera adds to the columns. created: this is the event of an INSERT.
+-- computed: the keys that OpenTera adds to the columns. created: for the event of an INSERT.
 CREATE OR REPLACE FUNCTION terasocket.computed(object_type text, r jsonb, created boolean) RETURNS jsonb
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
@@ -132,7 +132,7 @@ BEGIN
     RETURN coalesce(added, '{}');
 END $$;
 
--- visible_body: object_value of a DB_CREATE or DB_UPDATE, from the row. created: nobody has heard of it before.
+-- visible_body: object_value of a DB_CREATE or DB_UPDATE, from the row. created: the object was not announced before.
 CREATE OR REPLACE FUNCTION terasocket.visible_body(ot terasocket.object_types, r jsonb, created boolean) RETURNS jsonb
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
@@ -163,8 +163,8 @@ BEGIN
     RETURN body;
 END $$;
 
--- bounded_body: the same without its long texts, and with "truncated": true, when it is over the setting
--- terasocket.max_body_bytes (ALTER DATABASE ... SET), 1 MiB unless set: the client reads the object by REST.
+-- bounded_body: the same without its long texts, and with "truncated": true, if it exceeds the setting terasocket.max_body_bytes (ALTER
+-- DATABASE ... SET), 1 MiB unless set: the client then reads the object by REST.
 CREATE OR REPLACE FUNCTION terasocket.bounded_body(body jsonb) RETURNS jsonb
 LANGUAGE plpgsql STABLE AS $$
 DECLARE

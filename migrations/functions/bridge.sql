@@ -1,9 +1,9 @@
--- The bridge: which gateway holds it, and what becomes of the messages that it reads from OpenTera's Redis. What it tells
--- OpenTera is in bridge_presence.sql. Locks are taken in this order: the row of the bridge, then those of presence (the head of
+-- The bridge: which gateway holds it, and what happens to the messages that it reads from OpenTera's Redis. What it reports to OpenTera
+-- is in bridge_presence.sql. Locks are taken in this order: the row of the bridge, then those of presence (the head of
 -- 0003_presence.up.sql), then rows of busy by (kind, principal).
 
--- bridge_lead: takes the bridge (term 0), or keeps it in the term in which the caller has taken it. One row when it holds it now: its
--- term, and how far has been read; none while another's lease is good, and when another has taken it since.
+-- bridge_lead: takes the bridge (term 0), or renews it in the caller's term. If the caller holds it now, one row: its term, and how many
+-- items it has read; no row while another gateway's lease is valid, or after another has taken it.
 CREATE OR REPLACE FUNCTION terasocket.bridge_lead(holder text, term bigint, lease interval) RETURNS TABLE (now_term bigint, mark bytea)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '1s' AS $$
 BEGIN
@@ -21,13 +21,13 @@ BEGIN
     END IF;
 END $$;
 
--- bridge_leave: gives it back. Whose sockets come and go is noted for a minute more, for whoever takes it.
+-- bridge_leave: gives the bridge back. Changes of sockets are noted for a minute more, for the next holder.
 CREATE OR REPLACE FUNCTION terasocket.bridge_leave(term bigint) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     UPDATE terasocket.bridge b SET lease_until = clock_timestamp() WHERE b.term = bridge_leave.term
 $$;
 
--- bridge_hold: fails unless that is the term (SQLSTATE TB001). Nobody takes the bridge before the caller's transaction ends.
+-- bridge_hold: fails unless this is the current term (SQLSTATE TB001). Nobody takes the bridge before the caller's transaction ends.
 CREATE OR REPLACE FUNCTION terasocket.bridge_hold(term bigint) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -37,11 +37,11 @@ BEGIN
     END IF;
 END $$;
 
--- bridge_take: writes what came from Redis, in order, in one transaction. nth: how many items this term has written before; a
--- call that is repeated, with as many items or fewer, since its answer was lost, writes nothing twice: the result is how many of
--- them were written, with SQLSTATE 00000. mark: of the last message. An item that is refused does not touch the others: the result
--- has its number, from 1, the SQLSTATE and why. SQLSTATE TB001: another gateway has taken the bridge, nothing was written.
--- For each item what it is, where, and what:
+-- bridge_take: writes items from Redis, in order, in one transaction. nth: how many items this term has written before; a call repeated
+-- because its answer was lost, with as many items or fewer, writes nothing twice: it returns how many of them were written, with SQLSTATE
+-- 00000. mark: of the last message. A refused item does not affect the others: the result has its number, from 1, the SQLSTATE and the
+-- reason. SQLSTATE TB001: another gateway has taken the bridge, nothing was written.
+-- Each item has a type (what), a place and a value (item):
 --   publish           place: a topic; item: the event as publish() takes it
 --   status            place: the UUID of a device; item: {"status": "<JSON text>", "timestamp": n}
 --   online, offline   place: user, participant or device; item: the UUID of one with a socket on OpenTera's own server
@@ -57,7 +57,7 @@ BEGIN
         RETURN QUERY SELECT (b.taken - nth)::integer, '00000'::text, NULL::text FROM terasocket.bridge b;
         RETURN;
     END IF;
-    BEGIN   -- mostly
+    BEGIN   -- usually
         IF 'publish' = ALL (what) THEN
             RETURN QUERY SELECT * FROM terasocket.publish_all(place, item::jsonb[]);
             RETURN;
@@ -87,7 +87,7 @@ BEGIN
     END LOOP;
 END $$;
 
--- bridge_one: one item that is not published.
+-- bridge_one: writes an item other than publish.
 CREATE OR REPLACE FUNCTION terasocket.bridge_one(what text, place text, item text) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -104,7 +104,8 @@ BEGIN
     PERFORM terasocket.bridge_elsewhere(place, about, what = 'online');
 END $$;
 
--- bridge_status: the status of a device, as OpenTera's user manager says it. What we hold already is no news: we gave it there.
+-- bridge_status: the status of a device, as OpenTera's user manager publishes it. A status that we already hold is ignored: we reported
+-- it there.
 CREATE OR REPLACE FUNCTION terasocket.bridge_status(uuid text, item jsonb) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -121,7 +122,7 @@ BEGIN
     END IF;
 END $$;
 
--- principals_of: the ids of those with these UUIDs; with_dead: of soft-deleted ones too.
+-- principals_of: the ids of those with these UUIDs; with_dead: including soft-deleted ones.
 CREATE OR REPLACE FUNCTION terasocket.principals_of(kind text, uuids text[], with_dead boolean) RETURNS TABLE (principal integer, uuid text)
 LANGUAGE plpgsql STABLE AS $$
 BEGIN

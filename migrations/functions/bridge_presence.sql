@@ -1,13 +1,13 @@
--- The bridge, presence: what OpenTera's user manager is told of those who have a socket here, and what it knows of those who
--- have one on OpenTera's own server. A socket here is a row of terasocket.connections; grace does not count.
+-- The bridge, presence: what OpenTera's user manager is told about principals with a socket here, and what it knows about those with one
+-- on OpenTera's own server. A socket here is a row of terasocket.connections; grace does not count.
 
--- opentera_gateway: OpenTera's own server, as a gateway. Its lease is kept by the bridge; its connections are those who were heard
--- to have a socket there, one for each.
+-- opentera_gateway: OpenTera's own server, as a gateway. The bridge keeps its lease; its connections are the principals reported to have
+-- a socket there, one each.
 CREATE OR REPLACE FUNCTION terasocket.opentera_gateway() RETURNS uuid
 LANGUAGE sql IMMUTABLE AS $$ SELECT '00000000-0000-0000-0000-000000000000'::uuid $$;
 
--- bridge_moved: somebody's socket came or went. Noted while a gateway holds the bridge and for a minute after: whoever takes it
--- looks at everybody, but not at what commits later.
+-- bridge_moved: notes that a principal's sockets changed, while a gateway holds the bridge and for a minute after: a new holder looks at
+-- everybody, but would miss what commits later.
 CREATE OR REPLACE FUNCTION terasocket.bridge_moved(kind text, principal integer) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -16,7 +16,7 @@ BEGIN
     WHERE  EXISTS (SELECT FROM terasocket.bridge b WHERE b.lease_until > clock_timestamp() - interval '1 minute');
 END $$;
 
--- bridge_moved: the same of several.
+-- bridge_moved: the same for several.
 CREATE OR REPLACE FUNCTION terasocket.bridge_moved(kinds text[], principals integer[]) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -25,8 +25,8 @@ BEGIN
     WHERE  EXISTS (SELECT FROM terasocket.bridge b WHERE b.lease_until > clock_timestamp() - interval '1 minute');
 END $$;
 
--- bridge_elsewhere: somebody came to OpenTera's own server, or left it. It is announced where that makes a difference. Who leaves
--- and has a socket here is marked offline there: that is to be set right.
+-- bridge_elsewhere: a principal has come to OpenTera's own server, or left it. It is announced if that makes a difference. One that
+-- leaves and has a socket here is marked offline there, which must be corrected.
 CREATE OR REPLACE FUNCTION terasocket.bridge_elsewhere(kind text, principal integer, comes boolean) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -54,10 +54,10 @@ BEGIN
     FROM  (SELECT c.id FROM terasocket.connections c WHERE c.gateway = terasocket.opentera_gateway() ORDER BY c.kind, c.principal) c;
 END $$;
 
--- bridge_untold: whom the user manager is to be told of: the event, and whether it comes or goes. Looked at are those whose
--- sockets moved, or everybody. Nobody who is deleted is ever told of; who goes here and stays there neither. Whoever comes counts as
--- told from now on: a bridge that dies before it has said so leaves one whom the user manager lacks, which the next one finds;
--- the other way round it would leave one whom nobody knows to be ours. Whoever goes counts as told when bridge_record says so.
+-- bridge_untold: whom to report to the user manager: the event, and whether the principal comes or goes. It considers principals whose
+-- sockets changed, or everybody. Deleted ones are never reported, nor those who leave here and stay there. Whoever comes counts as
+-- reported from now on: a bridge that dies before it has done so leaves one whom the user manager lacks, which the next bridge finds; the
+-- other way round it would leave one whom nobody knows to be ours. Whoever goes counts as reported once bridge_record says so.
 CREATE OR REPLACE FUNCTION terasocket.bridge_untold(term bigint, everybody boolean, at_most integer)
 RETURNS TABLE (kind text, principal integer, comes boolean, event text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
@@ -83,7 +83,7 @@ BEGIN
     IF kinds IS NULL THEN
         RETURN;
     END IF;
-    -- of whom nothing is to be said any more
+    -- nothing more to report about these
     DELETE FROM terasocket.bridge_told t USING unnest(kinds, principals) w (kind, principal)
     WHERE  t.kind = w.kind AND t.principal = w.principal AND NOT terasocket.is_here(t.kind, t.principal)
     AND   (NOT terasocket.is_alive(t.kind, t.principal)
@@ -95,7 +95,7 @@ BEGIN
                       EXISTS (SELECT FROM terasocket.bridge_told t WHERE t.kind = u.kind AND t.principal = u.principal) AS is_told
                FROM   unnest(kinds, principals) WITH ORDINALITY u (kind, principal, n)) w
         WHERE  w.is_here <> w.is_told AND terasocket.is_alive(w.kind, w.principal)
-        -- who has left since the statement before, and has a socket there, is looked at again: that it left is a move
+        -- one who has left since the previous statement, and has a socket there, is considered again: leaving notes it
         AND   (w.is_here OR NOT EXISTS (SELECT FROM terasocket.connections c WHERE c.kind = w.kind AND c.principal = w.principal))
     ), told AS (
         INSERT INTO terasocket.bridge_told (kind, principal) SELECT d.kind, d.principal FROM differing d WHERE d.is_here
@@ -106,7 +106,7 @@ BEGIN
     ORDER  BY d.n;
 END $$;
 
--- is_here: whether there is a socket on one of our gateways.
+-- is_here: whether the principal has a socket on one of our gateways.
 CREATE OR REPLACE FUNCTION terasocket.is_here(kind text, principal integer) RETURNS boolean
 LANGUAGE plpgsql STABLE AS $$
 BEGIN
@@ -114,7 +114,7 @@ BEGIN
                    WHERE  c.kind = is_here.kind AND c.principal = is_here.principal AND c.gateway <> terasocket.opentera_gateway());
 END $$;
 
--- is_alive: whether there is such a principal that is not deleted.
+-- is_alive: whether the principal exists and is not deleted.
 CREATE OR REPLACE FUNCTION terasocket.is_alive(kind text, principal integer) RETURNS boolean
 LANGUAGE plpgsql STABLE AS $$
 BEGIN
@@ -128,7 +128,7 @@ BEGIN
     END CASE;
 END $$;
 
--- bridge_record: the user manager was told that these went.
+-- bridge_record: records that the user manager was told that these went.
 CREATE OR REPLACE FUNCTION terasocket.bridge_record(term bigint, kinds text[], principals integer[]) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
 BEGIN

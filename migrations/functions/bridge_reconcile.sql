@@ -1,12 +1,12 @@
--- The bridge, reconciliation: what OpenTera's user manager knows against what is known here.
+-- The bridge, reconciliation: compares what OpenTera's user manager knows with what we know.
 
--- bridge_reconcile: online, busy and statuses are what its RPCs gave: {"user": ["<uuid>", ...], ...}, {"user": {"<uuid>":
--- "<session uuid>", ...}, ...}, {"<device uuid>": {"status": {"status": "<text>", "timestamp": n}}, ...}. touched: UUIDs of people
--- and sessions of which something was heard since it was asked: they wait for the next time.
+-- bridge_reconcile: online, busy and statuses are the results of its RPCs: {"user": ["<uuid>", ...], ...}, {"user": {"<uuid>": "<session
+-- uuid>", ...}, ...}, {"<device uuid>": {"status": {"status": "<text>", "timestamp": n}}, ...}. touched: UUIDs of people and sessions
+-- with news since the request: they are left to the next time.
 --
--- Of who is online we are right about our own sockets, and it is right about OpenTera's; of sessions it is right; of statuses
--- the younger one is. Result: how many differences there were; for whom it needs our status (give: [{"uuid", "status",
--- "timestamp"}, ...]). Whom it has to be told of, bridge_untold(everybody) says afterwards.
+-- Online: we are right about our own sockets, the user manager about OpenTera's; sessions: it is right; statuses: the newer one is.
+-- Result: the number of differences; those for whom it needs our status (give: [{"uuid", "status", "timestamp"}, ...]).
+-- bridge_untold(everybody) then returns whom to report to it.
 CREATE OR REPLACE FUNCTION terasocket.bridge_reconcile(term bigint, online jsonb, busy jsonb, statuses jsonb, touched text[],
     OUT people integer, OUT sessions integer, OUT devices integer, OUT give jsonb)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
@@ -16,7 +16,7 @@ BEGIN
     PERFORM terasocket.bridge_hold(term);
     people := 0;
     sessions := 0;
-    FOREACH k IN ARRAY '{device,participant,user}'::text[] LOOP   -- in the order of the locks
+    FOREACH k IN ARRAY '{device,participant,user}'::text[] LOOP   -- in the order of locks
         people := people + terasocket.bridge_reconcile_online(k, ARRAY(SELECT jsonb_array_elements_text(online -> k)), touched);
         IF k = 'device' THEN
             SELECT s.devices, s.give INTO devices, give FROM terasocket.bridge_reconcile_statuses(statuses, touched) s;
@@ -27,7 +27,7 @@ BEGIN
     END LOOP;
 END $$;
 
--- bridge_reconcile_online: those of one kind.
+-- bridge_reconcile_online: principals of one kind.
 CREATE OR REPLACE FUNCTION terasocket.bridge_reconcile_online(kind text, uuids text[], touched text[]) RETURNS integer
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -37,13 +37,13 @@ DECLARE
     n        integer;
     total    integer;
 BEGIN
-    -- it has forgotten what it was told
+    -- it no longer knows what it was told
     DELETE FROM terasocket.bridge_told t
     WHERE  t.kind = bridge_reconcile_online.kind AND t.principal IN (
         SELECT o.principal FROM terasocket.bridge_told o WHERE o.kind = bridge_reconcile_online.kind
         EXCEPT (SELECT unnest(theirs) UNION SELECT unnest(waiting)));
     GET DIAGNOSTICS total = ROW_COUNT;
-    -- it was told, and that was not recorded
+    -- it was told, but that was not recorded
     INSERT INTO terasocket.bridge_told (kind, principal)
     SELECT bridge_reconcile_online.kind, h.principal
     FROM  (SELECT unnest(theirs) INTERSECT SELECT c.principal FROM terasocket.connections c
@@ -51,7 +51,7 @@ BEGIN
     ON     CONFLICT ON CONSTRAINT bridge_told_pkey DO NOTHING;
     GET DIAGNOSTICS n = ROW_COUNT;
     total := total + n;
-    -- who is there and was not told of by us has a socket on OpenTera's own server
+    -- a principal that is online there, and not reported by us, has a socket on OpenTera's own server
     FOR who IN
         SELECT t.principal, true AS comes
         FROM  (SELECT unnest(theirs)
@@ -70,9 +70,9 @@ BEGIN
     RETURN total;
 END $$;
 
--- bridge_reconcile_busy: the sessions that people of one kind are in. Who has left is announced; who has joined is not. Of a
--- session that has ended in OpenTera's table nobody is taken for a member, whatever a service has forgotten to say (busy.sql).
--- Whom an open transaction is moving is left to the next time.
+-- bridge_reconcile_busy: the sessions that people of one kind are in. Leaving is announced, joining is not. Nobody is taken to be in a
+-- session that has ended in OpenTera's table, whatever a service has failed to report (busy.sql). People whom an open transaction is
+-- moving are left to the next time.
 CREATE OR REPLACE FUNCTION terasocket.bridge_reconcile_busy(kind text, theirs jsonb, touched text[]) RETURNS integer
 LANGUAGE plpgsql SET lock_timeout = '50ms' AS $$
 DECLARE
@@ -112,7 +112,7 @@ BEGIN
     RETURN total;
 END $$;
 
--- bridge_reconcile_statuses: what devices have told of themselves. A younger status there was missed here.
+-- bridge_reconcile_statuses: the statuses of devices. A newer status there was missed here.
 CREATE OR REPLACE FUNCTION terasocket.bridge_reconcile_statuses(statuses jsonb, touched text[], OUT devices integer, OUT give jsonb)
 LANGUAGE plpgsql AS $$
 DECLARE

@@ -1,8 +1,8 @@
--- Who is busy with a session, and until when: a service says when somebody leaves (user_manager.sql). One that dies says nothing;
--- so the end of the session ends it too.
+-- Who is busy with a session, and until when. A service reports when somebody leaves (user_manager.sql), unless it dies; so the end of
+-- the session frees them too.
 
--- leave_ended_sessions: takes whoever is busy with a session that is completed, cancelled, terminated or deleted out of it, and
--- announces that, as if a service had said so; returns how many, 500 at most. Waits for no service.
+-- leave_ended_sessions: removes people from sessions that are completed, cancelled, terminated or deleted, and announces that as if a
+-- service had reported it; returns how many, at most 500. Waits for no service.
 CREATE OR REPLACE FUNCTION terasocket.leave_ended_sessions() RETURNS integer
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -26,7 +26,8 @@ BEGIN
     RETURN n;
 END $$;
 
--- who_is_busy: uuid and name are empty of who is deleted for good; status is OpenTera's session_status, null of a session that is unknown.
+-- who_is_busy: uuid and name are empty for a physically deleted principal; status is OpenTera's session_status, null for an unknown
+-- session.
 CREATE OR REPLACE FUNCTION terasocket.who_is_busy() RETURNS TABLE (kind text, uuid text, name text, session_uuid text, status integer, since timestamptz)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -41,7 +42,7 @@ BEGIN
     ORDER  BY b.since, b.kind, b.principal;
 END $$;
 
--- free: takes one of them out of its session, or (kind: session) everybody out of a session, and announces that; returns how many.
+-- free: removes one of them from its session, or (kind: session) everybody from a session, and announces that; returns how many.
 CREATE OR REPLACE FUNCTION terasocket.free(kind text, uuid text) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '5s' AS $$
 DECLARE

@@ -1,17 +1,16 @@
--- Capture: in the writer's transaction, that something changed. No body, no keys, no audience: those follow from the
--- committed state, in announce(). A trigger function for each table is made by attach_table() (file attach.sql).
+-- Capture: records in the writer's transaction that something changed. No body, no keys, no audience: announce() computes those from the
+-- committed state. attach_table() creates a trigger function for each table (file attach.sql).
 --
--- It never makes OpenTera's own write fail, nor wait longer than its lock_timeout: what goes wrong is in capture_errors, with
--- the ids, and is announced from there. Only serialization failures and deadlocks (40001, 40P01) are raised: they are the
+-- It never makes OpenTera's own write fail, nor wait longer than its lock_timeout: errors are recorded in capture_errors, with the ids,
+-- and the change is announced from there. Only serialization failures and deadlocks (40001, 40P01) are raised, since they are the
 -- writer's own.
 
--- hint: one NOTIFY, for whoever listens: {"xid": "771", "what": "participant", "op": "U", "ids": [12]}, always under 8,000
--- bytes. Nothing is sent while a gateway polls (file poll.sql), when the queue of notifications is half full (a listener somewhere is
--- stuck; a full queue makes commits fail), or after SET terasocket.notify = off (a transaction that has notified cannot be
--- prepared): the gateways find the change by their own look. The transaction has an id before it asks whether one polls. A time more
--- than a second ahead is of another clock.
+-- hint: one NOTIFY: {"xid": "771", "what": "participant", "op": "U", "ids": [12]}, always under 8,000 bytes. Nothing is sent while a
+-- gateway polls (file poll.sql), when the notification queue is half full (some listener is stuck; a full queue makes commits fail), or
+-- after SET terasocket.notify = off (a transaction that has notified cannot be prepared): gateways then find the change by themselves.
+-- The transaction has an id before it checks whether a gateway polls. A time more than a second ahead comes from another clock.
 CREATE OR REPLACE FUNCTION terasocket.hint(what text, op text, ids bigint[]) RETURNS void
-LANGUAGE sql AS $$   -- it becomes part of the statement that calls it
+LANGUAGE sql AS $$   -- inlined into the calling statement
     SELECT CASE WHEN current_setting('terasocket.notify', true) IS DISTINCT FROM 'off'
         AND (pg_sequence_last_value('terasocket.polled_until') - date_part('epoch', clock_timestamp()) * 1000000 BETWEEN 0 AND 1000000) IS NOT TRUE
         AND pg_notification_queue_usage() < 0.5
@@ -19,7 +18,7 @@ LANGUAGE sql AS $$   -- it becomes part of the statement that calls it
             CASE WHEN cardinality(ids) <= 100 THEN ', "ids": [' || array_to_string(ids, ', ') || ']' END)) END
 $$;
 
--- record: a change that no generated function writes.
+-- record: records a change outside of the generated functions.
 CREATE OR REPLACE FUNCTION terasocket.record(what text, op text, rights boolean, ids bigint[], body jsonb DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -32,7 +31,7 @@ BEGIN
     PERFORM terasocket.hint(record.what, record.op, record.ids);
 END $$;
 
--- record_many: changes of one statement, 1,000 ids of the same kind in one row.
+-- record_many: the changes of one statement, 1,000 ids of the same kind per row.
 CREATE OR REPLACE FUNCTION terasocket.record_many(what text, ids bigint[], ops text[], rights boolean[]) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -41,12 +40,12 @@ BEGIN
     FROM  (SELECT d.*, (row_number() OVER (PARTITION BY d.op, d.rights ORDER BY d.id) - 1) / 1000 AS part
            FROM unnest(record_many.ids, record_many.ops, record_many.rights) d (id, op, rights)) d
     GROUP  BY d.op, d.rights, d.part
-    ORDER  BY d.op <> 'D';   -- an object with the UUID of another comes after it
+    ORDER  BY d.op <> 'D';   -- an object that takes over the UUID of another must follow it
     PERFORM terasocket.hint(record_many.what, record_many.ops[1], NULL);
 END $$;
 
--- changes_overflow: whether changes is over its bound: the setting terasocket.max_changes_bytes (ALTER DATABASE ... SET),
--- 1 GiB unless set.
+-- changes_overflow: whether changes exceeds its bound: the setting terasocket.max_changes_bytes (ALTER DATABASE ... SET), 1 GiB unless
+-- set.
 CREATE OR REPLACE FUNCTION terasocket.changes_overflow() RETURNS boolean
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
@@ -55,7 +54,7 @@ BEGIN
     RETURN pg_relation_size('terasocket.changes') > CASE WHEN setting ~ '^[0-9]{1,15}$' THEN setting::bigint ELSE 1073741824 END;
 END $$;
 
--- capture_failed: keeps what went wrong, and what has to be announced because of it: ids, or all of that type (null).
+-- capture_failed: records an error, and what has to be announced because of it: ids, or the whole type (null).
 CREATE OR REPLACE FUNCTION terasocket.capture_failed(table_name text, op text, state text, message text, context text, what text, ids bigint[])
 RETURNS void
 LANGUAGE plpgsql AS $$

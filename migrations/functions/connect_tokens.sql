@@ -1,6 +1,6 @@
--- Connect tokens: what a websocket URL carries; see 0002_door.up.sql.
+-- Connect tokens, which websocket URLs carry; see 0002_door.up.sql.
 
--- principal: key and name of a user, participant or device that may connect: alive and enabled. No row otherwise.
+-- principal: id and name of a user, participant or device that may connect: neither deleted nor disabled. Otherwise no row.
 CREATE OR REPLACE FUNCTION terasocket.principal(kind text, uuid text)
 RETURNS TABLE (id integer, name text)
 LANGUAGE plpgsql STABLE AS $$
@@ -37,8 +37,8 @@ BEGIN
     RETURN token;
 END $$;
 
--- redeem_connect_token: consumes a token. One row when it is good, none otherwise: unknown, used, expired, of another
--- kind, or of a principal that may not connect any more.
+-- redeem_connect_token: consumes a token. One row if it is valid; none if it is unknown, used, expired, of another kind, or of a
+-- principal that may no longer connect.
 CREATE OR REPLACE FUNCTION terasocket.redeem_connect_token(kind text, token text)
 RETURNS TABLE (id integer, uuid text, name text, counter bigint)
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -50,11 +50,11 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT p.id, r.uuid, p.name, r.counter FROM redeemed r, LATERAL terasocket.principal(r.kind, r.uuid) p
 $$;
 
--- redeem_connect_tokens: the same for several at once. place is that in the arrays, from 1. A token that another transaction has in hand
--- (it is redeemed elsewhere, or its principal is being kicked) is left alone, and is_held: nobody else waits for that.
+-- redeem_connect_tokens: the same for several. place is the position in the arrays, from 1. A token held by another transaction (it is
+-- being redeemed, or its principal kicked) is skipped with is_held, so that nobody else waits for it.
 CREATE OR REPLACE FUNCTION terasocket.redeem_connect_tokens(kinds text[], hashes bytea[])
 RETURNS TABLE (place bigint, is_held boolean, id integer, uuid text, name text, counter bigint)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS $$   -- PL/pgSQL keeps its plan
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS $$   -- PL/pgSQL caches its plan
 BEGIN
     RETURN QUERY
     WITH shown AS MATERIALIZED (
@@ -63,7 +63,7 @@ BEGIN
         SELECT t.hash FROM terasocket.connect_tokens t
         WHERE  t.hash = ANY (hashes) AND t.expires_at > clock_timestamp() AND EXISTS (SELECT FROM shown s WHERE s.hash = t.hash AND s.kind = t.kind)
         FOR    UPDATE SKIP LOCKED
-    ), redeemed AS (   -- of two that show the same, one has it
+    ), redeemed AS (   -- if two present the same token, one gets it
         DELETE FROM terasocket.connect_tokens t USING shown s, free f
         WHERE  t.hash = ANY (hashes) AND t.hash = f.hash AND s.hash = f.hash AND s.kind = t.kind
         RETURNING s.place, t.kind, t.uuid, t.counter)
@@ -74,8 +74,8 @@ BEGIN
     WHERE  s.hash NOT IN (SELECT f.hash FROM free f);
 END $$;
 
--- replace_sockets: who comes back takes the place of what a vanished network left open: a kick, on every gateway, of the sockets that
--- were opened with tokens from before this one. Whoever is kicked otherwise has no grace; here the principal stays online.
+-- replace_sockets: a principal that reconnects replaces the sockets that a lost network left open: a kick, on every gateway, of the
+-- sockets opened with earlier tokens. Unlike after other kicks, the principal stays online.
 CREATE OR REPLACE FUNCTION terasocket.replace_sockets(kind text, id integer, token bigint) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
 BEGIN

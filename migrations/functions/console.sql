@@ -1,7 +1,7 @@
--- What the console shows to operators (package console). Whoever may execute these learns who is connected, and whom OpenTera
--- knows: beside the owner, grant them with care. Only console_body tells of an event more than that there was one.
+-- What the console shows to operators (package console). Whoever may execute these functions learns who is connected, and whom OpenTera
+-- knows: grant them with care. Only console_body reveals the contents of an event.
 
--- console_gateways: the gateways of the cluster, with their leases. lease: seconds that are left, negative of one that died.
+-- console_gateways: the gateways of the cluster, with their leases. lease: remaining seconds, negative if expired.
 CREATE OR REPLACE FUNCTION terasocket.console_gateways() RETURNS jsonb
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -11,9 +11,9 @@ BEGIN
         FROM   terasocket.gateways g, LATERAL (SELECT count(*) AS sockets FROM terasocket.connections c WHERE c.gateway = g.id) s);
 END $$;
 
--- console_people: who is online or busy and whose name holds this text, by name, most of them at most; of each where it belongs
--- (a participant's project, a device's projects and sites, what a user has roles on), its session, and a device's status.
--- total is how many there are.
+-- console_people: at most so many of those who are online or busy and whose name contains this text, by name; for each one where it
+-- belongs (a participant's project, a device's projects and sites, what a user has roles on), its session, and a device's status. total
+-- is how many there are.
 CREATE OR REPLACE FUNCTION terasocket.console_people(part text, most integer) RETURNS jsonb
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS $$
 BEGIN
@@ -60,7 +60,7 @@ BEGIN
         FROM   chosen c LEFT JOIN named n USING (kind, principal));
 END $$;
 
--- console_find: users, participants and devices that are not deleted and whose name holds this text, 20 at most.
+-- console_find: users, participants and devices that are not deleted and whose name contains this text, at most 20.
 CREATE OR REPLACE FUNCTION terasocket.console_find(part text) RETURNS jsonb
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -77,22 +77,23 @@ BEGIN
             ORDER  BY o.place, o.name, o.uuid LIMIT 20) f);
 END $$;
 
--- console_log: rows of the log before this seq (null: the newest), or else behind that one, newest first, and nothing of what is in
--- them. part: of object type, message or topic, or the id of an object or the seq; null: any. Without internal, only what clients hear.
+-- console_log: rows of the log before a seq (null: the newest), or otherwise after one, newest first, without their contents. part: part
+-- of an object type, message or topic, or the id of an object, or the seq; null: any. Without internal, only what clients receive.
 CREATE OR REPLACE FUNCTION terasocket.console_log(before bigint, behind bigint, part text, internal boolean, most integer) RETURNS jsonb
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS $$
 BEGIN
     RETURN (
         SELECT coalesce(jsonb_agg(to_jsonb(e) ORDER BY e.seq DESC), '[]') FROM (
             SELECT v.seq, v.at, v.topic, v.type, v.op, v.object_type, v.object_id, v.announcement FROM terasocket.events v
-            WHERE  v.seq > coalesce(behind, 0) AND v.seq < coalesce(before, 9223372036854775807)   -- so written, the index serves
+            WHERE  v.seq > coalesce(behind, 0) AND v.seq < coalesce(before, 9223372036854775807)   -- written so that the index serves
               AND  (internal OR v.type NOT LIKE 'terasocket.%' AND v.type NOT IN ('opentera.protobuf.LoginEvent', 'opentera.protobuf.LogEvent'))
               AND  (part IS NULL OR v.seq::text = part OR v.object_id::text = part
                     OR position(lower(part) IN lower(concat_ws(' ', v.object_type, v.type, v.topic))) > 0)
             ORDER  BY v.seq DESC LIMIT most) e);
 END $$;
 
--- console_body: what is in an event, for this user: null unless it is a superadmin, enabled and not deleted, or when there is no such event.
+-- console_body: the contents of an event, for this user: null unless it is a superadmin, neither disabled nor deleted, and there is such
+-- an event.
 CREATE OR REPLACE FUNCTION terasocket.console_body(seq bigint, viewer integer) RETURNS jsonb
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN

@@ -1,5 +1,5 @@
--- Dependents: whose keys follow from what. Where the keys of one object change, those of its dependents are computed anew,
--- in the same announcement. They follow silently: only what changed itself, or a link of it, is announced.
+-- Dependents: which keys depend on which objects. When the keys of one object change, those of its dependents are computed again in the
+-- same announcement, silently: only what changed itself, or a link of it, is announced.
 --
 --   a role             -> the groups that hold it
 --   a project          -> the groups that reach it
@@ -9,9 +9,9 @@
 --   a device           -> invitations of it, and of sessions that it created or is a member of
 --   a session          -> its assets, tests and invitations
 --   a test type        -> its tests
--- Services, session types and test types enter keys by their alias: what is seen through them does not change.
+-- Services, session types and test types enter keys by their alias: the keys of what is seen through them do not change.
 
--- dependents: (type, id) of what is seen through these objects.
+-- dependents: (type, id) of the objects seen through these.
 CREATE OR REPLACE FUNCTION terasocket.dependents(object_type text, ids bigint[]) RETURNS TABLE (type text, id bigint)
 LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
@@ -46,7 +46,7 @@ BEGIN
         SELECT 'test', t.id_test FROM OPENTERA.t_tests t WHERE t.id_session = ANY (ids)
         UNION ALL
         SELECT 'test_invitation', i FROM terasocket.invitations('session', ids) i;
-    WHEN 'session list' THEN   -- the list rule alone: a device of it, or its creator
+    WHEN 'session list' THEN   -- only the list rule: a device of it, or its creator
         RETURN QUERY SELECT 'test_invitation', i FROM terasocket.invitations('session', ids) i;
     WHEN 'test_type' THEN
         RETURN QUERY SELECT 'test', t.id_test::bigint FROM OPENTERA.t_tests t WHERE t.id_test_type = ANY (ids);
@@ -55,8 +55,8 @@ BEGIN
     END CASE;
 END $$;
 
--- invitations: of these users, participants or devices and of the sessions that they are concerned by, or of these sessions. There
--- are none before OpenTera 1.3, which has no table for them.
+-- invitations: of these users, participants or devices and of the sessions that involve them, or of these sessions. OpenTera before 1.3
+-- has no table of invitations.
 CREATE OR REPLACE FUNCTION terasocket.invitations("of" text, ids bigint[]) RETURNS SETOF bigint
 LANGUAGE plpgsql STABLE AS $$
 BEGIN

@@ -1,13 +1,13 @@
--- The end of a gateway that did not hand its sockets over.
+-- Ending a gateway that did not hand over its sockets.
 
--- end_gateway: takes the clients of a dead gateway offline, at most so many; the caller holds its row. Returns how much it did:
--- less than at_most when it is gone.
+-- end_gateway: takes the clients of a dead gateway offline, at most at_most; the caller holds its row. Returns how many steps it did:
+-- fewer than at_most once the gateway is gone.
 CREATE OR REPLACE FUNCTION terasocket.end_gateway(dead uuid, at_most integer) RETURNS integer
 LANGUAGE plpgsql AS $$
 DECLARE
     n integer;
 BEGIN
-    UPDATE terasocket.gateways g SET lease_until = '-infinity' WHERE g.id = dead;   -- no way back, should it live
+    UPDATE terasocket.gateways g SET lease_until = '-infinity' WHERE g.id = dead;   -- if it is still alive, it cannot continue
     PERFORM terasocket.disconnected(c.id, interval '0')
     FROM  (SELECT c.id FROM terasocket.connections c WHERE c.gateway = dead ORDER BY c.kind, c.principal, c.id LIMIT at_most) c;
     GET DIAGNOSTICS n = ROW_COUNT;
@@ -18,9 +18,8 @@ BEGIN
     RETURN n;
 END $$;
 
--- gateway_succeed: ends the lease of whoever was on this gateway's address before it: the host and the address that it listens
--- on, which is its name without the process. It is dead, since the address is ours. Returns how much it did; the caller
--- repeats it until that is 0.
+-- gateway_succeed: ends the lease of the previous gateway at this gateway's address: host and listening address, which is its name
+-- without the process. It is dead, since the address is ours. Returns how many steps it did; the caller repeats it until that is 0.
 CREATE OR REPLACE FUNCTION terasocket.gateway_succeed(gateway uuid) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '5s' AS $$
 DECLARE

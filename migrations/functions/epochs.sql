@@ -1,8 +1,8 @@
--- Epochs: whose past the log holds. No seq is given out twice: not after a promotion, a restore of any form, a disk put back,
--- pg_upgrade or logical replication. What makes another past possible makes another of the values below, or a restart; each
--- begins an epoch, whose seqs are moved to the clock in microseconds.
+-- Epochs: the history to which the log belongs. No seq is given out twice: not after a promotion, a restore of any form, a disk put back,
+-- pg_upgrade or logical replication. Whatever brings back another past changes one of the values below, or restarts the server; each of
+-- these begins an epoch, whose seqs start at the clock in microseconds.
 
--- this_server: what an epoch is known by.
+-- this_server: the values that identify an epoch.
 CREATE OR REPLACE FUNCTION terasocket.this_server(OUT system_identifier bigint, OUT timeline integer, OUT started_at timestamptz, OUT database oid, OUT log oid)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT s.system_identifier, ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::integer, pg_postmaster_start_time(), d.oid,
@@ -10,15 +10,15 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     FROM   pg_control_system() s, pg_database d WHERE d.datname = current_database()
 $$;
 
--- is_written_here: whether no restore and no logical replication has put rows into these tables.
+-- is_written_here: whether the rows of these tables were written here, not by a restore or logical replication.
 CREATE OR REPLACE FUNCTION terasocket.is_written_here() RETURNS boolean
 LANGUAGE plpgsql STABLE AS $$ BEGIN
     RETURN (SELECT count(*) = 1 AND bool_and(w.xmin = w.xid::xid) FROM terasocket.written_here w)
        AND (SELECT max(v.seq) FROM terasocket.events v) > (SELECT a.last_seq FROM terasocket.announcements a ORDER BY a.announcement DESC LIMIT 1) IS NOT TRUE;
 END $$;
 
--- epoch_of_this_run: the current epoch if it was begun here, by this run of this server, in this database; else null. No two
--- servers were started in the same microsecond, and a promoted standby does not find its own start time.
+-- epoch_of_this_run: the current epoch if it was begun here, by this run of this server, in this database; otherwise null. No two servers
+-- start in the same microsecond, and a promoted standby does not find its own start time.
 CREATE OR REPLACE FUNCTION terasocket.epoch_of_this_run() RETURNS bigint
 LANGUAGE plpgsql STABLE AS $$ BEGIN
     RETURN (SELECT e.begin FROM (SELECT * FROM terasocket.epochs o ORDER BY o.begin DESC LIMIT 1) e
@@ -27,14 +27,13 @@ LANGUAGE plpgsql STABLE AS $$ BEGIN
               AND  terasocket.is_written_here());
 END $$;
 
--- is_current: the same as a yes or no, for gateways.
+-- is_current: the same as a boolean, for gateways.
 CREATE OR REPLACE FUNCTION terasocket.is_current() RETURNS boolean
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$ BEGIN
     RETURN terasocket.epoch_of_this_run() IS NOT NULL;
 END $$;
 
--- begin_epoch: the caller holds the announcer's lock, and is in no subtransaction. last_seen: the highest seq that the caller
--- knows of.
+-- begin_epoch: the caller holds the announcer's lock, and is in no subtransaction. last_seen: the highest seq that the caller knows of.
 CREATE OR REPLACE FUNCTION terasocket.begin_epoch(reason text, last_seen bigint) RETURNS bigint
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -48,14 +47,14 @@ BEGIN
     PERFORM terasocket.note_announcement(a.announcement + 1, begins, NULL, a.is_settled) FROM terasocket.announcer a;
     DELETE FROM terasocket.written_here;
     INSERT INTO terasocket.written_here DEFAULT VALUES;
-    -- the last hundred are enough to answer any cursor whose events are held
+    -- the last hundred are enough to answer any cursor whose events are in the log
     DELETE FROM terasocket.epochs e WHERE e.begin < (SELECT o.begin FROM terasocket.epochs o ORDER BY o.begin DESC OFFSET 100 LIMIT 1);
     RETURN begins;
 END $$;
 
--- enter_epoch: the current epoch; a new one when this is not the server, or not the run of it, that began the last one, or
--- when rows were put into these tables by a restore or by logical replication, or when somebody has seen more of the log than
--- there is (is_ahead): a machine that was put back to a snapshot with its memory knows nothing of it.
+-- enter_epoch: returns the current epoch; begins one when another server, or another run of it, began the last one, when a restore or
+-- logical replication wrote rows into these tables, or when somebody has seen more of the log than there is (is_ahead): a machine put back
+-- to a snapshot that includes its memory notices nothing itself.
 CREATE OR REPLACE FUNCTION terasocket.enter_epoch(last_seen bigint, is_ahead boolean DEFAULT false) RETURNS bigint
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -87,12 +86,12 @@ BEGIN
         IF s.started_at > clock_timestamp() - interval '10 seconds' AND EXISTS (SELECT FROM terasocket.gateways g WHERE g.lease_until > clock_timestamp()) THEN
             RAISE lock_not_available USING MESSAGE = 'this server was started again a moment ago: a gateway that has lived through it is to begin the epoch';
         END IF;
-        PERFORM terasocket.forget_tokens();   -- nobody remembers whether it is an older state
+        PERFORM terasocket.forget_tokens();   -- nobody can tell whether this is an older state
     ELSIF reason NOT IN ('installed', 'the server was started again') THEN
         is_gap := EXISTS (SELECT FROM terasocket.changes c WHERE c.what IN ('message', 'presence', 'kick'));
         PERFORM terasocket.forget_the_past();
     END IF;
-    IF reason IN ('another server', 'another log', 'the log was restored into this database') THEN   -- else these are its files, and whole
+    IF reason IN ('another server', 'another log', 'the log was restored into this database') THEN   -- otherwise these are its own files, and complete
         UPDATE terasocket.filling SET fill_type = 'start', fill_id = 0;
     END IF;
     begins := terasocket.begin_epoch(reason, last_seen);
@@ -102,8 +101,8 @@ BEGIN
     RETURN begins;
 END $$;
 
--- check_it_is_whole: fails while a restore is under way, and in a subscriber of logical replication: what is written here meanwhile
--- would be in the way of the rows that are still to come. A restore makes the primary keys when all rows are there.
+-- check_it_is_whole: fails during a restore, and in a subscriber of logical replication: what is written meanwhile would conflict with
+-- rows still to come. A restore creates the primary keys once all rows are there.
 CREATE OR REPLACE FUNCTION terasocket.check_it_is_whole() RETURNS void
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
@@ -125,7 +124,7 @@ BEGIN
     END IF;
 END $$;
 
--- subscription: one that is enabled and writes our log or OpenTera's tables; null: none.
+-- subscription: an enabled one that writes our log or OpenTera's tables; null: none.
 CREATE OR REPLACE FUNCTION terasocket.subscription() RETURNS text
 LANGUAGE sql STABLE AS $$
     SELECT min(u.subname) FROM pg_subscription u
@@ -134,9 +133,9 @@ LANGUAGE sql STABLE AS $$
     WHERE  u.subenabled AND u.subdbid = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
 $$;
 
--- forget_the_past: what must not come back to life in a database that was restored, copied or promoted. Messages and kicks that
--- were captured there and not announced may have been announced elsewhere. What kicked says stays: it ends tickets of OpenTera's
--- login, which are in Redis and outlive this.
+-- forget_the_past: deletes what must not come back to life in a database that was restored, copied or promoted. Messages and kicks that
+-- were captured there and not announced may have been announced elsewhere. The rows of kicked stay: they void OpenTera's login tickets,
+-- which are in Redis and survive this.
 CREATE OR REPLACE FUNCTION terasocket.forget_the_past() RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -144,8 +143,8 @@ DECLARE
 BEGIN
     DELETE FROM terasocket.changes c WHERE c.what IN ('message', 'presence', 'kick');
     PERFORM terasocket.forget_tokens();
-    -- logical replication brings no sequences, and a restore of some tables not theirs
-    -- (the numbers of capture_errors are counted as errors: none is used up)
+    -- logical replication does not bring sequences, and a partial restore not theirs
+    -- (the numbers of capture_errors are counted as errors: use none up)
     FOR t IN SELECT a.attrelid::regclass AS name, a.attname AS key, pg_get_serial_sequence(a.attrelid::regclass::text, a.attname) AS sequence
              FROM   pg_attribute a JOIN pg_class c ON c.oid = a.attrelid AND c.relnamespace = 'terasocket'::regnamespace
              WHERE  a.attidentity <> '' AND NOT a.attisdropped
@@ -155,8 +154,8 @@ BEGIN
     END LOOP;
 END $$;
 
--- forget_tokens: connect tokens, second steps and all tokens that were signed before are void (their keys are made anew): whoever
--- was logged out stays out.
+-- forget_tokens: voids connect tokens, second steps and all tokens signed before (with new keys), so that whoever was logged out stays
+-- out.
 CREATE OR REPLACE FUNCTION terasocket.forget_tokens() RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN

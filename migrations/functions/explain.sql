@@ -1,11 +1,11 @@
 -- Explain: whether a client may see an event, and why. For people.
 
--- explain: whether this client may see this event, by the roles of now, and why. event is null when the log does not hold
--- it, client when there is none (a deleted one there is). Never any of the event's body.
+-- explain: whether this client may see this event by its current roles, and why. event is null if the log does not hold it, client if
+-- there is none (a deleted one is found). Never contains the event's body.
 -- Whoever may execute it learns who has which role: grant it with care.
---   oldest, newest   the seqs that the log holds (null: none); last is the last that was ever given
+--   oldest, newest   the seqs that the log holds (null: none); last is the last one given out
 --   may_see          it receives the event;   as_deleted: it receives a DB_DELETE instead
---   clauses          of those who receive the event;   former: of those who saw the object before (null: no DB_DELETE goes out)
+--   clauses          of those who receive the event;   former: of those who saw the object before (null: no DB_DELETE is sent)
 CREATE OR REPLACE FUNCTION terasocket.explain(seq bigint, kind text, uuid text) RETURNS jsonb
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS $$
 DECLARE
@@ -41,7 +41,7 @@ BEGIN
             'seq', e.seq, 'type', e.type, 'op', e.op, 'object_type', e.object_type, 'object_id', e.object_id, 'at', e.at, 'announcement', e.announcement) END,
         'client', CASE WHEN c.id IS NOT NULL THEN to_jsonb(c) || jsonb_build_object('kind', explain.kind,
             'roles', (SELECT coalesce(jsonb_agg(r.role ORDER BY r.scope, r.id, r.role), '[]') FROM terasocket.roles_of(c.id) r WHERE explain.kind = 'user'),
-            -- of the open socket that has been open for longest
+            -- of the socket that has been open longest
             'connected_since', (SELECT min(s.since) FROM terasocket.connections s WHERE s.kind = explain.kind AND s.principal = c.id)) END,
         'may_see', 1 = ANY (seen),
         'as_deleted', 2 = ANY (seen) AND NOT 1 = ANY (seen),

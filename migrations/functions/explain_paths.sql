@@ -1,5 +1,5 @@
--- Why somebody may see an event, or not: for people. What is answered is terasocket.audience()'s answer; beside it stand
--- the rows by which it came about, found the other way round, from the client to what it holds.
+-- Why somebody may see an event, or not, for people. The answer is that of terasocket.audience(); with it come the rows that lead to it,
+-- found in the opposite direction, from the client to what it holds.
 
 -- roles_of: the living roles of a user, one row for each group and for the site or project that the role is on.
 CREATE OR REPLACE FUNCTION terasocket.roles_of(viewer integer)
@@ -25,7 +25,7 @@ BEGIN
     WHERE  m.id_user = viewer AND m.deleted_at IS NULL;
 END $$;
 
--- needed: what one must have to hold this tag. Of projects and sites the name is there, of people only the id.
+-- needed: what holding this tag requires. Projects and sites are named, of people only the id is given.
 CREATE OR REPLACE FUNCTION terasocket.needed(tag text) RETURNS jsonb
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
@@ -55,7 +55,7 @@ BEGIN
                               'is_gone', is_known IS NOT TRUE);
 END $$;
 
--- paths: by which rows this principal, who is alive and enabled, holds which of these tags.
+-- paths: the rows by which this principal, neither deleted nor disabled, holds which of these tags.
 CREATE OR REPLACE FUNCTION terasocket.paths(kind text, principal integer, tags text[]) RETURNS TABLE (tag text, path jsonb)
 LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
@@ -66,7 +66,7 @@ BEGIN
         FROM   unnest(tags) t (tag)
         WHERE  t.tag ~ '^(x|[usaptd]:[0-9]{1,10})$'
     ), living AS (
-        -- what a role or a superadmin can hold: id_site is that of the site or of the project
+        -- what a role or a superadmin can hold: id_site is that of the site, or of the project's site
         SELECT w.tag, w.scope, w.id, s.id_site
         FROM   wanted w JOIN OPENTERA.t_sites s ON s.id_site = w.id AND s.deleted_at IS NULL WHERE w.scope IN ('s', 'a')
         UNION ALL
@@ -95,7 +95,7 @@ BEGIN
     WHERE  w.id = principal AND w.scope = (CASE paths.kind WHEN 'user' THEN 'u' WHEN 'participant' THEN 't' WHEN 'device' THEN 'd' END);
 END $$;
 
--- explained: of routing keys, each clause: whether this principal holds it, which tags it has, and by which paths.
+-- explained: for each clause of routing keys whether this principal satisfies it, with which tags, and by which paths.
 CREATE OR REPLACE FUNCTION terasocket.explained(keys jsonb, kind text, uuid text, principal integer) RETURNS jsonb
 LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
@@ -105,7 +105,7 @@ DECLARE
                                 FROM jsonb_array_elements(terasocket.clauses(keys::text)) WITH ORDINALITY c (tags, n) ORDER BY c.n);
     held      bigint[] := ARRAY(SELECT a.ord FROM terasocket.audience(ARRAY(SELECT jsonb_build_array(c.tags)::text FROM unnest(clauses) WITH ORDINALITY c (tags, n) ORDER BY c.n)) a
                                 WHERE a.kind = place AND principal = ANY (a.ids));
-    -- who is disabled or deleted holds nothing
+    -- disabled and deleted principals hold nothing
     may_hold  boolean  := EXISTS (SELECT FROM terasocket.principal(explained.kind, explained.uuid));
 BEGIN
     RETURN (

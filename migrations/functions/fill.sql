@@ -1,4 +1,4 @@
--- Fill: told, holdings and aliases from nothing: at the first migration, when the formulas of keys or rights have changed, and
+-- Fill: computes told, holdings and aliases from scratch: at the first migration, when the formulas of keys or rights have changed, and
 -- when more was missed than changes can hold.
 
 CREATE OR REPLACE FUNCTION terasocket.is_filled() RETURNS boolean
@@ -6,8 +6,8 @@ LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp A
     RETURN (SELECT a.fill_type IS NULL FROM terasocket.announcer a);
 END $$;
 
--- fill: one batch of it, by a caller as that of announce(). Returns about how many objects are left; 0: all is done, and a
--- new epoch has begun. What changes meanwhile is captured, and announced afterwards.
+-- fill: one batch; the caller must meet the conditions of announce(). Returns approximately how many objects are left; 0: done, and a new
+-- epoch has begun. Meanwhile changes are captured, and announced afterwards.
 CREATE OR REPLACE FUNCTION terasocket.fill(batch integer DEFAULT 5000) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET jit = off AS $$
 DECLARE
@@ -20,12 +20,12 @@ DECLARE
     ids    bigint[];
     room   integer;
 BEGIN
-    PERFORM terasocket.enter_epoch(0);   -- by whose past it begins
+    PERFORM terasocket.enter_epoch(0);   -- it begins with the current epoch
     SELECT * INTO a FROM terasocket.announcer;
     IF a.fill_type IS NULL THEN
         RETURN 0;
     ELSIF a.fill_type = 'start' THEN
-        -- The batches read what there is later than this: whatever was captured until now is in it.
+        -- The batches read the tables later than this: whatever was captured until now is included.
         IF terasocket.changes_overflow() THEN
             TRUNCATE terasocket.changes;
         ELSE
@@ -33,7 +33,7 @@ BEGIN
         END IF;
         BEGIN
             TRUNCATE terasocket.told, terasocket.holdings, terasocket.aliases, terasocket.set_aside;
-        EXCEPTION WHEN lock_not_available THEN   -- somebody reads them, a dump for hours
+        EXCEPTION WHEN lock_not_available THEN   -- somebody reads them, perhaps a dump for hours
             DELETE FROM terasocket.told;
             DELETE FROM terasocket.holdings;
             DELETE FROM terasocket.aliases;
@@ -73,7 +73,7 @@ BEGIN
     RETURN terasocket.left_to_fill(steps, array_position(steps, a.fill_type));
 END $$;
 
--- left_to_fill: about how many objects there are in the steps from this one on; at least 1.
+-- left_to_fill: approximately how many objects are left in the steps from this one on; at least 1.
 CREATE OR REPLACE FUNCTION terasocket.left_to_fill(steps text[], at integer) RETURNS bigint
 LANGUAGE plpgsql STABLE AS $$ BEGIN
     RETURN greatest(1, (SELECT sum(greatest(c.reltuples, 0))::bigint

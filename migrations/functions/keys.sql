@@ -1,7 +1,7 @@
 -- Routing keys: who may see an object, by the rules of OpenTera's access-rules (sections 2 and 3 of that sheet).
 --
--- Keys are a JSON array of clauses, each an array of tags. Somebody sees the object who holds at least one tag of every
--- clause. No clause, or an empty one, is held by nobody.
+-- Keys are a JSON array of clauses, each an array of tags. Whoever holds at least one tag of every clause sees the object. Without a
+-- clause, or with an empty one, nobody does.
 --   x      superadmin
 --   u:ID   that user
 --   p:ID   any role on that project, or admin of its site
@@ -9,14 +9,14 @@
 --   a:ID   admin of that site
 --   t:ID   that participant    d:ID   that device
 --   service:ID, service:UUID, session_type:ID, test_type:ID   whoever sees that object: terasocket.aliases holds its keys
--- Functions, not views: a view would make OpenTera's own ALTER TABLE ... DROP COLUMN fail. PL/pgSQL, though one expression
--- would do in SQL: it keeps its plan, where a function in SQL is planned at every call.
+-- Functions, not views: a view would make OpenTera's own ALTER TABLE ... DROP COLUMN fail. PL/pgSQL, though a single SQL expression would
+-- do, because it caches its plan; a function in SQL is planned at every call.
 
--- The clauses of each kind of object, by its key. The object itself may be dead: the caller decides whether that counts.
+-- The clauses of each kind of object, by its id. The object itself may be deleted: the caller decides whether that matters.
 
 CREATE OR REPLACE FUNCTION terasocket.user_clause(id bigint) RETURNS text[]
 LANGUAGE plpgsql STABLE AS $$ BEGIN RETURN (
-    -- only OpenTera's own roles, and only those directly on a project, make a user visible to the project's others
+    -- only OpenTera's own roles directly on a project make a user visible to the others of that project
     SELECT ARRAY['x', 'u:' || user_clause.id] || ARRAY(
         SELECT DISTINCT 'p:' || r.id_project
         FROM   OPENTERA.t_users_users_groups m
@@ -50,7 +50,7 @@ LANGUAGE plpgsql STABLE AS $$ BEGIN RETURN (
 
 CREATE OR REPLACE FUNCTION terasocket.service_clause(id bigint) RETURNS text[]
 LANGUAGE plpgsql STABLE AS $$ BEGIN RETURN (
-    -- OpenTera tests the alive flag after an outer join: links of one side that are all dead hide the other side too
+    -- OpenTera tests for deletion after an outer join: if all links of one side are deleted, they hide the other side too
     WITH p AS (SELECT l.id_project, l.deleted_at FROM OPENTERA.t_services_projects l WHERE l.id_service = service_clause.id),
          s AS (SELECT l.id_site, l.deleted_at FROM OPENTERA.t_services_sites l WHERE l.id_service = service_clause.id)
     SELECT ARRAY['x']
@@ -96,7 +96,7 @@ LANGUAGE plpgsql STABLE AS $$ BEGIN RETURN (
                  JOIN   OPENTERA.t_participants p ON p.id_participant = m.id AND p.deleted_at IS NULL ORDER BY 1)
 ); END $$;
 
--- living_clause: the clause of a user, participant or device that others are seen through: empty when it is dead or gone.
+-- living_clause: the clause of a user, participant or device that others are seen through: empty if it is deleted.
 CREATE OR REPLACE FUNCTION terasocket.living_clause(object_type text, id bigint) RETURNS text[]
 LANGUAGE plpgsql STABLE AS $$
 BEGIN
@@ -112,15 +112,15 @@ BEGIN
     END CASE;
 END $$;
 
--- living_session_clause: the open rule of a session that others are seen through: empty when it is dead or gone.
+-- living_session_clause: the open rule of a session that others are seen through: empty if it is deleted.
 CREATE OR REPLACE FUNCTION terasocket.living_session_clause(id bigint) RETURNS text[]
 LANGUAGE plpgsql STABLE AS $$ BEGIN RETURN coalesce((
     SELECT terasocket.session_clause(o.id_session, o.id_creator_user, o.id_creator_participant)
     FROM   OPENTERA.t_sessions o WHERE o.id_session = living_session_clause.id AND o.deleted_at IS NULL), '{}');
 END $$;
 
--- session_list_clause: the list rule of a session, as one clause: what a test invitation is seen through. Everybody who sees
--- its creator, a member participant or a member device, and its member users.
+-- session_list_clause: the list rule of a session, as one clause, through which a test invitation is seen: everybody who sees its
+-- creator, a member participant or a member device, and its member users.
 CREATE OR REPLACE FUNCTION terasocket.session_list_clause(id bigint) RETURNS text[]
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
@@ -152,7 +152,7 @@ BEGIN
         WHERE  t.tag IS NOT NULL ORDER BY 1);
 END $$;
 
--- keys: the routing keys of an object from its row as JSON. Whether the row itself is deleted is not looked at.
+-- keys: the routing keys of an object from its row as JSON, whether the row is deleted or not.
 CREATE OR REPLACE FUNCTION terasocket.keys(object_type text, r jsonb) RETURNS jsonb
 LANGUAGE plpgsql STABLE AS $$
 BEGIN
@@ -172,7 +172,7 @@ BEGIN
     WHEN 'session_type' THEN
         RETURN jsonb_build_array(terasocket.session_type_clause((r ->> 'id_session_type')::bigint));
     WHEN 'test_type' THEN
-        -- superadmins see it even when its service is dead
+        -- superadmins see it even if its service is deleted
         RETURN jsonb_build_array(terasocket.test_type_clause((r ->> 'id_test_type')::bigint),
                                  jsonb_build_array('x', 'service:' || (r ->> 'id_service')));
     WHEN 'session' THEN
@@ -202,7 +202,7 @@ BEGIN
     END CASE;
 END $$;
 
--- aliases_of: the tags that stand for those who see this object, with its keys; none for other types.
+-- aliases_of: the tags that stand for those who see this object, with its keys; no rows for other types.
 CREATE OR REPLACE FUNCTION terasocket.aliases_of(object_type text, r jsonb) RETURNS text[]
 LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE object_type

@@ -1,7 +1,7 @@
 -- Attempts to log in, failures by address, and second steps of a login; see 0002_door.up.sql.
 
--- count_attempt: takes an attempt, of 5. attempts is which one it is, null when there was none left: then seconds is how
--- long to wait. Each attempt starts the time anew, a refusal does not.
+-- count_attempt: takes one of 5 attempts. attempts is its number, null if none was left: then seconds is how long to wait. Each attempt
+-- restarts the time, a refusal does not.
 CREATE OR REPLACE FUNCTION terasocket.count_attempt(kind text, who bytea, OUT attempts integer, OUT seconds double precision)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -30,7 +30,7 @@ BEGIN
 END $$;
 
 
--- address_failed: counts a failure. No address waits for longer than two minutes.
+-- address_failed: counts a failure. No address waits longer than two minutes.
 CREATE OR REPLACE FUNCTION terasocket.address_failed(address text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN

@@ -1,7 +1,7 @@
--- Logging out, and the rest of the door that is the same for all kinds.
+-- Logging out, and the parts of the door common to all kinds.
 
--- stamp_last_online: user_lastonline, participant_lastonline or device_lastonline is now. No other column: a changed
--- version_id would fail OpenTera's next write. Whoever writes the row at this moment is not waited for.
+-- stamp_last_online: sets user_lastonline, participant_lastonline or device_lastonline to now. No other column: a changed version_id
+-- would fail OpenTera's next write. It does not wait for a transaction that is writing the row.
 CREATE OR REPLACE FUNCTION terasocket.stamp_last_online(kind text, id integer) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -21,8 +21,8 @@ BEGIN
     END CASE;
 END $$;
 
--- logout: disables a token (hash: null for none), ends what would let the principal in again without credentials (a URL
--- that was minted before, a second step), and closes its sockets.
+-- logout: disables a token (hash: null for none), ends what would let the principal in again without credentials (an unused URL, a second
+-- step), and closes its sockets.
 CREATE OR REPLACE FUNCTION terasocket.logout(kind text, id integer, uuid text, hash bytea, expires_at timestamptz) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -36,8 +36,8 @@ BEGIN
     PERFORM terasocket.kick(logout.uuid);
 END $$;
 
--- is_connected: whether there is an open socket on a gateway whose lease is good. Whoever is online only for the grace, or
--- by a gateway that has crashed, may come back.
+-- is_connected: whether there is an open socket on a gateway with a valid lease. A principal that is online only by its grace period, or
+-- through a crashed gateway, may connect.
 CREATE OR REPLACE FUNCTION terasocket.is_connected(kind text, id integer) RETURNS boolean
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -46,29 +46,28 @@ BEGIN
                    WHERE  c.kind = is_connected.kind AND c.principal = is_connected.id);
 END $$;
 
--- record_login: writes a LoginEvent to the log, for whoever audits: no client hears it.
+-- record_login: writes a LoginEvent to the log, for auditors: no client receives it.
 CREATE OR REPLACE FUNCTION terasocket.record_login(topic text, event jsonb) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM terasocket.record_messages(ARRAY[terasocket.message_body(record_login.topic, 'opentera.protobuf.LoginEvent', record_login.event)]);
 END $$;
 
--- server_setting: the value of one; null: there is none.
+-- server_setting: the value of a server setting; null: there is none.
 CREATE OR REPLACE FUNCTION terasocket.server_setting(name text) RETURNS text
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     RETURN (SELECT s.server_settings_value FROM OPENTERA.t_server_settings s WHERE s.server_settings_name = server_setting.name);
 END $$;
 
--- sweep_door: deletes what has expired; returns how much that was. Of what triggers could not record and was announced since, the last
--- thousand stay, for 30 days.
+-- sweep_door: deletes what has expired; returns how many rows. Of announced capture errors the last thousand are kept, for 30 days.
 CREATE OR REPLACE FUNCTION terasocket.sweep_door() RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     n     bigint;
     total bigint := 0;
 BEGIN
-    -- one sweeper at a time: they would wait for each other's rows. (An advisory lock could be held by any role.)
+    -- one sweeper at a time, or they would wait for each other's rows (any role could hold an advisory lock)
     BEGIN
         LOCK TABLE terasocket.address_failures IN SHARE UPDATE EXCLUSIVE MODE NOWAIT;
     EXCEPTION WHEN lock_not_available THEN
@@ -77,7 +76,7 @@ BEGIN
     DELETE FROM terasocket.connect_tokens t WHERE t.expires_at <= clock_timestamp();
     GET DIAGNOSTICS n = ROW_COUNT;
     total := total + n;
-    -- by the clock of a gateway one may still be good
+    -- by a gateway's slower clock one may still be valid
     DELETE FROM terasocket.disabled_tokens d WHERE d.expires_at <= clock_timestamp() - interval '1 hour';
     GET DIAGNOSTICS n = ROW_COUNT;
     total := total + n;

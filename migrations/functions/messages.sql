@@ -1,8 +1,8 @@
--- Messages: presence, what services publish, kicks. They are never merged; each is announced at its place. Its keys are what
--- its members were when it was published and what the announced state says of roles.
+-- Messages: presence, what services publish, kicks. They are never merged; each is announced in its place. Their keys combine the members
+-- at the time of publishing with the roles of the announced state.
 
--- message_members: the tags of those that a message is for by itself: the members of its session, the owner of an archive.
--- Who replies does not hear its own reply (OpenTera's sheet access-rules, section 5).
+-- message_members: the tags of those whom a message addresses directly: the members of its session, the owner of an archive. A replier
+-- does not receive its own reply (OpenTera's sheet access-rules, section 5).
 CREATE OR REPLACE FUNCTION terasocket.message_members(message_type text, event jsonb) RETURNS text[]
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
@@ -12,7 +12,7 @@ DECLARE
 BEGIN
     CASE message_type
     WHEN 'opentera.protobuf.JoinSessionEvent' THEN
-        -- the message decides, not the database (= ANY of an array takes the index, IN of a query need not)
+        -- the message decides, not the database (= ANY of an array uses the index, IN of a query may not)
         RETURN ARRAY(SELECT 'u:' || u.id_user FROM OPENTERA.t_users u
                      WHERE u.user_uuid = ANY (ARRAY(SELECT lower(jsonb_array_elements_text(event -> 'sessionUsers')))))
             || ARRAY(SELECT 't:' || p.id_participant FROM OPENTERA.t_participants p
@@ -43,7 +43,7 @@ BEGIN
     END CASE;
 END $$;
 
--- owner_tags: the tag of the user, participant or device with this UUID. (plpgsql keeps its plans; a function in SQL plans each time.)
+-- owner_tags: the tag of the user, participant or device with this UUID. (plpgsql caches its plans; a function in SQL plans each time.)
 CREATE OR REPLACE FUNCTION terasocket.owner_tags(uuid text, kinds text[] DEFAULT '{user,participant,device}') RETURNS text[]
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
@@ -62,8 +62,8 @@ BEGIN
     RETURN tags;
 END $$;
 
--- message_roles: the tags of those who hear a message because of what they see: the principal that it is about (with the
--- devices of a participant, the participants of a device), or its session (StopSessionEvent).
+-- message_roles: the tags of those who receive a message because of what they see: its principal (with the devices of a participant, the
+-- participants of a device), or its session (StopSessionEvent).
 CREATE OR REPLACE FUNCTION terasocket.message_roles(message_type text, event jsonb) RETURNS text[]
 LANGUAGE plpgsql STABLE AS $$
 BEGIN
@@ -83,7 +83,7 @@ BEGIN
     END CASE;
 END $$;
 
--- message_keys: who may hear a message; nobody, where what it is about is unknown or deleted.
+-- message_keys: who may receive a message; nobody if its subject is unknown or deleted.
 CREATE OR REPLACE FUNCTION terasocket.message_keys(message_type text, event jsonb, members text[], owner text[] DEFAULT NULL) RETURNS jsonb
 LANGUAGE plpgsql STABLE AS $$
 BEGIN
@@ -115,7 +115,7 @@ BEGIN
     RETURN rows;
 END $$;
 
--- announced_message: the row of one; none for the presence of somebody who is deleted for good.
+-- announced_message: the row of one message; none for the presence of a physically deleted principal.
 CREATE OR REPLACE FUNCTION terasocket.announced_message(c terasocket.changes) RETURNS terasocket.events[]
 LANGUAGE plpgsql STABLE AS $$
 DECLARE

@@ -1,13 +1,13 @@
--- What an announcement says of objects: the state of each in the announcer's snapshot against what was told of it.
+-- What an announcement reports about objects: the state of each in the announcer's snapshot, compared with told.
 
--- announced_objects: the rows of the log for the objects that changed, and told brought up to date for them and for what is
--- seen through them. In the order of object_types.place, so that each type is looked at once.
---   all: of a snapshot of which a part is announced only, what follows from it is announced too: its own change may be in
---   the rest, and who saw it before must not be forgotten
+-- announced_objects: the rows of the log for the objects that changed, and told updated for them and for their dependents. In the order
+-- of object_types.place, so that each type is processed once.
+--   all: if only a part of a snapshot is announced, its dependents are announced too: their own change may be in the rest, and former
+--   viewers must not be forgotten
 CREATE OR REPLACE FUNCTION terasocket.announced_objects(picked terasocket.changes[], types text[], careful boolean, "all" boolean) RETURNS terasocket.events[]
 LANGUAGE plpgsql AS $$
 DECLARE
-    own      jsonb := '{}';   -- type -> ids of what follows from others
+    own      jsonb := '{}';   -- type -> ids of dependents
     rows     terasocket.events[] := '{}';
     ot       terasocket.object_types;
     touched  terasocket.touch[];
@@ -29,7 +29,7 @@ BEGIN
                    UNION ALL
                    SELECT f.id::bigint, NULL, NULL, NULL, 'l', false FROM jsonb_array_elements_text(own -> ot.object_type) f (id)) t
             GROUP  BY t.id);
-        IF has_aside THEN   -- each has another chance, and what was not said of it is said now
+        IF has_aside THEN   -- each gets another chance, and its own change is announced now
             DELETE FROM terasocket.set_aside s USING unnest(touched) t WHERE s.object_type = ot.object_type AND s.id = t.id;
         END IF;
         IF careful THEN
@@ -41,7 +41,7 @@ BEGIN
         CASE ot.object_type
         WHEN 'project', 'user_group' THEN
             own := terasocket.followers(own, ot.object_type, ARRAY(SELECT t.id FROM unnest(touched) t WHERE t.rights OR t.ops LIKE '%l%'));
-        WHEN 'test_type' THEN   -- tests follow its row; a link to a site concerns its alias only, and there may be a million tests
+        WHEN 'test_type' THEN   -- its row affects tests; a link to a site only its alias, and there may be a million tests
             own := terasocket.followers(own, 'test_type', ARRAY(SELECT t.id FROM unnest(touched) t WHERE t.rights AND t.ops ~ '[^Ll]'));
         WHEN 'session' THEN
             own := terasocket.followers(own, 'session', state.moved);
@@ -56,7 +56,7 @@ BEGIN
     RETURN rows;
 END $$;
 
--- followers: own with what is seen through these objects.
+-- followers: own plus the dependents of these objects.
 CREATE OR REPLACE FUNCTION terasocket.followers(own jsonb, object_type text, ids bigint[]) RETURNS jsonb
 LANGUAGE plpgsql STABLE AS $$
 BEGIN
@@ -67,7 +67,7 @@ BEGIN
                             FROM (SELECT d.type, jsonb_agg(d.id) AS ids FROM terasocket.dependents(followers.object_type, followers.ids) d GROUP BY d.type) f), '{}');
 END $$;
 
--- announced_of_type: the same for objects of one type. moved: those whose keys are others than before.
+-- announced_of_type: the same for objects of one type. moved: those whose keys have changed.
 CREATE OR REPLACE FUNCTION terasocket.announced_of_type(ot terasocket.object_types, touched terasocket.touch[], OUT rows terasocket.events[], OUT moved bigint[])
 LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
@@ -90,20 +90,20 @@ BEGIN
         DELETE FROM terasocket.told t USING state s
         WHERE  t.object_type = ot.object_type AND t.id = s.id AND NOT s.lives AND s.was IS NOT NULL
     ), alive AS (
-        -- (id_service is in the DB_DELETE of a session type, and no part of what it is)
+        -- (id_service is in the DB_DELETE of a session type, but is not part of its identity)
         SELECT s.*, coalesce(s.was_gone - 'id_service' <> s.gone - 'id_service', false) AS is_other FROM state s WHERE s.lives
     ), said AS (
-        -- (seq is the place in the announcement: creates and updates at the first change, deletes at the last)
+        -- (seq is the position in the announcement: creates and updates at the first change, deletes at the last)
         SELECT s.id, s.at, s.first AS place, CASE WHEN s.was IS NULL AND s.ops LIKE '%C%' OR s.is_other THEN 'C' ELSE 'U' END AS op,
                terasocket.visible_body(ot, s.r, s.was IS NULL AND s.ops LIKE '%C%') AS body,
                CASE WHEN s.is_other THEN s.gone ELSE coalesce(s.was_gone, s.gone) END AS gone, s.keys AS present, CASE WHEN NOT s.is_other THEN s.was END AS former
         FROM   alive s WHERE s.is_announced
         UNION  ALL
-        -- the same id, but another object to its clients: the old one goes first
+        -- the same id, but another object to its clients: the old one is deleted first
         SELECT s.id, s.at, s.first, 'D', NULL, s.was_gone, NULL, s.was
         FROM   alive s WHERE s.is_other
         UNION  ALL
-        -- a soft delete and nothing else (its links may go with it) shows the object once more; moved or changed as well, it does not
+        -- a pure soft delete (perhaps with its links) shows the object once more; if it also moved or changed, it does not
         SELECT s.id, s.at, s.last, CASE WHEN s.is_soft THEN 'G' ELSE 'D' END, CASE WHEN s.is_soft THEN terasocket.visible_body(ot, s.r, false) END,
                s.was_gone, NULL, s.was
         FROM  (SELECT s.*, s.r IS NOT NULL AND s.ops ~ '^[SLRl]*S[SLRl]*$' AND s.was @> s.keys AS is_soft FROM state s) s
@@ -116,7 +116,7 @@ BEGIN
     INTO   rows, moved;
 END $$;
 
--- announced_carefully: one object after the other. One that fails is set aside: what was told of it stays, until its next change.
+-- announced_carefully: one object at a time. One that fails is set aside: its row in told stays until its next change.
 CREATE OR REPLACE FUNCTION terasocket.announced_carefully(ot terasocket.object_types, touched terasocket.touch[], OUT rows terasocket.events[], OUT moved bigint[])
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -145,10 +145,10 @@ LANGUAGE sql AS $$
     ON CONFLICT ON CONSTRAINT set_aside_pkey DO UPDATE SET at = clock_timestamp(), sqlstate = excluded.sqlstate, message = excluded.message
 $$;
 
--- set_aside_next: what to do when announce(1, true) runs into its time limit: the next object is set aside without a look.
--- Tags that cannot be computed are emptied: nobody sees by them. Aliases, and the users whose tags follow from a group, role,
--- project or site, are not lost with it; the rest of its row keeps its rights. Error while the memory is filled: what takes too long
--- then is no change.
+-- set_aside_next: called when announce(1, true) exceeds its time limit: sets the next object aside without reading it. Tags that cannot
+-- be computed are removed, so that nobody sees by them. Aliases, and the users whose tags follow from a group, role, project or site, are
+-- not lost with it; the rest of its row keeps its rights. Fails while the memory is being filled, since then no change is what takes
+-- long.
 CREATE OR REPLACE FUNCTION terasocket.set_aside_next() RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -161,7 +161,7 @@ BEGIN
         RAISE object_not_in_prerequisite_state USING MESSAGE = 'the memory of announcements is not filled: there is no change to set aside';
     END IF;
     SELECT p.picked INTO picked FROM terasocket.pick(a.snapshot, 1) p;
-    picked := picked[1:1];   -- what a trigger could not record comes behind it, and was not looked at
+    picked := picked[1:1];   -- what a trigger could not record follows it, and was not read
     FOREACH c IN ARRAY picked LOOP
         PERFORM terasocket.put_aside(c.what, i.id, '57014', 'it took too long')
         FROM    unnest(coalesce(c.ids, nullif(terasocket.all_ids(c.what), '{}'), ARRAY[c.id])) i (id);
@@ -175,7 +175,7 @@ BEGIN
             INSERT INTO terasocket.events (seq, announcement, at, topic, type, body)
             SELECT a.last_seq + row_number() OVER (), a.announcement + 1, r.at, r.topic, r.type, r.body
             FROM   unnest(terasocket.announced_aliases(c.what, coalesce(c.ids, terasocket.all_ids(c.what)))) r;
-        ELSIF c.rights THEN   -- whose tags may follow from it is looked at one by one
+        ELSIF c.rights THEN   -- principals whose tags may follow from it, one by one
             PERFORM terasocket.record('user', 'l', true, CASE WHEN c.ids IS NOT NULL THEN terasocket.users_concerned('{}',
                 CASE c.what WHEN 'user_group' THEN c.ids ELSE '{}' END, CASE c.what WHEN 'role' THEN c.ids ELSE '{}' END,
                 CASE c.what WHEN 'project' THEN c.ids ELSE '{}' END, CASE c.what WHEN 'site' THEN c.ids ELSE '{}' END)::bigint[] END);

@@ -1,7 +1,7 @@
--- What REST shows of presence, and whom it lets disconnect (OpenTera's sheet services, sections 4 to 6).
+-- What REST shows of presence, and whom it allows to disconnect (OpenTera's sheet services, sections 4 to 6).
 
--- online_seen: who of a kind is online or busy and may be seen by this user, as the objects that OpenTera's REST shows,
--- in its order: users by first name, the others by name. Of participants the project and its site are there as well.
+-- online_seen: who of a kind is online or busy and visible to this user, as the objects of OpenTera's REST API, in its order: users by
+-- first name, the others by name. Participants include their project and its site.
 CREATE OR REPLACE FUNCTION terasocket.online_seen(viewer integer, kind text) RETURNS jsonb
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
@@ -53,8 +53,8 @@ BEGIN
         SELECT coalesce(jsonb_agg(o.value ORDER BY o.name COLLATE "C", o.id), '[]') FROM object o);
 END $$;
 
--- device_by_token: the device with this static token, and the key that OpenTera signs such tokens with (null: it has
--- none). The signature is the caller's to check. No row: no such token, or a deleted device.
+-- device_by_token: the device with this static token, and the key by which OpenTera signs such tokens (null: it has none). The caller
+-- must verify the signature. No row: no such token, or a deleted device.
 CREATE OR REPLACE FUNCTION terasocket.device_by_token(token text) RETURNS TABLE (id integer, uuid text, name text, is_enabled boolean, key text)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -64,7 +64,7 @@ BEGIN
     FROM   OPENTERA.t_devices d WHERE d.device_token = device_by_token.token AND d.deleted_at IS NULL;
 END $$;
 
--- administered: the sites and projects on which this user's role is exactly "admin", of whichever service.
+-- administered: the sites and projects on which this user's role, of any service, is exactly "admin".
 CREATE OR REPLACE FUNCTION terasocket.administered(viewer integer) RETURNS TABLE (scope text, id integer)
 LANGUAGE plpgsql STABLE AS $$
 BEGIN
@@ -93,9 +93,9 @@ BEGIN
            OR EXISTS (SELECT FROM caller c WHERE c.user_superadmin));
 END $$;
 
--- user_may_disconnect: the "admin only" sets of access-rules, section 3: users who have an OpenTera role directly on a
--- project that the caller administers, and itself; participants of these projects; devices of the sites that it
--- administers. A superadmin may disconnect everybody.
+-- user_may_disconnect: the "admin only" sets of access-rules, section 3: users with an OpenTera role directly on a project that the
+-- caller administers, and the caller; participants of these projects; devices of the sites that it administers. A superadmin may
+-- disconnect everybody.
 CREATE OR REPLACE FUNCTION terasocket.user_may_disconnect(viewer integer, kind text, target integer) RETURNS boolean
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
@@ -160,9 +160,9 @@ BEGIN
     END CASE;
 END $$;
 
--- disconnect: kicks the user, participant or device with this id, or else with this UUID, for a user or a service.
---   done       the command is in the log, no matter whether anybody is connected
---   self       a user asks for itself
+-- disconnect: kicks the user, participant or device with this id, or otherwise with this UUID, for a user or a service.
+--   done       the kick is in the log, whether anybody is connected or not
+--   self       a user named itself
 --   forbidden  not among those that the caller may disconnect, deleted, or unknown: the caller cannot tell which
 CREATE OR REPLACE FUNCTION terasocket.disconnect(caller text, caller_id integer, kind text, id bigint, uuid text) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

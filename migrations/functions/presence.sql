@@ -1,12 +1,12 @@
--- Presence: who is online, busy, and in which state; see the head of 0003_presence.up.sql.
+-- Presence: who is online or busy, and with which status; see the head of 0003_presence.up.sql.
 
 CREATE OR REPLACE VIEW terasocket.presence AS
 SELECT kind, principal, o.online_since, o.offline_at, b.session_uuid AS busy, o.status, o.status_at
 FROM   terasocket.online o FULL JOIN terasocket.busy b USING (kind, principal);
 COMMENT ON VIEW terasocket.presence IS 'a row for everyone that is online (online_since is not null) or busy';
 
--- presence_message: a USER_, PARTICIPANT_ or DEVICE_ event (type without that prefix) with OpenTera's fields. No message
--- for one that is deleted for good: there is nobody left who could see it.
+-- presence_message: a USER_, PARTICIPANT_ or DEVICE_ event (type without that prefix) with OpenTera's fields. No message for a physically
+-- deleted principal, which nobody can see.
 CREATE OR REPLACE FUNCTION terasocket.presence_message(kind text, principal integer, type text, status text DEFAULT '',
     OUT name text, OUT message jsonb)
 LANGUAGE plpgsql STABLE AS $$
@@ -35,7 +35,7 @@ BEGIN
     END CASE;
 END $$;
 
--- presence_event: captures that it is to be told of. Its message is made when it is announced, with the names of that moment.
+-- presence_event: captures the event. Its message is made when it is announced, with the names of that moment.
 CREATE OR REPLACE FUNCTION terasocket.presence_event(kind text, principal integer, type text, status text DEFAULT '') RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -43,7 +43,7 @@ BEGIN
         'type', presence_event.type, 'status', presence_event.status));
 END $$;
 
--- presence_events: the same of several, in their order.
+-- presence_events: the same for several, in order.
 CREATE OR REPLACE FUNCTION terasocket.presence_events(kinds text[], principals integer[], type text) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -53,7 +53,7 @@ BEGIN
     PERFORM terasocket.hint('presence', 'M', NULL);
 END $$;
 
--- presence_roles: the tags of those who see the presence of a principal; none of one that is deleted.
+-- presence_roles: the tags of those who see the presence of a principal; none if it is deleted.
 CREATE OR REPLACE FUNCTION terasocket.presence_roles(kind text, principal integer) RETURNS text[]
 LANGUAGE plpgsql STABLE AS $$
 BEGIN
@@ -79,9 +79,9 @@ LANGUAGE sql IMMUTABLE AS $$
     SELECT jsonb_build_object('status', status, 'timestamp', status_at)::text
 $$;
 
--- gateway_register, gateway_beat, gateway_leave: the lease of a gateway. beat is false when others have given it up for
--- dead: it must register again, and all its sockets with it. leave is false while it still has sockets here; the lease
--- sees to those. public_url: what its logins put before /wss/...
+-- gateway_register, gateway_beat, gateway_leave: the lease of a gateway. beat is false after others have declared it dead: it must
+-- register again, with all its sockets. leave is false while it still has sockets here, which the lease takes care of.
+-- public_url: what its logins put before /wss/...
 CREATE OR REPLACE FUNCTION terasocket.gateway_register(name text, lease interval, public_url text DEFAULT NULL) RETURNS uuid
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     INSERT INTO terasocket.gateways (name, lease_until, public_url) VALUES (name, clock_timestamp() + lease, public_url) RETURNING id
@@ -99,9 +99,8 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT EXISTS (SELECT FROM gone)
 $$;
 
--- connected: a socket of this gateway is open. The first of a principal anywhere announces it online. Returns the
--- connection; the same one when that socket was there already. Error when the gateway is not registered, or given up
--- (foreign_key_violation).
+-- connected: a socket of this gateway is open. A principal's first socket anywhere announces it online. Returns the connection; the
+-- existing one if that socket was recorded before. Error if the gateway is not registered, or declared dead (foreign_key_violation).
 CREATE OR REPLACE FUNCTION terasocket.connected(gateway uuid, kind text, principal integer, client_name text, address text, socket bigint DEFAULT NULL)
 RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -116,7 +115,7 @@ CREATE OR REPLACE FUNCTION terasocket.connected_many(gateway uuid, sockets bigin
 RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '5s' AS $$
 DECLARE
-    new_kinds  text[];      -- of those who were not online
+    new_kinds  text[];      -- of principals that were offline
     newcomers  integer[];
 BEGIN
     PERFORM FROM terasocket.gateways g WHERE g.id = connected_many.gateway AND g.lease_until > '-infinity' FOR KEY SHARE;
@@ -136,7 +135,7 @@ BEGIN
     INSERT INTO terasocket.connections (gateway, socket, kind, principal, client_name, address)
     SELECT connected_many.gateway, w.socket, w.kind, w.principal, w.client_name, w.address
     FROM   unnest(sockets, kinds, principals, client_names, addresses) w (socket, kind, principal, client_name, address)
-    ON CONFLICT ON CONSTRAINT connections_socket DO NOTHING;   -- it was told before
+    ON CONFLICT ON CONSTRAINT connections_socket DO NOTHING;   -- recorded before
     IF newcomers IS NOT NULL THEN
         UPDATE terasocket.online o SET online_since = clock_timestamp()
         FROM   unnest(new_kinds, newcomers) n (kind, principal) WHERE o.kind = n.kind AND o.principal = n.principal;
@@ -144,8 +143,8 @@ BEGIN
     END IF;
 END $$;
 
--- disconnected: that socket is closed. When it was the last of its principal anywhere, it is offline after the grace, or
--- at once when it left on purpose (logout, kick), but for one that was replaced. Nothing happens when the connection is not there any more.
+-- disconnected: that socket is closed. If it was the last of its principal anywhere, the principal is offline after the grace, or at once
+-- if it left on purpose (logout, kick), unless the socket was replaced. Nothing happens if the connection no longer exists.
 CREATE OR REPLACE FUNCTION terasocket.disconnected(connection bigint, grace interval) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -166,7 +165,7 @@ BEGIN
     END IF;
     IF grace <= interval '0' AND (SELECT k.is_replaced AND k.at > clock_timestamp() - interval '1 minute' FROM terasocket.kicked k
                                   WHERE  k.kind = gone.kind AND k.principal = gone.principal ORDER BY k.id DESC LIMIT 1) THEN
-        grace := interval '5 seconds';   -- the socket that took its place may not be recorded yet
+        grace := interval '5 seconds';   -- its replacement may not be recorded yet
     END IF;
     IF grace > interval '0' THEN
         UPDATE terasocket.online o SET offline_at = clock_timestamp() + grace WHERE o.kind = gone.kind AND o.principal = gone.principal;
@@ -188,7 +187,7 @@ BEGIN
     END LOOP;
 END $$;
 
--- go_offline: announces it, once. The caller holds the row of online.
+-- go_offline: announces it once. The caller holds the row of online.
 CREATE OR REPLACE FUNCTION terasocket.go_offline(kind text, principal integer) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -198,10 +197,10 @@ BEGIN
     END IF;
 END $$;
 
--- presence_sweep: every gateway calls it every second or so, again at once when it did something. Takes offline whose
--- grace is over, or who was kicked in it, and, with the_dead, the clients of a gateway whose lease is; and takes people out of
--- sessions that have ended. Several at once do not do the same work twice. One call does a bounded part of the work and returns how
--- much it was: people whose grace or session was over, and sockets and gateways that were dead.
+-- presence_sweep: every gateway calls it about once a second, and again at once if it did something. Takes offline principals whose grace
+-- is over, or who were kicked in it, and, with the_dead, the clients of a gateway whose lease has expired; and removes people from
+-- sessions that have ended. Concurrent calls do not repeat each other's work. One call does a bounded part of the work and returns its
+-- amount: people whose grace or session was over, and sockets and gateways that were dead.
 CREATE OR REPLACE FUNCTION terasocket.presence_sweep(the_dead boolean DEFAULT true) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -210,7 +209,7 @@ DECLARE
     who      record;
     n        integer := 0;
 BEGIN
-    -- one dead gateway a call: who locks rows of online in order for one, and then for another, may meet somebody half way
+    -- one dead gateway per call: locking rows of online in order for one, and then for another, could deadlock
     IF the_dead THEN
         SELECT g.id INTO dead FROM terasocket.gateways g WHERE g.lease_until < clock_timestamp() LIMIT 1 FOR UPDATE SKIP LOCKED;
     END IF;

@@ -1,8 +1,8 @@
--- The snapshot: what somebody who connects may see of the presence of others.
+-- The snapshot: the presence of others that a connecting client may see.
 
--- presence_snapshot: the presence of everyone that this principal may see, as the messages that would announce it
--- (CONNECTED, then JOINED_SESSION, then STATUS_CHANGED; users, participants, devices), and the last seq of the log: what was
--- announced later may be told once more by the live events. One row.
+-- presence_snapshot: the presence of everyone that this principal may see, as the messages that would announce it (CONNECTED, then
+-- JOINED_SESSION, then STATUS_CHANGED; users, participants, devices), and the last seq of the log: live events may repeat what was
+-- announced later. One row.
 CREATE OR REPLACE FUNCTION terasocket.presence_snapshot(viewer_kind text, viewer integer, OUT seq bigint, OUT names text[], OUT messages text[])
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS $$
 DECLARE
@@ -28,8 +28,8 @@ BEGIN
     INTO   names, messages FROM state s;
 END $$;
 
--- presence_near: everybody who is online or busy and may be seen by who holds these tags, and perhaps some more: presence_roles()
--- decides. It starts from the tags, not from everybody who is online; of superadmins alone that is the same.
+-- presence_near: everybody who is online or busy and may be seen by a holder of these tags, and perhaps others: presence_roles() decides.
+-- It starts from the tags, not from everybody who is online; for superadmins that makes no difference.
 CREATE OR REPLACE FUNCTION terasocket.presence_near(tags text[]) RETURNS TABLE (kind text, principal integer)
 LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
@@ -40,7 +40,7 @@ DECLARE
     projects      integer[] := terasocket.ids_of(tags, 'p');
     sites         integer[] := terasocket.ids_of(tags, 's');
 BEGIN
-    -- one query for each kind of viewer: what nobody of that kind sees costs nothing
+    -- one query for each kind of viewer: what no viewer of that kind sees costs nothing
     IF users <> '{}' THEN
         RETURN QUERY
         WITH here AS NOT MATERIALIZED (

@@ -1,13 +1,13 @@
--- Publishing: what a service wants clients to hear, in the service's own transaction.
+-- Publishing: events that a service sends to clients, in the service's own transaction.
 --
 --   SELECT terasocket.publish('websocket.user.<uuid>.events',
 --                             '{"@type": "type.googleapis.com/opentera.protobuf.StopSessionEvent", "sessionUuid": "..."}')
 --
--- Topics mean what they mean in OpenTera (sheet websocket, section 4). Whatever the topic, the rules decide who hears: a
--- direct topic only narrows that down to one socket owner. The message is captured like any change, and announced in the
--- order of its transaction; it is never merged with another.
+-- Topics mean what they mean in OpenTera (sheet websocket, section 4). Whatever the topic, the rules decide who receives the event: a
+-- direct topic only narrows that down to one socket owner. The message is captured like any change, and announced in the order of its
+-- transaction; it is never merged with another.
 
--- refuse: an error that names the argument and says what it must be. SQLSTATE 22023.
+-- refuse: raises an error that names the argument and says what it must be. SQLSTATE 22023.
 CREATE OR REPLACE FUNCTION terasocket.refuse(argument text, problem text) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -20,14 +20,13 @@ LANGUAGE sql IMMUTABLE AS $$
     SELECT s ~ '^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$'
 $$;
 
--- judged: what is to become of each event, in the order given, by one statement for all. problem: why it is refused; state: its
--- SQLSTATE. body: what record_messages() takes; null of what the user manager is told (manage()) and of a command (kick(), whom).
+-- judged: the verdict on each event, in the order given, by one statement for all. problem: why it is refused; state: its SQLSTATE. body:
+-- what record_messages() takes; null for what is addressed to the user manager (manage()) and for a command (kick(), whom).
 --
--- message: the event as ProtoJSON with OpenTera's own keys, enum values by name, null left out. Keys may be spelled as in the
--- .proto file, enum values as numbers. Refused is whatever would not arrive as it was published: a key or a value that
--- OpenTera's message has not, a UUID that is malformed. So is an event of more bytes than the setting terasocket.max_event_bytes
--- (ALTER DATABASE ... SET), 256 KiB unless set and never more than 16 MiB. It guards against mistakes: a session can set it for
--- itself.
+-- message: the event as ProtoJSON with OpenTera's own keys, enum values by name, without nulls. Keys may be spelled as in the .proto
+-- file, enum values as numbers. Anything that would not arrive as it was published is refused: a key or a value that OpenTera's message
+-- lacks, a malformed UUID. So is an event of more bytes than the setting terasocket.max_event_bytes (ALTER DATABASE ... SET), 256 KiB
+-- unless set and never more than 16 MiB. It guards against mistakes: a session can set it for itself.
 CREATE OR REPLACE FUNCTION terasocket.judged(topics text[], events jsonb[])
 RETURNS TABLE (n integer, state text, problem text, type text, message jsonb, whom text, body jsonb)
 LANGUAGE plpgsql STABLE SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$   -- few UUIDs are looked up
@@ -37,9 +36,9 @@ DECLARE
     most     integer := CASE WHEN setting ~ '^[0-9]{1,9}$' THEN least(setting::integer, 16777216) END;
 BEGIN
     RETURN QUERY
-    WITH given AS MATERIALIZED (   -- (a regular expression that captures costs more than all else)
+    WITH given AS MATERIALIZED (   -- (a regular expression with captures would cost more than everything else)
         SELECT g.n, g.topic, g.event, s.size, k.kind,
-               CASE WHEN s.size <= most AND starts_with(g.event ->> '@type', 'type.googleapis.com/') THEN substr(g.event ->> '@type', 21) END AS type,   -- null: no more is judged of it
+               CASE WHEN s.size <= most AND starts_with(g.event ->> '@type', 'type.googleapis.com/') THEN substr(g.event ->> '@type', 21) END AS type,   -- null: no further checks
                CASE WHEN k.kind IS NOT NULL THEN left(substr(g.topic, 12 + length(k.kind)), -7) END AS owner_uuid,
                CASE WHEN starts_with(g.topic, 'module.TeraServer.TwistedModule.events.') THEN substr(g.topic, 40) END AS whom
         FROM   unnest(topics, events) WITH ORDINALITY g (topic, event, n),
@@ -51,7 +50,7 @@ BEGIN
                g.event ?& ARRAY[f.name, f.json_name] AND f.name <> f.json_name AS is_twice,
                CASE WHEN f.kind <> 'enum' OR v.value = 'null' THEN v.value
                     WHEN jsonb_typeof(v.value) = 'number' THEN CASE WHEN v.value::numeric BETWEEN 0 AND 1000 AND v.value::numeric % 1 = 0 THEN f.enum -> v.value::integer END
-                    WHEN jsonb_typeof(v.value) = 'string' AND f.enum ? (v.value #>> '{}') THEN v.value END AS said   -- null: it is no value of the enum
+                    WHEN jsonb_typeof(v.value) = 'string' AND f.enum ? (v.value #>> '{}') THEN v.value END AS said   -- null: not a value of the enum
         FROM   given g, jsonb_array_elements(terasocket.message_fields() -> g.type) e (field),
                LATERAL (SELECT e.field ->> 0, e.field ->> 1, e.field ->> 2, e.field -> 3 = 'true', e.field -> 4 OFFSET 0) f (name, json_name, kind, required, enum),
                LATERAL (SELECT coalesce(g.event -> f.json_name, g.event -> f.name)) v (value)
@@ -106,8 +105,8 @@ BEGIN
     ORDER  BY j.n;
 END $$;
 
--- message_body: what is recorded of a message. owner: the tag of the only one to hear it (null: everybody that the rules say). members: the
--- tags of those that it is for, as they are now: whoever is taken out of a session later was a member when it was published.
+-- message_body: what is recorded for a message. owner: the tag of its only recipient (null: everybody that the rules allow). members: the
+-- tags of those whom it addresses, as of now: somebody removed from the session later was a member when it was published.
 CREATE OR REPLACE FUNCTION terasocket.message_body(topic text, message_type text, message jsonb, owner text DEFAULT NULL) RETURNS jsonb
 LANGUAGE sql STABLE AS $$
     SELECT jsonb_build_object('topic', topic, 'type', message_type, 'message', message, 'members', terasocket.message_members(message_type, message),
@@ -125,7 +124,8 @@ BEGIN
     END IF;
 END $$;
 
--- publish_all: publishes events, in order, all that are not refused. For each of those its number, from 1, the SQLSTATE and why.
+-- publish_all: publishes all events that are not refused, in order. Returns for each refused one its number, from 1, the SQLSTATE and the
+-- reason.
 CREATE OR REPLACE FUNCTION terasocket.publish_all(topics text[], events jsonb[]) RETURNS TABLE (n integer, state text, problem text)
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -151,9 +151,8 @@ BEGIN
     PERFORM terasocket.record_messages(bodies);
 END $$;
 
--- publish: see the head of this file. Errors name the argument (SQLSTATE 22023; 54000: too big). A role that may publish needs
--- USAGE on the schema and EXECUTE on this function, and nothing else; it may then publish whatever a service may in OpenTera,
--- kicks too.
+-- publish: see the head of this file. Errors name the argument (SQLSTATE 22023; 54000: too big). A publishing role needs USAGE on the
+-- schema and EXECUTE on this function, and nothing else; it may then publish whatever a service may in OpenTera, including kicks.
 CREATE OR REPLACE FUNCTION terasocket.publish(topic text, event jsonb) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
 DECLARE
@@ -165,9 +164,9 @@ BEGIN
     END IF;
 END $$;
 
--- kick: closes the sockets of a user, participant or device on whichever gateway holds them, with 4000, and takes back the
--- connect tokens that it has not used. Sockets of tokens that are minted later stay. Each kick takes a counter of its own, before
--- its time is taken: of two kicks the later one has the higher counter.
+-- kick: closes the sockets of a user, participant or device on all gateways, with 4000, and revokes its unused connect tokens. Sockets of
+-- tokens minted later stay. Each kick takes a counter of its own before it takes its time: of two kicks the later one has the higher
+-- counter.
 CREATE OR REPLACE FUNCTION terasocket.kick(uuid text) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE

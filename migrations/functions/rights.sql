@@ -1,7 +1,7 @@
--- Rights: which tags each principal holds, from OpenTera's own role tables (its access-rules, section 2), and what the
--- announced state says of it: terasocket.holdings.
+-- Rights: the tags that each principal holds by OpenTera's own role tables (its access-rules, section 2), and in the announced state:
+-- terasocket.holdings.
 
--- tags_of_users: the tags of these users. Who is disabled or deleted holds none.
+-- tags_of_users: the tags of these users. Disabled and deleted users hold none.
 CREATE OR REPLACE FUNCTION terasocket.tags_of_users(users integer[]) RETURNS TABLE (id integer, tag text)
 LANGUAGE plpgsql STABLE SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
@@ -11,7 +11,7 @@ BEGIN
         SELECT t.id_user::integer, t.user_superadmin FROM OPENTERA.t_users t
         WHERE  t.id_user = ANY (users) AND t.deleted_at IS NULL AND t.user_enabled
     ), held AS MATERIALIZED (
-        -- the service of the role is not looked at, as in OpenTera: a role of any service counts
+        -- the role's service does not matter, as in OpenTera: a role of any service counts
         SELECT DISTINCT u.id_user, r.id_site, r.id_project, r.service_role_name = 'admin' AS is_admin
         FROM   u
         JOIN   OPENTERA.t_users_users_groups m ON m.id_user = u.id_user AND m.deleted_at IS NULL
@@ -65,13 +65,13 @@ BEGIN
     END CASE;
 END $$;
 
--- members: the users that are or were in these groups; rows that are dead count.
+-- members: the users that are or were in these groups; deleted rows count.
 CREATE OR REPLACE FUNCTION terasocket.members(groups bigint[]) RETURNS integer[]
 LANGUAGE plpgsql STABLE AS $$ BEGIN RETURN ARRAY(
     SELECT DISTINCT m.id_user FROM OPENTERA.t_users_users_groups m WHERE m.id_user_group = ANY (groups));
 END $$;
 
--- groups_of_roles: the groups that hold or held these roles, or one on these projects or sites; rows that are dead count.
+-- groups_of_roles: the groups that hold or held these roles, or one on these projects or sites; deleted rows count.
 CREATE OR REPLACE FUNCTION terasocket.groups_of_roles(roles bigint[], projects bigint[], sites bigint[]) RETURNS bigint[]
 LANGUAGE plpgsql STABLE AS $$ BEGIN RETURN ARRAY(
     SELECT DISTINCT sa.id_user_group::bigint
@@ -85,8 +85,8 @@ LANGUAGE plpgsql STABLE AS $$ BEGIN RETURN ARRAY(
                SELECT r.id_service_role FROM OPENTERA.t_services_roles r WHERE r.id_site = ANY (sites)));
 END $$;
 
--- users_concerned: the users whose tags may follow from changes of these users, groups (their members and roles), roles,
--- projects and sites: found in the rows, dead ones included, and in what was announced of the tags concerned.
+-- users_concerned: the users whose tags may follow from changes of these users, groups (their members and roles), roles, projects and
+-- sites: found in the rows, including deleted ones, and in the announced holdings of these tags.
 CREATE OR REPLACE FUNCTION terasocket.users_concerned(users bigint[], groups bigint[], roles bigint[], projects bigint[], sites bigint[])
 RETURNS integer[]
 LANGUAGE plpgsql STABLE AS $$
@@ -109,7 +109,7 @@ BEGIN
                    UNION ALL SELECT 'a:' || p.id_site FROM OPENTERA.t_projects p WHERE p.id_project = ANY (projects)));
 END $$;
 
--- hold: makes holdings of these principals what the role tables say, and returns what they gained and lost.
+-- hold: updates the holdings of these principals from the role tables, and returns what they gained and lost.
 CREATE OR REPLACE FUNCTION terasocket.hold(kind text, ids integer[]) RETURNS TABLE (id integer, gained text[], lost text[])
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
@@ -133,8 +133,8 @@ BEGIN
     GROUP  BY d.id;
 END $$;
 
--- reconcile: finds principals whose tags are not what the role tables say (a writer without triggers), beyond this one, and
--- has them announced. Returns the last one that it looked at, null when it came to the end, and how many differ.
+-- reconcile: finds principals after this id whose tags differ from the role tables (changed by a writer without triggers), and has them
+-- announced. Returns the last id compared, null at the end, and how many differ.
 CREATE OR REPLACE FUNCTION terasocket.reconcile(kind text, after integer, at_most integer, OUT last integer, OUT different integer)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS $$
 DECLARE
@@ -150,7 +150,7 @@ BEGIN
         ids := ARRAY(SELECT d.id_device FROM OPENTERA.t_devices d WHERE d.id_device > after ORDER BY 1 LIMIT at_most);
     END CASE;
     last := CASE WHEN cardinality(ids) = at_most THEN ids[at_most] END;
-    -- in one statement: what was announced and what is true, in one snapshot; what is captured, but not announced yet, differs too
+    -- one statement, one snapshot of both states; what is captured but not announced yet differs too
     wrong := ARRAY(
         SELECT DISTINCT d.id::bigint
         FROM  ((SELECT t.id, t.tag FROM terasocket.tags_of(reconcile.kind, ids) t

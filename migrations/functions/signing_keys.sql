@@ -1,15 +1,14 @@
--- Signing keys, and the tokens that were disabled (OpenTera's sheets login and services, section 3: HS256); see 0002_door.up.sql.
+-- Signing keys and disabled tokens (OpenTera's sheets login and services, section 3: HS256); see 0002_door.up.sql.
 
--- random_text: base64url of 32 random bytes. PostgreSQL's strong random source is in reach only through UUIDs of 122
--- random bits: three make up 256.
+-- random_text: base64url of 32 random bytes. PostgreSQL exposes its strong random source only through UUIDs of 122 random bits: three
+-- make up 256.
 CREATE OR REPLACE FUNCTION terasocket.random_text() RETURNS text
 LANGUAGE sql VOLATILE AS $$
     SELECT rtrim(translate(encode(sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())),
                                   'base64'), '+/', '-_'), '=')
 $$;
 
--- signing_key: the key that signs, 32 random characters; made when it is needed for the first time. Whoever may execute
--- it may pass for anybody of that name.
+-- signing_key: the signing key, 32 random characters; created on first use. Whoever may execute it can impersonate anybody of that name.
 CREATE OR REPLACE FUNCTION terasocket.signing_key(name text) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -20,21 +19,21 @@ BEGIN
         IF FOUND THEN
             RETURN found_key;
         END IF;
-        -- another session may do the same at this moment: then its key counts
+        -- another session may do the same concurrently: then its key counts
         INSERT INTO terasocket.signing_keys (name, key) VALUES (signing_key.name, left(terasocket.random_text(), 32))
         ON CONFLICT DO NOTHING;
     END LOOP;
 END $$;
 
--- service_token_key: as before, the key that signs. A service asks for it anew when it signs: after a rotation the old
--- one is good for the overlap only.
+-- service_token_key: the signing key of services, as before. A service must call it each time it signs: after a rotation the old key is
+-- valid only for the overlap.
 CREATE OR REPLACE FUNCTION terasocket.service_token_key() RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     RETURN terasocket.signing_key('service');
 END $$;
 
--- verifying_keys: the keys that verify, the one that signs first. None is made.
+-- verifying_keys: the keys that verify, the signing one first. It creates none.
 CREATE OR REPLACE FUNCTION terasocket.verifying_keys(name text) RETURNS text[]
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -42,7 +41,7 @@ BEGIN
                  WHERE k.name = verifying_keys.name AND (k.retires_at IS NULL OR k.retires_at > clock_timestamp()) ORDER BY k.id DESC);
 END $$;
 
--- rotate_signing_key: makes a new key, which signs from now on. None of those before it verifies for longer than overlap.
+-- rotate_signing_key: creates a new key, which signs from now on. Older keys verify for at most overlap.
 CREATE OR REPLACE FUNCTION terasocket.rotate_signing_key(name text, overlap interval) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -56,7 +55,7 @@ BEGIN
 END $$;
 
 
--- disable_token: false when it was disabled before.
+-- disable_token: false if it was disabled before.
 CREATE OR REPLACE FUNCTION terasocket.disable_token(hash bytea, expires_at timestamptz) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -65,8 +64,8 @@ BEGIN
     RETURN FOUND;
 END $$;
 
--- token_check: whether a token is disabled, and the keys that verify those of its name. In a database that has come back from
--- somewhere nobody knows, until a gateway has begun an epoch there: both may be of the past.
+-- token_check: whether a token is disabled, and the keys that verify tokens of its name. Fails in a restored or copied database until a
+-- gateway has begun an epoch there: both may be outdated.
 CREATE OR REPLACE FUNCTION terasocket.token_check(name text, hash bytea) RETURNS TABLE (is_disabled boolean, keys text[])
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -77,7 +76,7 @@ BEGIN
 END $$;
 
 
--- service: the key of a service that may call us: alive and enabled. No row otherwise.
+-- service: id and key of a service that may call us: neither deleted nor disabled. Otherwise no row.
 CREATE OR REPLACE FUNCTION terasocket.service(uuid text) RETURNS TABLE (id integer, key text)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN

@@ -1,9 +1,9 @@
--- Tickets: what OpenTera's own login puts into a websocket URL. They are in its Redis; here is what PostgreSQL knows of whom they
--- name.
+-- Tickets, which OpenTera's own login puts into websocket URLs. They are in its Redis; this is what PostgreSQL knows about their
+-- principals.
 
--- ticket_holder: the user, participant or device that a ticket names; no row: it may not connect. kicked: how long ago it was
--- kicked last, null if it was not of late. counter: above that of every kick so far, and not above that of any to come: one that has
--- not committed yet closes the socket when it is announced.
+-- ticket_holder: the user, participant or device that a ticket names; no row: it may not connect. kicked: time since its last kick, null
+-- if not recently. counter: above those of all past kicks, and not above any future one: an uncommitted kick closes the socket when it is
+-- announced.
 CREATE OR REPLACE FUNCTION terasocket.ticket_holder(kind text, uuid text)
 RETURNS TABLE (id integer, name text, counter bigint, kicked interval)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

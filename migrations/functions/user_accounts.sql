@@ -1,7 +1,7 @@
--- What the door needs to know of users, and what it changes.
+-- Accounts of users, for the door, and what it changes in them.
 
--- user_account: a user that is not deleted, by one of the three; enabled or not. password is its bcrypt hash. (OpenTera before 1.3
--- has none of the columns that are read from the row as JSON.)
+-- user_account: a user that is not deleted, by one of the three arguments; it may be disabled. password is its bcrypt hash. (OpenTera
+-- before 1.3 lacks the columns that are read from the row as JSON.)
 CREATE OR REPLACE FUNCTION terasocket.user_account(by_username text DEFAULT NULL, by_uuid text DEFAULT NULL, by_id integer DEFAULT NULL)
 RETURNS TABLE (id integer, uuid text, name text, username text, password text, is_enabled boolean, must_change boolean, needs_2fa boolean, has_otp boolean)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -18,7 +18,7 @@ BEGIN
     JOIN   OPENTERA.t_users u ON u.id_user = who.id_user AND u.deleted_at IS NULL, to_jsonb(u) r;
 END $$;
 
--- login_session_user: whose second step it is. No row: unknown, over, or of a user that is gone or disabled.
+-- login_session_user: the user of a second step. No row: unknown, expired, or a deleted or disabled user.
 CREATE OR REPLACE FUNCTION terasocket.login_session_user(hash bytea) RETURNS integer
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -28,8 +28,8 @@ BEGIN
             WHERE  s.hash = login_session_user.hash AND s.expires_at > clock_timestamp());
 END $$;
 
--- user_token_claims: what OpenTera puts into the token of a user. service_access names the global roles of its groups, by
--- the key of their service; a superadmin has none. No row: gone or disabled.
+-- user_token_claims: OpenTera's claims in the token of a user. service_access lists the global roles of its groups, by the key of their
+-- service; a superadmin has none. No row: deleted or disabled.
 CREATE OR REPLACE FUNCTION terasocket.user_token_claims(id_user integer)
 RETURNS TABLE (uuid text, name text, is_superadmin boolean, service_access jsonb)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -49,9 +49,9 @@ BEGIN
     FROM   OPENTERA.t_users u WHERE u.id_user = user_token_claims.id_user AND u.user_enabled AND u.deleted_at IS NULL;
 END $$;
 
--- The last time step whose code a user has shown: a code is good once.
+-- The last time step of which a user has shown the code: a code is valid once.
 
--- otp_secret: that of a user with two-factor authentication by codes, null otherwise.
+-- otp_secret: the secret of a user with two-factor authentication by codes, null otherwise.
 CREATE OR REPLACE FUNCTION terasocket.otp_secret(id_user integer) RETURNS text
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -59,7 +59,7 @@ BEGIN
             WHERE u.id_user = otp_secret.id_user AND u.user_2fa_enabled AND u.user_2fa_otp_enabled AND u.user_enabled AND u.deleted_at IS NULL);
 END $$;
 
--- accept_otp: false when a code of this step or of a later one was accepted before. who: as in login_attempts.
+-- accept_otp: false if a code of this step or of a later one was accepted before. who: as in login_attempts.
 CREATE OR REPLACE FUNCTION terasocket.accept_otp(id_user integer, step bigint, who bytea) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -72,7 +72,7 @@ BEGIN
     RETURN true;
 END $$;
 
--- otp_blocked: whether a user has no attempt left.
+-- otp_blocked: whether a user has no attempts left.
 CREATE OR REPLACE FUNCTION terasocket.otp_blocked(who bytea) RETURNS boolean
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -80,7 +80,7 @@ BEGIN
                    WHERE a.kind = 'otp' AND a.who = otp_blocked.who AND a.attempts >= 5 AND a.expires_at > clock_timestamp());
 END $$;
 
--- set_otp: false when the user is not to use two-factor authentication, or has a secret already.
+-- set_otp: false if the user is not to use two-factor authentication, or has a secret already.
 CREATE OR REPLACE FUNCTION terasocket.set_otp(id_user integer, secret text, with_email boolean) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -91,7 +91,7 @@ BEGIN
     RETURN FOUND;
 END $$;
 
--- change_password: false when the password need not be changed, or is not old any more. Both are bcrypt hashes.
+-- change_password: false if the password need not be changed, or old is no longer its hash. Both are bcrypt hashes.
 CREATE OR REPLACE FUNCTION terasocket.change_password(id_user integer, old text, new text) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN

@@ -1,15 +1,14 @@
--- The user manager: what services tell it of sessions, and what devices tell of themselves (OpenTera's sheet websocket,
--- section 7).
+-- The user manager: what services report about sessions, and devices about themselves (OpenTera's sheet websocket, section 7).
 
--- manage: what a service tells the user manager. Moves people in and out of sessions, and announces it: for each UUID
--- that the message lists, every time, users before participants before devices; a UUID of nobody is passed over.
+-- manage: handles a service's message to the user manager. Moves people in and out of sessions, and announces it for each UUID that the
+-- message lists, every time, users before participants before devices; unknown UUIDs are skipped.
 CREATE OR REPLACE FUNCTION terasocket.manage(message_type text, message jsonb) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
     session    text := lower(message ->> 'sessionUuid');
     is_join    boolean := message_type = 'opentera.protobuf.JoinSessionEvent';
     named      jsonb;   -- lists of UUIDs: users, participants, devices
-    kinds      text[];  -- who it is, in the order of the announcements
+    kinds      text[];  -- the people, in the order of the announcements
     ids        integer[];
 BEGIN
     CASE message_type
@@ -55,7 +54,7 @@ BEGIN
         )
         SELECT array_agg(f.kind ORDER BY f.place, f.ord), array_agg(f.id ORDER BY f.place, f.ord) INTO kinds, ids FROM found f;
         IF is_join THEN
-            -- who is busy already stays in the session that it is in
+            -- whoever is busy already stays in that session
             INSERT INTO terasocket.busy (kind, principal, session_uuid, is_known)
             SELECT DISTINCT w.kind, w.id, session, EXISTS (SELECT FROM OPENTERA.t_sessions s WHERE s.session_uuid = session) FROM unnest(kinds, ids) w (kind, id) ORDER BY 1, 2
             ON     CONFLICT ON CONSTRAINT busy_pkey DO NOTHING;
@@ -72,7 +71,7 @@ BEGIN
     END LOOP;
 END $$;
 
--- device_status: keeps the status of a device that is online and announces it; false when it is offline.
+-- device_status: stores the status of an online device and announces it; false if it is offline.
 CREATE OR REPLACE FUNCTION terasocket.device_status(id_device integer, status text, status_at numeric) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN

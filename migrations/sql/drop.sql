@@ -1,4 +1,4 @@
--- Drops these, each after what needs it. What is needed by something else is an error that says by what.
+-- Drops these objects, each after those that depend on it. If something else depends on one, the error names it.
 -- OBJECTS stands for an array of texts such as 'ROUTINE terasocket.f(integer)'.
 DO $do$
 DECLARE

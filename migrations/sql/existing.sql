@@ -1,5 +1,5 @@
--- The functions and views of our schema, each with the transaction that wrote it last and whether a trigger on a table that is
--- not ours calls it. An index or trigger of our own tables goes with them. No parameters.
+-- The functions and views of our schema, each with the transaction that last wrote it and whether a trigger on a foreign table calls it.
+-- An index or trigger of our own tables is dropped with them. No parameters.
 SELECT 'ROUTINE ' || p.oid::regprocedure::text AS object, p.oid::text || ' ' || p.xmin::text AS written,
        EXISTS (SELECT FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
                WHERE t.tgfoid = p.oid AND c.relnamespace <> p.pronamespace) AS is_called

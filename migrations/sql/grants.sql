@@ -1,5 +1,4 @@
--- The rights that others than the owner have on functions and views of our schema, as the statements that give them: what
--- must exist for it, and the statement. No parameters.
+-- The privileges of roles other than the owner on functions and views of our schema: the object, and the GRANT statement. No parameters.
 SELECT p.oid::regprocedure::text AS object, true AS is_routine,
        format('GRANT %s ON ROUTINE %s TO %s%s', a.privilege_type, p.oid::regprocedure, a.grantee::regrole,
               CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END) AS statement

@@ -1,6 +1,6 @@
--- Who else holds a lock on one of these tables, or, when asked, an old snapshot: the oldest transactions first, at most five.
--- Of the sessions of other roles only a superuser or a member of pg_read_all_stats knows more than the pid.
--- $1 text[]: tables, as regclass says their names. $2 boolean: old snapshots too
+-- Who else holds a lock on one of these tables, or, if asked, an old snapshot: the oldest transactions first, at most five. Only a
+-- superuser or a member of pg_read_all_stats sees more than the pid of other roles' sessions.
+-- $1 text[]: tables, as regclass. $2 boolean: old snapshots too
 SELECT format('pid %s (%s, %s%s)', a.pid, coalesce(nullif(a.application_name, ''), a.usename, 'unknown'), coalesce(a.state, 'unknown state'),
               ' since ' || to_char(coalesce(a.xact_start, a.query_start) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))
 FROM   pg_stat_activity a

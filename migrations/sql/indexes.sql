@@ -1,4 +1,4 @@
--- The indexes of ours on OpenTera's tables, and whether they are whole: CREATE INDEX CONCURRENTLY that fails leaves one that is not.
+-- Our indexes on OpenTera's tables, and whether they are valid: a failed CREATE INDEX CONCURRENTLY leaves an invalid one.
 -- $1 text: the schema of OpenTera's tables
 SELECT x.oid::regclass::text, i.indisvalid, x.relname::text, x.oid::text
 FROM   pg_index i JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_class c ON c.oid = i.indrelid

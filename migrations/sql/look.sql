@@ -1,5 +1,5 @@
 -- What kind of database this is, and who owns OpenTera's tables. No parameters.
--- The schema is '' where this role sees no t_users. Who is a superuser may become anybody.
+-- The schema is '' if this role sees no t_users. A superuser may become any role.
 SELECT current_setting('server_version_num')::int / 10000, current_setting('server_version'), pg_backend_pid(), pg_is_in_recovery(),
        coalesce(n.nspname, ''), coalesce(n.owner, ''), coalesce(n.owners, '{}'), session_user::text, coalesce(n.may_become, false),
        coalesce((SELECT s.nspowner::regrole::text FROM pg_namespace s WHERE s.nspname = 'terasocket'), ''),

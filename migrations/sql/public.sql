@@ -1,4 +1,4 @@
--- The statement that takes the functions of our schema from everybody, '' when nobody has any of them. No parameters.
+-- The statement that revokes EXECUTE on our functions from PUBLIC, '' if it has none. No parameters.
 SELECT coalesce('REVOKE EXECUTE ON ROUTINE ' || string_agg(p.oid::regprocedure::text, ', ') || ' FROM PUBLIC', '')
 FROM   pg_proc p
 WHERE  p.pronamespace = 'terasocket'::regnamespace

@@ -1,5 +1,5 @@
--- The subscription of logical replication, enabled, that writes OpenTera's tables or our log in this database. No parameters.
--- Result: its name, '' when there is none
+-- The enabled subscription of logical replication that writes OpenTera's tables or our log in this database. No parameters.
+-- Result: its name, '' for none
 SELECT coalesce(min(u.subname), '')::text
 FROM   pg_subscription u
 JOIN   pg_stat_subscription s ON s.subname = u.subname

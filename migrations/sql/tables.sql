@@ -1,4 +1,4 @@
--- The tables to lock before terasocket is taken out, in one order: OpenTera's that have triggers or indexes of ours, then ours.
+-- The tables to lock before terasocket is removed, in a fixed order: OpenTera's that have triggers or indexes of ours, then ours.
 -- $1 text: the schema of OpenTera's tables
 SELECT c.oid::regclass::text
 FROM   pg_class c

@@ -1,4 +1,4 @@
--- The triggers that call functions of our schema, what they call, and whether they are on tables of ours. No parameters.
+-- The triggers that call functions of our schema, those functions, and whether the triggers are on our tables. No parameters.
 SELECT format('TRIGGER %I ON %s', t.tgname, t.tgrelid::regclass) AS object, 'ROUTINE ' || p.oid::regprocedure::text AS calls,
        c.relnamespace = 'terasocket'::regnamespace AS is_ours
 FROM   pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_class c ON c.oid = t.tgrelid

@@ -1,4 +1,4 @@
--- Checks the bodies of all functions, which is put off while they are made: one may use another that is made after it.
+-- Checks the bodies of all functions. Their creation skips that, since one may use another that is created after it.
 DO $do$
 DECLARE
     f     record;

@@ -15,7 +15,7 @@ import (
 
 var at = time.Date(2024, 11, 23, 1, 23, 20, 123456000, time.UTC)
 
-// participantUpdate is a row of an object that moved out of somebody's sight.
+// participantUpdate is a row of an object that has moved: some of its former viewers no longer see it.
 func participantUpdate() event.Record {
 	return event.Record{
 		Seq: 42, Announcement: 7, At: at,
@@ -38,7 +38,7 @@ func userEvent(body string) event.Record {
 	}
 }
 
-// databaseEvent is what somebody hears who hears this form of e.
+// databaseEvent returns what a recipient of this form of e receives.
 func databaseEvent(t *testing.T, e event.Event, form event.Form) *opentera.DatabaseEvent {
 	t.Helper()
 	got, err := event.ParseFrame(encode(t, &e, form, event.Protobuf))
@@ -130,7 +130,7 @@ func TestDecodeMessages(t *testing.T) {
 
 func TestDecodeErrors(t *testing.T) {
 	t.Parallel()
-	// A body that leaks into an error is seen by this mark.
+	// secret marks a body, to detect errors that contain one.
 	const secret = "Zq8"
 	database := func(change func(*event.Record)) event.Record {
 		r := participantUpdate()

@@ -11,26 +11,24 @@ import (
 	"terasocket/proto/opentera"
 )
 
-// Encoding says how a TeraMessage is written into a frame.
+// Encoding is how a TeraMessage is written into a frame.
 type Encoding uint8
 
 const (
 	// Protobuf is the binary form, with header.seq.
 	Protobuf Encoding = iota
-	// JSON is the ProtoJSON that existing clients parse: default values
-	// printed, and no key that OpenTera does not have, thus no header.seq.
+	// JSON is the ProtoJSON that existing clients parse: default values printed, and no key that OpenTera lacks, so no header.seq.
 	JSON
 	// JSONWithSeq is JSON with header.seq, a decimal number in a string.
 	JSONWithSeq
 )
 
-// Encode returns one serialized TeraMessage that holds a TeraEvent with one event: what e is for those who hear this form
-// of it. Equal events give equal Protobuf frames; the white space of JSON frames differs from build to build, as
-// protojson's does.
+// Encode returns one serialized TeraMessage that holds a TeraEvent with one event: what the recipients of this form of e receive. Equal
+// events give equal Protobuf frames; the white space of JSON frames differs from build to build, as protojson's does.
 //
-// It is an error if the row has nothing for this form, a string in the message or the topic is not valid UTF-8, the
-// encoding is unknown, or a JSON frame is asked of a google.protobuf message, whose ProtoJSON need not be an object. What
-// Decode returned never fails with a form that FormFor gave.
+// It is an error if the row has nothing for this form, a string in the message or the topic is not valid UTF-8, the encoding is unknown,
+// or a google.protobuf message, whose ProtoJSON need not be an object, is to be encoded as JSON. An Event returned by Decode never fails
+// with a form returned by FormFor.
 func (e *Event) Encode(form Form, encoding Encoding) ([]byte, error) {
 	frame, err := e.encode(form, encoding)
 	if err != nil {
@@ -39,7 +37,7 @@ func (e *Event) Encode(form Form, encoding Encoding) ([]byte, error) {
 	return frame, nil
 }
 
-// message is what those hear who hear this form.
+// message returns what the recipients of this form receive.
 func (e *Event) message(form Form) (proto.Message, error) {
 	switch {
 	case e.Kind == Object:
@@ -89,8 +87,7 @@ func encodeProtobuf(header *opentera.TeraEvent_Header, message proto.Message) ([
 	return options.Marshal(&opentera.TeraMessage{Message: outer})
 }
 
-// encodeJSON writes the two envelopes by hand: protojson would serialize, look
-// up and parse what is inside each Any once more.
+// encodeJSON writes the two envelopes by hand: protojson would serialize, look up and parse the content of each Any again.
 func encodeJSON(header *opentera.TeraEvent_Header, message proto.Message) ([]byte, error) {
 	options := protojson.MarshalOptions{EmitDefaultValues: true}
 	descriptor := message.ProtoReflect().Descriptor()
@@ -113,7 +110,7 @@ func encodeJSON(header *opentera.TeraEvent_Header, message proto.Message) ([]byt
 	if err != nil {
 		return nil, err
 	}
-	if frame[brace+1] == '}' { // no field at all: {}
+	if frame[brace+1] == '}' { // no fields: {}
 		frame = append(frame[:brace], '}')
 	} else {
 		frame[brace] = ','

@@ -63,7 +63,7 @@ func TestEncodeSample(t *testing.T) {
 	}
 }
 
-// keys are those that OpenTera's clients know and demand, one by one.
+// keys are the keys that OpenTera's clients know and require.
 var keys = map[string]string{
 	"UserEvent":             "userUuid type userFullname",
 	"ParticipantEvent":      "participantUuid type participantName participantProjectName participantSiteName",

@@ -1,12 +1,11 @@
-// Package event turns rows of the event log into what a gateway acts on, and into the frames that clients read.
+// Package event decodes rows of the event log, and encodes the frames that clients read.
 //
-// A Record is a row as it was read. Decode checks it and gives one Event: a change of an object, a message, or something
-// that only gateways hear (rights, aliases, kicks). FormFor says what somebody hears of it, and Encode serializes that as
-// one TeraMessage with exactly one event inside, since existing clients read only the first. ParseFrame is the client's
-// side of Encode.
+// A Record is a row as read. Decode checks it and returns one Event: a change of an object, a message, or something for gateways only
+// (rights, aliases, kicks). FormFor decides what a recipient gets of it, and Encode serializes that as one TeraMessage with exactly one
+// event inside, since existing clients read only the first. ParseFrame is the client's side of Encode.
 //
-// The package knows nothing of databases, sockets and rights: routing keys pass through it as opaque text. All of it is
-// safe for concurrent use as long as nobody changes an Event or its Message.
+// The package knows nothing of databases, sockets and rights: routing keys pass through it as opaque text. Everything is safe for
+// concurrent use as long as nobody modifies an Event or its Message.
 package event
 
 import (
@@ -15,33 +14,31 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Kind says what an Event is about.
+// Kind is the kind of an Event.
 type Kind uint8
 
-// The kinds. Clients hear of the first two only.
+// Clients receive only events of the first two kinds.
 const (
 	Message Kind = iota // one of OpenTera's messages, or our own: presence, sessions, archives
 	Object              // an object was created, changed or deleted
 	Rights              // a principal gained or lost tags
-	Alias               // the routing keys that an alias stands for have changed
-	Settled             // who saw what before is from now on who sees it
-	Kick                // sockets of a principal are to be closed
+	Alias               // the routing keys of an alias have changed
+	Settled             // from now on the former viewers are the present ones
+	Kick                // sockets of a principal must be closed
 )
 
 // Event is one decoded row of the log.
 type Event struct {
 	Seq          uint64    // number in the event log, from 1: the client's resume cursor
-	Announcement uint64    // rows of one announcement lead from one committed state to the next
+	Announcement uint64    // the rows of one announcement lead from one committed state to the next
 	At           time.Time // when it was announced, to the microsecond
 	Topic        string    // OpenTera's topic, valid UTF-8
 	Kind         Kind
 
-	// Present holds the routing keys of those who may see it, Former those of whoever could see the object before; JSON
-	// text, "" for nobody.
+	// Present holds the routing keys of those who may see it, Former those of its former viewers; JSON text, "" for nobody.
 	Present, Former string
 
-	// ObjectType and ObjectID are type and primary key of an Object: "participant", 7. Of Rights and Kick they are kind
-	// and primary key of the principal.
+	// ObjectType and ObjectID are type and id of an Object: "participant", 7. For Rights and Kick they are kind and id of the principal.
 	ObjectType string
 	ObjectID   int64
 
@@ -49,22 +46,20 @@ type Event struct {
 
 	Gained, Lost []string // tags, of kind Rights
 
-	// Tag is the alias that has changed, Keys the routing keys that it stands for now, Was those of before; JSON text, ""
-	// for none.
+	// Tag is the alias that has changed, Keys its routing keys, Was the former ones; JSON text, "" for none.
 	Tag, Keys, Was string
 
-	Token int64 // of kind Kick: sockets that were opened with a connect token up to this counter are to be closed
+	Token int64 // of kind Kick: closes sockets whose connect token has a counter up to this one
 
 	object object
 }
 
-// New makes an event of a message that is not in the log, such as a Cursor.
+// New returns an event with a message that is not in the log, such as a Cursor.
 func New(seq uint64, at time.Time, topic string, m proto.Message) Event {
 	return Event{Seq: seq, At: at, Topic: topic, Kind: Message, Message: m}
 }
 
-// TypeName is the name of the message, without its package, that clients or gateways hear: "UserEvent", "DatabaseEvent",
-// "Rights".
+// TypeName returns the message's name without its package: "UserEvent", "DatabaseEvent", "Rights".
 func (e *Event) TypeName() string {
 	switch e.Kind {
 	case Message:

@@ -1,26 +1,24 @@
 package event
 
-// Form is what a recipient hears of an Event.
+// Form is what a recipient gets of an Event.
 type Form uint8
 
-// The forms. The restricted ones are those of a service for everybody but superadmins, where the body names projects or
-// sites: see withoutPlaces.
+// The restricted forms are those of a service for everybody but superadmins, if the body names projects or sites: see withoutPlaces.
 const (
 	None  Form = iota // nothing
 	Plain             // a message
 	Create
 	Update
-	Delete // DB_DELETE with the object's keys only: it is gone, or gone out of sight
+	Delete // DB_DELETE with the object's keys only: it is gone, or no longer visible
 	Gone   // DB_UPDATE of an object that was soft-deleted: its body has deleted_at
 	CreateRestricted
 	UpdateRestricted
 	GoneRestricted
 
-	Forms = iota // how many there are
+	Forms = iota // number of forms
 )
 
-// FormFor says what somebody hears of e who is among Present (sees), was among Former (saw), and holds the tag x
-// (isSuperadmin) or does not.
+// FormFor returns the form of e for a recipient: sees if it is among Present, saw if it is among Former, isSuperadmin if it holds the tag x.
 func (e *Event) FormFor(sees, saw, isSuperadmin bool) Form {
 	if e.Kind == Message && sees {
 		return Plain
@@ -53,5 +51,5 @@ func (e *Event) FormFor(sees, saw, isSuperadmin bool) Form {
 	return form
 }
 
-// HasDelete says whether e can be encoded as Delete: of a message and of an object that nobody saw it cannot.
+// HasDelete reports whether e can be encoded as Delete, unlike a message or an object without former viewers.
 func (e *Event) HasDelete() bool { return e.object.gone != "" }

@@ -53,7 +53,7 @@ func TestASoftDeleteIsAnUpdate(t *testing.T) {
 	}
 }
 
-func TestAFormThatTheRowDoesNotHaveIsAnError(t *testing.T) {
+func TestMissingFormIsAnError(t *testing.T) {
 	t.Parallel()
 	created := participantUpdate()
 	created.Op, created.Former, created.Gone = "C", "", ""
@@ -74,7 +74,7 @@ func TestAFormThatTheRowDoesNotHaveIsAnError(t *testing.T) {
 		}
 	}
 	if e := decode(t, created); e.HasDelete() {
-		t.Error("what was created has a delete")
+		t.Error("a created object has a delete")
 	}
 }
 

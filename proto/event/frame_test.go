@@ -13,8 +13,7 @@ import (
 	"terasocket/proto/opentera"
 )
 
-// wantParsesBack encodes a form of e in every encoding, parses the frames with the
-// protobuf library alone, and compares what comes out.
+// wantParsesBack encodes a form of e in every encoding, parses the frames with the protobuf library alone, and compares the results.
 func wantParsesBack(t *testing.T, e *event.Event, form event.Form, content proto.Message) {
 	t.Helper()
 	for name, encoding := range encodings {

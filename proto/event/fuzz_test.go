@@ -8,8 +8,8 @@ import (
 	"terasocket/proto/event"
 )
 
-// FuzzDecode: no row makes Decode panic, no error quotes a body, and what decodes also encodes in every encoding, in
-// whatever form somebody may hear it.
+// FuzzDecode: no row makes Decode panic, no error quotes a body, and every decoded row can be encoded in every encoding and in every form
+// that somebody may receive.
 func FuzzDecode(f *testing.F) {
 	const database = "opentera.protobuf.DatabaseEvent"
 	f.Add(int64(1), int64(1732325000123456), "topic", database, "U", "site", int64(1), `{"id_site": 1}`, `{"id_site": 1}`, "[]", "[]")

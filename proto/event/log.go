@@ -2,15 +2,14 @@ package event
 
 import "errors"
 
-// ErrBroken says that the log does not follow on what was read before: it is another past, or rows were trimmed before they
-// were read. Whoever follows must begin anew.
-var ErrBroken = errors.New("the event log does not follow on what was read")
+// ErrBroken means that the log does not continue what was read before: it belongs to another epoch, or rows were trimmed before they were
+// read. The reader must begin anew.
+var ErrBroken = errors.New("the event log does not continue what was read")
 
-// ErrRestarted comes with ErrBroken where nothing is missing, but PostgreSQL was started again, with all that it had.
+// ErrRestarted accompanies ErrBroken if nothing is missing because PostgreSQL was merely restarted.
 var ErrRestarted = errors.New("PostgreSQL was started again")
 
-// ErrUnusable says that a statement will fail for ever, by the schema or the rights of this role: an operator must do
-// something.
+// ErrUnusable means that a statement cannot work with the schema or the rights of this role: an operator must act.
 var ErrUnusable = errors.New("the database does not have what this version needs")
 
 // Beginning is the state to start from: nothing up to Seq is delivered.
@@ -22,7 +21,7 @@ type Beginning struct {
 // Page is a part of the log.
 type Page struct {
 	Events  []Event
-	Last    uint64 // seq to go on behind
-	IsLast  bool   // there is no more
-	Trimmed bool   // the log was trimmed beyond the seq that was asked for: some of it may be missing
+	Last    uint64 // the seq to continue after
+	IsLast  bool   // there are no more rows
+	Trimmed bool   // the log was trimmed beyond the requested seq: events may be missing
 }

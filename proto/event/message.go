@@ -13,9 +13,8 @@ import (
 	"terasocket/proto/opentera"
 )
 
-// newMessage returns an empty message of the given full name, nil when it is
-// not one that the log holds. A DatabaseEvent is one too, but its rows have a
-// form of their own: see newObject.
+// newMessage returns an empty message of the given full name, nil if it is not one that the log holds. A DatabaseEvent is one too, but
+// its rows have a form of their own: see newObject.
 func newMessage(name string) proto.Message {
 	switch name {
 	case "opentera.protobuf.UserEvent":
@@ -34,14 +33,13 @@ func newMessage(name string) proto.Message {
 		return new(opentera.StopSessionEvent)
 	case "opentera.protobuf.ArchiveEvent":
 		return new(opentera.ArchiveEvent)
-	case loginEvent: // for whoever audits, no socket hears it
+	case loginEvent: // for auditors; no socket receives it
 		return new(opentera.LoginEvent)
 	}
 	return nil
 }
 
-// parse reads the ProtoJSON of a message of the given full name. Its errors
-// leave out those of the JSON packages, which quote what they stumble over.
+// parse parses the ProtoJSON of a message of the given full name. Its errors omit those of the JSON packages, which quote the input.
 func parse(name, body string) (proto.Message, error) {
 	message := newMessage(name)
 	if message == nil {
@@ -51,7 +49,7 @@ func parse(name, body string) (proto.Message, error) {
 		return nil, errors.New("body: not valid UTF-8")
 	}
 
-	// protojson takes "@type" only inside an Any, so it is taken out first.
+	// protojson accepts "@type" only inside an Any, so it is removed first
 	var fields map[string]json.RawMessage
 	if json.Unmarshal([]byte(body), &fields) != nil || fields == nil {
 		return nil, errors.New("body: not a JSON object")

@@ -11,8 +11,8 @@ import (
 	"terasocket/proto/opentera"
 )
 
-// ObjectTypes are the 18 kinds of entity whose changes OpenTera announces, by
-// the names that DatabaseEvent.object_type gives them (database-events.md).
+// ObjectTypes are the 18 kinds of entities whose changes OpenTera announces, by their names in DatabaseEvent.object_type
+// (database-events.md).
 var ObjectTypes = [...]string{
 	"asset",
 	"device",
@@ -34,16 +34,15 @@ var ObjectTypes = [...]string{
 	"server_settings",
 }
 
-// object is what an Event of kind Object says. Its texts are object_values: the JSON text of one object, handed on byte
-// for byte.
+// object is the content of an Event of kind Object. Its texts are object_values: the JSON text of one object, passed on byte for byte.
 type object struct {
 	isSoftDelete bool
-	body         string // as it is now; "" when it is not there any more, or nobody may see it
+	body         string // its current state; "" if it is gone, or nobody may see it
 	restricted   string // of a service: body without what only superadmins may see
-	gone         string // of its DB_DELETE: its keys only
+	gone         string // of its DB_DELETE: only its keys
 }
 
-// newObject checks an object's row and takes over what is in it.
+// newObject checks an object's row and takes over its contents.
 func newObject(r Record) (object, error) {
 	if !slices.Contains(ObjectTypes[:], r.ObjectType) {
 		return object{}, fmt.Errorf("unknown object type %.80q", r.ObjectType)
@@ -83,7 +82,7 @@ func newObject(r Record) (object, error) {
 	return o, nil
 }
 
-// checkObject wants the JSON text of one object.
+// checkObject checks that text is the JSON text of one object.
 func checkObject(text string) error {
 	switch {
 	case !utf8.ValidString(text):
@@ -94,7 +93,7 @@ func checkObject(text string) error {
 	return nil
 }
 
-// databaseEvent makes the message of a form.
+// databaseEvent returns the message of a form.
 func (e *Event) databaseEvent(form Form) (*opentera.DatabaseEvent, error) {
 	m := &opentera.DatabaseEvent{ObjectType: e.ObjectType}
 	switch form {
@@ -105,7 +104,7 @@ func (e *Event) databaseEvent(form Form) (*opentera.DatabaseEvent, error) {
 	case Delete:
 		m.Type = opentera.DatabaseEvent_DB_DELETE
 	default:
-		return nil, fmt.Errorf("form %d is not one of an object", form)
+		return nil, fmt.Errorf("an object has no form %d", form)
 	}
 	switch form {
 	case Create, Update, Gone:

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// decodeOurs reads a row that only gateways hear. isOurs is false for any other row.
+// decodeOurs decodes a row for gateways only. isOurs is false for any other row.
 func (e *Event) decodeOurs(r Record) (isOurs bool, err error) {
 	switch r.Type {
 	case "terasocket.Rights":
@@ -48,7 +48,7 @@ func (e *Event) decodeOurs(r Record) (isOurs bool, err error) {
 	return false, nil
 }
 
-// unmarshal leaves out the errors of encoding/json, which quote what they stumble over.
+// unmarshal omits the errors of encoding/json, which quote the input.
 func unmarshal(body string, v any) error {
 	if json.Unmarshal([]byte(body), v) != nil {
 		return errors.New("body: not the JSON of its type")
@@ -56,7 +56,7 @@ func unmarshal(body string, v any) error {
 	return nil
 }
 
-// keysText gives routing keys as text, "" for null.
+// keysText returns routing keys as text, "" for null.
 func keysText(keys json.RawMessage) string {
 	if string(keys) == "null" {
 		return ""
@@ -71,5 +71,5 @@ func checkPrincipal(r Record) error {
 	return nil
 }
 
-// IsForGateways says whether rows of this type are acted on by gateways, and heard by no client.
+// IsForGateways reports whether rows of this type are for gateways, and never sent to a client.
 func IsForGateways(typeName string) bool { return strings.HasPrefix(typeName, "terasocket.") }

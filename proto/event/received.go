@@ -12,7 +12,7 @@ import (
 	_ "terasocket/proto/terasocket" // our own messages, for UnmarshalNew
 )
 
-// Received is one event as a client got it in a protobuf frame.
+// Received is one event as a client received it in a protobuf frame.
 type Received struct {
 	Seq     uint64          `json:"seq"`
 	Time    time.Time       `json:"time"` // when it was announced
@@ -21,7 +21,7 @@ type Received struct {
 	Message proto.Message   `json:"-"`
 }
 
-// ParseFrame reads a TeraMessage with one TeraEvent with one event, as a client does.
+// ParseFrame parses a TeraMessage with one TeraEvent with one event, as a client does.
 func ParseFrame(frame []byte) (Received, error) {
 	r, err := parseFrame(frame)
 	if err != nil {

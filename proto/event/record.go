@@ -10,25 +10,25 @@ import (
 // Record is one row of the event log terasocket.events, as read. The texts are as PostgreSQL prints them, "" for null.
 type Record struct {
 	Seq          int64     // from 1
-	Announcement int64     // the one that wrote it
+	Announcement int64     // number of its announcement
 	At           time.Time // to the microsecond
-	Topic        string    // OpenTera's topic, becomes TeraEvent.Header.topic
+	Topic        string    // OpenTera's topic, for TeraEvent.Header.topic
 
-	// Type is the full name of a message that sockets may hear, such as
-	// "opentera.protobuf.DatabaseEvent", or of one for gateways, such as "terasocket.Rights".
+	// Type is the full name of a message for sockets, such as "opentera.protobuf.DatabaseEvent", or for gateways, such as
+	// "terasocket.Rights".
 	Type string
 
 	Op         string // of a DatabaseEvent: "C" created, "U" changed, "G" soft-deleted, "D" deleted; otherwise ""
 	ObjectType string // of a DatabaseEvent: one of ObjectTypes; of Rights and Kick: "user", "participant" or "device"
 	ObjectID   int64  // primary key of the object
 
-	// Body of a DatabaseEvent is its object_value: the JSON text of one object, handed on byte for byte. Body of another
-	// of OpenTera's types is the ProtoJSON of the message, with or without "@type".
+	// Body is the object_value of a DatabaseEvent: the JSON text of one object, passed on byte for byte. For another OpenTera type it is
+	// the ProtoJSON of the message, with or without "@type".
 	Body string
 
 	Gone    string // of a DatabaseEvent: object_value of the DB_DELETE
 	Present string // routing keys of those who see it
-	Former  string // of a DatabaseEvent: routing keys of those who saw it before
+	Former  string // of a DatabaseEvent: routing keys of its former viewers
 }
 
 const (
@@ -36,13 +36,11 @@ const (
 	loginEvent    = "opentera.protobuf.LoginEvent"
 )
 
-// Decode returns the event that a row stands for.
+// Decode decodes a row into its event.
 //
-// A row that breaks the rules of Record is an error. It names the row's seq and
-// what is wrong; it never holds any part of a body. What a body says is data and
-// not judged: null, an unknown enum number or a missing key are no errors. But
-// a key or an enum name that the message type lacks is one, since the event
-// that remains without it is not the one that was published.
+// A row that breaks the rules of Record is an error, which names the row's seq and the problem, and never contains any part of a body.
+// The contents of a body are not judged: null, an unknown enum number or a missing key are no errors. But a key or an enum name that the
+// message type lacks is one, since the event without it would not be the one that was published.
 func Decode(r Record) (Event, error) {
 	e, err := decode(r)
 	if err != nil {
@@ -77,7 +75,7 @@ func decode(r Record) (Event, error) {
 		return e, err
 	}
 	e.Kind = Message
-	if r.Type != loginEvent { // that is heard by nobody, whatever the row says
+	if r.Type != loginEvent { // a login event has no recipients, whatever the row says
 		e.Present = r.Present
 	}
 	e.Message, err = parse(r.Type, r.Body)

@@ -5,9 +5,9 @@ import (
 	"errors"
 )
 
-// withoutPlaces takes the roles on projects and sites and the list of projects out of a service's object_value: OpenTera
-// lists in service_roles and service_projects everything that uses the service, and who sees the service through one
-// project need not see the others. Only superadmins get the full one. A value that names no place is returned as it is.
+// withoutPlaces removes the roles on projects and sites and the list of projects from a service's object_value: OpenTera lists in
+// service_roles and service_projects every place that uses the service, and whoever sees the service through one project need not see the
+// others. Only superadmins get the full value. A value that names no place is returned unchanged.
 func withoutPlaces(body string) (restricted string, err error) {
 	var service map[string]json.RawMessage
 	if json.Unmarshal([]byte(body), &service) != nil {

@@ -21,7 +21,7 @@ func serviceRecord(op, body string) event.Record {
 		Body: body, Gone: `{"id_service": 5}`, Present: `[["x", "p:1", "a:2"]]`, Former: `[["x"]]`}
 }
 
-func TestOnlySuperadminsHearWhereAServiceIsUsed(t *testing.T) {
+func TestOnlySuperadminsSeeWhereAServiceIsUsed(t *testing.T) {
 	t.Parallel()
 	soft := serviceRecord("G", serviceBody)
 	soft.Present = ""
@@ -37,17 +37,17 @@ func TestOnlySuperadminsHearWhereAServiceIsUsed(t *testing.T) {
 	} {
 		e := decode(t, tc.record)
 		if form := e.FormFor(tc.sees, tc.saw, true); form != tc.full {
-			t.Errorf("superadmins hear form %d, want %d", form, tc.full)
+			t.Errorf("superadmins get form %d, want %d", form, tc.full)
 		}
 		if full := databaseEvent(t, e, tc.full); full.GetObjectValue() != serviceBody || full.GetType() != tc.op {
 			t.Errorf("the full event: %v", full)
 		}
 		if form := e.FormFor(tc.sees, tc.saw, false); form != want {
-			t.Errorf("others hear form %d, want %d", form, want)
+			t.Errorf("others get form %d, want %d", form, want)
 		}
 		others := databaseEvent(t, e, want)
 		if text := others.GetObjectValue(); others.GetType() != tc.op || strings.Contains(text, "secret") || strings.Contains(text, "id_project") {
-			t.Errorf("others hear %v", others)
+			t.Errorf("others get %v", others)
 		}
 		var v map[string]any
 		if err := json.Unmarshal([]byte(others.GetObjectValue()), &v); err != nil {
@@ -55,7 +55,7 @@ func TestOnlySuperadminsHearWhereAServiceIsUsed(t *testing.T) {
 		}
 		if len(v["service_roles"].([]any)) != 1 || len(v["service_projects"].([]any)) != 0 ||
 			v["service_name"] != "Vidéo" || v["service_port"] != 4070.0 {
-			t.Errorf("others hear %v", v)
+			t.Errorf("others get %v", v)
 		}
 	}
 }
@@ -76,7 +76,7 @@ func TestAServiceUsedNowhereIsTheSameForAll(t *testing.T) {
 	}
 }
 
-func TestAServiceWithRubbishInItsListsIsRefused(t *testing.T) {
+func TestServiceWithMalformedListsIsRefused(t *testing.T) {
 	t.Parallel()
 	for _, body := range []string{`{"service_roles": 1}`, `{"service_roles": [1]}`, `{"service_projects": {}}`} {
 		if _, err := event.Decode(serviceRecord("U", body)); err == nil {

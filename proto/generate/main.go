@@ -1,6 +1,5 @@
-// Command generate compiles the .proto files of proto/opentera and
-// proto/terasocket and writes the generated Go beside them. It needs no protoc: protocompile reads the files,
-// and the protoc-gen-go that go.mod pins writes the code.
+// Command generate compiles the .proto files of proto/opentera and proto/terasocket and writes the generated Go beside them. It needs no
+// protoc: protocompile parses the files, and the protoc-gen-go pinned in go.mod generates the code.
 //
 //	go run ./proto/generate          write *.pb.go
 //	go run ./proto/generate -check   write nothing, fail if a file is not current
@@ -38,7 +37,7 @@ func main() {
 	}
 }
 
-// folders hold .proto files.
+// folders are the folders with .proto files.
 var folders = [...]string{"opentera", "terasocket"}
 
 // inFolders lists the files of dir/<folder>/ that match, folder by folder in alphabetical order.
@@ -54,8 +53,7 @@ func inFolders(dir, pattern string) ([]string, error) {
 	return all, nil
 }
 
-// run generates the code for the .proto files and writes it, or with check
-// compares it with what is there.
+// run generates the code for the .proto files and writes it, or with check compares it with the existing files.
 func run(ctx context.Context, dir string, check bool) error {
 	request, err := compile(ctx, dir)
 	if err != nil {
@@ -81,7 +79,7 @@ func run(ctx context.Context, dir string, check bool) error {
 			stale = append(stale, fmt.Errorf("%s is not current: go generate ./proto/... makes it so", path))
 		}
 	}
-	for _, path := range old { // its .proto is gone
+	for _, path := range old { // its .proto was removed
 		if !check {
 			if err := os.Remove(path); err != nil {
 				return err
@@ -93,8 +91,7 @@ func run(ctx context.Context, dir string, check bool) error {
 	return errors.Join(stale...)
 }
 
-// compile reads the .proto files into the request that protoc would send to a
-// generator.
+// compile compiles the .proto files into the request that protoc would send to a generator.
 func compile(ctx context.Context, dir string) (*pluginpb.CodeGeneratorRequest, error) {
 	paths, err := inFolders(dir, "*.proto")
 	if err != nil {
@@ -139,7 +136,7 @@ func compile(ctx context.Context, dir string) (*pluginpb.CodeGeneratorRequest, e
 	return request, nil
 }
 
-// protocGenGo runs the generator that go.mod pins.
+// protocGenGo runs the generator pinned in go.mod.
 func protocGenGo(ctx context.Context, request *pluginpb.CodeGeneratorRequest) (*pluginpb.CodeGeneratorResponse, error) {
 	in, err := proto.MarshalOptions{Deterministic: true}.Marshal(request)
 	if err != nil {

@@ -13,8 +13,7 @@ func TestGeneratedCodeIsCurrent(t *testing.T) {
 	}
 }
 
-// setup copies the committed .proto and .pb.go files and returns the folder
-// that takes the place of proto.
+// setup copies the committed .proto and .pb.go files and returns the folder to use in place of proto.
 func setup(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -24,7 +23,7 @@ func setup(t *testing.T) string {
 	return dir
 }
 
-func TestCheckNamesWhatIsNotCurrent(t *testing.T) {
+func TestCheckNamesOutdatedFiles(t *testing.T) {
 	for name, tc := range map[string]struct {
 		spoil func(t *testing.T, dir string)
 		want  string

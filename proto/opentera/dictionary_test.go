@@ -12,12 +12,12 @@ import (
 	_ "terasocket/proto/opentera"
 )
 
-// ours are the additions of terasocket: every other name and number is OpenTera's.
+// ours are terasocket's additions: every other name and number is OpenTera's.
 const ours = `
 | TeraEvent.Header | seq | 100 | optional uint64 |
 `
 
-// fields and values transcribe OpenTera's message dictionary.
+// fields and values are a transcript of OpenTera's message dictionary.
 const fields = `
 | ArchiveEvent | archive_uuid | 1 | string |
 | ArchiveEvent | owner_uuid | 2 | string |
@@ -201,8 +201,8 @@ const values = `
 | UserRegisterToEvent.Action | ACTION_UNREGISTER | 2 |
 `
 
-// TestDictionary holds the generated descriptors, whole, against the tables: a
-// name, number, type or label that differs, lacks or is too many is an error.
+// TestDictionary compares the complete generated descriptors with the tables: a different, missing or additional name, number, type or
+// label is an error.
 func TestDictionary(t *testing.T) {
 	var gotFields, gotValues []string
 	protoregistry.GlobalFiles.RangeFilesByPackage("opentera.protobuf", func(f protoreflect.FileDescriptor) bool {
@@ -240,7 +240,7 @@ func walk(messages protoreflect.MessageDescriptors, fields, values *[]string) {
 	}
 }
 
-// kind writes type and label of a field as the dictionary does.
+// kind returns type and label of a field as the dictionary writes them.
 func kind(f protoreflect.FieldDescriptor) string {
 	name := f.Kind().String()
 	switch f.Kind() {

@@ -85,7 +85,7 @@ func (LogEvent_LogLevel) EnumDescriptor() ([]byte, []int) {
 	return file_opentera_log_event_proto_rawDescGZIP(), []int{0, 0}
 }
 
-// LogEvent is one line of the log of a service. Sockets never hear it.
+// LogEvent is one line of the log of a service. Never sent to sockets.
 type LogEvent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Level LogEvent_LogLevel      `protobuf:"varint,1,opt,name=level,proto3,enum=opentera.protobuf.LogEvent_LogLevel" json:"level,omitempty"`

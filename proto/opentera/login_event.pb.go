@@ -140,7 +140,7 @@ func (LoginEvent_LoginType) EnumDescriptor() ([]byte, []int) {
 	return file_opentera_login_event_proto_rawDescGZIP(), []int{0, 1}
 }
 
-// LoginEvent is one line of the login log. Sockets never hear it.
+// LoginEvent is one line of the login log. Never sent to sockets.
 type LoginEvent struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
 	LogHeader       *LogEvent              `protobuf:"bytes,1,opt,name=log_header,json=logHeader,proto3" json:"log_header,omitempty"`

@@ -73,7 +73,7 @@ func (Result_ResultType) EnumDescriptor() ([]byte, []int) {
 	return file_opentera_result_proto_rawDescGZIP(), []int{0, 0}
 }
 
-// Result is the outcome of a call. Sockets never hear it.
+// Result is the outcome of a call. Never sent to sockets.
 type Result struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Type          Result_ResultType      `protobuf:"varint,1,opt,name=type,proto3,enum=opentera.protobuf.Result_ResultType" json:"type,omitempty"`

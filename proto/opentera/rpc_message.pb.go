@@ -184,7 +184,7 @@ func (*Value_BytesValue) isValue_ArgValue() {}
 
 func (*Value_StringValue) isValue_ArgValue() {}
 
-// RPCMessage calls a function of a module or service. Sockets never hear it.
+// RPCMessage calls a function of a module or service. Never sent to sockets.
 type RPCMessage struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Method  string                 `protobuf:"bytes,1,opt,name=method,proto3" json:"method,omitempty"`

@@ -22,7 +22,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// TeraModuleMessage is the envelope between modules of OpenTera. Sockets never hear it.
+// TeraModuleMessage is the envelope between modules of OpenTera. Never sent to sockets.
 type TeraModuleMessage struct {
 	state         protoimpl.MessageState    `protogen:"open.v1"`
 	Head          *TeraModuleMessage_Header `protobuf:"bytes,1,opt,name=head,proto3" json:"head,omitempty"`

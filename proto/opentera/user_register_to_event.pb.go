@@ -158,7 +158,7 @@ func (UserRegisterToEvent_Action) EnumDescriptor() ([]byte, []int) {
 	return file_opentera_user_register_to_event_proto_rawDescGZIP(), []int{0, 1}
 }
 
-// UserRegisterToEvent subscribes a user to kinds of events. Sockets never hear it.
+// UserRegisterToEvent subscribes a user to kinds of events. Never sent to sockets.
 type UserRegisterToEvent struct {
 	state         protoimpl.MessageState        `protogen:"open.v1"`
 	EventType     UserRegisterToEvent_EventType `protobuf:"varint,1,opt,name=event_type,json=eventType,proto3,enum=opentera.protobuf.UserRegisterToEvent_EventType" json:"event_type,omitempty"`

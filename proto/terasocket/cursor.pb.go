@@ -21,8 +21,8 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Cursor tells a client that passed since how far it is: it has heard everything up to seq that it may hear. header.seq is
-// the same number. It comes when the socket opens, at the end of a replay, and when nothing else was sent for some minutes.
+// Cursor tells a client that passed since its position: it has received everything up to seq that it may see. header.seq is the
+// same number. It is sent when the socket opens, at the end of a replay, and after some minutes without another event.
 type Cursor struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Seq           uint64                 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"` // pass it as since

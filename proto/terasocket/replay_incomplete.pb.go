@@ -21,11 +21,11 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// ReplayIncomplete is the first event on a socket that asked to resume after a seq that the event log does not hold any
-// more. What happened before oldest_seq cannot be told: the client must read again by REST. Live events follow.
+// ReplayIncomplete is the first event on a socket that asked to resume after a seq that is no longer in the event log. Events before
+// oldest_seq cannot be sent: the client must read again by REST. Live events follow.
 type ReplayIncomplete struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	OldestSeq     uint64                 `protobuf:"varint,1,opt,name=oldest_seq,json=oldestSeq,proto3" json:"oldest_seq,omitempty"` // of the events that are held; 0: none is
+	OldestSeq     uint64                 `protobuf:"varint,1,opt,name=oldest_seq,json=oldestSeq,proto3" json:"oldest_seq,omitempty"` // in the event log; 0: it is empty
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }

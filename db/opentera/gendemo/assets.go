@@ -2,8 +2,7 @@ package main
 
 import "fmt"
 
-// addAssets: recordings of VideoRehabService where the project has it, files of
-// FileTransferService elsewhere.
+// addAssets adds recordings of VideoRehabService to the projects that have it, and files of FileTransferService elsewhere.
 func (d *demo) addAssets() {
 	hasVideo := map[int]bool{1: true, 2: true, 4: true, 7: true, 8: true}
 	hasFiles := map[int]bool{1: true, 4: true, 5: true}
@@ -34,7 +33,7 @@ func (d *demo) addAssets() {
 	d.addAsset(d.addDeleted, n+1, d.sessions[0], asset{user: 7}, fileTransfer, "mauvais-fichier.pdf", "application/pdf")
 }
 
-// asset holds the four columns of which one is set: whom the asset belongs to.
+// asset holds the owner of an asset: one of the four columns is set.
 type asset struct{ device, participant, user, service any }
 
 func (d *demo) addAsset(add func(string, ...any) int, n int, s session, a asset, service int, name, kind string) {

@@ -33,8 +33,8 @@ const (
 	sharedDevice = 12 // lent by site 1 to site 2
 )
 
-// siteOfDevice: 12 devices at site 1, 10 at site 2, 6 at site 3; the last two
-// registered themselves and wait for approval.
+// siteOfDevice returns the site of a device: 12 devices at site 1, 10 at site 2, 6 at site 3; the last two registered themselves and
+// await approval.
 func siteOfDevice(id int) int {
 	switch {
 	case id <= 12:
@@ -64,7 +64,7 @@ func (d *demo) addDevices() {
 		}
 		d.add("t_devices_sites", id, site)
 		if id%4 == 0 {
-			continue // at the site, in no project
+			continue // of the site, in no project
 		}
 		project := map[int][]int{1: {1, 2, 3}, 2: {4, 5}, 3: {7, 8}}[site]
 		p := project[(id-1)%len(project)]

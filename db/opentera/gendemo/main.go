@@ -21,8 +21,7 @@ func main() {
 	}
 }
 
-// demo is the installation under construction: the rows so far, and what later
-// tables need to know of earlier ones.
+// demo is the installation under construction: the rows so far, and what later tables refer to.
 type demo struct {
 	*dataset
 	random *rand.Rand

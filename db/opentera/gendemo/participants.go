@@ -5,11 +5,10 @@ import (
 	"strings"
 )
 
-// participantsIn[p] is how many living participants project p has: 120 in all.
+// participantsIn[p] is the number of living participants in project p: 120 in all.
 var participantsIn = []int{1: 24, 2: 20, 3: 16, 4: 20, 5: 14, 6: 8, 7: 10, 8: 8}
 
-// disabledProject is the one with project_enabled false, which disables its
-// participants.
+// disabledProject has project_enabled false, which disables its participants.
 const disabledProject = 6
 
 func (d *demo) addParticipants() {

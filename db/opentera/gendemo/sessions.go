@@ -2,7 +2,7 @@ package main
 
 import "fmt"
 
-// sessionTypesOf says which session types a project uses.
+// sessionTypesOf lists the session types of each project.
 var sessionTypesOf = map[int][]int{1: {1, 2, 3}, 2: {1, 5, 4}, 3: {3}, 4: {1, 2}, 5: {3, 6}, 7: {1}, 8: {1}}
 
 // session statuses, and types of t_sessions_events
@@ -22,7 +22,7 @@ const (
 	eventRefused    = 14
 )
 
-// session is what later tables need of a row of t_sessions.
+// session is what later tables need from a row of t_sessions.
 type session struct {
 	id, project, status          int
 	day, hour, minute            int
@@ -57,8 +57,8 @@ func (d *demo) addTypes() {
 	d.add("t_sessions_types_services", 5, videoRehab)
 }
 
-// addSessions: one a day until today, some today and in the coming days. The
-// first 57 follow a pattern; 58 to 60 are the odd ones, 61 and 62 are deleted.
+// addSessions adds one a day until today, and some today and in the coming days. The first 57 follow a pattern; 58 to 60 are special
+// cases, 61 and 62 are deleted.
 func (d *demo) addSessions() {
 	projects := []int{1, 2, 4, 1, 5, 7, 3, 1, 4, 8, 2, 5}
 	for k := range 57 {
@@ -98,7 +98,7 @@ func (d *demo) addSessions() {
 	joint := today
 	joint.project, joint.day, joint.users, joint.participants = 1, 2, []int{9, 8}, []int{2, 62}
 	d.addSession(d.add, joint, 2, creator{user: 9}, "Atelier commun Estrie-Laurentides")
-	// 60: nobody but a device.
+	// 60: only a device.
 	alone := today
 	alone.project, alone.day, alone.hour, alone.status, alone.devices = 3, -1, 2, completed, []int{d.devicesOf[3][0]}
 	d.addSession(d.add, alone, 3, creatorDevice(alone.devices[0]), "Mesure nocturne")
@@ -107,7 +107,7 @@ func (d *demo) addSessions() {
 		gone := session{project: 1 + i, day: -30 - i, hour: 10, status: cancelled, users: []int{9}, participants: []int{4 + i*22}}
 		d.addSession(d.addDeleted, gone, 1, creator{user: 9}, "Séance saisie par erreur")
 	}
-	// Ursula was taken out of the first session.
+	// Ursula was removed from the first session.
 	d.addDeleted("t_sessions_users", 1, 9)
 }
 
@@ -125,7 +125,7 @@ func statusOf(k int) int {
 	return completed
 }
 
-// creator holds the four columns of which one is set.
+// creator holds the creator of a session: one of the four columns is set.
 type creator struct{ user, device, participant, service any }
 
 func creatorDevice(id int) creator { return creator{device: id} }
@@ -192,7 +192,7 @@ func (d *demo) addSessionEvents(add func(string, ...any) int, s session) {
 	event(eventStop, 14, nil)
 }
 
-// pick returns n different elements of from, or all of them.
+// pick returns n distinct elements of from, or all of them.
 func (d *demo) pick(from []int, n int) []int {
 	var picked []int
 	for _, i := range d.random.Perm(len(from))[:min(n, len(from))] {

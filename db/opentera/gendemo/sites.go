@@ -20,8 +20,7 @@ func (d *demo) addServerSettings() {
 	d.add("t_server_settings", "ServerVersions", `{"version_string": "1.3.0", "version_major": 1, "version_minor": 3, "version_patch": 0, "clients": {}}`)
 }
 
-// staticToken is OpenTera's static token of a participant or a device: a JWT
-// (HS256) that never expires.
+// staticToken returns OpenTera's static token of a participant or device: a JWT (HS256) that never expires.
 func staticToken(key, kind string, id int, principal string) string {
 	enc := base64.RawURLEncoding
 	claims := fmt.Sprintf(`{"iss":"TeraServer","jti":"%s","%s_uuid":"%s","id_%s":%d}`, uuid(kind+" token", id), kind, principal, kind, id)
@@ -56,7 +55,7 @@ const (
 	videoRehab
 )
 
-// serviceUUID is asset_service_uuid's target.
+// serviceUUID returns the target of asset_service_uuid.
 func serviceUUID(id int) string {
 	if id == openTera {
 		return "00000000-0000-0000-0000-000000000001"
@@ -89,7 +88,7 @@ func (d *demo) addServices() {
 			d.add("t_services_projects", s, project)
 		}
 	}
-	d.addDeleted("t_services_projects", videoRehab, 3) // taken away from Cardio à domicile
+	d.addDeleted("t_services_projects", videoRehab, 3) // removed from Cardio à domicile
 
 	role := func(service int, project, site any, name string) int {
 		return d.add("t_services_roles", service, project, site, name)
@@ -112,7 +111,7 @@ func (d *demo) addServices() {
 	d.addDeleted("t_services_roles", openTera, 9, nil, "user")
 }
 
-// ids of t_services_roles, as addServices counts them.
+// ids of t_services_roles, as numbered by addServices
 const (
 	loggingAdmin    = 1
 	videoRehabUser  = 8

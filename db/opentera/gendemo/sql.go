@@ -8,11 +8,10 @@ import (
 	"strings"
 )
 
-// expr is SQL text that goes into the file as it is.
+// expr is SQL text that goes into the file verbatim.
 type expr string
 
-// table is one OpenTera table. columns[0] is the key, counted from 1;
-// version_id and deleted_at are written by render.
+// table is one OpenTera table. columns[0] is the key, counted from 1; render adds version_id and deleted_at.
 type table struct {
 	name     string
 	sequence string
@@ -23,7 +22,7 @@ type table struct {
 }
 
 type dataset struct {
-	tables []*table // in an order that the foreign keys allow
+	tables []*table // in the order of their foreign keys
 	byName map[string]*table
 }
 
@@ -51,7 +50,7 @@ func (d *dataset) add(name string, values ...any) int {
 	return len(t.rows)
 }
 
-// addDeleted adds a row that is soft-deleted.
+// addDeleted appends a soft-deleted row.
 func (d *dataset) addDeleted(name string, values ...any) int {
 	id := d.add(name, values...)
 	d.byName[name].deleted[id] = true
@@ -116,15 +115,13 @@ func literal(v any) string {
 	panic(fmt.Sprintf("no literal for %T", v))
 }
 
-// day is a time so many days from the day on which the file is loaded. Minutes
-// past 59 count.
+// day is a time so many days from the day on which the file is loaded. Minutes may exceed 59.
 func day(offset, hour, minute int) expr {
 	hour, minute = hour+minute/60, minute%60
 	return expr(fmt.Sprintf("current_date + interval '%d days %02d:%02d'", offset, hour, minute))
 }
 
-// uuid is a name-based UUID (version 5): always the same for one kind and
-// number, and as random to the eye as OpenTera's own.
+// uuid returns a name-based UUID (version 5): constant for one kind and number, and random in appearance like OpenTera's own.
 func uuid(kind string, n int) string {
 	h := sha1.Sum(fmt.Appendf(nil, "terasocket demo/%s/%d", kind, n))
 	h[6] = h[6]&0x0f | 0x50

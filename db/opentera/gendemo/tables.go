@@ -1,8 +1,7 @@
 package main
 
-// tables lists the tables in the order in which they are filled: name,
-// sequence, "hard" for those without deleted_at, then the columns but
-// version_id and deleted_at.
+// tables lists the tables in the order in which they are filled: name, sequence, "hard" for those without deleted_at, then the columns
+// except version_id and deleted_at.
 const tables = `
 t_server_settings id_server_settings_sequence hard id_server_settings server_settings_name server_settings_value
 t_sites id_site_sequence id_site site_name site_2fa_required

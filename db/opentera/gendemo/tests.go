@@ -2,7 +2,7 @@ package main
 
 import "fmt"
 
-// testTypesOf says which test types a project uses.
+// testTypesOf lists the test types of each project.
 var testTypesOf = map[int][]int{1: {1, 2, 3}, 2: {1, 3}, 4: {1, 2}, 5: {4}, 7: {1}}
 
 var testNames = []string{1: "Évaluation avant la séance", 2: "Évaluation après la séance", 3: "Timed Up and Go", 4: "Sondage de satisfaction"}

@@ -2,8 +2,7 @@ package main
 
 import "strings"
 
-// passwords are two bcrypt hashes of "terasocket-demo", 12 rounds, in
-// passlib's ident.
+// passwords are two bcrypt hashes of "terasocket-demo", 12 rounds, in passlib's ident.
 var passwords = []string{
 	"$2b$12$9BqV8zxdGRr2pN8UpqG2burWS8fG3kau90Y130eghbfm2h07/kc06",
 	"$2b$12$zJxALYvxqdfuN8hth5ZaOujm./I1M..ZmSENb7W5N7unCPFy1gyYa",
@@ -26,7 +25,7 @@ const (
 	formerTeam // soft-deleted
 )
 
-// groupRoles says which roles (ids of t_services_roles) a group gives.
+// groupRoles lists the roles (ids of t_services_roles) of each group.
 var groupRoles = [][]int{
 	estrieAdmins:            {siteAdmin(1), loggingAdmin},
 	estrieStaff:             {siteUser(1)},
@@ -42,7 +41,7 @@ var groupRoles = [][]int{
 	videoAdmins:             {siteVideoAdmin},
 }
 
-// groupProjects says on which projects the members of a group treat people.
+// groupProjects lists the projects in which the members of a group treat people.
 var groupProjects = [][]int{
 	strokeLeads: {1}, strokeTherapists: {1}, balanceCardioTherapists: {2, 3},
 	parkinsonTeam: {4, 5}, painTherapists: {5}, quebecTeam: {7, 8}, formerTeam: {},
@@ -53,7 +52,7 @@ type user struct {
 	groups                []int
 }
 
-// users by id, from 1. Those that people type have names that tell their role.
+// users by id, from 1. Users that people log in as are named after their role.
 var users = []user{
 	{"admin", "Sylvie", "Tremblay", nil},
 	{"marc.super", "Marc-André", "Gagnon", nil},
@@ -149,7 +148,7 @@ func (d *demo) addUsers() {
 			}
 		}
 	}
-	// Simon left the stroke leads: a link row that no longer counts.
+	// Simon left the stroke leads: a soft-deleted link row.
 	d.addDeleted("t_users_users_groups", 5, strokeLeads)
 
 	d.add("t_users_preferences", 1, "openteraplus", `{"language": "fr", "notify_sounds": true}`)
@@ -157,8 +156,7 @@ func (d *demo) addUsers() {
 	d.add("t_users_preferences", 36, "openteraplus", `{"language": "en", "notify_sounds": true}`)
 }
 
-// addAccess gives the groups their roles. Devices and participant groups may
-// have roles too; they play no part in who sees what.
+// addAccess gives the groups their roles. Devices and participant groups may have roles too, without effect on who sees what.
 func (d *demo) addAccess() {
 	for g, roles := range groupRoles {
 		for _, r := range roles {
