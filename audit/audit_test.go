@@ -208,6 +208,19 @@ func TestLostAnswer(t *testing.T) {
 	}
 }
 
+// A flush between two notes of the same moment makes two rows; neither is taken for a repetition of the other.
+func TestFlushBetweenTwoNotes(t *testing.T) {
+	t.Parallel()
+	d := setup(t)
+	at := time.Now()
+	note := d.Trail(someone(access.User, 7), 1, at, "192.0.2.1")
+	for seq := range uint64(3) {
+		note(seq+1, false, at)
+		d.mustFlush()
+	}
+	d.mustFind(Question{Kind: "user", UUID: "uuid-7"}, "user uuid-7 live 1-1", "user uuid-7 live 2-2", "user uuid-7 live 3-3")
+}
+
 // A missing week is created, and pending rows are recorded.
 func TestNoWeek(t *testing.T) {
 	t.Parallel()

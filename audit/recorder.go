@@ -36,6 +36,7 @@ type Recorder struct {
 	metrics *metrics
 
 	held     atomic.Int64 // runs in trails and rows
+	numbers  atomic.Int64 // the last one given to a row
 	lost     atomic.Int64 // frames not noted since the last flush
 	mostHeld int64
 	flushing sync.Mutex // one flush at a time

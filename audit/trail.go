@@ -25,6 +25,8 @@ type Row struct {
 	Seqs       []Run     `json:"seqs"` // in the order of sending; none for a snapshot
 	Since      time.Time `json:"since"`
 	Until      time.Time `json:"until"`
+
+	number int64 // identifies the row on its gateway
 }
 
 const (
@@ -84,7 +86,7 @@ func (t *trail) row(mode string, at time.Time) *Row {
 		t.recorder.follow(t)
 	}
 	row := t.socket
-	row.Mode, row.Since, row.Until = mode, at, at
+	row.Mode, row.Since, row.Until, row.number = mode, at, at, t.recorder.numbers.Add(1)
 	t.rows = append(t.rows, row)
 	return &t.rows[len(t.rows)-1]
 }

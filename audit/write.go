@@ -167,15 +167,16 @@ func (r *Recorder) record(ctx context.Context, rows []Row) error {
 	n := len(rows)
 	kinds, uuids, principals := make([]string, n), make([]string, n), make([]int32, n)
 	connections, opened, addresses, modes := make([]int64, n), make([]time.Time, n), make([]string, n), make([]string, n)
-	frames, seqs, since, until := make([]int32, n), make([]string, n), make([]time.Time, n), make([]time.Time, n)
+	frames, seqs, since, until, numbers := make([]int32, n), make([]string, n), make([]time.Time, n), make([]time.Time, n), make([]int64, n)
 	for i := range rows {
 		row := &rows[i]
 		kinds[i], uuids[i], principals[i], connections[i], opened[i] = row.Kind, row.UUID, row.Principal, int64(row.Connection), row.Opened
 		addresses[i], modes[i], frames[i], seqs[i], since[i], until[i] = row.Address, row.Mode, int32(row.Frames), ranges(row.Seqs), row.Since, row.Until
+		numbers[i] = row.number
 	}
 	ctx, cancel := context.WithTimeout(ctx, statementWait)
 	defer cancel()
-	if _, err := r.Pool.Exec(ctx, recordSQL, r.Gateway, kinds, uuids, principals, connections, opened, addresses, modes, frames, seqs, since, until); err != nil {
+	if _, err := r.Pool.Exec(ctx, recordSQL, r.Gateway, kinds, uuids, principals, connections, opened, addresses, modes, frames, seqs, since, until, numbers); err != nil {
 		return fmt.Errorf("record deliveries: %w", err)
 	}
 	return nil

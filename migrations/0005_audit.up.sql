@@ -5,6 +5,7 @@ CREATE TABLE terasocket.deliveries (
     uuid        text        NOT NULL,
     principal   integer     NOT NULL,
     gateway     text        NOT NULL,
+    number      bigint      NOT NULL,
     connection  bigint      NOT NULL,
     opened      timestamptz NOT NULL,
     address     text,
@@ -16,12 +17,13 @@ CREATE TABLE terasocket.deliveries (
     since       timestamptz NOT NULL,
     until       timestamptz NOT NULL,
     -- a repeated report is recorded once; also serves queries by recipient
-    PRIMARY KEY (kind, uuid, until, gateway, connection, mode)
+    PRIMARY KEY (kind, uuid, until, gateway, number)
 ) PARTITION BY RANGE (until);
 -- for queries by event: rows are nearly in the order of seq
 CREATE INDEX deliveries_seqs ON terasocket.deliveries USING brin (first_seq, last_seq) WITH (autosummarize = on);
 
 COMMENT ON TABLE  terasocket.deliveries IS 'which events were sent to whom, when, where to; rows are only added, and kept by --audit-retention';
+COMMENT ON COLUMN terasocket.deliveries.number IS 'the gateway''s number of the row, from 1 at its start';
 COMMENT ON COLUMN terasocket.deliveries.connection IS 'the gateway''s number of the socket, "conn" in its log';
 COMMENT ON COLUMN terasocket.deliveries.opened IS 'when the socket was opened';
 COMMENT ON COLUMN terasocket.deliveries.mode IS 'live; replay: to a client that came back; snapshot: of the presence of others, whose frames have no seq';

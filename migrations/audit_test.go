@@ -12,7 +12,7 @@ const weeks = "SELECT coalesce(string_agg(name, ' ' ORDER BY name), '') FROM ter
 
 // delivery is a row at that time.
 func delivery(until string) string {
-	return "INSERT INTO terasocket.deliveries VALUES ('user', 'u', 1, 'g', 7, now(), NULL, 'live', 1, ARRAY['[5,5]'::int8range], 5, 5, '" + until + "', '" + until + "')"
+	return "INSERT INTO terasocket.deliveries VALUES ('user', 'u', 1, 'g', 1, 7, now(), NULL, 'live', 1, ARRAY['[5,5]'::int8range], 5, 5, '" + until + "', '" + until + "')"
 }
 
 // Weekly partitions are created ahead and dropped after the retention, by any number of concurrent callers.

@@ -9,4 +9,4 @@ WHERE  ($1::bigint IS NULL OR d.first_seq <= $1 AND d.last_seq >= $1 AND $1 <@ A
 AND    ($2::text IS NULL OR d.kind = $2 AND d.uuid IN ($3, lower($3)))
 AND    ($4::timestamptz IS NULL OR d.until >= $4)
 AND    ($5::timestamptz IS NULL OR d.since < $5)
-ORDER  BY d.until, d.since, d.kind, d.uuid, d.connection, d.mode
+ORDER  BY d.until, d.since, d.kind, d.uuid, d.connection, d.number
