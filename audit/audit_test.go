@@ -208,6 +208,57 @@ func TestLostAnswer(t *testing.T) {
 	}
 }
 
+// limit rejects statements with more runs than this, like a database that would time out on them.
+func (d *desk) limit(runs int) {
+	d.Helper()
+	dbtest.Exec(d, d.conn, fmt.Sprintf(`CREATE OR REPLACE FUNCTION too_long() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+		IF (SELECT sum(cardinality(seqs)) FROM fresh) > %d THEN RAISE query_canceled; END IF; RETURN NULL; END $$`, runs))
+	dbtest.Exec(d, d.conn, "CREATE TRIGGER too_long AFTER INSERT ON terasocket.deliveries REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION too_long()")
+}
+
+// Neither many sockets nor a long replay make a statement with too many runs.
+func TestManyRuns(t *testing.T) {
+	t.Parallel()
+	d := setup(t)
+	d.limit(maxRuns)
+	var all []uint64
+	for seq := uint64(2); seq <= 4*maxRuns+2; seq += 2 {
+		all = append(all, seq)
+	}
+	d.open(someone(access.User, 7))(all...)
+	for id := range int32(2) {
+		d.open(someone(access.Device, id))(all[:maxRuns/2+1]...)
+	}
+	d.mustFlush()
+	if n := dbtest.One[int](t, d.conn, "SELECT sum(cardinality(seqs)) FROM terasocket.deliveries"); n != 3*maxRuns+3 {
+		t.Errorf("%d runs", n)
+	}
+	d.mustFind(Question{Seq: 4*maxRuns + 2}, fmt.Sprintf("user uuid-7 live %[1]d-%[1]d", 4*maxRuns+2))
+}
+
+// A failed statement is repeated with fewer rows, so that the rows behind them do not wait for ever.
+func TestBatchThatFails(t *testing.T) {
+	t.Parallel()
+	d := setup(t)
+	d.limit(10)
+	for id := range int32(8) {
+		d.open(someone(access.User, id))(2, 4, 6, 8)
+	}
+	d.open(someone(access.Device, 7))(10)
+	if err := d.Flush(t.Context()); err == nil {
+		t.Fatal("a statement beyond the limit succeeded")
+	}
+	for try := 1; d.Flush(t.Context()) != nil; try++ {
+		if try == 10 {
+			t.Fatal("the rows are not recorded after 10 flushes")
+		}
+	}
+	d.mustFind(Question{Seq: 10}, "device uuid-7 live 10-10")
+	if n := dbtest.One[int](t, d.conn, "SELECT sum(frames) FROM terasocket.deliveries"); n != 33 || d.held.Load() != 0 {
+		t.Errorf("%d frames, %d held", n, d.held.Load())
+	}
+}
+
 // A flush between two notes of the same moment makes two rows; neither is taken for a repetition of the other.
 func TestFlushBetweenTwoNotes(t *testing.T) {
 	t.Parallel()

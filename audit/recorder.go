@@ -17,6 +17,7 @@ const (
 	keepEvery     = time.Hour        // weeks are created two weeks ahead
 	statementWait = 10 * time.Second // time limit of a statement
 	maxBatch      = 1000             // rows per statement
+	maxRuns       = 50_000           // runs per statement, and per row
 
 	// mostHeld bounds what waits to be recorded, in runs of 16 bytes: some 60 MB, or at least 150,000 rows.
 	mostHeld = 4 << 20
@@ -40,7 +41,8 @@ type Recorder struct {
 	lost     atomic.Int64 // frames not noted since the last flush
 	mostHeld int64
 	flushing sync.Mutex // one flush at a time
-	rows     []Row      // to be written; guarded by flushing
+	rows     []Row      // to be written; guarded by flushing, as is batch
+	batch    int        // rows of the next statement: half as many after a failure, then slowly more
 
 	mu     sync.Mutex
 	trails []*trail // those that are not empty
@@ -48,7 +50,7 @@ type Recorder struct {
 
 // New returns a recorder; its metrics are registered with r.
 func New(c Config, r prometheus.Registerer) *Recorder {
-	recorder := &Recorder{Config: c, mostHeld: mostHeld}
+	recorder := &Recorder{Config: c, mostHeld: mostHeld, batch: maxBatch}
 	recorder.metrics = newMetrics(r)
 	return recorder
 }

@@ -41,7 +41,7 @@ type trail struct {
 	socket   Row // the fields common to all its rows
 
 	mu   sync.Mutex
-	rows []Row // one per mode
+	rows []Row // one per mode, more if one is full
 }
 
 // rowCost is the memory of a row, counted in runs.
@@ -75,7 +75,7 @@ func (t *trail) sent(seq uint64, isReplay bool, at time.Time) {
 // row returns the row being filled, nil if there is no memory for it.
 func (t *trail) row(mode string, at time.Time) *Row {
 	for i := range t.rows {
-		if t.rows[i].Mode == mode {
+		if t.rows[i].Mode == mode && len(t.rows[i].Seqs) < maxRuns {
 			return &t.rows[i]
 		}
 	}

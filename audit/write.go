@@ -84,7 +84,7 @@ func (r *Recorder) Flush(ctx context.Context) (err error) {
 	r.collect()
 	isKept := false
 	for len(r.rows) > 0 {
-		batch := r.rows[:min(maxBatch, len(r.rows))]
+		batch := r.next()
 		if err = r.record(ctx, batch); hasNoWeek(err) && !isKept {
 			r.metrics.errors.Inc()
 			if isKept, err = true, r.Keep(ctx); err == nil {
@@ -97,8 +97,10 @@ func (r *Recorder) Flush(ctx context.Context) (err error) {
 		}
 		if err != nil {
 			r.metrics.errors.Inc()
+			r.batch = max(1, len(batch)/2)
 			break
 		}
+		r.batch = min(r.batch+r.batch/8+1, maxBatch)
 		r.refuse(refused)
 		for i := range batch {
 			r.held.Add(-rowCost - int64(len(batch[i].Seqs)))
@@ -117,6 +119,17 @@ func (r *Recorder) Flush(ctx context.Context) (err error) {
 		r.Log.Error("the audit is not whole: too much waited to be recorded, and deliveries were lost", "op", "audit", "frames", lost)
 	}
 	return err
+}
+
+// next returns the rows of the next statement: one, or more if they have at most maxRuns.
+func (r *Recorder) next() []Row {
+	n, runs := 1, len(r.rows[0].Seqs)
+	for ; n < min(r.batch, len(r.rows)); n++ {
+		if runs += len(r.rows[n].Seqs); runs > maxRuns {
+			break
+		}
+	}
+	return r.rows[:n]
 }
 
 // divided records as many rows as possible, by halves; refused are those for which no week can be created.
