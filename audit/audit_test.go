@@ -58,7 +58,7 @@ func (d *desk) open(who access.Identity) (sent func(seqs ...uint64)) {
 	note := d.Trail(who, d.next, time.Now(), "192.0.2.1")
 	return func(seqs ...uint64) {
 		for _, seq := range seqs {
-			note(seq, false, time.Now())
+			note(seq, false, false, time.Now())
 		}
 	}
 }
@@ -109,10 +109,12 @@ func TestFind(t *testing.T) {
 	anna(21)
 	note := d.Trail(someone(access.User, 9), 99, time.Now(), "192.0.2.1")
 	for seq := range uint64(3) {
-		note(seq+20, true, time.Now())
-		note(0, false, time.Now())
+		note(seq+20, true, false, time.Now())
+		note(0, false, false, time.Now())
 	}
-	note(30, false, time.Now())
+	note(30, false, false, time.Now())
+	note(31, true, true, time.Now())
+	note(32, false, true, time.Now())
 	d.mustFlush()
 	d.mustFlush()
 
@@ -127,10 +129,10 @@ func TestFind(t *testing.T) {
 	d.mustFind(Question{Seq: 11, Kind: "participant", UUID: "uuid-8"})
 	got := d.find(Question{Kind: "user", UUID: "uuid-9"})
 	slices.Sort(got)
-	if !slices.Equal(got, []string{"user uuid-9 live 30-30", "user uuid-9 replay 20-22", "user uuid-9 snapshot "}) {
+	if !slices.Equal(got, []string{"user uuid-9 delete 31-32", "user uuid-9 live 30-30", "user uuid-9 replay 20-22", "user uuid-9 snapshot "}) {
 		t.Errorf("%q", got)
 	}
-	if n := dbtest.One[int](t, d.conn, "SELECT sum(frames) FROM terasocket.deliveries"); n != 15 {
+	if n := dbtest.One[int](t, d.conn, "SELECT sum(frames) FROM terasocket.deliveries"); n != 17 {
 		t.Errorf("%d frames", n)
 	}
 	if text, err := json.Marshal(Row{Seqs: []Run{{1, 2}}}); err != nil || !strings.Contains(string(text), `"seqs":[[1,2]]`) {
@@ -266,7 +268,7 @@ func TestFlushBetweenTwoNotes(t *testing.T) {
 	at := time.Now()
 	note := d.Trail(someone(access.User, 7), 1, at, "192.0.2.1")
 	for seq := range uint64(3) {
-		note(seq+1, false, at)
+		note(seq+1, false, false, at)
 		d.mustFlush()
 	}
 	d.mustFind(Question{Kind: "user", UUID: "uuid-7"}, "user uuid-7 live 1-1", "user uuid-7 live 2-2", "user uuid-7 live 3-3")
@@ -291,7 +293,7 @@ func TestNoWeekCanBeMade(t *testing.T) {
 		if i%4 == 1 {
 			at = at.AddDate(1, 0, 0) // the clock was wrong
 		}
-		d.Trail(someone(access.User, i), uint64(i), at, "192.0.2.1")(uint64(i+1), false, at)
+		d.Trail(someone(access.User, i), uint64(i), at, "192.0.2.1")(uint64(i+1), false, false, at)
 	}
 	d.mustFlush()
 	d.mustFind(Question{Kind: "user", UUID: "uuid-0"}, "user uuid-0 live 1-1")
@@ -384,7 +386,7 @@ func BenchmarkNote(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		seq++
-		note(seq, false, now)
+		note(seq, false, false, now)
 	}
 }
 

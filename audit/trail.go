@@ -20,7 +20,7 @@ type Row struct {
 	Connection uint64    `json:"connection"` // the gateway's number of the socket
 	Opened     time.Time `json:"opened"`
 	Address    string    `json:"address"` // "": unknown
-	Mode       string    `json:"mode"`    // live, replay or snapshot
+	Mode       string    `json:"mode"`    // live, replay, delete or snapshot
 	Frames     int       `json:"frames"`
 	Seqs       []Run     `json:"seqs"` // in the order of sending; none for a snapshot
 	Since      time.Time `json:"since"`
@@ -32,6 +32,7 @@ type Row struct {
 const (
 	live     = "live"
 	replay   = "replay"
+	deletion = "delete" // DB_DELETE with an object's keys alone, live or replayed
 	snapshot = "snapshot"
 )
 
@@ -48,16 +49,18 @@ type trail struct {
 const rowCost = 12
 
 // Trail begins the trail of a socket, and returns the function that records a sent frame: the seq of an event, 0 for a snapshot.
-func (r *Recorder) Trail(who access.Identity, conn uint64, opened time.Time, addr string) (sent func(seq uint64, isReplay bool, at time.Time)) {
+func (r *Recorder) Trail(who access.Identity, conn uint64, opened time.Time, addr string) (sent func(seq uint64, isReplay, isDelete bool, at time.Time)) {
 	t := &trail{recorder: r, socket: Row{Kind: who.Kind.String(), UUID: who.UUID, Principal: who.ID, Connection: conn, Opened: opened, Address: addr}}
 	return t.sent
 }
 
-func (t *trail) sent(seq uint64, isReplay bool, at time.Time) {
+func (t *trail) sent(seq uint64, isReplay, isDelete bool, at time.Time) {
 	mode := live
 	switch {
 	case seq == 0:
 		mode = snapshot
+	case isDelete:
+		mode = deletion
 	case isReplay:
 		mode = replay
 	}

@@ -8,23 +8,24 @@ import (
 
 // Auditor records what is sent to whom.
 type Auditor interface {
-	// Trail is called once per socket, before anything is sent. It calls note, serially and in order, for each frame that the
-	// kernel has taken at least in part: if the socket breaks in the middle of a write, up to 16 KiB of frames are noted that
-	// were not sent. seq is 0 for the presence snapshot. Cursor and ReplayIncomplete concern nobody and are not noted. note
+	// Trail is called once per socket, before anything is sent. note is called, serially and in order, for each frame that
+	// the kernel has taken at least in part: if the socket breaks in the middle of a write, up to 16 KiB of frames are noted that
+	// were not sent. seq is 0 for the presence snapshot; isDelete reports a DB_DELETE,
+	// which has only an object's keys. Cursor and ReplayIncomplete concern nobody and are not noted. note
 	// does not block.
-	Trail(who access.Identity, conn uint64, opened time.Time, addr string) (note func(seq uint64, isReplay bool, at time.Time))
+	Trail(who access.Identity, conn uint64, opened time.Time, addr string) (note func(seq uint64, isReplay, isDelete bool, at time.Time))
 }
 
 // trail holds the marks of the frames that the kernel has not taken yet. Guarded by Conn.mu.
 type trail struct {
-	note   func(seq uint64, isReplay bool, at time.Time) // nil: there is no Auditor
+	note   func(seq uint64, isReplay, isDelete bool, at time.Time) // nil: there is no Auditor
 	unsent []mark
 }
 
 // mark is a frame that counts as sent once the kernel has taken more than behind bytes.
 type mark struct {
-	behind, seq uint64
-	isReplay    bool
+	behind, seq        uint64
+	isReplay, isDelete bool
 }
 
 // marksKept is the capacity that an empty trail may keep.
@@ -34,7 +35,7 @@ func (t *trail) add(frames []*frame, behind uint64, isReplay bool) {
 	for _, f := range frames {
 		switch f.origin {
 		case fromLog:
-			t.unsent = append(t.unsent, mark{behind, f.seq, isReplay})
+			t.unsent = append(t.unsent, mark{behind, f.seq, isReplay, f.isDelete})
 		case fromSnapshot:
 			t.unsent = append(t.unsent, mark{behind: behind})
 		}
@@ -47,7 +48,8 @@ func (t *trail) settle(out *Outbox) {
 	now := time.Now()
 	n := 0
 	for ; n < len(t.unsent) && t.unsent[n].behind < sent; n++ {
-		t.note(t.unsent[n].seq, t.unsent[n].isReplay, now)
+		m := &t.unsent[n]
+		t.note(m.seq, m.isReplay, m.isDelete, now)
 	}
 	switch {
 	case n == len(t.unsent) && n > marksKept:

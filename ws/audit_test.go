@@ -22,17 +22,17 @@ type notebook struct {
 	who   map[uint64]string
 }
 
-func (n *notebook) Trail(who access.Identity, conn uint64, opened time.Time, addr string) func(uint64, bool, time.Time) {
+func (n *notebook) Trail(who access.Identity, conn uint64, opened time.Time, addr string) func(uint64, bool, bool, time.Time) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.who[conn] = fmt.Sprint(who.Principal, " ", addr)
-	return func(seq uint64, isReplay bool, at time.Time) {
+	return func(seq uint64, isReplay, isDelete bool, at time.Time) {
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		if at.Before(opened) {
 			n.notes[conn] = append(n.notes[conn], "too early")
 		}
-		n.notes[conn] = append(n.notes[conn], map[bool]string{true: "replay ", false: "live "}[isReplay]+fmt.Sprint(seq))
+		n.notes[conn] = append(n.notes[conn], map[bool]string{true: "replay ", false: "live "}[isReplay]+map[bool]string{true: "delete "}[isDelete]+fmt.Sprint(seq))
 	}
 }
 
@@ -73,6 +73,22 @@ func TestWhatIsNoted(t *testing.T) {
 	if who := fmt.Sprint(notes.who); who != "map[1:user:9 127.0.0.1 2:device:3 127.0.0.1 3:user:7 127.0.0.1]" {
 		t.Error(who)
 	}
+}
+
+// A DB_DELETE, which has only an object's keys, is noted as one, live and in a replay.
+func TestADeleteIsNotedAsOne(t *testing.T) {
+	t.Parallel()
+	const mine, others = `[["p:1"]]`, `[["p:2"]]`
+	log, notes := &tape{first: with(user(7), "p:1")}, newNotebook()
+	g := log.gateway(t, func(h *Handler) { h.Auditor = notes })
+	g.tell(object("U", "1", mine, mine), object("U", "2", others, mine))
+	c := g.connect(t, "user?id=user_7_a&since=1")
+	c.hears("delete 2", "cursor 2")
+	g.tell(object("U", "3", others, mine), object("U", "4", mine, mine), object("D", "5", "", mine))
+	c.hears("delete 3", "update 4", "delete 5")
+	dbtest.Eventually(t, "all is noted", func() bool {
+		return strings.Join(notes.of(1), ", ") == "replay delete 2, live delete 3, live 4, live delete 5"
+	})
 }
 
 // What waits for a slow client is noted when the kernel takes it; for a client that never reads, never.

@@ -96,8 +96,8 @@ func BenchmarkSend(b *testing.B) {
 
 type deaf struct{}
 
-func (deaf) Trail(access.Identity, uint64, time.Time, string) func(uint64, bool, time.Time) {
-	return func(uint64, bool, time.Time) {}
+func (deaf) Trail(access.Identity, uint64, time.Time, string) func(uint64, bool, bool, time.Time) {
+	return func(uint64, bool, bool, time.Time) {}
 }
 
 // BenchmarkStrangers shows that sockets that may not see an event add no cost.

@@ -39,6 +39,8 @@ type frame struct {
 	seq    uint64 // fromLog
 	origin origin
 	err    error
+
+	isDelete bool // an object's keys alone
 }
 
 // NewFrames encodes nothing yet. The event must not change afterwards.
@@ -63,7 +65,7 @@ func (f *Frames) prepare(form event.Form, encoding event.Encoding) *frame {
 	if encoding == event.Protobuf {
 		opcode = websocket.BinaryMessage
 	}
-	return &frame{wire: appendFrame(nil, opcode, payload), seq: f.event.Seq, origin: f.origin}
+	return &frame{wire: appendFrame(nil, opcode, payload), seq: f.event.Seq, origin: f.origin, isDelete: form == event.Delete}
 }
 
 // appendFrame appends a message as one final, unmasked frame (RFC 6455, section 5.2). The library writes frames one at a time;

@@ -108,9 +108,13 @@ func nothingFound(ctx context.Context, pool *pgxpool.Pool, w io.Writer) error {
 // delivered formats a row for people.
 func delivered(row audit.Row) string {
 	line := fmt.Sprintf("%s to %s  %s %s  %s", row.Since.UTC().Format("2006-01-02 15:04:05"), row.Until.UTC().Format("15:04:05 UTC"), row.Kind, row.UUID, row.Mode)
-	if row.Mode == "snapshot" {
+	switch row.Mode {
+	case "snapshot":
 		line += fmt.Sprintf(" of presence, %d frames", row.Frames)
-	} else {
+	case "delete":
+		line += " (the keys alone)"
+		fallthrough
+	default:
 		var seqs []string
 		for _, run := range row.Seqs {
 			if run.First == run.Last {

@@ -155,6 +155,11 @@ func TestWhoReceivedWhat(t *testing.T) {
 	dbtest.Eventually(t, "paul is back", func() bool { return dbtest.One[int](t, pool, "SELECT count(*) FROM terasocket.online") == 4 })
 	renameAlone(t, pool, 1, "sentinel")
 	sentinel := seqOf("sentinel")
+	psql(t, a.url, "UPDATE t_participants SET participant_name = 'moved', id_project = 5, id_participant_group = NULL WHERE id_participant = 1")
+	dbtest.Eventually(t, "it is announced", func() bool {
+		return dbtest.One[bool](t, pool, "SELECT EXISTS (SELECT FROM terasocket.events WHERE body->>'participant_name' = 'moved')")
+	})
+	moved := seqOf("moved")
 	for _, g := range a.gateways {
 		dbtest.Eventually(t, "it has written the sentinel", func() bool { return g.value("terasocket_lag_seconds") == "0" })
 		g.mustStop()
@@ -162,8 +167,13 @@ func TestWhoReceivedWhat(t *testing.T) {
 	dbtest.Exec(t, pool, "WITH gone AS (DELETE FROM terasocket.events RETURNING seq) UPDATE terasocket.trimmed SET seq = (SELECT max(seq) FROM gone)")
 
 	event := func(seq uint64) []string { return []string{"--event", fmt.Sprint(seq)} }
-	for _, seq := range []uint64{first, missed, sentinel} {
-		if n := len(a.find(append(event(seq), "--as", "user:"+opentera.DemoOtherProjectUserUUID)...)); n != 0 {
+	for seq, want := range map[uint64]map[string]string{
+		first:    {opentera.DemoSuperadminUUID: "live", opentera.DemoProjectAdminUUID: "live"},
+		missed:   {opentera.DemoSuperadminUUID: "live", opentera.DemoProjectAdminUUID: "replay"},
+		sentinel: {opentera.DemoSuperadminUUID: "live", opentera.DemoProjectAdminUUID: "live"},
+		moved:    {opentera.DemoSuperadminUUID: "live", opentera.DemoProjectAdminUUID: "delete", opentera.DemoOtherProjectUserUUID: "live"},
+	} {
+		if n := len(a.find(append(event(seq), "--as", "user:"+opentera.DemoOtherProjectUserUUID)...)); n != 0 != (seq == moved) {
 			t.Errorf("event %d was sent to a user of another project, according to %d rows", seq, n)
 		}
 		who := map[string]string{}
@@ -173,7 +183,6 @@ func TestWhoReceivedWhat(t *testing.T) {
 				t.Errorf("%+v", row)
 			}
 		}
-		want := map[string]string{opentera.DemoSuperadminUUID: "live", opentera.DemoProjectAdminUUID: map[bool]string{true: "replay", false: "live"}[seq == missed]}
 		if !maps.Equal(who, want) {
 			t.Errorf("event %d: %v, want %v", seq, who, want)
 		}
@@ -196,6 +205,9 @@ func TestWhoReceivedWhat(t *testing.T) {
 		t.Error(text)
 	}
 	if text := a.run("audit", "--as", "user:"+opentera.DemoProjectAdminUUID); !strings.Contains(text, "  snapshot of presence, ") {
+		t.Error(text)
+	}
+	if text := a.run("audit", "--event", fmt.Sprint(moved), "--as", "user:"+opentera.DemoProjectAdminUUID); !strings.Contains(text, "  delete (the keys alone) ") {
 		t.Error(text)
 	}
 	if text := a.run("audit", "--event", "4711"); !strings.HasPrefix(text, "nobody, as far as it was recorded: since 20") {
