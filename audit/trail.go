@@ -17,10 +17,10 @@ type Row struct {
 	UUID       string    `json:"uuid"`
 	Principal  int32     `json:"id"`
 	Gateway    string    `json:"gateway"`
-	Connection uint64    `json:"connection"` // the gateway's number of the socket
+	Connection uint64    `json:"connection"` // the gateway's number of the socket; 0 for the console
 	Opened     time.Time `json:"opened"`
 	Address    string    `json:"address"` // "": unknown
-	Mode       string    `json:"mode"`    // live, replay, delete or snapshot
+	Mode       string    `json:"mode"`    // live, replay, delete, snapshot or console
 	Frames     int       `json:"frames"`
 	Seqs       []Run     `json:"seqs"` // in the order of sending; none for a snapshot
 	Since      time.Time `json:"since"`
@@ -32,8 +32,9 @@ type Row struct {
 const (
 	live     = "live"
 	replay   = "replay"
-	deletion = "delete" // DB_DELETE with an object's keys alone, live or replayed
+	deletion = "delete" // a DB_DELETE, which has only an object's keys, live or replayed
 	snapshot = "snapshot"
+	console  = "console" // the contents were shown in the console
 )
 
 // trail collects what was sent to one socket since the last flush.

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"terasocket/access"
 )
 
 var (
@@ -130,6 +132,17 @@ func (r *Recorder) next() []Row {
 		}
 	}
 	return r.rows[:n]
+}
+
+// Shown records at once that the console shows the contents of an event to somebody. Errors: the database's.
+func (r *Recorder) Shown(ctx context.Context, who access.Identity, seq uint64, addr string) error {
+	now := time.Now()
+	err := r.record(ctx, []Row{{Kind: who.Kind.String(), UUID: who.UUID, Principal: who.ID, Opened: now, Address: addr, Mode: console, Frames: 1,
+		Seqs: []Run{{seq, seq}}, Since: now, Until: now, number: r.numbers.Add(1)}})
+	if err == nil {
+		r.metrics.rows.Inc()
+	}
+	return err
 }
 
 // divided records as many rows as possible, by halves; refused are those for which no week can be created.

@@ -4,12 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -37,7 +39,9 @@ type desk struct {
 	records []access.LoginRecord
 	users   map[string]int32 // by token
 	deaf    bool             // nothing can be recorded
-	passed  *http.Request    // the last request that reached the gateway
+	shown   []string
+	blind   bool          // Shown fails
+	passed  *http.Request // the last request that reached the gateway
 }
 
 func (d *desk) ByToken(_ context.Context, token string) (access.Account, error) {
@@ -59,6 +63,14 @@ func (d *desk) Record(_ context.Context, r access.LoginRecord) error {
 	return nil
 }
 
+func (d *desk) Shown(_ context.Context, who access.Identity, seq uint64, addr string) error {
+	if d.blind {
+		return errors.New("the database is away")
+	}
+	d.shown = append(d.shown, fmt.Sprint(who.Principal, " ", seq, " ", addr))
+	return nil
+}
+
 func (d *desk) ServeClient(w http.ResponseWriter, r *http.Request) {
 	d.passed = r
 	w.WriteHeader(http.StatusTeapot)
@@ -73,7 +85,7 @@ func set(t *testing.T, change func(*console.Config)) *desk {
 		Examine: func(context.Context) ([]doctor.Finding, error) {
 			return []doctor.Finding{{Name: "a", Status: doctor.OK}}, nil
 		},
-		Users: d, Audit: d, Client: http.HandlerFunc(d.ServeClient), ClientAddr: func(r *http.Request) string { return strings.Split(r.RemoteAddr, ":")[0] },
+		Users: d, Audit: d, Deliveries: d, Client: http.HandlerFunc(d.ServeClient), ClientAddr: func(r *http.Request) string { return strings.Split(r.RemoteAddr, ":")[0] },
 		Log: slog.New(slog.NewTextHandler(&d.log, nil))}
 	if change != nil {
 		change(&d.cfg)
@@ -416,11 +428,19 @@ func TestLogOfTheConsole(t *testing.T) {
 	if len(d.records) != 0 {
 		t.Errorf("%+v", d.records)
 	}
+	d.blind = true
+	if w := d.ask(path, "", "Authorization", "OpenTera superadmin"); w.Code != 503 || strings.Contains(w.Body.String(), "Secret") {
+		t.Errorf("shown without a record: %d %s", w.Code, w.Body)
+	}
+	d.blind, d.records = false, nil
 	if w := d.ask(path, "", "Authorization", "OpenTera superadmin"); w.Code != 200 || !strings.Contains(w.Body.String(), "Secret Name") {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
 	if len(d.records) != 1 || d.records[0].Message != "console body of event "+jsonNumber(seq) || d.records[0].Who.ID != opentera.DemoSuperadminID {
 		t.Errorf("%+v", d.records)
+	}
+	if want := []string{"user:1 " + jsonNumber(seq) + " 192.0.2.1"}; !slices.Equal(d.shown, want) {
+		t.Errorf("%q are shown, want %q", d.shown, want)
 	}
 	for _, sql := range []string{"user_enabled = false", "user_enabled = true, deleted_at = now()", "deleted_at = NULL, user_superadmin = false"} {
 		dbtest.Exec(t, conn, "UPDATE t_users SET "+sql+" WHERE id_user = 1")

@@ -35,7 +35,7 @@ import (
 	"terasocket/doctor"
 )
 
-// Config configures the console. All fields but Degraded and PasswordFile are required.
+// Config configures the console. All fields but Degraded, Deliveries and PasswordFile are required.
 type Config struct {
 	Version, Gateway string
 	Loopback         bool   // served on loopback addresses only
@@ -47,6 +47,7 @@ type Config struct {
 	Examine          func(context.Context) ([]doctor.Finding, error) // the checks of terasocket doctor
 	Users            Users
 	Audit            Audit
+	Deliveries       Deliveries                   // nil: deliveries are not recorded
 	Client           http.Handler                 // the gateway's own sockets and REST
 	ClientAddr       func(r *http.Request) string // without port, "" = not known
 	Log              *slog.Logger
@@ -60,6 +61,11 @@ type Users interface {
 // Audit records sign-ins, and who read what is in an event. Errors: the database's.
 type Audit interface {
 	Record(ctx context.Context, r access.LoginRecord) error
+}
+
+// Deliveries records that the console shows the contents of an event to somebody. Errors: the database's.
+type Deliveries interface {
+	Shown(ctx context.Context, who access.Identity, seq uint64, addr string) error
 }
 
 // Console serves /console and everything below it.

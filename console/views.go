@@ -206,6 +206,12 @@ func (c *Console) body(w http.ResponseWriter, r *http.Request) {
 		c.unavailable(w, "body", err)
 		return
 	}
+	if c.Deliveries != nil {
+		if err := c.Deliveries.Shown(ctx, account.Identity, uint64(seq), c.ClientAddr(r)); err != nil {
+			c.unavailable(w, "body", err)
+			return
+		}
+	}
 	c.Log.Info("console", "op", "console body", "principal", who, "addr", c.ClientAddr(r), "event", seq, "status", "shown")
 	answer(w, http.StatusOK, found)
 }

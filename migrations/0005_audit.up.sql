@@ -9,7 +9,7 @@ CREATE TABLE terasocket.deliveries (
     connection  bigint      NOT NULL,
     opened      timestamptz NOT NULL,
     address     text,
-    mode        text        NOT NULL CHECK (mode IN ('live', 'replay', 'delete', 'snapshot')),
+    mode        text        NOT NULL CHECK (mode IN ('live', 'replay', 'delete', 'snapshot', 'console')),
     frames      integer     NOT NULL,
     seqs        int8range[] NOT NULL,
     first_seq   bigint,
@@ -24,8 +24,8 @@ CREATE INDEX deliveries_seqs ON terasocket.deliveries USING brin (first_seq, las
 
 COMMENT ON TABLE  terasocket.deliveries IS 'which events were sent to whom, when, where to; rows are only added, and kept by --audit-retention';
 COMMENT ON COLUMN terasocket.deliveries.number IS 'the gateway''s number of the row, from 1 at its start';
-COMMENT ON COLUMN terasocket.deliveries.connection IS 'the gateway''s number of the socket, "conn" in its log';
+COMMENT ON COLUMN terasocket.deliveries.connection IS 'the gateway''s number of the socket, "conn" in its log; 0 for the console';
 COMMENT ON COLUMN terasocket.deliveries.opened IS 'when the socket was opened';
-COMMENT ON COLUMN terasocket.deliveries.mode IS 'live; replay: to a client that came back; delete: no more than that an object is gone, or out of sight, and its keys; snapshot: of the presence of others, whose frames have no seq';
+COMMENT ON COLUMN terasocket.deliveries.mode IS 'live; replay: to a client that came back; delete: a DB_DELETE, which has only an object''s keys; snapshot: of the presence of others, whose frames have no seq; console: its contents were shown there';
 COMMENT ON COLUMN terasocket.deliveries.seqs IS 'exactly the events that were sent; first_seq and last_seq are their bounds';
 COMMENT ON COLUMN terasocket.deliveries.until IS 'when the last of them was sent, by the clock of the gateway';

@@ -8,11 +8,10 @@ import (
 
 // Auditor records what is sent to whom.
 type Auditor interface {
-	// Trail is called once per socket, before anything is sent. note is called, serially and in order, for each frame that
-	// the kernel has taken at least in part: if the socket breaks in the middle of a write, up to 16 KiB of frames are noted that
-	// were not sent. seq is 0 for the presence snapshot; isDelete reports a DB_DELETE,
-	// which has only an object's keys. Cursor and ReplayIncomplete concern nobody and are not noted. note
-	// does not block.
+	// Trail is called once per socket, before anything is sent. note is called, serially and in order, for each frame that the
+	// kernel has taken at least in part: if the socket breaks in the middle of a write, up to 16 KiB of frames are noted that
+	// were not sent. seq is 0 for the presence snapshot; isDelete reports a DB_DELETE, which has only an object's keys. Cursor
+	// and ReplayIncomplete concern nobody and are not noted. note does not block.
 	Trail(who access.Identity, conn uint64, opened time.Time, addr string) (note func(seq uint64, isReplay, isDelete bool, at time.Time))
 }
 

@@ -128,5 +128,8 @@ func delivered(row audit.Row) string {
 	if row.Address != "" {
 		line += "  to " + row.Address
 	}
+	if row.Mode == "console" {
+		return line + "  in the console of " + row.Gateway
+	}
 	return line + fmt.Sprintf("  connection %d of %s, since %s", row.Connection, row.Gateway, row.Opened.UTC().Format(time.RFC3339))
 }

@@ -24,6 +24,10 @@ func (g *gateway) openConsole(admin *api.Admin, client http.Handler, users *acce
 		addr, ok := g.admin.Addr().(*net.TCPAddr)
 		isLoopback = ok && addr.IP.IsLoopback()
 	}
+	var deliveries webconsole.Deliveries
+	if g.audit != nil {
+		deliveries = g.audit
+	}
 	g.console = webconsole.New(webconsole.Config{
 		Version:      version,
 		Gateway:      g.presence.Name,
@@ -36,6 +40,7 @@ func (g *gateway) openConsole(admin *api.Admin, client http.Handler, users *acce
 		Examine:      g.examine,
 		Users:        users,
 		Audit:        &access.Audit{Pool: g.pool},
+		Deliveries:   deliveries,
 		Client:       client,
 		ClientAddr:   proxies.ClientAddr,
 		Log:          g.log,

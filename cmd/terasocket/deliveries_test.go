@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"math/rand/v2"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -17,6 +19,7 @@ import (
 	"terasocket/db/dbtest"
 	"terasocket/db/opentera"
 	"terasocket/doctor"
+	"terasocket/migrations"
 	"terasocket/proto/terasocket"
 )
 
@@ -218,6 +221,38 @@ func TestWhoReceivedWhat(t *testing.T) {
 	}
 	if secret := a.run("audit", "--json", "--as", "user:"+opentera.DemoSuperadminUUID, "--since", "2026-01-01T00:00:00-05:00"); strings.Contains(secret, "sentinel") || secret == "" {
 		t.Error(secret)
+	}
+}
+
+// A superadmin who was shown an event in the console is named, too.
+func TestWhoWasShownAnEvent(t *testing.T) {
+	t.Parallel()
+	a := &audited{t: t, url: dbtest.New(t, dbtest.OpenTera("migrated", migrations.Up, dbtest.QuickPasswords))}
+	gateway, conn := serve(t, a.url, "--audit-deliveries"), dbtest.Conn(t, a.url)
+	psql(t, a.url, "UPDATE t_sites SET site_name = 'shown' WHERE id_site = 1")
+	const seqOf = "SELECT coalesce(max(seq), 0) FROM terasocket.events WHERE body->>'site_name' = 'shown'"
+	dbtest.Eventually(t, "it is announced", func() bool { return dbtest.One[int64](t, conn, seqOf) > 0 })
+	seq := fmt.Sprint(dbtest.One[int64](t, conn, seqOf))
+	_, answer, text := gateway.visit(gatewaytest.Insecure, "/api/user/login", basic(opentera.DemoSuperadmin))
+	token, ok := answer["user_token"].(string)
+	if !ok {
+		t.Fatal(text)
+	}
+	request := must(http.NewRequestWithContext(t.Context(), http.MethodGet, gateway.Admin+"/console/api/log/"+seq+"/body", nil))
+	request.Header.Set("Authorization", "OpenTera "+token)
+	request.Close = true
+	response := must(http.DefaultClient.Do(request))
+	body := must(io.ReadAll(response.Body))
+	_ = response.Body.Close()
+	if !strings.Contains(string(body), "shown") {
+		t.Fatalf("%s: %s", response.Status, body)
+	}
+	rows := a.find("--event", seq)
+	if len(rows) != 1 || rows[0].UUID != opentera.DemoSuperadminUUID || rows[0].Mode != "console" || rows[0].Address != "127.0.0.1" {
+		t.Errorf("%+v", rows)
+	}
+	if text := a.run("audit", "--event", seq); !strings.Contains(text, "user "+opentera.DemoSuperadminUUID+"  console "+seq+"  to 127.0.0.1  in the console of ") {
+		t.Error(text)
 	}
 }
 
