@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gorilla/websocket"
+
 	"terasocket/access"
 	"terasocket/db/dbtest"
 	"terasocket/proto/event"
@@ -122,6 +124,31 @@ func TestWhatWaitsIsNotNoted(t *testing.T) {
 				if want := fmt.Sprint("live ", i+1); note != want {
 					t.Fatalf("noted %s, want %s", note, want)
 				}
+			}
+		})
+	}
+}
+
+// A frame refused after the library's close frame is not noted, although TLS still sends its close_notify.
+func TestWhatIsRefusedIsNotNoted(t *testing.T) {
+	t.Parallel()
+	for name, listen := range map[string]func(*httptest.Server){"plain": nil, "tls": overTLS} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			notes := newNotebook()
+			g := newGateway(t, func(h *Handler) { h.Auditor = notes }, listen)
+			g.open(t, 1)
+			conn := g.rooms[user(1)].conns[0]
+			if err := conn.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(int(CloseProtocolError), ""), time.Time{}); err != nil {
+				t.Fatal(err)
+			}
+			if n := g.deliver("refused", user(1)); n != 0 {
+				t.Fatalf("%d frames are sent behind a close frame", n)
+			}
+			_ = conn.ws.Close()
+			conn.settle()
+			if got := notes.of(1); !slices.Equal(got, []string{"live 1"}) {
+				t.Errorf("%q are noted", got)
 			}
 		})
 	}

@@ -160,9 +160,11 @@ func (c *Conn) write(frames []*frame, joined *[]byte) int {
 	if c.trail.note != nil {
 		_, behind = c.out.position()
 	}
-	_, err := c.ws.NetConn().Write(wire)
+	taken, err := c.ws.NetConn().Write(wire)
 	if c.trail.note != nil {
-		c.trail.add(frames[:n], behind, c.resuming)
+		if taken > 0 { // otherwise refused: never sent
+			c.trail.add(frames[:n], behind, c.resuming)
+		}
 		c.trail.settle(c.out)
 	}
 	if !c.written(err) {
