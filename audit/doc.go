@@ -5,7 +5,7 @@
 //
 // Whatever the kernel has accepted for the socket, even a part of a frame: package ws says when. Whether the client has read it is
 // unknown. A row names exactly the events that were sent; unsent seqs in between are in no range. Frames of the presence snapshot have no
-// seq and are counted.
+// seq and are counted. A DB_DELETE, which has only an object's keys, is told apart from the event itself.
 //
 // # From a socket to a row
 //
@@ -17,8 +17,9 @@
 //
 //  1. A socket never waits for the recorder, nor does the recorder's memory grow beyond a bound: what does not fit is lost, counted and
 //     logged as an error.
-//  2. A row whose answer was lost is written again, and recorded once.
+//  2. A row whose answer was lost is written again, and recorded once: its number identifies it.
 //  3. A gateway that dies without a word loses the deliveries of some seconds that it has not recorded.
+//  4. The console shows the contents of an event only after the row about it is written.
 //
 // # Concurrency
 //

@@ -26,7 +26,8 @@ type auditCmd struct {
 // Help is printed below the flags.
 func (c *auditCmd) Help() string {
 	return "One line for each socket and some seconds of it; with --json one JSON object a line. It says what was sent while a gateway ran with " +
-		"--audit-deliveries, and never what is in an event. \"Nobody\" is an answer, not an error. What was sent in the last seconds may not be there yet."
+		"--audit-deliveries, and never what is in an event. \"delete\" is a DB_DELETE, which has only an object's keys; \"console\" means that a superadmin was " +
+		"shown the event there. \"Nobody\" is an answer, not an error. What was sent in the last seconds may not be there yet."
 }
 
 // instant is a point in time on the command line; a date is its beginning, in UTC.
