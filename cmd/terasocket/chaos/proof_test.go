@@ -262,17 +262,21 @@ func (p *proof) audiences(ctx context.Context, changed map[int]bool) error {
 		return err
 	}
 	type hears struct{ sees, saw bool }
-	said := map[uint64]map[string]hears{}
+	type principal struct { // as a key: the log has some 100,000 rows, each heard by many
+		kind access.Kind
+		id   int
+	}
+	said := map[uint64]map[principal]hears{}
 	var seq uint64
 	var isPresent bool
 	var kind int
 	var ids []int32
 	_, err = pgx.ForEachRow(rows, []any{&seq, &isPresent, &kind, &ids}, func() error {
 		if said[seq] == nil {
-			said[seq] = map[string]hears{}
+			said[seq] = map[principal]hears{}
 		}
 		for _, id := range ids {
-			who := fmt.Sprint(access.Kind(kind), " ", id)
+			who := principal{access.Kind(kind), int(id)}
 			h := said[seq][who]
 			said[seq][who] = hears{h.sees || isPresent, h.saw || !isPresent}
 		}
@@ -287,7 +291,7 @@ func (p *proof) audiences(ctx context.Context, changed map[int]bool) error {
 		}
 		for _, r := range p.order {
 			due := p.due[c][r.seq]
-			h := said[r.seq][c.String()]
+			h := said[r.seq][principal{c.kind, c.id}]
 			theirs := ""
 			switch {
 			case r.op == "M" && h.sees:
