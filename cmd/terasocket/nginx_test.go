@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -24,7 +25,7 @@ import (
 
 // stockWSS is location /wss of OpenTera's nginx (shared/clients.md): no Host, no X-Forwarded-For, 30 s. %s is the line with the
 // destination.
-const stockWSS = `location %s {
+const stockWSS = `location /wss {
 	%s
 	proxy_read_timeout 30s;
 	%s
@@ -52,6 +53,18 @@ func snippet(t *testing.T, file, written, address string) string {
 		t.Fatalf("%s does not name %s", file, written)
 	}
 	return strings.ReplaceAll(string(text), written, address)
+}
+
+// devicesFirst is the location that deploy/opentera/README.md has for one kind of clients, with another resolver in it if there is one.
+func devicesFirst(t *testing.T, resolver string) string {
+	t.Helper()
+	const written = "resolver 127.0.0.11;"
+	_, text, found := strings.Cut(snippet(t, "README.md", written, cmp.Or(resolver, written)), "location /wss/device {")
+	location, _, isWhole := strings.Cut(text, "\n}\n```")
+	if !found || !isWhole {
+		t.Fatal("README.md has no location /wss/device")
+	}
+	return "location /wss/device {" + location + "\n}\n"
 }
 
 // startNginx starts an nginx with these locations and this terasocket.conf. It ends with the test.
@@ -188,7 +201,7 @@ func TestBehindOpenTerasNginx(t *testing.T) {
 	gateway := servePlain(t, gatewaytest.Config{Database: database, Args: []string{"--trusted-proxies", "127.0.0.1"}})
 	for name, layout := range layouts(t, strings.TrimPrefix(gateway.URL, "ws://")) {
 		t.Run(name, func(t *testing.T) {
-			f := startNginx(t, "tera.example", fmt.Sprintf(stockWSS, "/wss", layout.resolver, "include terasocket.conf;")+
+			f := startNginx(t, "tera.example", fmt.Sprintf(stockWSS, layout.resolver, "include terasocket.conf;")+
 				fmt.Sprintf("location /api { %s include terasocket.conf; }", layout.resolver), layout.conf)
 			uuid := opentera.DemoProjectAdminUUID
 			token := value(t, database, "SELECT terasocket.create_connect_token('user', '"+uuid+"')")
@@ -241,7 +254,7 @@ func TestDevicesFirst(t *testing.T) {
 	stock := "proxy_pass " + theirs.URL + "/wss;"
 	for name, layout := range layouts(t, strings.TrimPrefix(ours.URL, "http://")) {
 		t.Run(name, func(t *testing.T) {
-			f := startNginx(t, "tera.example", fmt.Sprintf(stockWSS, "/wss", layout.resolver, stock)+fmt.Sprintf(stockWSS, "/wss/device", layout.resolver, "include terasocket.conf;"), layout.conf)
+			f := startNginx(t, "tera.example", fmt.Sprintf(stockWSS, layout.resolver, stock)+devicesFirst(t, layout.resolver), layout.conf)
 			_, _, _ = f.dialFrom("127.0.0.3", "wss://"+f.host()+"/wss/device?id=x", http.Header{"X-SSL-CLIENT-DN": {"CN=Device"}, "X-SSL-VERIFIED": {"SUCCESS"}, "X-ExternalPort": {"1"}})
 			r := <-seen
 			for header, want := range map[string]string{
