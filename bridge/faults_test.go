@@ -2,18 +2,21 @@ package bridge
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"terasocket/cmd/terasocket/gatewaytest"
+	"terasocket/db/dbtest"
 )
 
-// bridge.md 9, 11: Redis is stopped, or hangs, and returns empty: sockets stay, the outage is counted, and everybody is online
-// there afterwards.
+// bridge.md 8, 9, 11: Redis is stopped, or hangs, and returns empty: sockets stay, the outage is counted, and everybody is online
+// there afterwards, because reconnecting starts a reconciliation.
 func TestRedisAway(t *testing.T) {
 	t.Parallel()
 	for name, fault := range map[string]struct{ begin, end func(*stage) }{
@@ -24,7 +27,7 @@ func TestRedisAway(t *testing.T) {
 			t.Parallel()
 			s := setup(t)
 			s.opentera()
-			b := s.bridge(func(c *Config) { c.Silence = 200 * time.Millisecond })
+			b := s.bridge(func(c *Config) { c.Silence, c.Reconcile = 200*time.Millisecond, time.Hour })
 			s.leads(b)
 			s.connect("user", 3, 1)
 			s.connect("user", 4, 2)
@@ -50,19 +53,35 @@ func TestRedisAway(t *testing.T) {
 	}
 }
 
-// bridge.md 9: Redis cuts a slow subscriber off: a counted outage, not a silent loss.
+// bridge.md 9: Redis cuts a slow subscriber off: a counted outage, not a silent loss. The bridge stops reading when its stream is full
+// because the database takes nothing.
 func TestCutOff(t *testing.T) {
 	t.Parallel()
-	s := setup(t)
+	s := setup(t, "--client-output-buffer-limit", "pubsub 256kb 256kb 60")
 	b := s.bridge(nil)
 	s.leads(b)
+	other := dbtest.Conn(t, s.url)
+	dbtest.Exec(t, other, "BEGIN")
+	dbtest.Exec(t, other, "LOCK TABLE terasocket.changes IN SHARE MODE")
 	s.direct(1)
-	s.numbers(1)
-	s.must(s.client.Do(t.Context(), "CLIENT", "KILL", "TYPE", "pubsub").Err())
-	s.eventually("it is counted", func() bool { return testutil.ToFloat64(b.metrics.outages) == 1 })
+	payload := strings.Repeat("\xff", 60<<10) // no protobuf, and less than the limit
+	outages := func() float64 { return testutil.ToFloat64(b.metrics.outages) }
+	for isFull := false; !isFull || s.subscribers() > 0 && outages() == 0; isFull = isFull || b.stream.isFull() {
+		s.must(s.client.Publish(t.Context(), "websocket.user."+userOne+".events", payload).Err())
+	}
+	dbtest.Exec(t, other, "ROLLBACK")
+	s.eventually("it is counted", func() bool { return outages() == 1 })
 	s.eventually("it is subscribed again", func() bool { return b.Err() == nil })
 	s.direct(2)
 	s.numbers(2)
+}
+
+// subscribers returns how many bridges are subscribed to Redis.
+func (s *stage) subscribers() int {
+	s.Helper()
+	list, err := s.client.Do(s.Context(), "CLIENT", "LIST", "TYPE", "pubsub").Text()
+	s.must(err)
+	return strings.Count(list, fmt.Sprintf("psub=%d ", len(patterns)))
 }
 
 // bridge.md 11: PostgreSQL is down: what is published meanwhile waits and is written, each once; nothing uncommitted is told;
@@ -110,6 +129,40 @@ func TestPostgreSQLAway(t *testing.T) {
 			}
 		})
 	}
+}
+
+// bridge.md 11: the same when PostgreSQL crashes and is restarted.
+func TestPostgreSQLCrashes(t *testing.T) {
+	t.Parallel()
+	server := dbtest.Server(t, map[string]string{"synchronous_commit": "on"})
+	url := server.URL("postgres")
+	if err := migrated().Fill(t.Context(), url); err != nil {
+		t.Fatal(err)
+	}
+	s := setupOn(t, url)
+	s.opentera()
+	said := s.overhear()
+	s.leads(s.bridge(nil))
+	s.connect("user", 3, 1)
+	s.isOnline(3)
+	s.direct(1)
+	s.numbers(1)
+	pid, err := dbtest.Crash(server)
+	s.must(err)
+	s.eventually("the server is gone", func() bool { return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) })
+	for n := 2; n <= 300; n++ {
+		s.direct(n)
+	}
+	time.Sleep(outage(time.Second, 20*time.Second)) // longer than the lease
+	s.must(server.Restart(t.Context()))
+	s.conn = dbtest.Conn(t, url)
+	s.exec("SELECT terasocket.enter_epoch($1)", s.seen) // as a gateway does that was running before the crash
+	s.numbers(300)
+	if got := said.ours(); len(got) != 1 {
+		t.Errorf("told: %v", got)
+	}
+	s.connect("user", 4, 2)
+	s.isOnline(3, 4)
 }
 
 // If a connection breaks in the middle of a write, the write takes effect once, committed or not.

@@ -20,7 +20,7 @@ import (
 func (s *stage) direct(numbers ...int) {
 	s.Helper()
 	for _, n := range numbers {
-		s.must(s.service.Direct(s.Context(), "user", s.user(1), &opentera.StopSessionEvent{SessionUuid: fmt.Sprintf("00000000-0000-4000-8000-%012d", n)}))
+		s.must(s.service.Direct(s.Context(), "user", userOne, &opentera.StopSessionEvent{SessionUuid: fmt.Sprintf("00000000-0000-4000-8000-%012d", n)}))
 	}
 }
 
@@ -38,19 +38,26 @@ func (s *stage) numbers(n int) {
 	}
 }
 
-// bridge.md 0, 11 (two bridges): one gateway holds the bridge, and nothing is written twice; when it stops, another continues
-// after the last written message, so that nothing is lost.
+// bridge.md 0, 8, 11 (two bridges): one gateway holds the bridge, and nothing is written twice; when it stops, another continues
+// after the last written message, so that nothing is lost, and reconciles.
 func TestTwoBridges(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
 	s.opentera()
-	first := s.bridge(nil)
+	seldom := func(c *Config) { c.Reconcile = time.Hour }
+	first := s.bridge(seldom)
 	s.leads(first)
-	second := s.bridge(nil)
+	second := s.bridge(seldom)
 	s.connect("user", 3, 1)
 	s.isOnline(3)
 	s.direct(1, 2, 3)
 	s.numbers(3)
+	if got := testutil.ToFloat64(first.metrics.sent.WithLabelValues("UserEvent")) + testutil.ToFloat64(second.metrics.sent.WithLabelValues("UserEvent")); got != 1 {
+		t.Errorf("the user manager was told %v times", got)
+	}
+	// from somebody else: only a reconciliation notices it
+	s.send(messagesTopic, standin.ModuleMessage("serviceX", messagesTopic, &opentera.UserEvent{UserUuid: s.user(3), Type: opentera.UserEvent_USER_DISCONNECTED}))
+	s.isOnline()
 	first.stop()
 	s.direct(4, 5) // while nobody holds it
 	s.leads(second)
@@ -59,9 +66,7 @@ func TestTwoBridges(t *testing.T) {
 	if n := s.number("SELECT count(*) FROM terasocket.events WHERE body->>'type' = 'USER_CONNECTED'"); n != 1 {
 		t.Errorf("%d announced", n)
 	}
-	if got := testutil.ToFloat64(first.metrics.sent.WithLabelValues("UserEvent")) + testutil.ToFloat64(second.metrics.sent.WithLabelValues("UserEvent")); got != 1 {
-		t.Errorf("the user manager was told %v times", got)
-	}
+	s.isOnline(3)
 }
 
 // bridge.md 0: a gateway that freezes loses the bridge, and what it still sends is rejected.

@@ -38,6 +38,9 @@ func TestMixed(t *testing.T) {
 	if n := s.number("SELECT jsonb_array_length(terasocket.online_seen(1, 'user'))"); n != 1 {
 		t.Errorf("%d are shown online", n)
 	}
+	if n := s.number("SELECT count(*) FROM terasocket.presence_snapshot('user', 1), unnest(messages) m WHERE m::jsonb ->> 'userUuid' = $1 AND m::jsonb ->> 'type' = 'USER_CONNECTED'", s.user(3)); n != 1 {
+		t.Errorf("a snapshot shows it %d times", n)
+	}
 	s.leave(1)
 	s.eventually("the device is gone", func() bool { return len(s.manager.Online("device")) == 0 })
 	s.theirs(3, false)

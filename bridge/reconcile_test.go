@@ -3,7 +3,6 @@ package bridge
 import (
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 
@@ -239,16 +238,7 @@ func TestOpenTeraStartsAgainUnder200Sockets(t *testing.T) {
 	s.opentera()
 	b := s.bridge(nil)
 	s.leads(b)
-	s.exec(`SELECT terasocket.connected($1::text::uuid, 'participant', id_participant, '', '', id_participant)
-		FROM (SELECT id_participant FROM t_participants WHERE deleted_at IS NULL ORDER BY 1 LIMIT 200) p`, s.gateway)
-	s.exec(`SELECT terasocket.connected($1::text::uuid, 'user', id_user, '', '', 100000 + id_user) FROM t_users WHERE deleted_at IS NULL`, s.gateway)
-	same := func() bool {
-		users := dbtest.One[[]string](t, s.conn, "SELECT array_agg(user_uuid::text) FROM t_users JOIN terasocket.connections c ON c.kind = 'user' AND c.principal = id_user")
-		participants := dbtest.One[[]string](t, s.conn, "SELECT array_agg(participant_uuid::text) FROM t_participants JOIN terasocket.connections c ON c.kind = 'participant' AND c.principal = id_participant")
-		slices.Sort(users)
-		slices.Sort(participants)
-		return slices.Equal(users, s.manager.Online("user")) && slices.Equal(participants, s.manager.Online("participant"))
-	}
+	same := s.crowd()
 	s.eventually("all are online", same)
 	s.said()
 	n := s.number("SELECT count(*) FROM terasocket.connections")

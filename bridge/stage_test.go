@@ -42,7 +42,13 @@ func quick(c *Config) {
 
 func setup(t *testing.T, settings ...string) *stage {
 	t.Helper()
-	s := &stage{T: t, url: dbtest.New(t, migrated())}
+	return setupOn(t, dbtest.New(t, migrated()), settings...)
+}
+
+// setupOn is the same on this database; settings are those of Redis.
+func setupOn(t *testing.T, url string, settings ...string) *stage {
+	t.Helper()
+	s := &stage{T: t, url: url}
 	s.conn = dbtest.Conn(t, s.url)
 	dbtest.Announce(s, s.conn, 2000)
 	server, err := standin.StartRedis(t.Context(), settings...)
@@ -187,17 +193,14 @@ func (s *stage) must(err error) {
 	}
 }
 
-func (s *stage) user(id int) string {
-	return dbtest.One[string](s, s.conn, "SELECT user_uuid FROM t_users WHERE id_user = $1", id)
+func (s *stage) uuid(kind string, id int) string {
+	s.Helper()
+	return dbtest.One[string](s, s.conn, fmt.Sprintf("SELECT %[1]s_uuid FROM t_%[1]ss WHERE id_%[1]s = $1", kind), id)
 }
 
-func (s *stage) participant(id int) string {
-	return dbtest.One[string](s, s.conn, "SELECT participant_uuid FROM t_participants WHERE id_participant = $1", id)
-}
-
-func (s *stage) device(id int) string {
-	return dbtest.One[string](s, s.conn, "SELECT device_uuid FROM t_devices WHERE id_device = $1", id)
-}
+func (s *stage) user(id int) string        { return s.uuid("user", id) }
+func (s *stage) participant(id int) string { return s.uuid("participant", id) }
+func (s *stage) device(id int) string      { return s.uuid("device", id) }
 
 // connect opens a socket here; socket is its number.
 func (s *stage) connect(kind string, id, socket int) {
@@ -212,12 +215,35 @@ func (s *stage) leave(socket int) {
 }
 
 // isOnline waits until the user manager believes exactly these users to be online.
-func (s *stage) isOnline(ids ...int) {
+func (s *stage) isOnline(ids ...int) { s.Helper(); s.areOnline("user", ids...) }
+
+// areOnline is the same for users, participants or devices.
+func (s *stage) areOnline(kind string, ids ...int) {
 	s.Helper()
 	want := []string{}
 	for _, id := range ids {
-		want = append(want, s.user(id))
+		want = append(want, s.uuid(kind, id))
 	}
 	slices.Sort(want)
-	s.eventually(fmt.Sprintf("online are the users %v", ids), func() bool { return slices.Equal(s.manager.Online("user"), want) })
+	s.eventually(fmt.Sprintf("online are the %ss %v", kind, ids), func() bool { return slices.Equal(s.manager.Online(kind), want) })
+}
+
+// crowd opens 200 sockets; isOnline reports whether the user manager believes exactly their owners to be online.
+func (s *stage) crowd() (isOnline func() bool) {
+	s.Helper()
+	s.exec(`INSERT INTO t_participants (id_participant, participant_uuid, participant_name, participant_enabled, participant_token_enabled, participant_login_enabled, id_project, version_id)
+		SELECT 10000 + i, gen_random_uuid(), 'P ' || i, true, false, false, 1, 1 FROM generate_series(1, 200) i`)
+	s.exec(`SELECT terasocket.connected($1::text::uuid, kind, id, '', '', 100000 + n) FROM (SELECT kind, id, row_number() OVER (ORDER BY kind DESC, id) AS n
+		FROM (SELECT 'user', id_user FROM t_users WHERE deleted_at IS NULL UNION ALL SELECT 'participant', id_participant FROM t_participants WHERE deleted_at IS NULL) p (kind, id)) q
+		WHERE n <= 200`, s.gateway)
+	return func() bool {
+		for _, kind := range []string{"user", "participant"} {
+			want := dbtest.One[[]string](s, s.conn, fmt.Sprintf("SELECT array_agg(DISTINCT %[1]s_uuid::text) FROM t_%[1]ss JOIN terasocket.connections c ON c.kind = '%[1]s' AND c.principal = id_%[1]s", kind))
+			slices.Sort(want)
+			if !slices.Equal(want, s.manager.Online(kind)) {
+				return false
+			}
+		}
+		return true
+	}
 }

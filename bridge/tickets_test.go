@@ -4,7 +4,13 @@ import (
 	"context"
 	"crypto/sha512"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
+	"log/slog"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -113,6 +119,38 @@ func TestTicket(t *testing.T) {
 		}
 		d.refuses(want.Kind, ours)
 	}
+}
+
+// bridge.md 2: refreshing a user's token gives a ticket too, with with_websocket=true.
+func TestTicketOfARefresh(t *testing.T) {
+	t.Parallel()
+	d := newDoor(t)
+	manager, err := standin.NewUserManager(d.server.URL(), standin.PeopleOf(d.pool), standin.Fast, slog.New(slog.DiscardHandler))
+	d.must(err)
+	t.Cleanup(manager.Close)
+	manager.Start(t.Context())
+	dbtest.Eventually(t, "the user manager listens", manager.Hears)
+	openTera := (&standin.Login{Redis: d.redis, Pool: d.pool, Manager: manager, Websockets: "wss://tera.example", Log: slog.New(slog.DiscardHandler)}).Handler()
+	asks := func(path string, authorize func(*http.Request)) (answer map[string]string) {
+		t.Helper()
+		request, response := httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil), httptest.NewRecorder()
+		authorize(request)
+		openTera.ServeHTTP(response, request)
+		if err := json.Unmarshal(response.Body.Bytes(), &answer); err != nil || response.Code != http.StatusOK {
+			t.Fatalf("%s: %d, %v", path, response.Code, err)
+		}
+		return answer
+	}
+	login := asks("/api/user/login", func(r *http.Request) { r.SetBasicAuth(opentera.DemoProjectUser, opentera.DemoPassword) })
+	refreshed := asks("/api/user/refresh_token?with_websocket=true", func(r *http.Request) { r.Header.Set("Authorization", "OpenTera "+login["user_token"]) })
+	ticket, isOne := strings.CutPrefix(refreshed["websocket_url"], "wss://tera.example/wss/user?id=")
+	if !isOne {
+		t.Fatalf("it gives %v", slices.Sorted(maps.Keys(refreshed)))
+	}
+	if id := d.opens(access.User, ticket); id.ID != opentera.DemoProjectUserID {
+		t.Errorf("it opens a socket of %v", id)
+	}
+	d.refuses(access.User, ticket)
 }
 
 // bridge.md 2: two people behind one address with one browser share an id: the later login counts, and the earlier loses its

@@ -135,7 +135,7 @@ func TestPublicURL(t *testing.T) {
 			}
 		})), Fail, []string{"/wss/device: answers 403", "OpenTera's own server"}},
 		{"plain HTTP to TLS", wsURL(proxy(t, "http://"+withTLS, nil)), Fail, []string{"plain HTTP", "proxy_pass https"}},
-		{"no gateway behind the proxy", wsURL(proxy(t, gone.URL, nil)), Fail, []string{"502", "does not reach the gateway"}},
+		{"no gateway behind the proxy", wsURL(proxy(t, gone.URL, nil)), Fail, []string{"502", "does not reach the gateway", "container", "resolver"}},
 		{"nobody there", wsURL(gone), Fail, []string{"not reached", "connection refused"}},
 		{"no such name", "wss://tera.invalid:1", Fail, []string{"not reached"}},
 		{"https", "https://tera.example", Fail, []string{"wss://host:port"}},

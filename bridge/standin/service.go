@@ -24,14 +24,13 @@ type Session struct {
 
 // Join invites all members: each receives the event directly, and the user manager adds all to the session. Call it again to
 // invite somebody to a running session, or to rejoin.
-func (s Service) Join(ctx context.Context, in Session) error {
-	event := func(path string) proto.Message {
-		return &opentera.JoinSessionEvent{
-			SessionUrl: in.URL + path, SessionCreatorName: in.Creator, SessionUuid: in.UUID, JoinMsg: "Join me!", SessionParameters: "{}",
-			SessionUsers: in.Users, SessionParticipants: in.Participants, SessionDevices: in.Devices,
-		}
+func (s Service) Join(ctx context.Context, in Session) error { return s.tell(ctx, in, in.join) }
+
+func (in Session) join(path string) proto.Message {
+	return &opentera.JoinSessionEvent{
+		SessionUrl: in.URL + path, SessionCreatorName: in.Creator, SessionUuid: in.UUID, JoinMsg: "Join me!", SessionParameters: "{}",
+		SessionUsers: in.Users, SessionParticipants: in.Participants, SessionDevices: in.Devices,
 	}
-	return s.tell(ctx, in, event)
 }
 
 // Leave takes some members out of a session.
@@ -69,6 +68,15 @@ func (s Service) tell(ctx context.Context, in Session, event func(path string) p
 func (s Service) Direct(ctx context.Context, kind, uuid string, events ...proto.Message) error {
 	topic := fmt.Sprintf("websocket.%s.%s.events", kind, uuid)
 	return publish(ctx, s.Redis, topic, TeraEvent(topic, events...))
+}
+
+// Status does what OpenTera's REST API does when a device posts its status: JSON text, and a timestamp.
+func (s Service) Status(ctx context.Context, device, status string, at float64) error {
+	text := func(v string) *opentera.Value {
+		return &opentera.Value{ArgValue: &opentera.Value_StringValue{StringValue: v}}
+	}
+	return publish(ctx, s.Redis, rpcTopic, &opentera.RPCMessage{Method: "update_device_status",
+		Args: []*opentera.Value{text(device), text(status), {ArgValue: &opentera.Value_DoubleValue{DoubleValue: at}}}})
 }
 
 // Archive publishes the state of an archive.

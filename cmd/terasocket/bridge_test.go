@@ -85,8 +85,17 @@ func (e *ear) heard(name, text string) {
 	}
 }
 
+// hears reads one frame for each wanted one, "Type text".
+func (e *ear) hears(want ...string) {
+	e.t.Helper()
+	for _, w := range want {
+		name, text, _ := strings.Cut(w, " ")
+		e.heard(name, text)
+	}
+}
+
 // bridge.md 1.1, 3.1, 4: clients beside a running OpenTera receive in JSON what its own server would have sent: an invitation,
-// a busy reply, a removal, the end, an archive, a kick; and OpenTera knows who is connected.
+// a busy reply, the end, an archive, a kick; and OpenTera knows who is connected.
 func TestBesideOpenTera(t *testing.T) {
 	t.Parallel()
 	i := install(t, standin.Fast)
@@ -130,6 +139,64 @@ func TestBesideOpenTera(t *testing.T) {
 	}
 }
 
+// bridge.md 1.1, 3.6, 4: a user, a participant and a device of a session receive in JSON exactly what OpenTera's own server would have sent
+// to each: an invitation with the URL of its kind, a direct event, the device's status, a removal, the invitation of a returning
+// member, and the end when the creator leaves.
+func TestAllKindsBesideOpenTera(t *testing.T) {
+	t.Parallel()
+	i := install(t, standin.Fast)
+	g := i.gateway()
+	const url = "https://127.0.0.1:40075/webrtc/8080"
+	dbtest.Exec(t, i.conn, "UPDATE t_sessions SET session_status = 1 WHERE id_session = 1") // of user 25, participant 12 and device 1
+	user, participant, device := i.uuid("user", 25), i.uuid("participant", 12), i.uuid("device", 1)
+	session := standin.Session{UUID: i.uuid("session", 1), Creator: "Ann", URL: url, Users: []string{user}, Participants: []string{participant}, Devices: []string{device}}
+	come := func(kind, uuid string) *ear {
+		t.Helper()
+		e := g.listen(i.conn, kind, uuid, "")
+		e.name = "the " + kind + ", json by default"
+		dbtest.Eventually(t, "the "+kind+" is online", func() bool { return slices.Contains(i.manager.Online(kind), uuid) })
+		return e
+	}
+	ann, paul, kit := come("user", user), come("participant", participant), come("device", device)
+	ended, err := i.service.Host(t.Context(), session, user)
+	i.must(err)
+
+	i.must(i.service.Join(t.Context(), session))
+	ann.hears("JoinSessionEvent "+url+"/users", "UserEvent USER_JOINED_SESSION", "ParticipantEvent PARTICIPANT_JOINED_SESSION", "DeviceEvent DEVICE_JOINED_SESSION")
+	paul.hears("JoinSessionEvent "+url+"/participants", "ParticipantEvent PARTICIPANT_JOINED_SESSION")
+	kit.hears("JoinSessionEvent "+url+"/devices", "DeviceEvent DEVICE_JOINED_SESSION")
+
+	i.must(i.service.Direct(t.Context(), "participant", participant, &pb.JoinSessionReplyEvent{SessionUuid: session.UUID, UserUuid: user, ReplyMsg: "to Paul"}))
+	paul.hears("JoinSessionReplyEvent to Paul")
+
+	i.must(i.service.Status(t.Context(), device, `{"battery": 7}`, 1732325000.5))
+	ann.hears("DeviceEvent DEVICE_STATUS_CHANGED")
+	kit.hears(`DeviceEvent "deviceStatus":"{\"status\": \"{\\\"battery\\\": 7}\", \"timestamp\": 1732325000.5}"`)
+
+	i.must(i.service.Leave(t.Context(), session, standin.Session{Participants: []string{participant}}))
+	ann.hears("LeaveSessionEvent "+participant, "ParticipantEvent PARTICIPANT_LEFT_SESSION")
+	paul.hears("LeaveSessionEvent "+participant, "ParticipantEvent PARTICIPANT_LEFT_SESSION")
+	kit.hears("LeaveSessionEvent " + participant)
+
+	_ = paul.conn.Close()
+	dbtest.Eventually(t, "the participant is offline", func() bool { return len(i.manager.Online("participant")) == 0 })
+	paul = come("participant", participant)
+	ann.hears("UserEvent USER_JOINED_SESSION", "ParticipantEvent PARTICIPANT_JOINED_SESSION", "DeviceEvent DEVICE_JOINED_SESSION")
+	paul.hears("JoinSessionEvent "+url+"/participants", "ParticipantEvent PARTICIPANT_JOINED_SESSION")
+	kit.hears("DeviceEvent DEVICE_JOINED_SESSION")
+
+	_ = ann.conn.Close()
+	paul.hears("StopSessionEvent "+session.UUID, "ParticipantEvent PARTICIPANT_LEFT_SESSION")
+	kit.hears("StopSessionEvent "+session.UUID, "DeviceEvent DEVICE_LEFT_SESSION")
+	i.must(<-ended)
+	for _, e := range []*ear{paul, kit} {
+		i.must(i.service.Kick(t.Context(), e.uuid))
+		if got := e.next(); got != "closed 4000 CMD_CLIENT_DISCONNECT" {
+			t.Errorf("%s: %s", e.name, got)
+		}
+	}
+}
+
 // bridge.md 3.4: a gateway that was killed restarts on its address: its clients are offline there at once, long before the
 // lease ends; 8.5: OpenTera restarts under its sockets.
 func TestStartedAgainBesideOpenTera(t *testing.T) {
@@ -148,4 +215,22 @@ func TestStartedAgainBesideOpenTera(t *testing.T) {
 	i.online()
 	g.listen(i.conn, "user", who, "")
 	i.online(who)
+}
+
+// bridge.md 3.4: a gateway with sockets and the bridge dies for good: another takes the bridge, and when the lease ends OpenTera knows who is
+// offline.
+func TestKilledBesideOpenTera(t *testing.T) {
+	t.Parallel()
+	i := install(t, standin.Fast)
+	g := i.gateway("--presence-lease", "2s")
+	other := servePlain(t, gatewaytest.Config{Database: i.url, Args: []string{"--redis-url", i.redis.URL(), "--presence-lease", "2s"}})
+	gone, stays := i.uuid("user", 1), i.uuid("user", 2)
+	g.listen(i.conn, "user", gone, "")
+	other.listen(i.conn, "user", stays, "")
+	i.online(gone, stays)
+	g.Kill()
+	i.online(stays)
+	other.waitFor(is("1"), "terasocket_bridge_leader")
+	other.listen(i.conn, "user", gone, "") // and may come back
+	i.online(gone, stays)
 }
