@@ -91,6 +91,7 @@ func (r *reign) isHeld() bool { return time.Now().UnixNano() < r.held.Load() }
 func (b *Bridge) reign(ctx context.Context, r *reign, mark []byte) {
 	b.Log.Info("this gateway is the bridge to OpenTera's Redis", "op", "bridge", "term", r.term)
 	b.Metrics.leader.Set(1)
+	b.Metrics.reconciled.CompareAndSwap(0, time.Now().UnixNano())
 	defer b.Metrics.leader.Set(0)
 	gone := b.sub.ends()
 	limit, cancel := context.WithTimeout(ctx, b.Lease/2)

@@ -16,7 +16,7 @@ type Metrics struct {
 	reconcileErrors        prometheus.Counter
 	differences            *prometheus.CounterVec
 
-	reconciled atomic.Int64 // time of the last one, UnixNano; 0: never
+	reconciled atomic.Int64 // time of the last one, or when this gateway first held the bridge, UnixNano; 0: it never did
 }
 
 // Reasons why a message does not become rows.
@@ -83,13 +83,16 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		m.differences.WithLabelValues(of)
 	}
 	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "terasocket_bridge_reconciliation_age_seconds",
-		Help: "Since when this gateway has not compared with what OpenTera's user manager knows; 0: it never has.",
-	}, func() float64 {
-		at := m.reconciled.Load()
-		if at == 0 {
-			return 0
-		}
-		return time.Since(time.Unix(0, at)).Seconds()
-	}))
+		Help: "Time since this gateway last reconciled with OpenTera's user manager, or since it first held the bridge; 0: it never did.",
+	}, m.age))
 	return m
+}
+
+// age is the time since the last reconciliation, in seconds.
+func (m *Metrics) age() float64 {
+	at := m.reconciled.Load()
+	if at == 0 {
+		return 0
+	}
+	return time.Since(time.Unix(0, at)).Seconds()
 }

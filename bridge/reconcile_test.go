@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
@@ -190,6 +191,23 @@ func TestOddStatuses(t *testing.T) {
 		t.Errorf("[]: %+v", found)
 	}
 	s.hears("USER_LEFT_SESSION 3")
+}
+
+// bridge.md 6.3: when the user manager listens and never answers, the age of the last reconciliation grows although there was none.
+func TestNeverCompared(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	mute := s.client.Subscribe(t.Context(), rpcTopic)
+	t.Cleanup(func() { _ = mute.Close() })
+	if _, err := mute.Receive(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b := s.bridge(func(c *Config) { c.Answer = 50 * time.Millisecond })
+	s.leads(b)
+	s.eventually("a reconciliation has failed", func() bool { return testutil.ToFloat64(b.metrics.reconcileErrors) > 0 })
+	if age := b.metrics.age(); age <= 0 || testutil.ToFloat64(b.metrics.reconciliations) != 0 {
+		t.Errorf("%v s ago", age)
+	}
 }
 
 // bridge.md 6, 8: invalid answers.
