@@ -145,6 +145,9 @@ func (r *reading) event(topic, label, source string, event *anypb.Any) {
 	}
 	this := item{what: isPublished, place: topic, topic: label, typeName: name}
 	r.seen = append(r.seen, this)
+	if name == "DatabaseEvent" {
+		return // OpenTera delivers none; triggers record what changes in the database
+	}
 	text, problem := access.Publication{Topic: topic, Event: event}.ProtoJSON()
 	if problem != "" {
 		r.refuse(label, name, malformed, problem)
@@ -240,16 +243,14 @@ func involved(message proto.Message) []string {
 	return nil
 }
 
-// statusOf returns a device's status: JSON text with a status, itself JSON text, and a timestamp.
+// statusOf returns a device's status: JSON text with a status, itself JSON text, and a timestamp, rounded to float64 like the user
+// manager's so that the two can be equal.
 func statusOf(device *opentera.DeviceEvent) (content string, ok bool) {
 	var status struct {
-		Status    *string      `json:"status"`
-		Timestamp *json.Number `json:"timestamp"`
+		Status    *string  `json:"status"`
+		Timestamp *float64 `json:"timestamp"`
 	}
-	if json.Unmarshal([]byte(device.GetDeviceStatus()), &status) != nil || status.Status == nil || status.Timestamp == nil || *status.Timestamp == "" {
-		return "", false
-	}
-	if _, err := status.Timestamp.Float64(); err != nil { // 1e400: the user manager uses float64
+	if json.Unmarshal([]byte(device.GetDeviceStatus()), &status) != nil || status.Status == nil || status.Timestamp == nil {
 		return "", false
 	}
 	text, err := json.Marshal(status)

@@ -109,6 +109,13 @@ func TestReconcileStatus(t *testing.T) {
 	is("{}", 1732325000.123456)
 	s.quiet(b)
 	s.hearsNothing()
+	// a timestamp of more digits than a float64 has
+	s.send(eventsTopic, standin.TeraEvent(eventsTopic, &opentera.DeviceEvent{DeviceUuid: s.device(1), Type: opentera.DeviceEvent_DEVICE_STATUS_CHANGED,
+		DeviceStatus: `{"status": "{}", "timestamp": 1732345678.123456789}`}))
+	s.hears("DEVICE_STATUS_CHANGED 1")
+	is("{}", 1732345678.123456789)
+	s.quiet(b)
+	s.hearsNothing()
 	// a newer one that was missed here
 	s.exec("UPDATE terasocket.online SET status = 'old', status_at = 1 WHERE kind = 'device'")
 	s.hears("DEVICE_STATUS_CHANGED 1")

@@ -77,6 +77,62 @@ func TestSession(t *testing.T) {
 	}
 }
 
+// bridge.md 1: each of the nine types on the direct topic of each kind becomes a row for the topic's owner alone, except DatabaseEvent, which
+// OpenTera delivers to nobody.
+func TestDirect(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	b := s.bridge(nil)
+	s.leads(b)
+	session := newUUID()
+	events := []proto.Message{
+		&opentera.DatabaseEvent{ObjectType: "user", ObjectValue: "{}"},
+		&opentera.JoinSessionEvent{SessionUuid: session, SessionUrl: "https://x/users"},
+		&opentera.LeaveSessionEvent{SessionUuid: session},
+		&opentera.StopSessionEvent{SessionUuid: session},
+		&opentera.JoinSessionReplyEvent{SessionUuid: session, UserUuid: s.user(3)},
+		&opentera.UserEvent{UserUuid: s.user(3), Type: opentera.UserEvent_USER_CONNECTED},
+		&opentera.ParticipantEvent{ParticipantUuid: s.participant(1), Type: opentera.ParticipantEvent_PARTICIPANT_JOINED_SESSION},
+		&opentera.DeviceEvent{DeviceUuid: s.device(1), Type: opentera.DeviceEvent_DEVICE_STATUS_CHANGED, DeviceStatus: "{}"},
+		&opentera.ArchiveEvent{ArchiveUuid: newUUID(), OwnerUuid: s.user(3)},
+	}
+	for kind, owner := range map[string]string{"user": "u:3", "participant": "t:3", "device": "d:3"} {
+		s.must(s.service.Direct(t.Context(), kind, s.uuid(kind, 3), events...))
+		s.hears("JoinSessionEvent", "LeaveSessionEvent", "StopSessionEvent", "JoinSessionReplyEvent", "USER_CONNECTED 3", "PARTICIPANT_JOINED_SESSION 1",
+			"DEVICE_STATUS_CHANGED 1", "ArchiveEvent")
+		if n := s.number(`SELECT count(*) FROM terasocket.events WHERE present @> jsonb_build_array(jsonb_build_array($1::text))`, owner); n != 8 {
+			t.Errorf("%d are for %s alone", n, owner)
+		}
+	}
+	for _, reason := range refusals {
+		if n := b.refused(reason); n != 0 {
+			t.Errorf("%s: %d refused", reason, n)
+		}
+	}
+}
+
+// bridge.md 1, last line: messages between modules and services are not received.
+func TestWhatIsNotHeard(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	b := s.bridge(nil)
+	s.leads(b)
+	for _, topic := range []string{"module.TeraServer.DatabaseModule.events.user.update", "module.TeraServer.DatabaseModule.messages", "service.VideoRehabService.rpc",
+		"service.VideoRehabService.events", "webrtc.x", "log.info", "server.x.events", "websocket.user." + s.user(1) + ".messages", rpcTopic} {
+		s.send(topic, standin.TeraEvent(topic, stopEvent()))
+	}
+	s.hearsNothing()
+	heard := 0.0
+	for _, topic := range topicLabels {
+		for _, name := range append(typesOn(topic), otherType) {
+			heard += testutil.ToFloat64(b.metrics.received.WithLabelValues(topic, name))
+		}
+	}
+	if heard != 1 { // that of hearsNothing
+		t.Errorf("%v received", heard)
+	}
+}
+
 // bridge.md 1: a device's status comes on UM.events; the same status again is no news.
 func TestDeviceStatus(t *testing.T) {
 	t.Parallel()
