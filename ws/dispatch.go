@@ -55,6 +55,9 @@ func (h *Hub) step(f *Frames) (fallen *room, kicked []*Conn) {
 			break
 		}
 		r := h.rooms[p]
+		if r != nil && len(e.Lost) > 0 {
+			r.losses.Add(1)
+		}
 		if e.Kind == event.Kick {
 			h.kicks.add(p, e.Token, time.Now())
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"terasocket/access"
@@ -60,6 +61,7 @@ type room struct {
 	conns     []*Conn
 	from      uint64 // rows up to this seq neither reach it nor change it
 	isLive    bool
+	losses    atomic.Uint64 // Rights events that took a tag from it; read without the lock
 
 	known chan struct{} // closed when the room is live or has failed
 	err   error         // why it failed

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"terasocket/access"
 	"terasocket/proto/event"
 )
 
@@ -65,32 +64,54 @@ func (r *resumer) bringUp(ctx context.Context, c *Conn) error {
 }
 
 // snapshot sends the presence of everyone that c may see. Its seq is where live events begin: a client that resumes from there
-// misses nothing.
+// misses nothing. If c loses rights while it is sent, it starts again, with the remaining rights.
 func (r *resumer) snapshot(ctx context.Context, c *Conn) error {
-	events, err := r.presence(ctx, c.Identity)
-	if err != nil {
-		return err
-	}
-	for i := range events {
-		events[i].Seq = c.from
-		if err := c.sendReplayed(ctx, &Frames{event: &events[i], origin: fromSnapshot}); err != nil {
+	for {
+		events, losses, err := r.presence(ctx, c)
+		if err != nil {
+			return err
+		}
+		if isTold, err := c.sendSnapshot(ctx, events, losses); isTold || err != nil {
 			return err
 		}
 	}
-	return nil
 }
 
-// presence waits for its turn to query. Sending is outside the turn and takes as long as the client likes.
-func (r *resumer) presence(ctx context.Context, viewer access.Identity) ([]event.Event, error) {
+// presence waits for its turn to query, and returns how often c had lost rights before the query. Sending is outside the turn and takes
+// as long as the client likes.
+func (r *resumer) presence(ctx context.Context, c *Conn) (events []event.Event, losses uint64, err error) {
 	select {
 	case r.turns <- struct{}{}:
 		defer func() { <-r.turns }()
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return nil, 0, ctx.Err()
 	}
 	ctx, cancel := context.WithTimeout(ctx, pageWait)
 	defer cancel()
-	return r.roster.Presence(ctx, viewer)
+	losses = c.room.losses.Load()
+	events, err = r.roster.Presence(ctx, c.Identity)
+	return events, losses, err
+}
+
+// sendSnapshot sends the snapshot; false if c has lost rights since the query.
+func (c *Conn) sendSnapshot(ctx context.Context, events []event.Event, losses uint64) (isTold bool, err error) {
+	for i := range events {
+		events[i].Seq = c.from
+		frame, err := (&Frames{event: &events[i], origin: fromSnapshot}).in(event.Plain, c.Encoding)
+		if err != nil {
+			return false, err
+		}
+		if err := c.pace(ctx); err != nil {
+			return false, err
+		}
+		if c.room.losses.Load() != losses {
+			return false, nil
+		}
+		if err := c.writeReplayed(frame); err != nil {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 // errClosing means that the socket is closing and nothing can be sent.

@@ -288,6 +288,13 @@ func arrivalOf(name string) event.Event {
 	return e
 }
 
+// holds reports whether a principal holds a tag, as the gateway knows it.
+func (g *taped) holds(p access.Principal, tag string) bool {
+	g.Hub.mu.Lock()
+	defer g.Hub.mu.Unlock()
+	return slices.Contains(g.Hub.index.Tags(p), tag)
+}
+
 // The snapshot comes before all live events, at the seq where those begin.
 func TestSnapshotComesFirst(t *testing.T) {
 	t.Parallel()
@@ -333,6 +340,47 @@ func TestSnapshotBesideSlowOnes(t *testing.T) {
 	}
 	dbtest.Eventually(t, "they have asked", func() bool { return asked.Load() == snapshotsAtOnce })
 	g.connect(t, "user?id=user_8_a&snapshot=1").hears("presence of a at 0")
+}
+
+// A client that loses a project while it does not read hears no more of it than was already queued.
+func TestSnapshotAfterRightsAreLost(t *testing.T) {
+	t.Parallel()
+	const rows = 64
+	large := strings.Repeat("x", 1<<20) // together more than may wait
+	log := &tape{first: with(user(7), "p:1", "p:2")}
+	var g *taped
+	var asked atomic.Int32
+	g = log.gateway(t, func(h *Handler) {
+		h.Limits.Backlog = 8 << 20
+		h.Roster = rosterFunc(func(viewer access.Principal) ([]event.Event, error) {
+			kept := arrivalOf("kept " + large)
+			if asked.Add(1); !g.holds(viewer, "p:1") {
+				return slices.Repeat([]event.Event{kept}, 3), nil
+			}
+			return append(slices.Repeat([]event.Event{arrivalOf("lost " + large)}, rows), kept), nil
+		})
+	})
+	c := g.connect(t, "user?id=user_7_a&snapshot=1") // reads nothing
+	dbtest.Eventually(t, "frames wait for it", func() bool { return g.backlog() > 0 })
+	g.tell(rights(user(8), "", "p:1"), rights(user(7), "p:3", ""), rights(user(7), "", "p:1"), message("after", keysOf(user(7))))
+	lost, kept := 0, 0
+	for {
+		heard := c.next().heard()
+		if heard == "after" {
+			break
+		}
+		switch name, _, _ := strings.Cut(strings.TrimPrefix(heard, "presence of "), " "); {
+		case name == "kept":
+			kept++
+		case name == "lost" && kept == 0:
+			lost++
+		default:
+			t.Fatalf("heard %.30q after what is left", heard)
+		}
+	}
+	if lost == rows || kept != 3 || asked.Load() != 2 {
+		t.Errorf("%d frames of what is lost, %d of what is left, asked %d times", lost, kept, asked.Load())
+	}
 }
 
 func TestSnapshotThatFailsClosesWith1011(t *testing.T) {
