@@ -19,6 +19,7 @@ type Audit struct {
 
 // LoginRecord describes one LoginEvent. Never put a secret into it.
 type LoginRecord struct {
+	At            time.Time                       // zero: now
 	Status        opentera.LoginEvent_LoginStatus // UNKNOWN: not a login, for example a logout
 	Type          opentera.LoginEvent_LoginType
 	Who           Identity // zero: nobody, or a service
@@ -38,10 +39,13 @@ func (a *Audit) Record(ctx context.Context, r LoginRecord) error {
 	if r.Status > opentera.LoginEvent_LOGIN_STATUS_SUCCESS {
 		topic, level = "log.error", opentera.LogEvent_LOGLEVEL_ERROR
 	}
+	if r.At.IsZero() {
+		r.At = time.Now()
+	}
 	e := &opentera.LoginEvent{
 		LogHeader: &opentera.LogEvent{
 			Level:     level,
-			Timestamp: float64(time.Now().UnixMicro()) / 1e6,
+			Timestamp: float64(r.At.UnixMicro()) / 1e6,
 			Sender:    "terasocket",
 			Message:   printable(r.Message),
 		},

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/go-chi/chi/v5"
+	"golang.org/x/sync/semaphore"
+	"golang.org/x/time/rate"
 
 	"terasocket/access"
 )
@@ -26,14 +28,16 @@ type API struct {
 	DeviceStatus DeviceStatus
 	Disconnector Disconnector
 	Proxies      *Proxies
-	PublicURL    string // --public-url, "" = derived from the request
+	Strangers    *rate.Limiter // limits recorded refusals of unknown callers; one for the whole gateway
+	PublicURL    string        // --public-url, "" = derived from the request
 	Log          *slog.Logger
 
 	AllowedOrigins []string      // of browsers, "https://host[:port]"; empty = any, without credentials
 	Limit          time.Duration // for a request and its body, except publishing; 0 = 20 s
 	StatusRate     float64       // status posts a second of one device, in bursts of up to five times as many; 0 = 2
 
-	visits, posts, strangers rates
+	visits, posts rates
+	late          *semaphore.Weighted // records that are written in the background
 }
 
 // requestLimit is the default of API.Limit.
@@ -41,6 +45,7 @@ const requestLimit = 20 * time.Second
 
 // Routes adds the endpoints to r.
 func (a *API) Routes(r chi.Router) {
+	a.late = semaphore.NewWeighted(lateRecords)
 	r.Route("/api", func(r chi.Router) {
 		r.Use(a.headers, a.knowsAddress)
 		r.Route("/user", func(r chi.Router) {

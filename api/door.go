@@ -106,37 +106,66 @@ func (a *API) refused(w http.ResponseWriter, r *http.Request, v visit, who acces
 	}
 }
 
+// failed counts a failure against its address, and records it in the background: if the answer waited, its time would tell
+// known names, whose failures are always recorded, from unknown ones.
 func (a *API) failed(r *http.Request, v visit, status opentera.LoginEvent_LoginStatus, who access.Identity) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), auditWait)
 	defer cancel()
 	if err := a.Addresses.Failed(ctx, a.Proxies.ClientAddr(r)); err != nil {
 		a.Log.Error("failure not counted", "op", v.op, "err", err)
 	}
-	a.record(r, v, status, who)
+	write := a.note(r, v, status, who)
+	if !a.late.TryAcquire(1) {
+		write()
+		return
+	}
+	go func() {
+		defer a.late.Release(1)
+		write()
+	}()
 }
 
-// record writes the outcome of a visit to the log, and as a LoginEvent to the event log, which no client receives. Refusals of
-// unknown callers, from any number of addresses, write at most strangerRate rows a second; beyond that only a log line.
+// lateRecords is how many records are written in the background at once.
+const lateRecords = 64
+
+// Recorded waits until the records of all answers given so far are written, or ctx ends.
+func (a *API) Recorded(ctx context.Context) {
+	if a.late.Acquire(ctx, lateRecords) == nil {
+		a.late.Release(lateRecords)
+	}
+}
+
+// record writes the outcome of a visit to the log, and as a LoginEvent to the event log, which no client receives.
 func (a *API) record(r *http.Request, v visit, status opentera.LoginEvent_LoginStatus, who access.Identity) {
+	a.note(r, v, status, who)()
+}
+
+// note does the same, and leaves the LoginEvent to write. Refusals of unknown callers, from any number of addresses, write at most
+// strangerRate rows a second; beyond that only a log line.
+func (a *API) note(r *http.Request, v visit, status opentera.LoginEvent_LoginStatus, who access.Identity) (write func()) {
 	principal := "unknown"
 	if who.UUID != "" {
 		principal = who.Principal.String()
 	}
 	addr := a.Proxies.ClientAddr(r)
 	isStrange := status > succeeded && (who.UUID == "" || status == tooOften)
-	isLeftOut := isStrange && a.strangers.wait(access.Principal{}, strangerRate, strangerBurst, time.Now()) > 0
+	isLeftOut := isStrange && !a.Strangers.Allow()
 	a.Log.Info("door", "op", v.op, "principal", principal, "addr", addr, "status", strings.ToLower(strings.TrimPrefix(status.String(), "LOGIN_STATUS_")), "recorded", !isLeftOut)
 	if isLeftOut {
-		return
+		return func() {}
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), auditWait)
-	defer cancel()
-	if err := a.Audit.Record(ctx, access.LoginRecord{
-		Status: status, Type: v.with, Who: who, Message: v.op, ClientIP: addr, Endpoint: r.URL.Path,
+	record := access.LoginRecord{
+		At: time.Now(), Status: status, Type: v.with, Who: who, Message: v.op, ClientIP: addr, Endpoint: r.URL.Path,
 		ClientName: r.Header.Get("X-Client-Name"), ClientVersion: r.Header.Get("X-Client-Version"),
 		OSName: r.Header.Get("X-OS-Name"), OSVersion: r.Header.Get("X-OS-Version"),
-	}); err != nil {
-		a.Log.Error("not recorded in the event log", "op", v.op, "principal", principal, "err", err)
+	}
+	ctx := context.WithoutCancel(r.Context())
+	return func() {
+		ctx, cancel := context.WithTimeout(ctx, auditWait)
+		defer cancel()
+		if err := a.Audit.Record(ctx, record); err != nil {
+			a.Log.Error("not recorded in the event log", "op", v.op, "principal", principal, "err", err)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/time/rate"
 
 	"terasocket/access"
 	"terasocket/db/opentera"
@@ -112,6 +115,7 @@ func TestAudit(t *testing.T) {
 	last("log.info " + status + "SUCCESS LOGIN_TYPE_PASSWORD " + opentera.DemoParticipantUUID + by + participantLogin)
 	for range 6 {
 		h.get(userLogin, client, basic(opentera.DemoSiteAdmin, "Falsch-1"))
+		h.api.Recorded(t.Context()) // in this order
 	}
 	last("log.error " + status + "FAILED_WITH_MAX_ATTEMPTS_REACHED LOGIN_TYPE_PASSWORD " + opentera.DemoSiteAdminUUID + by + userLogin)
 
@@ -168,8 +172,45 @@ func TestLoginWithoutAudit(t *testing.T) {
 	h.api.Audit, h.api.Addresses = step, step
 	h.get(userLogin, basic(user, password)).object("user_uuid", "user_fullname", "user_token")
 	h.get(userLogin, basic(user, "wrong")).must(401, unauthorizedText)
+	h.api.Recorded(t.Context())
 	if len(step.records) != 2 || !strings.Contains(h.log.String(), "not recorded in the event log") || !strings.Contains(h.log.String(), "failure not counted") {
 		t.Errorf("%v %s", step.records, h.log)
+	}
+}
+
+// heldAudit holds every record back until letGo is closed.
+type heldAudit struct{ letGo chan struct{} }
+
+func (a heldAudit) Record(ctx context.Context, r access.LoginRecord) error {
+	select {
+	case <-a.letGo:
+		if r.At.IsZero() {
+			return errors.New("no time: it would be that of the writing")
+		}
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Beyond the limit of unknown callers, failures of unknown names are not recorded and those of known ones are: no answer waits for that.
+func TestNoAnswerWaitsForTheRecordOfARefusal(t *testing.T) {
+	t.Parallel()
+	h := opened(t)
+	h.api.Strangers = rate.NewLimiter(0, 0)
+	audit := heldAudit{make(chan struct{})}
+	h.api.Audit = audit
+	for _, name := range []string{user, opentera.DemoDisabled, "nobody"} {
+		h.get(userLogin, basic(name, "Falsch-1")).must(401, unauthorizedText)
+	}
+	h.get(participantLogin, basic(patient, "Falsch-1")).must(401, unauthorizedText)
+	close(audit.letGo)
+	h.api.Recorded(t.Context())
+	if h.log.Count("not recorded in the event log") != 0 {
+		t.Errorf("an answer has waited: %s", h.log)
+	}
+	if h.log.Count("recorded=false") != 1 || h.log.Count("recorded=true") != 3 {
+		t.Errorf("%s", h.log)
 	}
 }
 

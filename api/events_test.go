@@ -129,7 +129,7 @@ func TestPublishEvents(t *testing.T) {
 			calls := 0
 			router := chi.NewRouter()
 			router.Use(described(t))
-			(&API{Addresses: &doorstep{}, Audit: &doorstep{},
+			(&API{Addresses: &doorstep{}, Audit: &doorstep{}, Strangers: NewStrangers(),
 				Services: serviceDoor(func(token string) (access.Service, error) {
 					switch token {
 					case "good":

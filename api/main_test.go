@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"log/slog"
@@ -66,10 +67,11 @@ func opened(t testing.TB) *house {
 		},
 		Users: users, Devices: devices, Services: &access.Services{Pool: pool}, Addresses: &access.Addresses{Pool: pool},
 		Audit: &access.Audit{Pool: pool}, Publisher: &access.Publisher{Pool: pool}, Online: online, DeviceStatus: devices,
-		Disconnector: &access.Disconnector{Pool: pool}, Proxies: proxies, PublicURL: "wss://tera.example:443",
+		Disconnector: &access.Disconnector{Pool: pool}, Proxies: proxies, Strangers: NewStrangers(), PublicURL: "wss://tera.example:443",
 		Log: slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	h.reroute()
+	t.Cleanup(func() { h.api.Recorded(context.Background()) })
 	h.announce() // as a gateway does at start: an epoch begins in the copied database
 	return h
 }
@@ -104,7 +106,10 @@ func logged[T any](h *house, sql string, args ...any) T {
 	return value[T](h, sql, args...)
 }
 
-func (h *house) announce() { dbtest.Announce(h, h.conn, 2000) }
+func (h *house) announce() {
+	h.api.Recorded(h.Context())
+	dbtest.Announce(h, h.conn, 2000)
+}
 
 // wait advances the clock of tokens and codes.
 func (h *house) wait(d time.Duration) {

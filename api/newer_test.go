@@ -228,7 +228,7 @@ func TestRefusalsOfStrangersHaveALimit(t *testing.T) {
 	if n := logged[int](h, rows); n != 1 {
 		t.Errorf("%d rows for one refusal", n)
 	}
-	h.api.strangers.of = map[access.Principal]*rate.Limiter{{}: rate.NewLimiter(0, 2)}
+	h.api.Strangers = rate.NewLimiter(0, 2)
 	for i := range 5 {
 		refuse(i + 1)
 	}

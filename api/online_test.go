@@ -107,7 +107,7 @@ func ask(t *testing.T, a *API, method, path, auth, body string) *httptest.Respon
 	}
 	if a.Addresses == nil {
 		step := &doorstep{}
-		a.Addresses, a.Audit = step, step
+		a.Addresses, a.Audit, a.Strangers = step, step, NewStrangers()
 	}
 	if a.Log == nil {
 		a.Log = slog.New(slog.NewTextHandler(io.Discard, nil))

@@ -24,6 +24,9 @@ const (
 	strangerBurst = 600
 )
 
+// NewStrangers makes the limit on recorded refusals of unknown callers.
+func NewStrangers() *rate.Limiter { return rate.NewLimiter(strangerRate, strangerBurst) }
+
 // rates limits how often each principal does something on this gateway.
 type rates struct {
 	mu sync.Mutex

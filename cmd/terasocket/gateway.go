@@ -45,6 +45,7 @@ type gateway struct {
 	admin       net.Listener    // nil: none
 	server      *http.Server
 	adminSrv    *http.Server
+	api         *api.API
 	console     *webconsole.Console
 	certificate *certificate    // nil: no TLS
 	openTera    *besideOpenTera // nil: without --redis-url
@@ -171,7 +172,7 @@ func openGateway(ctx context.Context, cfg *serveCmd, log *slog.Logger) (_ *gatew
 	keys, passwords := &access.Keys{Pool: g.pool, Shared: g.sharedKeys()}, access.NewPasswords(access.PasswordCost)
 	users := &access.Users{Pool: g.pool, Passwords: passwords, Keys: keys}
 	devices, online := &access.Devices{Pool: g.pool}, &access.Online{Pool: g.pool}
-	(&api.API{
+	g.api = &api.API{
 		Door: &api.Door{
 			Users:        users,
 			Participants: &access.Participants{Pool: g.pool, Passwords: passwords, Keys: keys},
@@ -190,12 +191,14 @@ func openGateway(ctx context.Context, cfg *serveCmd, log *slog.Logger) (_ *gatew
 		DeviceStatus: devices,
 		Disconnector: &access.Disconnector{Pool: g.pool},
 		Proxies:      proxies,
+		Strangers:    api.NewStrangers(),
 		PublicURL:    cfg.PublicURL,
 		Log:          log,
 
 		AllowedOrigins: cfg.AllowedOrigins,
 		StatusRate:     cfg.StatusRate,
-	}).Routes(router)
+	}
+	g.api.Routes(router)
 	g.server = newServer(router, log)
 	if err := g.bind(); err != nil {
 		return nil, err

@@ -48,7 +48,13 @@ func (g *gateway) stop(ctx context.Context) error {
 	}
 	_ = last.Wait()
 	var servers errgroup.Group
-	servers.Go(func() error { return shutdown(g.server) })
+	servers.Go(func() error {
+		limit, cancel := context.WithTimeout(ctx, shutdownTimeout)
+		defer cancel()
+		err := shutdown(g.server)
+		g.api.Recorded(limit)
+		return err
+	})
 	servers.Go(func() error { return shutdown(g.adminSrv) })
 	return servers.Wait()
 }
