@@ -12,15 +12,15 @@ import (
 var uid = asn1.ObjectIdentifier{0, 9, 2342, 19200300, 100, 1, 1}
 
 // certificateUUID returns the UUID from the client certificate of a request, verified by this server's own TLS (--client-ca),
-// or by a trusted proxy, which says so in X-SSL-VERIFIED and passes the subject in X-SSL-CLIENT-DN. These headers are ignored
-// from anyone else. ok is false without a device certificate.
+// or if Certificates is set by a trusted proxy, which says so in X-SSL-VERIFIED and passes the subject in X-SSL-CLIENT-DN. These
+// headers are ignored from anyone else. ok is false without a device certificate.
 func (p *Proxies) certificateUUID(r *http.Request) (uuid string, ok bool) {
 	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
 		return deviceOf(subjectOf(r.TLS.VerifiedChains[0][0]))
 	}
 	peer, ok := peerAddr(r)
 	verified, subjects := r.Header.Values("X-SSL-VERIFIED"), r.Header.Values("X-SSL-CLIENT-DN")
-	if !ok || !p.isTrusted(peer) || len(verified) != 1 || verified[0] != "SUCCESS" || len(subjects) != 1 {
+	if !ok || !p.Certificates || !p.isTrusted(peer) || len(verified) != 1 || verified[0] != "SUCCESS" || len(subjects) != 1 {
 		return "", false
 	}
 	subject, ok := parseSubject(subjects[0])

@@ -28,6 +28,8 @@ func TestDeviceCredentials(t *testing.T) {
 	disabled := h.staticToken("device", opentera.DemoDisabledDeviceID)
 	const uuid, disabledUUID = opentera.DemoDeviceUUID, opentera.DemoDisabledDeviceUUID
 	const nobody, isDisabled, wrong = `"Unauthorized"`, `"Disabled device"`, `"Invalid token"`
+	h.get(deviceLogin, proxied("UID="+uuid+",CN=Device")).must(401, nobody) // no --proxy-certificates
+	h.api.Proxies.Certificates = true
 	spoofed := func(r *http.Request) {
 		proxied("UID=" + uuid + ",CN=Device")(r)
 		from("192.0.2.7")(r)

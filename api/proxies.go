@@ -13,6 +13,8 @@ import (
 // Proxies are the addresses whose X-Forwarded-*, X-ExternalServer and X-ExternalPort headers are trusted. From any other
 // address these headers are ignored.
 type Proxies struct {
+	Certificates bool // they verify client certificates: their X-SSL-* headers count, too
+
 	trusted []netip.Prefix
 }
 

@@ -19,6 +19,7 @@ type Config struct {
 	TLS                  *tls.Config
 	CertFile, KeyFile    string
 	TrustedProxies       []string
+	ProxyCertificates    bool          // they verify client certificates
 	Retention            time.Duration // of the event log
 	MaxRows              int64
 	AuditDeliveries      bool // serve records deliveries

@@ -3,6 +3,7 @@ package doctor
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -130,6 +131,9 @@ func (d *doctor) proxiesAreNarrow(context.Context) Finding {
 	for _, p := range d.TrustedProxies {
 		if strings.HasSuffix(strings.TrimSpace(p), "/0") {
 			return warn(p+" trusts everybody", "name the proxy alone: any client could claim another's address")
+		}
+		if prefix, err := netip.ParsePrefix(strings.TrimSpace(p)); err == nil && d.ProxyCertificates && !prefix.IsSingleIP() {
+			return warn("whoever is in "+p+" can pass for any device", "list the proxy only, or remove --proxy-certificates if no device logs in with a certificate through it")
 		}
 	}
 	return fine("%s", strings.Join(d.TrustedProxies, ", "))

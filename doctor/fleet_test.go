@@ -58,6 +58,9 @@ func TestTrustedProxies(t *testing.T) {
 		f := ask(t, d, "trusted-proxies")
 		f.must(t, want)
 	}
+	for list, want := range map[string]Status{"10.0.0.1": OK, " 10.0.0.1/32": OK, "10.0.0.0/8": Warn, "fd00::/8": Warn} {
+		ask(t, newDoctor(Config{TrustedProxies: []string{list}, ProxyCertificates: true}), "trusted-proxies").must(t, want)
+	}
 }
 
 func TestBusyForEver(t *testing.T) {

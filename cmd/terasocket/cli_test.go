@@ -114,6 +114,7 @@ func TestWrongUsage(t *testing.T) {
 		{"serve --plain-http --public-url wss://", "--public-url must be"},
 		{"serve --plain-http --allowed-origins https://a,tera.example", `"tera.example" must be an origin`},
 		{"serve --plain-http --trusted-proxies nginx", "neither an address nor a network"},
+		{"serve --plain-http --proxy-certificates", "--proxy-certificates needs --trusted-proxies"},
 		{"serve --plain-http --presence-lease 10ms", "--presence-lease must be 1s or more"},
 		{"serve --plain-http --status-rate 0", "--status-rate must be positive\n"},
 		{"serve --plain-http --console-password-file /nonexistent", "--console-password-file: open /nonexistent: no such file or directory\n"},

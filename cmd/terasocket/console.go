@@ -63,15 +63,16 @@ func (g *gateway) examine(ctx context.Context) ([]doctor.Finding, error) {
 	}
 	pool, listener := g.cfg.sources(databaseURL)
 	cfg := doctor.Config{
-		PublicURL:       g.cfg.PublicURL,
-		CertFile:        g.cfg.TLSCert,
-		KeyFile:         g.cfg.TLSKey,
-		TrustedProxies:  g.cfg.TrustedProxies,
-		Retention:       g.cfg.LogRetention,
-		MaxRows:         g.cfg.LogMaxRows,
-		AuditDeliveries: g.cfg.AuditDeliveries,
-		AuditRetention:  g.cfg.AuditRetention,
-		Quick:           true,
+		PublicURL:         g.cfg.PublicURL,
+		CertFile:          g.cfg.TLSCert,
+		KeyFile:           g.cfg.TLSKey,
+		TrustedProxies:    g.cfg.TrustedProxies,
+		ProxyCertificates: g.cfg.ProxyCertificates,
+		Retention:         g.cfg.LogRetention,
+		MaxRows:           g.cfg.LogMaxRows,
+		AuditDeliveries:   g.cfg.AuditDeliveries,
+		AuditRetention:    g.cfg.AuditRetention,
+		Quick:             true,
 	}
 	if pem, err := os.ReadFile(cfg.CertFile); err == nil { // it may be self-signed; an unreadable one becomes a finding
 		roots, err := x509.SystemCertPool()

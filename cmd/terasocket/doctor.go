@@ -25,6 +25,7 @@ type doctorCmd struct {
 	TLSCert              string        `name:"tls-cert" placeholder:"FILE" help:"As serve has it."`
 	TLSKey               string        `name:"tls-key" placeholder:"FILE" help:"As serve has it."`
 	TrustedProxies       []string      `name:"trusted-proxies" placeholder:"ADDR" help:"As serve has it."`
+	ProxyCertificates    bool          `name:"proxy-certificates" help:"As serve has it."`
 	LogRetention         time.Duration `name:"log-retention" default:"24h" help:"As serve has it."`
 	LogMaxRows           int64         `name:"log-max-rows" default:"1000000" help:"As serve has it."`
 	AuditDeliveries      bool          `name:"audit-deliveries" help:"As serve has it."`
@@ -69,6 +70,7 @@ func (c *doctorCmd) Run(ctx context.Context, con *console) error {
 		CertFile:             c.TLSCert,
 		KeyFile:              c.TLSKey,
 		TrustedProxies:       c.TrustedProxies,
+		ProxyCertificates:    c.ProxyCertificates,
 		Retention:            c.LogRetention,
 		MaxRows:              c.LogMaxRows,
 		AuditDeliveries:      c.AuditDeliveries,

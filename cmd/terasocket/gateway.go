@@ -80,6 +80,7 @@ func openGateway(ctx context.Context, cfg *serveCmd, log *slog.Logger) (_ *gatew
 	if err != nil {
 		return nil, err
 	}
+	proxies.Certificates = cfg.ProxyCertificates
 	encoding, err := cfg.encoding()
 	if err != nil {
 		return nil, err

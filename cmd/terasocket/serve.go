@@ -33,7 +33,8 @@ type serveCmd struct {
 	ClientCA          string        `name:"client-ca" placeholder:"FILE" help:"Certificates, PEM, that sign the client certificates of devices."`
 	PublicURL         string        `name:"public-url" placeholder:"URL" help:"What login puts before /wss/...: wss://host:port. Default: from the request."`
 	Encoding          string        `name:"encoding" enum:"protobuf,json," default:"" placeholder:"NAME" help:"Of a socket that asks for none: protobuf, or json for an installation with existing clients. Default: json with --redis-url, else protobuf."`
-	TrustedProxies    []string      `name:"trusted-proxies" placeholder:"ADDR" help:"Addresses or networks whose X-Forwarded-For, X-ExternalServer, X-ExternalPort and X-SSL headers count."`
+	TrustedProxies    []string      `name:"trusted-proxies" placeholder:"ADDR" help:"Addresses or networks whose X-Forwarded-For, X-ExternalServer and X-ExternalPort headers count."`
+	ProxyCertificates bool          `name:"proxy-certificates" help:"The trusted proxies verify client certificates of devices: their X-SSL-CLIENT-DN and X-SSL-VERIFIED headers count, too. They must set both, whatever a client sends."`
 	AllowedOrigins    []string      `name:"allowed-origins" placeholder:"ORIGIN" help:"Origins that browsers may connect and log in from, as https://host. Default: any, but then a page of another origin cannot send its cookie."`
 	LogRetention      time.Duration `name:"log-retention" default:"24h" help:"How far back a client can resume."`
 	LogMaxRows        int64         `name:"log-max-rows" default:"1000000" help:"How many events are kept at most."`
@@ -110,7 +111,9 @@ func (c *serveCmd) check() error {
 	case c.PlainHTTP && (c.TLSCert != "" || c.TLSKey != ""):
 		return errors.New("--plain-http and --tls-cert exclude each other")
 	case c.PlainHTTP && c.ClientCA != "":
-		return errors.New("--client-ca needs TLS here; with --plain-http the proxy checks certificates, and tells in X-SSL-CLIENT-DN and X-SSL-VERIFIED (--trusted-proxies)")
+		return errors.New("--client-ca needs TLS here; with --plain-http the proxy checks certificates, and tells in X-SSL-CLIENT-DN and X-SSL-VERIFIED (--trusted-proxies, --proxy-certificates)")
+	case c.ProxyCertificates && len(c.TrustedProxies) == 0:
+		return errors.New("--proxy-certificates needs --trusted-proxies: the addresses of the proxies that verify certificates")
 	case !c.PlainHTTP && (c.TLSCert == "" || c.TLSKey == ""):
 		return errors.New("TLS needs --tls-cert and --tls-key; behind a proxy that terminates TLS say --plain-http")
 	case c.AuditDeliveries && c.AuditRetention < 24*time.Hour:

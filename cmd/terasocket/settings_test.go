@@ -16,7 +16,7 @@ func TestPrintConfigSaysWhereEachSettingComesFrom(t *testing.T) {
 	}
 	env := map[string]string{"DATABASE_URL_FILE": file, "TERASOCKET_LOG_LEVEL": "warn", "TERASOCKET_ENCODING": "json",
 		"TERASOCKET_LISTEN_DATABASE_URL": "host=h password=geheim"}
-	got := command(t.Context(), env, "serve", "--print-config", "--json", "--plain-http", "--encoding", "protobuf", "--trusted-proxies", "127.0.0.1,10.0.0.0/8")
+	got := command(t.Context(), env, "serve", "--print-config", "--json", "--plain-http", "--encoding", "protobuf", "--trusted-proxies", "127.0.0.1,10.0.0.0/8", "--proxy-certificates")
 	var all []setting
 	if err := json.Unmarshal([]byte(got.stdout), &all); got.code != 0 || err != nil {
 		t.Fatalf("%+v, %v", got, err)
@@ -32,6 +32,7 @@ func TestPrintConfigSaysWhereEachSettingComesFrom(t *testing.T) {
 		{"encoding", "protobuf", "flag"}, // takes precedence over the environment
 		{"plain-http", "true", "flag"},
 		{"trusted-proxies", "127.0.0.1,10.0.0.0/8", "flag"},
+		{"proxy-certificates", "true", "flag"},
 		{"listen", ":4050", "default"},
 		{"drain-time", "4s", "default"},
 		{"public-url", "", "default"},
