@@ -16,9 +16,11 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
 
 	"terasocket/access"
 	"terasocket/console"
@@ -85,7 +87,7 @@ func set(t *testing.T, change func(*console.Config)) *desk {
 		Examine: func(context.Context) ([]doctor.Finding, error) {
 			return []doctor.Finding{{Name: "a", Status: doctor.OK}}, nil
 		},
-		Users: d, Audit: d, Deliveries: d, Client: http.HandlerFunc(d.ServeClient), ClientAddr: func(r *http.Request) string { return strings.Split(r.RemoteAddr, ":")[0] },
+		Users: d, Audit: d, Deliveries: d, Strangers: rate.NewLimiter(10, 600), Client: http.HandlerFunc(d.ServeClient), ClientAddr: func(r *http.Request) string { return strings.Split(r.RemoteAddr, ":")[0] },
 		Log: slog.New(slog.NewTextHandler(&d.log, nil))}
 	if change != nil {
 		change(&d.cfg)
@@ -154,6 +156,11 @@ func TestStrangers(t *testing.T) {
 	for _, name := range []string{"X-Forwarded-For", "Forwarded", "Via", "X-Real-IP", "X-Forwarded-Host", "X-Forwarded-Proto"} {
 		must(t, d.ask("GET /api/people", "", name, "x"), 403, "strange")
 	}
+	old := httptest.NewRequest("GET", "http://127.0.0.1:4051/console/api/people", nil)
+	old.Proto, old.ProtoMinor = "HTTP/1.0", 0 // nginx, with proxy_pass alone
+	w := httptest.NewRecorder()
+	d.ServeHTTP(w, old)
+	must(t, w, 403, "strange")
 	for _, origin := range []string{"https://evil.example", "null", "http://127.0.0.1:8080", "::"} {
 		must(t, d.ask("GET /client/wss/user", "", "Origin", origin), 403, "strange")
 		must(t, d.ask("POST /api/doctor", "", "Origin", origin), 403, "strange")
@@ -218,14 +225,16 @@ func TestPasswords(t *testing.T) {
 	must(t, d.ask("GET /client/api/user/login", "", "X-Console-Token", token, "Authorization", "Basic eDp5"), 418, "")
 	basic := httptest.NewRequest("GET", "/", nil)
 	basic.SetBasicAuth("anybody", right)
-	must(t, d.ask("GET /api/people", "", "Authorization", basic.Header.Get("Authorization")), 200, "")
+	for range 3 { // recorded once
+		must(t, d.ask("GET /api/people", "", "Authorization", basic.Header.Get("Authorization")), 200, "")
+	}
 	must(t, d.ask("GET /client/api/user/login", "", "Authorization", basic.Header.Get("Authorization")), 401, "password") // it is OpenTera's credential there
 
 	// through a proxy with its own name, but not for foreign pages
 	must(t, d.ask("GET /api/people", "", "X-Console-Token", token, "Host", "console.example", "Origin", "https://console.example", "X-Forwarded-For", "192.0.2.7"), 200, "")
 	must(t, d.ask("GET /api/people", "", "X-Console-Token", token, "Host", "console.example", "Origin", "https://evil.example"), 403, "strange")
 
-	if len(d.records) != 3 || d.records[0].Status != pb.LoginEvent_LOGIN_STATUS_FAILED_WITH_WRONG_PASSWORD || d.records[2].Status != pb.LoginEvent_LOGIN_STATUS_SUCCESS || d.records[2].ClientIP == "" {
+	if len(d.records) != 4 || d.log.Count("status=success") != 2 || d.records[0].Status != pb.LoginEvent_LOGIN_STATUS_FAILED_WITH_WRONG_PASSWORD || d.records[2].Status != pb.LoginEvent_LOGIN_STATUS_SUCCESS || d.records[2].ClientIP == "" || d.records[3].Status != d.records[2].Status || d.records[3].Endpoint != "/console/api/people" {
 		t.Errorf("records: %+v", d.records)
 	}
 	if strings.Contains(d.log.String(), "horse") || strings.Contains(d.log.String(), token) {
@@ -292,6 +301,33 @@ func TestGuesses(t *testing.T) {
 	}
 	if d.log.Count("not recorded") != 25 {
 		t.Errorf("%d failures to record were logged", d.log.Count("not recorded"))
+	}
+	if n := d.log.Count("too many wrong passwords"); n != 36 {
+		t.Errorf("%d lines of 36 refusals", n)
+	}
+}
+
+// Guesses from many addresses do not push everybody's events out of the log.
+func TestGuessesFromManyAddresses(t *testing.T) {
+	t.Parallel()
+	d := withPassword(t, "correct horse battery")
+	began := time.Now()
+	for n := range 2000 {
+		r := httptest.NewRequest("POST", "/console/api/session", strings.NewReader(`{"password": "wrong"}`))
+		r.RemoteAddr = fmt.Sprintf("10.0.%d.%d:1", n/250, n%250)
+		w := httptest.NewRecorder()
+		d.ServeHTTP(w, r)
+		if w.Code != 401 && w.Code != 429 {
+			t.Fatalf("%d", w.Code)
+		}
+	}
+	most := 600 + 10*int(time.Since(began).Seconds()+1)
+	if n := len(d.records); n < 600 || n > most {
+		t.Errorf("%d rows, want 600 to %d", n, most)
+	}
+	lines := d.log.Count("recorded=true") + d.log.Count("recorded=false") + d.log.Count("too many wrong passwords")
+	if lines != 2000 || d.log.Count("recorded=true") != len(d.records) {
+		t.Errorf("%d lines", lines)
 	}
 }
 

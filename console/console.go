@@ -30,6 +30,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
 
 	"terasocket/access"
 	"terasocket/doctor"
@@ -48,6 +49,7 @@ type Config struct {
 	Users            Users
 	Audit            Audit
 	Deliveries       Deliveries                   // nil: deliveries are not recorded
+	Strangers        *rate.Limiter                // limits recorded wrong passwords; shared with the REST
 	Client           http.Handler                 // the gateway's own sockets and REST
 	ClientAddr       func(r *http.Request) string // without port, "" = not known
 	Log              *slog.Logger

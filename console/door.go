@@ -29,7 +29,8 @@ const (
 	mostSessions    = 100
 	wrongAtOnce     = 5 // wrong passwords of an address (an IPv6 /64), then one each wrongEvery
 	wrongEvery      = 10 * time.Second
-	mostAddresses   = 1000 // remembered
+	mostAddresses   = 1000      // remembered; while all of them count, no other may try
+	basicEvery      = time.Hour // how often HTTP Basic from an address is recorded
 )
 
 // tokenHeader carries the session token. It is not a cookie: see the package comment.
@@ -38,8 +39,9 @@ const tokenHeader = "X-Console-Token"
 // door holds the sessions and the attempts to sign in.
 type door struct {
 	mu       sync.Mutex
-	sessions []session        // oldest first
-	tries    map[string]tries // by address
+	sessions []session            // oldest first
+	tries    map[string]tries     // by address
+	basic    map[string]time.Time // when HTTP Basic from an address was last recorded
 }
 
 // tries counts compared passwords; one is forgotten each wrongEvery.
@@ -76,12 +78,15 @@ func (c *Console) isOff() bool { return !c.Loopback && c.PasswordFile == "" }
 
 // isStrange says why a request cannot come from an operator's browser or program, "" if it can. Without a password only the
 // address protects: then the host must be a name of this machine (or a page whose name was pointed here could read it: DNS
-// rebinding), and no proxy may have passed the request on.
+// rebinding), and no proxy that says so, or speaks HTTP/1.0, may have passed the request on.
 func (c *Console) isStrange(r *http.Request) string {
 	if c.isOff() {
 		return "the console needs --console-password-file where --admin-listen is not a loopback address"
 	}
 	if c.PasswordFile == "" {
+		if !r.ProtoAtLeast(1, 1) { // nginx's plain proxy_pass, which sends our Host and no other sign of itself
+			return "the console needs --console-password-file over HTTP/1.0, which proxies speak"
+		}
 		if !isLoopbackName(r.Host) {
 			return "without --console-password-file the console answers to localhost, 127.0.0.1 and [::1] only"
 		}
@@ -120,6 +125,9 @@ func (c *Console) forOperators(next http.HandlerFunc) http.Handler {
 		if isBasic && c.PasswordFile != "" && r.Header.Get(tokenHeader) == "" {
 			if !c.mayEnter(w, r, password) {
 				return
+			}
+			if c.door.isNew(c.ClientAddr(r), time.Now()) {
+				c.entered(r)
 			}
 		} else if !c.isKnown(w, r) {
 			return
@@ -163,6 +171,7 @@ func (c *Console) mayEnter(w http.ResponseWriter, r *http.Request, given string)
 	}
 	addr := c.ClientAddr(r)
 	if wait := c.door.try(addr, time.Now()); wait > 0 {
+		c.Log.Info("console refused: too many wrong passwords", "op", "console sign in", "addr", addr)
 		w.Header().Set("Retry-After", strconv.Itoa(int(wait.Seconds())+1))
 		refuse(w, http.StatusTooManyRequests, "too_many", "too many wrong passwords from this address: wait a little")
 		return false
@@ -172,8 +181,11 @@ func (c *Console) mayEnter(w http.ResponseWriter, r *http.Request, given string)
 		c.door.forgive(addr)
 		return true
 	}
-	c.Log.Warn("console", "op", "console sign in", "addr", addr, "status", "wrong password")
-	c.record(r, opentera.LoginEvent_LOGIN_STATUS_FAILED_WITH_WRONG_PASSWORD)
+	isRecorded := c.Strangers.Allow()
+	c.Log.Warn("console", "op", "console sign in", "addr", addr, "status", "wrong password", "recorded", isRecorded)
+	if isRecorded {
+		c.record(r, opentera.LoginEvent_LOGIN_STATUS_FAILED_WITH_WRONG_PASSWORD)
+	}
 	refuse(w, http.StatusUnauthorized, "wrong_password", "wrong password")
 	return false
 }
@@ -204,9 +216,14 @@ func (c *Console) newSession(w http.ResponseWriter, r *http.Request) {
 	if !c.mayEnter(w, r, given.Password) {
 		return
 	}
+	c.entered(r)
+	answer(w, http.StatusOK, map[string]string{"token": c.door.open(given.Password)})
+}
+
+// entered records a sign-in.
+func (c *Console) entered(r *http.Request) {
 	c.Log.Info("console", "op", "console sign in", "addr", c.ClientAddr(r), "status", "success")
 	c.record(r, opentera.LoginEvent_LOGIN_STATUS_SUCCESS)
-	answer(w, http.StatusOK, map[string]string{"token": c.door.open(given.Password)})
 }
 
 // endSession answers DELETE /console/api/session.
@@ -269,21 +286,33 @@ func (d *door) try(addr string, now time.Time) (wait time.Duration) {
 		d.tries = map[string]tries{}
 	}
 	network, _ := access.Network(addr) // unknown addresses share one limit
-	spent := d.tries[network].left(now)
+	t, isThere := d.tries[network]
+	spent := t.left(now)
 	if spent+1 > wrongAtOnce {
 		return time.Duration((spent + 1 - wrongAtOnce) * float64(wrongEvery))
 	}
-	if len(d.tries) >= mostAddresses {
+	if !isThere && len(d.tries) >= mostAddresses {
 		maps.DeleteFunc(d.tries, func(_ string, t tries) bool { return t.left(now) == 0 })
-	}
-	for other := range d.tries { // any one
-		if len(d.tries) < mostAddresses {
-			break
+		if len(d.tries) >= mostAddresses { // forgetting one would give it new tries
+			return wrongEvery
 		}
-		delete(d.tries, other)
 	}
 	d.tries[network] = tries{spent + 1, now}
 	return 0
+}
+
+// isNew reports whether an address was not seen for basicEvery, and notes it.
+func (d *door) isNew(addr string, now time.Time) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if now.Sub(d.basic[addr]) < basicEvery {
+		return false
+	}
+	if d.basic == nil || len(d.basic) >= mostAddresses {
+		d.basic = map[string]time.Time{}
+	}
+	d.basic[addr] = now
+	return true
 }
 
 // forgive takes a correct password back out of the count.

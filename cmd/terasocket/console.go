@@ -41,6 +41,7 @@ func (g *gateway) openConsole(admin *api.Admin, client http.Handler, users *acce
 		Users:        users,
 		Audit:        &access.Audit{Pool: g.pool},
 		Deliveries:   deliveries,
+		Strangers:    g.api.Strangers,
 		Client:       client,
 		ClientAddr:   proxies.ClientAddr,
 		Log:          g.log,
