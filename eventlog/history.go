@@ -50,8 +50,9 @@ func (h *History) mustBeOurs(epoch uint64) error {
 	return nil
 }
 
-// Reaches reports whether the log holds everything after since, through every epoch up to this one; oldest is the seq of the oldest row,
-// 0 for an empty log. A cursor of another past, or above the newest seq, is not reached.
+// Reaches reports whether the log holds everything after since, through every epoch up to this one, and the rights before since that were
+// not settled there; oldest is the seq of the oldest row, 0 for an empty log. A cursor of another past, or above the newest seq, is not
+// reached.
 func (h *History) Reaches(ctx context.Context, since uint64) (ok bool, oldest uint64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, statementLimit)
 	defer cancel()

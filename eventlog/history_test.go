@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"terasocket/access"
 	"terasocket/proto/event"
@@ -76,6 +77,50 @@ func TestHowFarTheLogReaches(t *testing.T) {
 	g.newEpoch()
 	g.mustReach("the end of a log that was empty when the server was started again", end, true)
 	g.mustReach("beyond it", end+1, false)
+}
+
+// A cursor between trimmed rights and their Settled row is not reached: the tags held before these rights are unknown, so those who lost
+// some would not be told of deletes.
+func TestCursorWithoutItsRightsIsNotReached(t *testing.T) {
+	g := setup(t, options{silent: true})
+	const user, rights, alias, settled = "opentera.protobuf.UserEvent", "terasocket.Rights", "terasocket.Alias", "terasocket.Settled"
+	rows := []string{user, settled, user, rights, user, user, settled, user, alias, settled, rights, alias, user, settled, user}
+	begin := scan[uint64](g, "SELECT last_seq FROM terasocket.announcer")
+	for _, row := range rows {
+		g.append(row, map[string]string{rights: "user"}[row], `{"tag": "service:1"}`)
+	}
+	seq := func(i int) uint64 { return begin + 1 + uint64(i) }
+	for cut := range rows {
+		if n, err := g.trimmer(time.Hour, int64(len(rows)-cut-1)).Trim(t.Context()); err != nil || n != 1 {
+			t.Fatalf("trimmed %d, %v", n, err)
+		}
+		for since := cut; since < len(rows); since++ {
+			isThere := true
+			for i := since; i >= 0 && rows[i] != settled; i-- {
+				isThere = isThere && (rows[i] == user || i > cut)
+			}
+			g.mustReach(fmt.Sprintf("trimmed up to row %d, from row %d", cut, since), seq(since), isThere)
+		}
+	}
+}
+
+// Rights that were not settled when the memory was refilled do not count for a client that resumes after that.
+func TestFillSettles(t *testing.T) {
+	g := setup(t, options{})
+	release := g.holdAnnouncements("holdings")
+	g.append("terasocket.Rights", "user", `{"lost": ["p:1"]}`)
+	g.exec("UPDATE terasocket.announcements SET is_settled = false WHERE announcement = (SELECT max(announcement) FROM terasocket.announcements)")
+	release()
+	g.exec("UPDATE terasocket.filling SET fill_type = 'start', fill_id = 0")
+	g.publish(g.pool, "makes it announce")
+	if _, err := g.next("never"); !errors.Is(err, event.ErrBroken) {
+		t.Fatal(err)
+	}
+	g.begin()
+	past, err := g.history.RightsSince(t.Context(), access.Principal{Kind: access.User, ID: 1}, g.beginning.Seq, math.MaxInt64)
+	if err != nil || len(past) != 0 {
+		t.Errorf("%v, %v", marks(past), err)
+	}
 }
 
 // Events missed before the memory of announcements was refilled are not in the log.

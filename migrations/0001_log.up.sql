@@ -153,11 +153,13 @@ CREATE TABLE terasocket.set_aside (
 );
 
 CREATE TABLE terasocket.trimmed (
-    one  boolean PRIMARY KEY DEFAULT true CHECK (one),
-    seq  bigint  NOT NULL DEFAULT 0
+    one         boolean PRIMARY KEY DEFAULT true CHECK (one),
+    seq         bigint  NOT NULL DEFAULT 0,
+    is_settled  boolean NOT NULL DEFAULT true
 );
 INSERT INTO terasocket.trimmed DEFAULT VALUES;
-COMMENT ON TABLE terasocket.trimmed IS 'the highest seq that was trimmed; 0: none';
+COMMENT ON TABLE  terasocket.trimmed IS 'the highest seq that was trimmed; 0: none';
+COMMENT ON COLUMN terasocket.trimmed.is_settled IS 'no rights were announced up to there since the last Settled row';
 
 -- The history to which the log belongs. A row is added whenever the database may not be the same as before: another server, a restart, a
 -- restored dump. No seq above old_end and up to begin was given out in the past that this database holds.

@@ -26,8 +26,9 @@ type Standings interface {
 
 // ReplayLog reads the events that clients missed.
 type ReplayLog interface {
-	// Reaches reports whether the log holds all events after since, across every epoch up to this one, and returns the oldest
-	// seq that it holds (0: none). It does not reach a cursor of another past, nor one above the newest seq.
+	// Reaches reports whether the log holds all events after since, across every epoch up to this one, and the rights before since
+	// that were not settled there, and returns the oldest seq that it holds (0: none). It does not reach a cursor of another past,
+	// nor one above the newest seq.
 	Reaches(ctx context.Context, since uint64) (ok bool, oldest uint64, err error)
 
 	// After returns a page of events with behind < seq <= until, in order, of all kinds. Trimmed is set if the log was trimmed

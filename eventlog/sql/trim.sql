@@ -2,6 +2,7 @@
 -- $1 interval: retention; $2 bigint: maximum number of rows in the log; $3 integer: and to delete
 -- Result: number of rows deleted; no row when there is nothing to do
 -- Seqs are contiguous within an epoch, so rows need not be counted.
+-- trimmed.is_settled: false if Rights or Alias rows were trimmed, but not the Settled row after them.
 -- Index: the primary key, above what was trimmed before
 WITH was AS MATERIALIZED (
     SELECT t.seq FROM terasocket.trimmed t FOR UPDATE SKIP LOCKED
@@ -17,7 +18,11 @@ WITH was AS MATERIALIZED (
                         WHERE e.seq > was.seq ORDER BY e.seq LIMIT $3) k
     WHERE  k.at < now() - $1::interval OR k.seq <= (SELECT m.seq FROM too_many m)
 ), gone AS (
-    DELETE FROM terasocket.events e USING was, bound b WHERE e.seq > was.seq AND e.seq <= b.seq RETURNING e.seq
+    DELETE FROM terasocket.events e USING was, bound b WHERE e.seq > was.seq AND e.seq <= b.seq RETURNING e.seq, e.type
 )
-UPDATE terasocket.trimmed t SET seq = b.seq FROM bound b WHERE b.seq IS NOT NULL
+UPDATE terasocket.trimmed t
+SET    seq = b.seq,
+       is_settled = coalesce((SELECT g.type = 'terasocket.Settled' FROM gone g WHERE g.type IN ('terasocket.Rights', 'terasocket.Alias', 'terasocket.Settled')
+                              ORDER BY g.seq DESC LIMIT 1), t.is_settled)
+FROM   bound b WHERE b.seq IS NOT NULL
 RETURNING (SELECT count(*) FROM gone)

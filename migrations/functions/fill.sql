@@ -64,6 +64,10 @@ BEGIN
         a.fill_id := 0;
         IF a.fill_type IS NULL THEN
             UPDATE terasocket.filling SET fill_type = NULL, fill_id = 0;
+            IF NOT a.is_settled THEN   -- by what there is now
+                a.last_seq := a.last_seq + 1;
+                INSERT INTO terasocket.events (seq, announcement, at, topic, type, body) VALUES (a.last_seq, a.announcement + 1, clock_timestamp(), '', 'terasocket.Settled', '{}');
+            END IF;
             PERFORM terasocket.note_announcement(a.announcement + 1, a.last_seq, NULL, true);
             PERFORM terasocket.begin_epoch('filled', 0);
             RETURN 0;
