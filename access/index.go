@@ -15,25 +15,28 @@ const superadmin = "x"
 // It is not safe for concurrent use.
 type Index struct {
 	members map[Principal]*member
-	holders map[string]map[*member]struct{} // by tag, of either state
+	holders map[string]map[*member]struct{} // by tag, of every state
 	moment  Moment
 	dirty   []*member // members whose tags changed since the last Settled event
 
-	audiences [2]audiences // of Present and Former
+	audiences audiences
 }
 
 // NewIndex returns an empty index with these aliases (tag -> routing keys, JSON text).
 func NewIndex(aliases map[string]string) *Index {
-	a := NewAliases(aliases)
 	return &Index{
 		members: make(map[Principal]*member),
 		holders: make(map[string]map[*member]struct{}),
-		moment:  Moment{present: a, former: a},
+		moment:  newMoment(NewAliases(aliases)),
 	}
 }
 
 // Moment returns the state shared by all principals. Later events do not change it.
-func (x *Index) Moment() Moment { return x.moment }
+func (x *Index) Moment() Moment {
+	m := x.moment
+	m.changes, m.rights = slices.Clip(m.changes), slices.Clip(m.rights)
+	return m
+}
 
 // Add adds the principal of a view, which the index takes over. The view may be of a later position: events up to there do not change its
 // present tags.
@@ -41,12 +44,10 @@ func (x *Index) Add(v *View) {
 	x.Remove(v.principal)
 	m := &v.member
 	x.members[m.principal] = m
-	isDirty := false
-	for tag, state := range m.holdings {
+	for tag := range m.tags {
 		x.hold(tag, m)
-		isDirty = isDirty || state&changed != 0
 	}
-	if isDirty {
+	if len(m.changes) > 0 {
 		x.dirty = append(x.dirty, m)
 	}
 	x.forget()
@@ -59,7 +60,7 @@ func (x *Index) Remove(p Principal) {
 		return
 	}
 	delete(x.members, p)
-	for tag := range m.holdings {
+	for tag := range m.tags {
 		x.drop(tag, m)
 	}
 	x.dirty = slices.DeleteFunc(x.dirty, func(other *member) bool { return other == m })
@@ -83,10 +84,10 @@ func (x *Index) drop(tag string, m *member) {
 func (x *Index) Apply(e *event.Event) {
 	switch e.Kind {
 	case event.Rights:
-		x.moment.unsettled = append(x.moment.unsettled, e)
+		x.moment.rights = append(x.moment.rights, e)
 		x.applyRights(e)
 	case event.Alias:
-		x.moment.present = x.moment.present.with(e.Tag, e.Keys)
+		x.moment.change(e)
 		x.forget()
 	case event.Settled:
 		x.settle()
@@ -111,8 +112,8 @@ func (x *Index) applyRights(e *event.Event) {
 
 func (x *Index) settle() {
 	for _, m := range x.dirty {
-		for tag, state := range m.holdings {
-			if state&changed != 0 && state&Present == 0 {
+		for tag, now := range m.tags {
+			if now&isHeld == 0 {
 				x.drop(tag, m)
 			}
 		}
@@ -120,8 +121,8 @@ func (x *Index) settle() {
 	}
 	clear(x.dirty)
 	x.dirty = x.dirty[:0]
-	x.moment.former, x.moment.unsettled = x.moment.present, nil
-	x.audiences[1] = x.audiences[0]
+	x.moment.settle()
+	x.forget()
 }
 
 // Tags returns the tags that a principal holds now.
@@ -130,9 +131,9 @@ func (x *Index) Tags(p Principal) []string {
 	if m == nil {
 		return nil
 	}
-	tags := make([]string, 0, len(m.holdings))
-	for tag, state := range m.holdings {
-		if state&Present != 0 {
+	tags := make([]string, 0, len(m.tags))
+	for tag, now := range m.tags {
+		if now&isHeld != 0 {
 			tags = append(tags, tag)
 		}
 	}
@@ -145,7 +146,7 @@ func (x *Index) Satisfies(p Principal, keys RoutingKeys) (ok, isSuperadmin bool)
 	if m == nil {
 		return false, false
 	}
-	return x.moment.present.satisfied(keys, m.holdings, Present, 0), m.has(superadmin, Present)
+	return x.moment.present.satisfied(keys, &m.holdings, Present, 0), m.has(superadmin, Present)
 }
 
 // Size returns the number of principals, and of distinct tags that they hold.

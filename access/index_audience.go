@@ -5,10 +5,15 @@ import (
 	"slices"
 )
 
-// audiences caches answers for one state until something changes: in a burst, many events have the same keys.
+// audiences caches answers until something changes: in a burst, many events have the same keys.
 type audiences struct {
-	byKeys map[string][]Principal
-	size   int // total number of principals
+	of   map[question][]Principal
+	size int // total number of principals
+}
+
+type question struct {
+	keys string
+	in   State
 }
 
 // Bounds of the cache; beyond them it is emptied.
@@ -31,34 +36,31 @@ func (x *Index) Audience(keys string, in State) []Principal {
 	if keys == "" || len(x.members) == 0 {
 		return nil
 	}
-	a := &x.audiences[0]
-	if in == Former {
-		a = &x.audiences[1]
+	if len(x.moment.rights)+len(x.moment.changes) == 0 {
+		in = Present // all states are equal
 	}
-	if known, ok := a.byKeys[keys]; ok {
+	a, q := &x.audiences, question{keys, in}
+	if known, ok := a.of[q]; ok {
 		return known
 	}
 	found := x.find(ParseRoutingKeys(keys), in)
-	if a.byKeys == nil || len(a.byKeys) >= audiencesKept || a.size > principalsKept {
-		*a = audiences{byKeys: make(map[string][]Principal)}
+	if a.of == nil || len(a.of) >= audiencesKept || a.size > principalsKept {
+		*a = audiences{of: make(map[question][]Principal)}
 	}
-	a.byKeys[keys] = found
+	a.of[q] = found
 	a.size += len(found)
 	return found
 }
 
 // forget empties the cache; called when members' tags or aliases have changed.
-func (x *Index) forget() { x.audiences = [2]audiences{} }
+func (x *Index) forget() { x.audiences = audiences{} }
 
 // find checks all holders of the tags of the smallest clause.
 func (x *Index) find(keys RoutingKeys, in State) []Principal {
-	aliases := x.moment.present
-	if in == Former {
-		aliases = x.moment.former
-	}
+	aliases := x.moment.in(in)
 	var found []Principal
 	for _, m := range x.collect(nil, keys, aliases, 0) {
-		if aliases.satisfied(keys, m.holdings, in, 0) {
+		if aliases.satisfied(keys, &m.holdings, in, 0) {
 			found = append(found, m.principal)
 		}
 	}

@@ -45,16 +45,20 @@ func (a Aliases) with(tag, keys string) Aliases {
 	if changed == nil {
 		changed = make(Aliases, 1)
 	}
-	if keys == "" {
-		delete(changed, tag)
-	} else {
-		changed[tag] = ParseRoutingKeys(keys)
-	}
+	changed.set(tag, keys)
 	return changed
 }
 
+func (a Aliases) set(tag, keys string) {
+	if keys == "" {
+		delete(a, tag)
+	} else {
+		a[tag] = ParseRoutingKeys(keys)
+	}
+}
+
 // satisfied reports whether these holdings satisfy the keys in that state.
-func (a Aliases) satisfied(keys RoutingKeys, h holdings, in State, depth int) bool {
+func (a Aliases) satisfied(keys RoutingKeys, h *holdings, in State, depth int) bool {
 	for _, clause := range keys {
 		if !a.holdsOne(clause, h, in, depth) {
 			return false
@@ -63,7 +67,7 @@ func (a Aliases) satisfied(keys RoutingKeys, h holdings, in State, depth int) bo
 	return len(keys) > 0
 }
 
-func (a Aliases) holdsOne(clause []string, h holdings, in State, depth int) bool {
+func (a Aliases) holdsOne(clause []string, h *holdings, in State, depth int) bool {
 	for _, tag := range clause {
 		if h.has(tag, in) {
 			return true

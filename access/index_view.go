@@ -1,6 +1,7 @@
 package access
 
 import (
+	"maps"
 	"slices"
 
 	"terasocket/proto/event"
@@ -9,8 +10,43 @@ import (
 // Moment is the state of an Index between two events that is shared by all principals.
 type Moment struct {
 	present, former Aliases
-	unsettled       []*event.Event // Rights events since the last Settled one
+	changes         []aliasChange  // since the last Settled event
+	rights          []*event.Event // Rights events since then
 }
+
+type aliasChange struct {
+	seq      uint64
+	tag, was string
+}
+
+func newMoment(a Aliases) Moment { return Moment{present: a, former: a} }
+
+// in returns the aliases of that state.
+func (m *Moment) in(s State) Aliases {
+	if s == Present {
+		return m.present
+	}
+	switch after := slices.IndexFunc(m.changes, func(c aliasChange) bool { return State(c.seq) > s }); after {
+	case -1:
+		return m.present
+	case 0:
+		return m.former
+	default:
+		a := maps.Clone(m.present)
+		for _, c := range slices.Backward(m.changes[after:]) {
+			a.set(c.tag, c.was)
+		}
+		return a
+	}
+}
+
+// change applies an Alias event.
+func (m *Moment) change(e *event.Event) {
+	m.changes = append(m.changes, aliasChange{e.Seq, e.Tag, e.Was})
+	m.present = m.present.with(e.Tag, e.Keys)
+}
+
+func (m *Moment) settle() { *m = newMoment(m.present) }
 
 // View is what one principal may see at one position of the log; Apply moves it on.
 type View struct {
@@ -27,23 +63,14 @@ type member struct {
 
 // apply applies a Rights event of this principal.
 func (m *member) apply(e *event.Event) {
-	change := m.changedBefore
-	if e.Seq > m.from {
-		change = m.change
-	}
-	for _, tag := range e.Lost {
-		change(tag, false)
-	}
-	for _, tag := range e.Gained {
-		change(tag, true)
-	}
+	m.change(e, e.Seq <= m.from)
 }
 
 // NewView returns the view of a principal that holds tags as of seq. m is the moment at seq, or an earlier one: then the events in
 // between are applied later.
 func NewView(p Principal, tags []string, seq uint64, m Moment) *View {
 	v := &View{member{p, seq, newHoldings(tags)}, m}
-	for _, e := range m.unsettled {
+	for _, e := range m.rights {
 		if p.IsOf(e) {
 			v.member.apply(e)
 		}
@@ -60,14 +87,8 @@ func NewPastView(p Principal, tags []string, seq uint64, m Moment, past []event.
 	for i := range past {
 		switch e := &past[i]; e.Kind {
 		case event.Rights:
-			if !p.IsOf(e) || e.Seq > seq {
-				continue
-			}
-			for _, tag := range e.Lost {
-				held.changedBefore(tag, false)
-			}
-			for _, tag := range e.Gained {
-				held.changedBefore(tag, true)
+			if p.IsOf(e) && e.Seq <= seq {
+				held.change(e, true)
 			}
 		case event.Alias:
 			if !known[e.Tag] {
@@ -76,14 +97,13 @@ func NewPastView(p Principal, tags []string, seq uint64, m Moment, past []event.
 			}
 		}
 	}
-	for tag, state := range held {
-		if state&Former != 0 {
-			held[tag] = Present | Former
-		} else {
-			delete(held, tag)
+	var before []string
+	for tag := range held.tags {
+		if held.has(tag, Former) {
+			before = append(before, tag)
 		}
 	}
-	v := &View{member{principal: p, holdings: held}, Moment{present: aliases, former: aliases}}
+	v := &View{member{principal: p, holdings: newHoldings(before)}, newMoment(aliases)}
 	for i := range past {
 		if past[i].Seq <= since {
 			v.Apply(&past[i])
@@ -100,20 +120,16 @@ func (v *View) Apply(e *event.Event) {
 			v.member.apply(e)
 		}
 	case event.Alias:
-		v.moment.present = v.moment.present.with(e.Tag, e.Keys)
+		v.moment.change(e)
 	case event.Settled:
-		v.settle()
-		v.moment.former = v.moment.present
+		v.member.settle()
+		v.moment.settle()
 	}
 }
 
 // Satisfies reports whether the principal satisfies routing keys in that state.
 func (v *View) Satisfies(keys RoutingKeys, in State) bool {
-	aliases := v.moment.present
-	if in == Former {
-		aliases = v.moment.former
-	}
-	return aliases.satisfied(keys, v.holdings, in, 0)
+	return v.moment.in(in).satisfied(keys, &v.holdings, in, 0)
 }
 
 // IsSuperadmin reports whether the principal may see everything.

@@ -224,7 +224,7 @@ func (f *fixture) recorded() []event.Event {
 	f.Helper()
 	f.announce()
 	rows, err := f.conn.Query(f.Context(), `SELECT seq, announcement, at, topic, type, coalesce(op, ''), coalesce(object_type, ''), coalesce(object_id, 0),
-		coalesce(body::text, ''), coalesce(gone::text, ''), coalesce(present::text, ''), coalesce(former::text, '')
+		coalesce(body::text, ''), coalesce(gone::text, ''), coalesce(present::text, ''), coalesce(former::text, ''), coalesce(former_as_of, 0)
 		FROM terasocket.events WHERE seq > $1 ORDER BY seq`, f.mark)
 	if err != nil {
 		f.Fatal(err)
@@ -263,7 +263,7 @@ func (f *fixture) heard() map[int32][]message {
 		if e.Kind != event.Object {
 			continue
 		}
-		sees, saw := f.index.Audience(e.Present, access.Present), f.index.Audience(e.Former, access.Former)
+		sees, saw := f.index.Audience(e.Present, access.Present), f.index.Audience(e.Former, access.State(e.FormerAsOf))
 		supers := f.index.Superadmins()
 		all := slices.Concat(sees, saw)
 		slices.SortFunc(all, access.Principal.Compare)

@@ -6,7 +6,8 @@ import (
 )
 
 // Cascades: everybody who saw an object that is deleted with its parent is told, even if the roles by which they saw it are deleted in
-// the same transaction; nobody else is.
+// the same transaction; nobody else is. If a body contains data of other objects, those who lost their
+// rights get the ids only.
 func TestMatrixOfCascades(t *testing.T) {
 	t.Parallel()
 	var (
@@ -37,16 +38,16 @@ func TestMatrixOfCascades(t *testing.T) {
 		{"project, softly", everybodyBut(either),
 			said{
 				"gone project 11": ofProject11, "gone participant 31": ofProject11, "gone participant 32": ofProject11,
-				"gone participant_group 35": ofProject11, "gone session_type_project 6111": ofProject11,
+				"gone participant_group 35": ofProject11, "delete session_type_project 6111": ofProject11,
 				"delete service 5": only11, "update service 5": ofProject12,
 			}, softProject11},
 		{"site, softly", everybodyBut(ofSite1),
 			said{
-				"gone site 1": ofSite1, "gone session_type_site 611": ofSite1,
+				"gone site 1": ofSite1, "delete session_type_site 611": ofSite1,
 				"delete device 41": ofSite1.but(supers...), "update device 41": supers,
 				"delete session_type 61": ofSite1.but(supers...), "update session_type 61": supers,
 				"gone project 11": ofProject11, "gone participant 31": ofProject11, "gone participant 32": ofProject11,
-				"gone participant_group 35": ofProject11, "gone session_type_project 6111": ofProject11,
+				"gone participant_group 35": ofProject11, "delete session_type_project 6111": ofProject11,
 				"gone project 12": ofProject12, "gone participant 34": ofProject12,
 				"delete service 5": either.but(supers...), "update service 5": supers,
 				"delete test_type 71": either.but(supers...), "update test_type 71": supers,
@@ -100,7 +101,7 @@ func TestMatrixOfCascades(t *testing.T) {
 		{"user group, physically", everybodyBut(ofProject11),
 			said{"delete user_group 5": ofProject11}, sql(remove("t_users_groups", 5))},
 		{"service, softly: its own roles go with it", everybodyBut(either),
-			said{"gone service 5": either, "gone asset 86": asset86},
+			said{"gone service 5": either.but(serviceSiteAdmin, serviceManager), "delete service 5": {serviceSiteAdmin, serviceManager}, "gone asset 86": asset86},
 			sql(bury("t_services", 5), "UPDATE t_services_roles"+stamp+"id_service = 5", "UPDATE t_services_projects"+stamp+"id_service = 5",
 				"UPDATE t_services_sites"+stamp+"id_service = 5", bury("t_assets", 86),
 				"UPDATE t_services_access"+stamp+"id_service_role BETWEEN 151 AND 154")},
@@ -188,6 +189,13 @@ func TestMatrixOfTransactions(t *testing.T) {
 		{"disabled in the same transaction", everybodyBut(ofProject11.but(projectUser)), // it no longer receives its own change
 			said{"update user 5": ofProject11.but(projectUser), "update participant 31": ofProject11.but(projectUser)},
 			sql(update("t_users", 5, "user_enabled=false"), rename("t_participants", 31))},
+		{"a role's holder taken, the name of a session's creator, and the session", everybodyBut(join(ofProject11, users{neighbour})),
+			said{
+				"delete session 81": {serviceManager}, "gone session 81": join(ofProject11.but(serviceManager), users{neighbour}),
+				"delete participant 31": {serviceManager}, "update participant 31": ofProject11.but(serviceManager),
+			},
+			sql(update("t_sessions", 81, "id_creator_participant=31", "id_creator_user=NULL"), "COMMIT; BEGIN",
+				bury("t_services_access", 6), rename("t_participants", 31), bury("t_sessions", 81))},
 		{"no superadmin any more", everybodyBut(ofProject11),
 			said{"update user 1": {superadmin, superadminInAProject}, "delete participant 31": {superadmin}, "update participant 31": ofProject11.but(superadmin)},
 			sql(update("t_users", 1, "user_superadmin=false"), rename("t_participants", 31))},

@@ -83,5 +83,5 @@ func (l *eventLog) read(ctx context.Context, behind, until uint64, limit int) (r
 
 // columns returns the scan targets of a row.
 func columns(r *event.Record) []any {
-	return []any{&r.Seq, &r.Announcement, &r.At, &r.Topic, &r.Type, &r.Op, &r.ObjectType, &r.ObjectID, &r.Body, &r.Gone, &r.Present, &r.Former}
+	return []any{&r.Seq, &r.Announcement, &r.At, &r.Topic, &r.Type, &r.Op, &r.ObjectType, &r.ObjectID, &r.Body, &r.Gone, &r.Present, &r.Former, &r.FormerAsOf}
 }

@@ -70,7 +70,8 @@ CREATE TABLE terasocket.events (
     body          jsonb,
     gone          jsonb,
     present       jsonb,
-    former        jsonb
+    former        jsonb,
+    former_as_of  bigint
 );
 -- for resuming clients: what a principal gained and lost
 CREATE INDEX events_rights ON terasocket.events (object_type, object_id, seq) WHERE type = 'terasocket.Rights';
@@ -84,17 +85,20 @@ COMMENT ON COLUMN terasocket.events.type IS 'full name of the protobuf message, 
 COMMENT ON COLUMN terasocket.events.op IS 'of a DatabaseEvent: C and U the object lives, G it is soft-deleted, D it is gone';
 COMMENT ON COLUMN terasocket.events.body IS 'object_value of a DatabaseEvent, else the message as ProtoJSON';
 COMMENT ON COLUMN terasocket.events.gone IS 'object_value of the DB_DELETE';
-COMMENT ON COLUMN terasocket.events.present IS 'routing keys of those who see the object, or receive the message';
+COMMENT ON COLUMN terasocket.events.present IS 'routing keys of those who see the object, or receive the message; of a soft delete: of those who may see data of other objects in its body';
 COMMENT ON COLUMN terasocket.events.former IS 'routing keys of those who saw the object before';
+COMMENT ON COLUMN terasocket.events.former_as_of IS 'the seq as of whose rights former is judged, if the object was announced since the last Settled row; else it may be older, or null';
 
 CREATE TABLE terasocket.told (
     object_type  text   NOT NULL,
     id           bigint NOT NULL,
     keys         jsonb  NOT NULL,
     gone         jsonb  NOT NULL,
+    as_of        bigint,
     PRIMARY KEY (object_type, id)
 );
 COMMENT ON TABLE  terasocket.told IS 'every living object: its routing keys in the last announced state, and object_value of its DB_DELETE';
+COMMENT ON COLUMN terasocket.told.as_of IS 'the seq as of whose rights it was announced last, if that was a part of what was to be announced';
 
 CREATE TABLE terasocket.holdings (
     kind  text    NOT NULL CHECK (kind IN ('user', 'participant', 'device')),
@@ -139,7 +143,8 @@ CREATE TYPE terasocket.touch AS (
     last          bigint,
     ops           text,       -- of its changes; empty: affected by a change of another object
     is_announced  boolean,    -- false: its memory is updated silently
-    rights        boolean
+    rights        boolean,
+    as_of         bigint      -- see told
 );
 
 -- An object that cannot be announced, until its next change.

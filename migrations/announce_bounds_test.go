@@ -1,6 +1,10 @@
 package migrations_test
 
-import "testing"
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
 
 // Rule "bounds": a change of all objects of a type, and changes that a trigger could not record, are announced in parts. Otherwise one
 // could exceed any time limit, be set aside and never be announced.
@@ -147,9 +151,73 @@ func TestASoftDeleteAmongUnsettledRightsShowsNothing(t *testing.T) {
 		step("the secret")
 	}
 	f.exec("UPDATE t_participants SET deleted_at = now() WHERE id_participant = 1; UPDATE t_sites SET site_name = 'x'")
+	var said []string
+	for _, e := range f.log() {
+		if e.ObjectType == "participant" && e.ObjectID == 1 {
+			body, gone := e.hears()
+			said = append(said, fmt.Sprint(e.Op, " ", e.Body["participant_name"], " to ", body, ", gone for others ", len(gone) > 0))
+		}
+	}
+	mustEqual(t, "the participant", said, []string{"U secret to [1 2], gone for others true", "G secret to [1 2], gone for others false"})
+	f.remembers()
+}
+
+// The former viewers of an object that is announced twice while rights are not settled are those who held its keys the first time: they
+// are told that it is deleted, and nobody else is.
+func TestFormerViewersOfWhatIsAnnouncedTwice(t *testing.T) {
+	t.Parallel()
+	const more, member = "; UPDATE t_sites SET site_name = site_name || '.'", "UPDATE t_users_users_groups SET deleted_at = %s WHERE id_user = 9"
+	for name, tc := range map[string]struct {
+		before, rights, object, then string
+		first, second                func(t testing.TB, what string, got []int32, who ...int32)
+	}{
+		"gained, and deleted": {fmt.Sprintf(member, "now()"), fmt.Sprintf(member, "NULL"), rename1, deleteSoft1, mustSee, mustSee},
+		"gained, and moved":   {fmt.Sprintf(member, "now()"), fmt.Sprintf(member, "NULL"), rename1, moveTo4, mustSee, mustSee},
+		"lost, and deleted": {"SELECT 1", fmt.Sprintf(member, "now()"), "INSERT INTO t_participants (id_participant, participant_uuid, participant_name, participant_token_enabled, " +
+			"participant_enabled, participant_login_enabled, id_project, version_id) VALUES (1000, 'new', 'new', false, true, false, 1, 1)",
+			"DELETE FROM t_participants WHERE id_participant = 1000", mustNotSee, mustNotSee},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := setup(t)
+			part := func(sql string, until string) (events []recorded) {
+				f.exec("BEGIN; " + strings.TrimSuffix(sql, "; ") + more + "; COMMIT")
+				for f.isWaiting(until) {
+					if s, err := f.call("1"); err != nil || !s.more {
+						t.Fatalf("%+v, %v; want more", s, err)
+					}
+				}
+				return f.judged(f.rows())
+			}
+			f.exec(tc.before)
+			f.log()
+			part(tc.rights, "user")
+			events := part(tc.object, "participant")
+			e := events[len(events)-1]
+			mustEqual(t, "announced", e.ObjectType, "participant")
+			tc.first(t, e.String(), e.sees, project1)
+			f.exec(tc.then)
+			for _, e := range f.log() {
+				if e.ObjectType == "participant" {
+					mustNotSee(t, e.String(), e.sees, project1)
+					tc.second(t, e.String()+", before", e.saw, project1)
+				}
+			}
+			f.remembers()
+		})
+	}
+}
+
+// A soft delete in a part of a backlog shows nothing: the object may have been renamed in the rest.
+func TestSoftDeleteInAPartShowsNothing(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.exec("BEGIN; " + deleteSoft1 + rename1 + "COMMIT")
+	if s, err := f.call("1"); err != nil || !s.more {
+		t.Fatalf("%+v, %v; want more", s, err)
+	}
 	f.announce()
-	mustEqual(t, "the participant", one[[]string](f, `SELECT array_agg(concat_ws(' ', op, body ->> 'participant_name') ORDER BY seq) FROM terasocket.events
-		WHERE op <> '' AND object_type = 'participant' AND object_id = 1`), []string{"U secret", "D"})
+	mustEqual(t, "announced", f.told(), []string{"Rights participant 1 -t:1", "U session 8", "U session 52", "U test_invitation 1", "D participant 1", "Settled"})
 	f.remembers()
 }
 

@@ -23,7 +23,7 @@ var embedded embed.FS
 
 // Compatibility changes when older and newer gateways and functions (or tables) cannot work with each other. A gateway runs beside older
 // and newer functions of its own number.
-const Compatibility = 2
+const Compatibility = 3
 
 // Step is one migration.
 type Step struct {

@@ -60,10 +60,10 @@ func (e recorded) String() string { return fmt.Sprintf("%s %s %d", e.Op, e.Objec
 
 // hears returns who receives a DB_CREATE or DB_UPDATE, and who a DB_DELETE.
 func (e recorded) hears() (body, gone []int32) {
-	switch e.Op {
-	case "G":
+	switch {
+	case e.Op == "G" && e.Present == "":
 		return e.saw, nil
-	case "D":
+	case e.Op == "D":
 		return nil, e.saw
 	}
 	return e.sees, slices.DeleteFunc(slices.Clone(e.saw), func(id int32) bool { return slices.Contains(e.sees, id) })
@@ -73,7 +73,7 @@ func (e recorded) hears() (body, gone []int32) {
 func (f *fixture) rows() []event.Record {
 	f.Helper()
 	rows, err := f.teller.Query(f.Context(), `SELECT seq, announcement, at, topic, type, coalesce(op, ''), coalesce(object_type, ''), coalesce(object_id, 0),
-		coalesce(body::text, ''), coalesce(gone::text, ''), coalesce(present::text, ''), coalesce(former::text, '')
+		coalesce(body::text, ''), coalesce(gone::text, ''), coalesce(present::text, ''), coalesce(former::text, ''), coalesce(former_as_of, 0)
 		FROM terasocket.events WHERE seq > $1 ORDER BY seq`, f.seen)
 	if err != nil {
 		f.Fatalf("read the log: %v", err)
@@ -109,7 +109,11 @@ func (f *fixture) judged(rows []event.Record) (events []recorded) {
 			f.index.Add(access.NewView(p, e.Gained, e.Seq, f.index.Moment()))
 		}
 		if r.Type == "opentera.protobuf.DatabaseEvent" {
-			events = append(events, recorded{r, decoded(f, r.Body), decoded(f, r.Gone), f.users(e.Present, access.Present), f.users(e.Former, access.Former)})
+			sees, saw := f.users(e.Present, access.Present), f.users(e.Former, access.State(e.FormerAsOf))
+			if r.Op == "G" {
+				sees = slices.DeleteFunc(sees, func(id int32) bool { return !slices.Contains(saw, id) })
+			}
+			events = append(events, recorded{r, decoded(f, r.Body), decoded(f, r.Gone), sees, saw})
 		}
 	}
 	return events

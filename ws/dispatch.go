@@ -76,7 +76,7 @@ func (h *Hub) step(f *Frames) (fallen *room, kicked []*Conn) {
 // find queues the event for the principals in its present audience, its former audience, or both.
 func (h *Hub) find(f *Frames) {
 	e := f.event
-	present, former := h.index.Audience(e.Present, access.Present), h.index.Audience(e.Former, access.Former)
+	present, former := h.index.Audience(e.Present, access.Present), h.index.Audience(e.Former, access.State(e.FormerAsOf))
 	superadmins := h.index.Superadmins()
 	for len(present)+len(former) > 0 {
 		var p access.Principal

@@ -98,7 +98,7 @@ func (f *Frames) keys() (present, former access.RoutingKeys) {
 // formFor returns the form of the event that a principal receives.
 func (f *Frames) formFor(v *access.View) event.Form {
 	present, former := f.keys()
-	return f.event.FormFor(v.Satisfies(present, access.Present), v.Satisfies(former, access.Former), v.IsSuperadmin())
+	return f.event.FormFor(v.Satisfies(present, access.Present), v.Satisfies(former, access.State(f.event.FormerAsOf)), v.IsSuperadmin())
 }
 
 // encodingName is the value of the metric label "encoding".

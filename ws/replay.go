@@ -164,7 +164,7 @@ func (r *resumer) hearsLater(ctx context.Context, c *Conn, f *Frames, p *past) (
 	}
 	e := f.event
 	present, former := f.keys()
-	saw := p.view.Satisfies(former, access.Former)
+	saw := p.view.Satisfies(former, access.State(e.FormerAsOf))
 	isSoftDelete := form == event.Gone || form == event.GoneRestricted
 	if isSoftDelete {
 		present = former
@@ -183,7 +183,7 @@ func (r *resumer) hearsLater(ctx context.Context, c *Conn, f *Frames, p *past) (
 	case sees: // it may not have been superadmin then, and may not know the object now
 		isKnown := saw && !p.forgotten[object]
 		delete(p.forgotten, object)
-		return e.FormFor(!isSoftDelete, isKnown, isSuperadmin && p.view.IsSuperadmin()), nil
+		return e.FormFor(true, isKnown, isSuperadmin && p.view.IsSuperadmin()), nil
 	case e.HasDelete() && saw:
 		p.forgotten[object] = true
 		return event.Delete, nil // it saw the object then and must not keep it

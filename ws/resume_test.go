@@ -103,7 +103,7 @@ func TestResumeAcrossRights(t *testing.T) {
 			1, []string{"update 2", "update 4", "update 6"}, ""},
 		"it is no superadmin any more": {[]string{"x", "p:1"}, []event.Event{settled, service("2", `[["p:1"]]`, ""), service("3", `[["p:1"]]`, `[["p:1"]]`),
 			decoded(event.Record{Seq: 1, Type: "opentera.protobuf.DatabaseEvent", Op: "G", ObjectType: "service", Former: `[["p:1"]]`,
-				Body: `{"name": "4", "service_projects": [{"id_project": 7}]}`}), rights(user(7), "", "x"), settled},
+				Body: `{"name": "4", "service_projects": [{"id_project": 7}]}`, Gone: `{}`}), rights(user(7), "", "x"), settled},
 			1, []string{"create 2 restricted", "update 3 restricted", "update 4 restricted"}, ""},
 		"it is superadmin now": {[]string{"p:1"}, []event.Event{settled, service("2", `[["p:1"]]`, ""), rights(user(7), "x", ""), settled,
 			service("5", `[["p:1"]]`, `[["p:1"]]`)},
@@ -124,6 +124,83 @@ func TestResumeAcrossRights(t *testing.T) {
 			}
 		})
 	}
+}
+
+// If an object is announced again before rights are settled, its former viewers are those who held its keys the first time.
+func TestObjectAnnouncedTwiceBeforeSettled(t *testing.T) {
+	t.Parallel()
+	const p1, p1or2, s5 = `[["p:1"]]`, `[["p:1", "p:2"]]`, `[["service:5"]]`
+	again := func(asOf uint64, e event.Event) event.Event {
+		e.FormerAsOf = asOf
+		return e
+	}
+	for name, tc := range map[string]struct {
+		first              []string
+		events             []event.Event // after seq 1
+		live, from1, from3 []string      // connected throughout, or resumed from 1, or from 3
+	}{
+		"gained": {nil, []event.Event{rights(user(7), "p:1", ""), object("C", "3", p1, ""), again(2, object("D", "4", "", p1)), settled},
+			[]string{"create 3", "delete 4"}, []string{"create 3", "delete 4"}, []string{"delete 4"}},
+		"lost": {[]string{"p:1"}, []event.Event{rights(user(7), "", "p:1"), object("C", "3", p1, ""), again(2, object("D", "4", "", p1)), settled},
+			nil, nil, nil},
+		"lost after it was created": {[]string{"p:1"}, []event.Event{rights(user(7), "p:2", ""), object("C", "3", p1, ""), rights(user(7), "", "p:1"), again(2, object("D", "5", "", p1)), settled},
+			[]string{"create 3", "delete 5"}, []string{"delete 5"}, []string{"delete 5"}},
+		"lost, and moved to where it is seen": {[]string{"p:1"}, []event.Event{rights(user(7), "p:2", "p:1"), object("C", "3", p1, ""), again(2, object("U", "4", p1or2, p1)), settled},
+			[]string{"create 4"}, []string{"create 4"}, []string{"create 4"}},
+		"gained, lost, and gained again": {nil, []event.Event{rights(user(7), "p:1", ""), rights(user(7), "", "p:1"), object("C", "4", p1, ""), rights(user(7), "p:1", ""), again(3, object("U", "6", p1, p1)), settled},
+			[]string{"create 6"}, []string{"create 6"}, []string{"create 6"}},
+		"not announced before": {[]string{"p:1"}, []event.Event{rights(user(7), "", "p:1"), message("3", ""), object("D", "4", "", p1), settled},
+			[]string{"delete 4"}, []string{"delete 4"}, []string{"delete 4"}},
+		"announced before what was settled": {[]string{"p:1"}, []event.Event{object("C", "2", p1, ""), settled, rights(user(7), "", "p:1"), again(1, object("D", "5", "", p1)), settled},
+			[]string{"create 2", "delete 5"}, []string{"delete 5"}, []string{"delete 5"}},
+		"by an alias that was set": {[]string{"p:1"}, []event.Event{alias("service:5", p1, ""), object("C", "3", s5, ""), alias("service:5", "", p1), again(2, object("D", "5", "", s5)), settled},
+			[]string{"create 3", "delete 5"}, []string{"delete 5"}, []string{"delete 5"}},
+		"a soft delete that tells of others": {[]string{"p:1"}, []event.Event{rights(user(7), "", "p:1"), message("3", ""), object("G", "4", p1, p1), settled},
+			[]string{"delete 4"}, []string{"delete 4"}, []string{"delete 4"}},
+		"a soft delete that tells nothing": {[]string{"p:1"}, []event.Event{rights(user(7), "", "p:1"), message("3", ""), object("G", "4", "", p1), settled},
+			[]string{"update 4"}, []string{"delete 4"}, []string{"delete 4"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			last, end := fmt.Sprintf("cursor %d", len(tc.events)+1), message("end", keysOf(user(7)))
+			for joins := range uint64(len(tc.events) + 2) { // position of the dispatcher when clients connect; 0: before all
+				for perPage := range 2 {
+					log := &tape{first: with(user(7), tc.first...), perPage: 1 + 99*perPage}
+					g := log.gateway(t, nil)
+					if joins == 0 {
+						c := g.connect(t, "user?id=user_7_a")
+						g.tell(message("1", ""))
+						g.tell(tc.events...)
+						g.tell(end)
+						c.hears(append(tc.live, "end")...)
+						continue
+					}
+					log.announce(message("1", ""))
+					log.announce(tc.events...)
+					g.play(joins)
+					one, three := g.connect(t, "user?id=user_7_a&since=1"), g.connect(t, "user?id=user_7_b&since=3")
+					g.tell(end)
+					one.hears(append(tc.from1, last, "end")...)
+					three.hears(append(tc.from3, last, "end")...)
+				}
+			}
+		})
+	}
+}
+
+// Who connects before rights are settled is judged by the same past as others.
+func TestConnectBeforeSettled(t *testing.T) {
+	t.Parallel()
+	log := &tape{first: with(user(7), "p:1")}
+	g := log.gateway(t, nil)
+	g.tell(rights(user(7), "p:2", ""), object("C", "2", `[["p:1"]]`, ""), rights(user(7), "", "p:1"))
+	c := g.connect(t, "user?id=user_7_a&since=3")
+	d := object("D", "4", "", `[["p:1"]]`)
+	d.FormerAsOf = 1
+	gone := object("D", "5", "", `[["p:1"]]`)
+	gone.FormerAsOf = 3
+	g.tell(d, gone, settled, message("end", keysOf(user(7))))
+	c.hears("cursor 3", "delete 4", "end")
 }
 
 // service returns an event of a service whose body names a project.

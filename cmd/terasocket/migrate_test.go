@@ -30,7 +30,7 @@ func TestMigrateCommands(t *testing.T) {
 		{[]string{"migrate", "grants", owner}, 0, owner + " may do all that serve does"},
 		{[]string{"migrate", "up"}, 0, "0 migrations applied"},
 		{[]string{"migrate", "status", "--json"}, 0, `{"version":1,"name":"log","applied":true}`},
-		{[]string{"migrate", "status", "--json"}, 0, `"functions":"current","compatibility":2,"unfinished":""}`},
+		{[]string{"migrate", "status", "--json"}, 0, `"functions":"current","compatibility":3,"unfinished":""}`},
 		{[]string{"migrate", "status"}, 0, "functions: current\n"},
 		{[]string{"migrate", "up", "--json"}, 0, `{"applied":0,"version":` + fmt.Sprint(migrations.Latest()) + "}\n"},
 		{[]string{"migrate", "down", "1"}, 0, "1 taken back"},

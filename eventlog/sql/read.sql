@@ -6,7 +6,7 @@
 SELECT s.epoch, s.trimmed, CASE WHEN coalesce(e.seq, $1::bigint + 1) = $1::bigint + 1 THEN s.snapshot END,
        coalesce(e.seq, 0), coalesce(e.announcement, 0), coalesce(e.at, 'epoch'), coalesce(e.topic, ''), coalesce(e.type, ''),
        coalesce(e.op, ''), coalesce(e.object_type, ''), coalesce(e.object_id, 0), coalesce(e.body::text, ''),
-       coalesce(e.gone::text, ''), coalesce(e.present::text, ''), coalesce(e.former::text, '')
+       coalesce(e.gone::text, ''), coalesce(e.present::text, ''), coalesce(e.former::text, ''), coalesce(e.former_as_of, 0)
 FROM   (SELECT coalesce((SELECT max(p.begin) FROM terasocket.epochs p), 0) AS epoch, t.seq AS trimmed, a.snapshot::text AS snapshot
         FROM   (SELECT * FROM terasocket.trimmed LIMIT 1) t, terasocket.announcer a) s   -- LIMIT: without statistics the planner estimates 2,000 rows
 LEFT   JOIN LATERAL (

@@ -13,6 +13,6 @@ WITH settled AS MATERIALIZED (
     WHERE  e.type IN ('terasocket.Alias', 'terasocket.Settled') AND e.seq > s.seq AND e.seq <= $4
 )
 SELECT f.seq, f.announcement, f.at, f.topic, f.type, coalesce(f.op, ''), coalesce(f.object_type, ''), coalesce(f.object_id, 0),
-       coalesce(f.body::text, ''), coalesce(f.gone::text, ''), coalesce(f.present::text, ''), coalesce(f.former::text, '')
+       coalesce(f.body::text, ''), coalesce(f.gone::text, ''), coalesce(f.present::text, ''), coalesce(f.former::text, ''), coalesce(f.former_as_of, 0)
 FROM   found f
 ORDER  BY f.seq

@@ -21,7 +21,6 @@ DECLARE
     rows    terasocket.events[] := '{}';
     types   text[];                 -- of the picked changes
     is_wide boolean;                -- some are of a whole type, or what a trigger could not record
-    is_late boolean;                -- rights of an earlier announcement are not settled
 BEGIN
     IF current_setting('transaction_isolation') NOT IN ('repeatable read', 'serializable') THEN
         RAISE invalid_transaction_state USING MESSAGE = 'announce() needs a REPEATABLE READ transaction that holds the lock of terasocket.announcer';
@@ -56,23 +55,20 @@ BEGIN
         late := terasocket.late_rights(a.snapshot, picked);
     END IF;
     rows := terasocket.announced_rights(picked || late);
-    is_late := NOT a.is_settled;
     a.is_settled := a.is_settled AND rows = '{}';
-    rows := rows || terasocket.announced_objects(picked, types, careful, more);
+    rows := rows || terasocket.announced_objects(picked, types, careful, CASE WHEN more THEN a.last_seq + cardinality(rows) END);
     IF types && '{message,presence,kick}' THEN
         rows := rows || terasocket.announced_messages(picked, careful);
     END IF;
     IF NOT a.is_settled AND NOT more THEN
-        rows := rows || ROW(0, 2, clock_timestamp(), '', 'terasocket.Settled', NULL, NULL, NULL, '{}', NULL, NULL, NULL)::terasocket.events;
+        rows := rows || ROW(0, 2, clock_timestamp(), '', 'terasocket.Settled', NULL, NULL, NULL, '{}', NULL, NULL, NULL, NULL)::terasocket.events;
         a.is_settled := true;
     END IF;
     PERFORM terasocket.consume(picked, late, more);
     -- (until here, announcement is 0 for rights, 1 for the rest, 2 for Settled, and seq is the id of the change)
-    INSERT INTO terasocket.events (seq, announcement, at, topic, type, op, object_type, object_id, body, gone, present, former)
+    INSERT INTO terasocket.events (seq, announcement, at, topic, type, op, object_type, object_id, body, gone, present, former, former_as_of)
     SELECT a.last_seq + row_number() OVER (ORDER BY r.announcement, r.seq, r.op = 'C', r.object_type, r.object_id), a.announcement + 1,
-           r.at, r.topic, r.type, CASE WHEN is_late AND r.op = 'G' THEN 'D' ELSE r.op END, r.object_type, r.object_id,
-           -- (whoever lost it then, and was not told yet, must not see what it became since)
-           CASE WHEN NOT is_late OR r.op IS DISTINCT FROM 'G' THEN r.body END, r.gone, r.present, r.former
+           r.at, r.topic, r.type, r.op, r.object_type, r.object_id, r.body, r.gone, r.present, r.former, r.former_as_of
     FROM   unnest(rows) r;
     announced := cardinality(rows);
     last_seq := a.last_seq + announced;
@@ -201,7 +197,7 @@ BEGIN
              UNION ALL
              SELECT 'device', g.* FROM terasocket.hold('device', changed.devices::integer[]) g WHERE changed.devices <> '{}' LOOP
         rows := rows || ROW(0, 0, clock_timestamp(), '', 'terasocket.Rights', NULL, h.kind, h.id,
-                            jsonb_build_object('gained', h.gained, 'lost', h.lost), NULL, NULL, NULL)::terasocket.events;
+                            jsonb_build_object('gained', h.gained, 'lost', h.lost), NULL, NULL, NULL, NULL)::terasocket.events;
     END LOOP;
     FOREACH alias IN ARRAY '{service,session_type,test_type}'::text[] LOOP
         IF alias = ANY (changed.types) THEN
@@ -237,7 +233,7 @@ BEGIN
         ON CONFLICT ON CONSTRAINT aliases_pkey DO UPDATE SET id = excluded.id, keys = excluded.keys
     )
     SELECT array_agg(ROW(0, 0, clock_timestamp(), '', 'terasocket.Alias', NULL, NULL, NULL,
-               jsonb_build_object('tag', c.tag, 'keys', c.keys, 'was', c.was), NULL, NULL, NULL)::terasocket.events)
+               jsonb_build_object('tag', c.tag, 'keys', c.keys, 'was', c.was), NULL, NULL, NULL, NULL)::terasocket.events)
     INTO   rows FROM changed c WHERE c.keys IS DISTINCT FROM c.was;
     RETURN coalesce(rows, '{}');
 END $$;

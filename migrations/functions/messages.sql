@@ -125,7 +125,7 @@ DECLARE
 BEGIN
     IF c.what = 'kick' THEN
         RETURN ARRAY[ROW(c.id, 1, c.at, '', 'terasocket.Kick', NULL, c.body ->> 'kind', (c.body ->> 'id')::bigint,
-                         jsonb_build_object('token', c.body -> 'token'), NULL, NULL, NULL)::terasocket.events];
+                         jsonb_build_object('token', c.body -> 'token'), NULL, NULL, NULL, NULL)::terasocket.events];
     ELSIF c.what = 'presence' THEN
         topic := 'module.TeraServer.UserManagerModule.events';
         SELECT m.name, m.message INTO name, message
@@ -137,5 +137,5 @@ BEGIN
     RETURN ARRAY[ROW(c.id, 1, c.at, topic, name, NULL, NULL, NULL, message, NULL,
         CASE WHEN name <> 'opentera.protobuf.LoginEvent' THEN terasocket.message_keys(name, message,
             ARRAY(SELECT jsonb_array_elements_text(CASE jsonb_typeof(c.body -> 'members') WHEN 'array' THEN c.body -> 'members' ELSE '[]' END)),
-            CASE jsonb_typeof(c.body -> 'owner') WHEN 'array' THEN ARRAY(SELECT jsonb_array_elements_text(c.body -> 'owner')) END) END, NULL)::terasocket.events];
+            CASE jsonb_typeof(c.body -> 'owner') WHEN 'array' THEN ARRAY(SELECT jsonb_array_elements_text(c.body -> 'owner')) END) END, NULL, NULL)::terasocket.events];
 END $$;

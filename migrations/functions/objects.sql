@@ -2,9 +2,9 @@
 
 -- announced_objects: the rows of the log for the objects that changed, and told updated for them and for their dependents. In the order
 -- of object_types.place, so that each type is processed once.
---   all: if only a part of a snapshot is announced, its dependents are announced too: their own change may be in the rest, and former
---   viewers must not be forgotten
-CREATE OR REPLACE FUNCTION terasocket.announced_objects(picked terasocket.changes[], types text[], careful boolean, "all" boolean) RETURNS terasocket.events[]
+--   as_of: the seq as of whose rights, if only a part of a snapshot is announced; then dependents are announced too: their own change may
+--   be in the rest, and former viewers must not be forgotten
+CREATE OR REPLACE FUNCTION terasocket.announced_objects(picked terasocket.changes[], types text[], careful boolean, as_of bigint) RETURNS terasocket.events[]
 LANGUAGE plpgsql AS $$
 DECLARE
     own      jsonb := '{}';   -- type -> ids of dependents
@@ -22,8 +22,8 @@ BEGIN
         CONTINUE WHEN ot.object_type <> ALL (types) AND NOT own ? ot.object_type;
         touched := ARRAY(
             SELECT ROW(t.id, coalesce(min(t.at), clock_timestamp()), min(t.first), max(t.last), coalesce(string_agg(t.op, ''), ''),
-                       bool_or(t.op <> 'l') OR "all"
-                           OR has_aside AND EXISTS (SELECT FROM terasocket.set_aside s WHERE s.object_type = ot.object_type AND s.id = t.id), coalesce(bool_or(t.rights), false))::terasocket.touch
+                       bool_or(t.op <> 'l') OR as_of IS NOT NULL
+                           OR has_aside AND EXISTS (SELECT FROM terasocket.set_aside s WHERE s.object_type = ot.object_type AND s.id = t.id), coalesce(bool_or(t.rights), false), as_of)::terasocket.touch
             FROM  (SELECT i.id, c.at, c.id AS first, c.id AS last, c.op, c.rights IS DISTINCT FROM false AS rights
                    FROM   unnest(picked) c, unnest(CASE WHEN c.ids IS NULL THEN terasocket.all_ids(c.what) ELSE c.ids END) i (id) WHERE c.what = ot.object_type
                    UNION ALL
@@ -77,15 +77,15 @@ BEGIN
         SELECT t.*, o.r, o.r IS NOT NULL AND o.r ->> 'deleted_at' IS NULL AS lives,
                CASE WHEN o.r IS NOT NULL THEN terasocket.keys(ot.object_type, o.r) END AS keys,
                CASE WHEN o.r IS NOT NULL THEN terasocket.deleted_body(ot, o.r) END AS gone,
-               w.keys AS was, w.gone AS was_gone
+               w.keys AS was, w.gone AS was_gone, w.as_of AS was_as_of
         FROM   unnest(touched) t
         LEFT   JOIN terasocket.rows(ot.object_type, ids) o ON o.id = t.id
         LEFT   JOIN terasocket.told w ON w.object_type = ot.object_type AND w.id = t.id
     ), living AS (
-        INSERT INTO terasocket.told (object_type, id, keys, gone)
-        SELECT ot.object_type, s.id, s.keys, s.gone FROM state s
-        WHERE  s.lives AND (s.was IS NULL OR s.was <> s.keys OR s.was_gone <> s.gone)
-        ON CONFLICT ON CONSTRAINT told_pkey DO UPDATE SET keys = excluded.keys, gone = excluded.gone
+        INSERT INTO terasocket.told (object_type, id, keys, gone, as_of)
+        SELECT ot.object_type, s.id, s.keys, s.gone, CASE WHEN s.is_announced THEN s.as_of END FROM state s
+        WHERE  s.lives AND (s.was IS NULL OR s.was <> s.keys OR s.was_gone <> s.gone OR s.as_of IS NOT NULL AND s.is_announced)
+        ON CONFLICT ON CONSTRAINT told_pkey DO UPDATE SET keys = excluded.keys, gone = excluded.gone, as_of = coalesce(excluded.as_of, told.as_of)
     ), dead AS (
         DELETE FROM terasocket.told t USING state s
         WHERE  t.object_type = ot.object_type AND t.id = s.id AND NOT s.lives AND s.was IS NOT NULL
@@ -96,21 +96,23 @@ BEGIN
         -- (seq is the position in the announcement: creates and updates at the first change, deletes at the last)
         SELECT s.id, s.at, s.first AS place, CASE WHEN s.was IS NULL AND s.ops LIKE '%C%' OR s.is_other THEN 'C' ELSE 'U' END AS op,
                terasocket.visible_body(ot, s.r, s.was IS NULL AND s.ops LIKE '%C%') AS body,
-               CASE WHEN s.is_other THEN s.gone ELSE coalesce(s.was_gone, s.gone) END AS gone, s.keys AS present, CASE WHEN NOT s.is_other THEN s.was END AS former
+               CASE WHEN s.is_other THEN s.gone ELSE coalesce(s.was_gone, s.gone) END AS gone, s.keys AS present, CASE WHEN NOT s.is_other THEN s.was END AS former,
+               CASE WHEN NOT s.is_other THEN s.was_as_of END AS former_as_of
         FROM   alive s WHERE s.is_announced
         UNION  ALL
         -- the same id, but another object to its clients: the old one is deleted first
-        SELECT s.id, s.at, s.first, 'D', NULL, s.was_gone, NULL, s.was
+        SELECT s.id, s.at, s.first, 'D', NULL, s.was_gone, NULL, s.was, s.was_as_of
         FROM   alive s WHERE s.is_other
         UNION  ALL
-        -- a pure soft delete (perhaps with its links) shows the object once more; if it also moved or changed, it does not
-        SELECT s.id, s.at, s.last, CASE WHEN s.is_soft THEN 'G' ELSE 'D' END, CASE WHEN s.is_soft THEN terasocket.visible_body(ot, s.r, false) END,
-               s.was_gone, NULL, s.was
-        FROM  (SELECT s.*, s.r IS NOT NULL AND s.ops ~ '^[SLRl]*S[SLRl]*$' AND s.was @> s.keys AS is_soft FROM state s) s
-        WHERE  NOT s.lives AND s.was IS NOT NULL
+        -- a pure soft delete (perhaps with its links) shows the object once more; if it also moved or changed, or may have (the rest of a
+        -- snapshot is not looked at), it does not. Data of other objects in its body may be new: only those who keep their rights may see it
+        SELECT s.id, s.at, s.last, CASE WHEN s.body IS NULL THEN 'D' ELSE 'G' END, s.body,
+               s.was_gone, CASE WHEN s.body - ot.keys - 'deleted_at' <> '{}' THEN s.was END, s.was, s.was_as_of
+        FROM  (SELECT s.*, CASE WHEN s.r IS NOT NULL AND s.as_of IS NULL AND s.ops ~ '^[SLRl]*S[SLRl]*$' AND s.was @> s.keys THEN terasocket.visible_body(ot, s.r, false) END AS body
+               FROM state s WHERE NOT s.lives AND s.was IS NOT NULL) s
     )
     SELECT coalesce((SELECT array_agg(ROW(coalesce(e.place, 0), 1, e.at, 'module.TeraServer.DatabaseModule.events.' || ot.object_type,
-                                          'opentera.protobuf.DatabaseEvent', e.op, ot.object_type, e.id, e.body, e.gone, e.present, e.former)::terasocket.events)
+                                          'opentera.protobuf.DatabaseEvent', e.op, ot.object_type, e.id, e.body, e.gone, e.present, e.former, e.former_as_of)::terasocket.events)
                      FROM said e), '{}'),
            coalesce((SELECT array_agg(s.id) FROM state s WHERE s.was IS DISTINCT FROM CASE WHEN s.lives THEN s.keys END), '{}')
     INTO   rows, moved;

@@ -52,10 +52,10 @@ func TestDecodeObject(t *testing.T) {
 	t.Parallel()
 	for _, objectType := range event.ObjectTypes {
 		r := participantUpdate()
-		r.ObjectType = objectType
+		r.ObjectType, r.FormerAsOf = objectType, 41
 		e := decode(t, r)
 		if e.Kind != event.Object || e.Seq != 42 || e.Announcement != 7 || !e.At.Equal(at) || e.Topic != r.Topic || e.Present != r.Present ||
-			e.Former != r.Former || e.ObjectType != objectType || e.ObjectID != 5 || e.Message != nil {
+			e.Former != r.Former || e.FormerAsOf != 41 || e.ObjectType != objectType || e.ObjectID != 5 || e.Message != nil {
 			t.Errorf("%+v", e)
 		}
 		for form, want := range map[event.Form]*opentera.DatabaseEvent{
@@ -171,7 +171,9 @@ func TestDecodeErrors(t *testing.T) {
 		"gone missing":         {database(func(r *event.Record) { r.Gone = "" }), "decode event 42: gone: not a JSON object"},
 		"gone not UTF-8":       {database(func(r *event.Record) { r.Gone = `{"a": "\x80` + secret + "\x80\"}" }), "decode event 42: gone: not valid UTF-8"},
 		"present on a delete":  {database(func(r *event.Record) { r.Op = "D" }), "decode event 42: present on a delete"},
-		"present, soft delete": {database(func(r *event.Record) { r.Op = "G" }), "decode event 42: present on a soft delete"},
+		"soft delete, no gone": {database(func(r *event.Record) { r.Op, r.Gone = "G", "" }), "decode event 42: gone: not a JSON object"},
+		"former as of itself":  {database(func(r *event.Record) { r.FormerAsOf = 42 }), "decode event 42: former is as of no seq before it"},
+		"former as of -1":      {database(func(r *event.Record) { r.FormerAsOf = -1 }), "decode event 42: former is as of no seq before it"},
 		"soft delete, no body": {database(func(r *event.Record) { r.Op, r.Present, r.Body = "G", "", "" }), "decode event 42: body: not a JSON object"},
 		"negative announcement": {database(func(r *event.Record) { r.Announcement = -1 }),
 			"decode event 42: announcement is negative"},

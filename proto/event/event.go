@@ -36,7 +36,9 @@ type Event struct {
 	Kind         Kind
 
 	// Present holds the routing keys of those who may see it, Former those of its former viewers; JSON text, "" for nobody.
+	// Former is judged by the rights as of seq FormerAsOf, when the object was last announced; 0: as of the last Settled event.
 	Present, Former string
+	FormerAsOf      uint64
 
 	// ObjectType and ObjectID are type and id of an Object: "participant", 7. For Rights and Kick they are kind and id of the principal.
 	ObjectType string

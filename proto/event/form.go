@@ -19,6 +19,8 @@ const (
 )
 
 // FormFor returns the form of e for a recipient: sees if it is among Present, saw if it is among Former, isSuperadmin if it holds the tag x.
+// The body of a soft delete is for all former viewers; if it has Present keys, it may contain data of other objects, and is only for
+// those former viewers who satisfy them.
 func (e *Event) FormFor(sees, saw, isSuperadmin bool) Form {
 	if e.Kind == Message && sees {
 		return Plain
@@ -27,15 +29,17 @@ func (e *Event) FormFor(sees, saw, isSuperadmin bool) Form {
 		return None
 	}
 	form := None
+	isGone := e.object.isSoftDelete
 	switch {
-	case sees && saw:
+	case saw && isGone && (sees || e.Present == ""):
+		form = Gone
+	case saw && !sees:
+		return Delete
+	case isGone:
+	case saw:
 		form = Update
 	case sees:
 		form = Create
-	case saw && e.object.isSoftDelete:
-		form = Gone
-	case saw:
-		return Delete
 	}
 	if isSuperadmin || e.object.restricted == e.object.body {
 		return form

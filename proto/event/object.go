@@ -52,9 +52,6 @@ func newObject(r Record) (object, error) {
 	case "C", "U":
 	case "G":
 		o.isSoftDelete = true
-		if r.Present != "" {
-			return object{}, errors.New("present on a soft delete")
-		}
 	case "D":
 		if r.Present != "" {
 			return object{}, errors.New("present on a delete")
@@ -68,7 +65,7 @@ func newObject(r Record) (object, error) {
 			return object{}, fmt.Errorf("body: %w", err)
 		}
 	}
-	if o.gone != "" || r.Former != "" && !o.isSoftDelete {
+	if o.gone != "" || r.Former != "" {
 		if err := checkObject(o.gone); err != nil {
 			return object{}, fmt.Errorf("gone: %w", err)
 		}

@@ -29,6 +29,8 @@ type Record struct {
 	Gone    string // of a DatabaseEvent: object_value of the DB_DELETE
 	Present string // routing keys of those who see it
 	Former  string // of a DatabaseEvent: routing keys of its former viewers
+
+	FormerAsOf int64 // see Event
 }
 
 const (
@@ -55,6 +57,8 @@ func decode(r Record) (Event, error) {
 		return Event{}, errors.New("seq is not positive")
 	case r.Announcement < 0:
 		return Event{}, errors.New("announcement is negative")
+	case r.FormerAsOf < 0 || r.FormerAsOf >= r.Seq:
+		return Event{}, errors.New("former is as of no seq before it")
 	case !utf8.ValidString(r.Topic):
 		return Event{}, errors.New("topic is not valid UTF-8")
 	}
@@ -64,11 +68,11 @@ func decode(r Record) (Event, error) {
 	}
 	var err error
 	if r.Type == databaseEvent {
-		e.Kind, e.Present, e.Former = Object, r.Present, r.Former
+		e.Kind, e.Present, e.Former, e.FormerAsOf = Object, r.Present, r.Former, uint64(r.FormerAsOf)
 		e.object, err = newObject(r)
 		return e, err
 	}
-	if r.Op != "" || r.Former != "" {
+	if r.Op != "" || r.Former != "" || r.FormerAsOf != 0 {
 		return Event{}, fmt.Errorf("op or former on %.80q", r.Type)
 	}
 	if isOurs, err := e.decodeOurs(r); isOurs || err != nil {
