@@ -118,6 +118,9 @@ func (g *generator) chance(percent int) bool { return g.IntN(100) < percent }
 
 func (g *generator) program(seed uint64, rounds int) program {
 	p := program{seed: fmt.Sprintf("INTERLEAVE_SEED=%d", seed), gateways: 1, polled: seed%3 == 0}
+	if seed%3 == 1 {
+		p.atMost = 1 + int(seed/3%4)
+	}
 	if !g.isSerial && g.chance(25) {
 		p.gateways = 2
 		p.stopped = g.chance(50)

@@ -81,7 +81,7 @@ func judge(name string, viewer, begin int, states []*state, all []heard, isCut, 
 		return false
 	}
 	for o, words := range byObject {
-		h := &history{viewer: viewer, begin: begin, isCut: isCut}
+		h := &history{viewer: viewer, begin: begin, inParts: states[0].inParts, isCut: isCut}
 		isSeenLater := make([]bool, len(states)+1) // in this and all later states
 		for _, s := range states {
 			h.rows = append(h.rows, s.rows[o])

@@ -130,6 +130,31 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+// If announcements come in parts, an object that is out of sight by roles alone may be told of.
+func TestJudgeOfParts(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ committed, heard, want string }{
+		{"A a", "D", ""},
+		{"A a", "", ""},
+		{"a A a", "D", ""}, // the middle may have been announced silently
+		{"a", "D", strayDelete},
+		{"A", "D", strayDelete},
+		{"a b", "D", strayDelete},
+		{"A b", "", lostDelete},
+		{"a B", "UB", wrongKind},
+	} {
+		states := stage(strings.Fields(c.committed)...)
+		states[0].inParts = true
+		got := ""
+		if problems := judge("user 7 live", 7, 0, states, hearing(strings.Fields(c.heard)...), false, false); len(problems) > 0 {
+			got = problems[0].kind
+		}
+		if got != c.want {
+			t.Errorf("committed %s, received %q: %q, want %q", c.committed, c.heard, got, c.want)
+		}
+	}
+}
+
 // A client that joins in the middle receives what follows.
 func TestJudgeOfAClientThatJoined(t *testing.T) {
 	t.Parallel()

@@ -36,8 +36,9 @@ type runner struct {
 	joined   []joined           // who joined during the round
 	deaf     map[string]*client // a participant and a device, which receive nothing about objects
 	cursors  map[int]uint64     // where a viewer resumes
-	wasDown  map[int]bool       // viewers that could not be connected at some moment of the last round
-	refused  []string           // statements of a round that failed and must not
+	inParts  bool
+	wasDown  map[int]bool // viewers that could not be connected at some moment of the last round
+	refused  []string     // statements of a round that failed and must not
 	marks    int
 	counts   map[string]int // statements, commits, aborts, ...
 }
@@ -67,6 +68,12 @@ func run(t *testing.T, p program) (problems []problem, counts map[string]int, er
 	}
 	if p.polled {
 		dbtest.Exec(t, r.control, "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET terasocket.poll = always', current_database()); END $$")
+	}
+	if r.inParts = p.atMost > 0; r.inParts {
+		dbtest.Exec(t, r.control, "CREATE SCHEMA whole; ALTER FUNCTION terasocket.announce(integer, boolean, bigint) SET SCHEMA whole")
+		dbtest.Exec(t, r.control, fmt.Sprintf(`
+			CREATE FUNCTION terasocket.announce(at_most integer, careful boolean, last_seen bigint, OUT epoch bigint, OUT last_seq bigint, OUT announced integer, OUT more boolean)
+			LANGUAGE plpgsql AS $$ BEGIN SELECT * INTO epoch, last_seq, announced, more FROM whole.announce(least(at_most, %d), careful, last_seen); END $$`, p.atMost))
 	}
 	for range max(p.gateways, 1) {
 		g, err := gatewaytest.Start(ctx, gatewaytest.Config{Program: path, Database: r.url, Args: []string{"--plain-http", "--drain-time", "0s", "--presence-grace", "0s"}})
@@ -300,6 +307,7 @@ func (r *runner) look(ctx context.Context, after string) error {
 	if err != nil {
 		return err
 	}
+	s.inParts = r.inParts
 	if n := len(r.states); n > 0 && r.states[n-1].isSame(s) {
 		return nil
 	}

@@ -11,6 +11,7 @@ type program struct {
 	gateways int
 	stopped  bool // the last gateway is stopped during each round and catches up after it
 	polled   bool // a gateway polls, and no writer notifies
+	atMost   int  // objects in one announcement; 0: the default
 	rounds   []round
 }
 
@@ -104,8 +105,8 @@ func ofScript(lines ...string) (r round) {
 // script prints the program for psql, one statement a line, prefixed with its session.
 func (p program) script() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "-- %s: %d gateways%s%s. On testdata/world.sql; a session is a psql of its own.\n", p.seed, p.gateways, map[bool]string{true: ", the last sleeps during a round"}[p.stopped],
-		map[bool]string{true: ", terasocket.poll = always"}[p.polled])
+	fmt.Fprintf(&b, "-- %s: %d gateways%s%s%s. On testdata/world.sql; a session is a psql of its own.\n", p.seed, p.gateways, map[bool]string{true: ", the last sleeps during a round"}[p.stopped],
+		map[bool]string{true: ", terasocket.poll = always"}[p.polled], map[bool]string{true: fmt.Sprintf(", announce() takes %d objects at most", p.atMost)}[p.atMost > 0])
 	for i, r := range p.rounds {
 		if len(r) == 0 {
 			continue

@@ -38,6 +38,11 @@ func shrink(t *testing.T, p program, kind string) (program, []problem) {
 			p = simple
 		}
 	}
+	if simple := p; p.atMost > 0 {
+		if simple.atMost = 0; fails(simple) {
+			p = simple
+		}
+	}
 	if simple := p; p.polled {
 		if simple.polled = false; fails(simple) {
 			p = simple

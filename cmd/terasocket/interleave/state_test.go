@@ -102,6 +102,8 @@ type state struct {
 	rights map[int]string // of each user, as text
 	mayBe  map[int]bool   // users who are enabled and not deleted
 	super  map[int]bool
+
+	inParts bool // few objects at a time are announced
 }
 
 func readState(ctx context.Context, conn *pgx.Conn, after string) (*state, error) {

@@ -4,7 +4,7 @@ package interleave
 // which, but always at the last. Between two announced states, a viewer that sees the object in both receives U with the
 // present body; one that sees it only in the second, C; only in the first, D, or U with deleted_at after a soft delete. An
 // event is required if the object's own row or a row of its own link tables changed what the viewer sees, or whether it does;
-// changes of people, of roles or of what makes it visible require none.
+// changes of people, of roles or of what makes it visible require none. Only if announcements come in parts may these have one, too: D.
 //
 // The received events are right if some choice of announced states explains them.
 
@@ -26,6 +26,7 @@ type history struct {
 	suppressible func(at int) bool
 	// isAnyKind accepts C for U and U for C.
 	isAnyKind bool
+	inParts   bool // see state
 	// isCut: the socket ended during the round, so the end may be missing.
 	isCut bool
 }
@@ -78,7 +79,7 @@ func (h *history) words(from, to int) (alternatives [][]said, isOptional bool) {
 	case sees:
 		return [][]said{{{created, h.columns(to), false}}}, !touched || h.suppressible != nil && h.suppressible(to)
 	case saw:
-		if !h.isWritten(from, to) {
+		if !h.isWritten(from, to) && !h.inParts {
 			return nil, true
 		}
 		alternatives = append(alternatives, []said{{kind: deleted}})
