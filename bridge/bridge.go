@@ -50,7 +50,6 @@ type Bridge struct {
 
 	stream *stream
 	sub    *subscription
-	last   int64 // last term in which it held the bridge
 }
 
 // New returns a bridge; call Run.

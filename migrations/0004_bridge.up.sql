@@ -7,9 +7,10 @@ CREATE TABLE terasocket.bridge (
     holder       text,                   -- name of the gateway
     lease_until  timestamptz NOT NULL,
     taken        bigint      NOT NULL,   -- items from Redis written in this term
-    mark         bytea                   -- SHA-256 of the last message from Redis that was written or refused
+    mark         bytea,                  -- SHA-256 of the last message from Redis that was written or refused
+    part         integer     NOT NULL    -- items of it that were; 0: all
 );
-INSERT INTO terasocket.bridge VALUES (true, 1, NULL, '-infinity', 0, NULL);
+INSERT INTO terasocket.bridge VALUES (true, 1, NULL, '-infinity', 0, NULL, 0);
 COMMENT ON TABLE terasocket.bridge IS 'which gateway is the bridge to OpenTera''s Redis, and how far it has read';
 
 CREATE TABLE terasocket.bridge_told (
