@@ -135,8 +135,8 @@ func (r *reign) listens(ctx context.Context) error {
 
 // reconcile compares the user manager's state with the database, and tells it what it lacks.
 func (r *reign) reconcile(ctx context.Context) error {
-	r.reconciled = time.Now().Add(r.Probe - r.Reconcile) // if it fails; connects and disconnects are told meanwhile
 	found, err := r.ask(ctx)
+	r.reconciled = time.Now().Add(r.Probe - r.Reconcile) // if it fails; connects and disconnects are told meanwhile
 	if err == nil {
 		err = r.tell(ctx, true)
 	}
@@ -159,10 +159,9 @@ func (r *reign) reconcile(ctx context.Context) error {
 	return nil
 }
 
-// ask calls the methods of the user manager and waits for the comparison of its answers.
+// ask calls the methods of the user manager and waits for the comparison of its answers: without a limit once they have arrived.
+// Meanwhile it is told nothing, since the answers would not know of it.
 func (r *reign) ask(ctx context.Context) (reconciled, error) {
-	ctx, cancel := context.WithTimeout(ctx, r.Answer)
-	defer cancel()
 	calls, done, end := r.begin(r.sub.replies)
 	defer end()
 	pipe := r.Redis.Pipeline()
@@ -174,11 +173,17 @@ func (r *reign) ask(ctx context.Context) (reconciled, error) {
 	if _, err := pipe.Exec(ctx); err != nil {
 		return reconciled{}, fmt.Errorf("ask the user manager: %w", err)
 	}
-	select {
-	case <-ctx.Done():
-		return reconciled{}, fmt.Errorf("the user manager does not answer: %w", ctx.Err())
-	case found := <-done:
-		return found, found.err
+	for {
+		select {
+		case <-ctx.Done():
+			return reconciled{}, ctx.Err()
+		case found := <-done:
+			return found, found.err
+		case <-time.After(r.Answer):
+			if !r.stream.holds(r.sub.replies) && len(done) == 0 {
+				return reconciled{}, errors.New("the user manager does not answer")
+			}
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package bridge
 import (
 	"context"
 	"crypto/sha256"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -160,6 +161,13 @@ func (s *stream) lead(from place) (skip, passed int) {
 		s.drop(passed)
 	}
 	return 0, passed
+}
+
+// holds reports whether a message of this topic waits, or is being written.
+func (s *stream) holds(topic string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.ContainsFunc(s.waiting, func(h heard) bool { return h.topic == topic })
 }
 
 // follow is called when this gateway no longer holds the bridge.
