@@ -12,8 +12,8 @@ import (
 	"terasocket/proto/opentera"
 )
 
-//go:embed sql/nobody_elsewhere.sql
-var nobodyElsewhereSQL string
+//go:embed sql/away.sql
+var awaySQL string
 
 var (
 	errDeaf    = errors.New("OpenTera's user manager does not listen")
@@ -26,11 +26,12 @@ const signingKey = "UserTokenAPIKey"
 // manager is the state of OpenTera's user manager as we know it.
 type manager struct {
 	isUp       bool
-	key        string    // signing key; "": OpenTera is not running
+	key        string    // signing key; "": OpenTera is not running, or Redis came back empty
+	listened   time.Time // when it last listened
 	probed     time.Time // last probe
 	reconciled time.Time // last reconciliation; zero: due now
 	everybody  bool      // telling failed: check everybody
-	isEmpty    bool      // OpenTera's own server was found stopped
+	hasStopped bool      // OpenTera has deleted its key
 }
 
 // keep tells the user manager who connects and disconnects, and reconciles with it, until ctx ends or the bridge is lost.
@@ -88,24 +89,26 @@ func (r *reign) probe(ctx context.Context) error {
 		return fmt.Errorf("ask Redis: %w", err)
 	}
 	if key.Val() != r.key {
-		r.key, r.reconciled = key.Val(), time.Time{}
+		r.key, r.hasStopped, r.reconciled = key.Val(), key.Val() == "", time.Time{}
 	}
-	r.heardOf(listeners.Val() > 0)
-	if r.isUp || r.key != "" {
-		r.isEmpty = false
-	} else if !r.isEmpty {
-		if _, err := r.Pool.Exec(ctx, nobodyElsewhereSQL, r.term); lost(err) {
-			return errLost
-		} else if err != nil {
-			return fmt.Errorf("OpenTera has stopped: %w", err)
-		}
-		r.isEmpty = true
+	if r.heardOf(listeners.Val() > 0); r.isUp {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, tellLimit)
+	defer cancel()
+	if _, err := r.Pool.Exec(ctx, awaySQL, r.term, r.hasStopped || time.Since(r.listened) > r.Gone); lost(err) {
+		return errLost
+	} else if err != nil {
+		return fmt.Errorf("the user manager is away: %w", err)
 	}
 	return nil
 }
 
 // heardOf records whether the user manager listens. If it does again, a reconciliation is due.
 func (r *reign) heardOf(isUp bool) {
+	if isUp {
+		r.listened = time.Now()
+	}
 	if isUp == r.isUp {
 		return
 	}
@@ -210,8 +213,10 @@ func (r *reign) give(ctx context.Context, statuses []deviceStatus) error {
 
 // farewell reports the sockets that ended when the gateway stopped.
 func (r *reign) farewell(ctx context.Context) error {
-	if !r.isUp {
-		return nil
+	for r.isUp {
+		if n, err := r.tellSome(ctx, true); n == 0 || err != nil {
+			return err
+		}
 	}
-	return r.tell(ctx, true)
+	return nil
 }

@@ -74,7 +74,7 @@ func (b *Bridge) takeOver(ctx context.Context) (r *reign, from place, err error)
 	if err != nil {
 		return nil, place{}, err
 	}
-	r = &reign{Bridge: b, term: term, mark: from.mark, part: from.part}
+	r = &reign{Bridge: b, term: term, mark: from.mark, part: from.part, manager: manager{listened: now}}
 	r.held.Store(now.Add(b.Lease).UnixNano())
 	return r, from, nil
 }

@@ -17,9 +17,11 @@ CREATE TABLE terasocket.bridge_told (
     kind       text        NOT NULL CHECK (kind IN ('user', 'participant', 'device')),
     principal  integer     NOT NULL,
     at         timestamptz NOT NULL DEFAULT clock_timestamp(),
+    gone       boolean     NOT NULL DEFAULT false,
     PRIMARY KEY (kind, principal)
 );
 COMMENT ON TABLE terasocket.bridge_told IS 'whom OpenTera''s user manager believes to be online because we said so';
+COMMENT ON COLUMN terasocket.bridge_told.gone IS 'it was told that they left; the next reconciliation shows whether it has heard that';
 
 -- Principals whose sockets changed since the bridge last looked. Rows are added while a gateway holds the bridge and for a minute after.
 CREATE TABLE terasocket.bridge_moves (

@@ -4,7 +4,7 @@
 
 -- bridge_lead: takes the bridge (term 0), or renews it in the caller's term. If the caller holds it now, one row: its term, how far
 -- messages are written, and whether the caller was the last to hold it; no row while another gateway's lease is valid, or after another
--- has taken it.
+-- has taken it. If nobody has held it for a minute, those reported to leave may be on OpenTera's own server by now.
 CREATE OR REPLACE FUNCTION terasocket.bridge_lead(holder text, term bigint, lease interval)
 RETURNS TABLE (now_term bigint, mark bytea, part integer, is_again boolean)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '1s' AS $$
@@ -27,6 +27,8 @@ BEGIN
     IF bridge_lead.term > 0 THEN
         UPDATE terasocket.gateways g SET lease_until = clock_timestamp() + interval '30 seconds'
         WHERE  g.id = terasocket.opentera_gateway() AND g.lease_until > '-infinity';
+    ELSIF was.lease_until < clock_timestamp() - interval '1 minute' THEN
+        DELETE FROM terasocket.bridge_told t WHERE t.gone;
     END IF;
 END $$;
 
