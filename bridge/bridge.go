@@ -25,6 +25,7 @@ type Config struct {
 	Answer    time.Duration // limit for its answers (2 s)
 	Write     time.Duration // limit of one transaction that writes messages (30 s)
 	Blocked   time.Duration // how long a join or leave may wait for a lock before it is left to the next reconciliation (5 s)
+	Gone      time.Duration // OpenTera's own server counts as stopped when its user manager has not listened for this long (150 s)
 	Silence   time.Duration // without an answer for this long Redis counts as dead (5 s)
 }
 
@@ -50,7 +51,6 @@ type Bridge struct {
 
 	stream *stream
 	sub    *subscription
-	last   int64 // last term in which it held the bridge
 }
 
 // New returns a bridge; call Run.
@@ -62,6 +62,7 @@ func New(c Config) *Bridge {
 	setDefault(&c.Answer, 2*time.Second)
 	setDefault(&c.Write, 30*time.Second)
 	setDefault(&c.Blocked, 5*time.Second)
+	setDefault(&c.Gone, 150*time.Second)
 	setDefault(&c.Silence, 5*time.Second)
 	s := newStream()
 	return &Bridge{Config: c, stream: s, sub: newSubscription(c, s)}

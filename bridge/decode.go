@@ -17,7 +17,8 @@ type item struct {
 	what, place, content string
 	typeName             string // of the event: "JoinSessionEvent"
 	topic                string // label
-	ends                 *heard // set on the last item of a message
+	of                   *heard // its message
+	part                 int    // number of items of its message up to this one; 0 for the last: all
 	refused              string // why a withdrawn item was refused
 }
 
@@ -104,8 +105,8 @@ func decode(h heard) (r reading) {
 	for _, event := range events {
 		r.event(h.topic, label, source, event)
 	}
-	if n := len(r.items); n > 0 {
-		r.items[n-1].ends = &h
+	for n := range r.items {
+		r.items[n].of, r.items[n].part = &h, (n+1)%len(r.items)
 	}
 	return r
 }

@@ -12,8 +12,8 @@ import (
 	"terasocket/proto/opentera"
 )
 
-//go:embed sql/nobody_elsewhere.sql
-var nobodyElsewhereSQL string
+//go:embed sql/away.sql
+var awaySQL string
 
 var (
 	errDeaf    = errors.New("OpenTera's user manager does not listen")
@@ -26,11 +26,12 @@ const signingKey = "UserTokenAPIKey"
 // manager is the state of OpenTera's user manager as we know it.
 type manager struct {
 	isUp       bool
-	key        string    // signing key; "": OpenTera is not running
+	key        string    // signing key; "": OpenTera is not running, or Redis came back empty
+	listened   time.Time // when it last listened
 	probed     time.Time // last probe
 	reconciled time.Time // last reconciliation; zero: due now
 	everybody  bool      // telling failed: check everybody
-	isEmpty    bool      // OpenTera's own server was found stopped
+	hasStopped bool      // OpenTera has deleted its key
 }
 
 // keep tells the user manager who connects and disconnects, and reconciles with it, until ctx ends or the bridge is lost.
@@ -88,24 +89,26 @@ func (r *reign) probe(ctx context.Context) error {
 		return fmt.Errorf("ask Redis: %w", err)
 	}
 	if key.Val() != r.key {
-		r.key, r.reconciled = key.Val(), time.Time{}
+		r.key, r.hasStopped, r.reconciled = key.Val(), key.Val() == "", time.Time{}
 	}
-	r.heardOf(listeners.Val() > 0)
-	if r.isUp || r.key != "" {
-		r.isEmpty = false
-	} else if !r.isEmpty {
-		if _, err := r.Pool.Exec(ctx, nobodyElsewhereSQL, r.term); lost(err) {
-			return errLost
-		} else if err != nil {
-			return fmt.Errorf("OpenTera has stopped: %w", err)
-		}
-		r.isEmpty = true
+	if r.heardOf(listeners.Val() > 0); r.isUp {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, tellLimit)
+	defer cancel()
+	if _, err := r.Pool.Exec(ctx, awaySQL, r.term, r.hasStopped || time.Since(r.listened) > r.Gone); lost(err) {
+		return errLost
+	} else if err != nil {
+		return fmt.Errorf("the user manager is away: %w", err)
 	}
 	return nil
 }
 
 // heardOf records whether the user manager listens. If it does again, a reconciliation is due.
 func (r *reign) heardOf(isUp bool) {
+	if isUp {
+		r.listened = time.Now()
+	}
 	if isUp == r.isUp {
 		return
 	}
@@ -135,8 +138,8 @@ func (r *reign) listens(ctx context.Context) error {
 
 // reconcile compares the user manager's state with the database, and tells it what it lacks.
 func (r *reign) reconcile(ctx context.Context) error {
-	r.reconciled = time.Now().Add(r.Probe - r.Reconcile) // if it fails; connects and disconnects are told meanwhile
 	found, err := r.ask(ctx)
+	r.reconciled = time.Now().Add(r.Probe - r.Reconcile) // if it fails; connects and disconnects are told meanwhile
 	if err == nil {
 		err = r.tell(ctx, true)
 	}
@@ -159,10 +162,9 @@ func (r *reign) reconcile(ctx context.Context) error {
 	return nil
 }
 
-// ask calls the methods of the user manager and waits for the comparison of its answers.
+// ask calls the methods of the user manager and waits for the comparison of its answers: without a limit once they have arrived.
+// Meanwhile it is told nothing, since the answers would not know of it.
 func (r *reign) ask(ctx context.Context) (reconciled, error) {
-	ctx, cancel := context.WithTimeout(ctx, r.Answer)
-	defer cancel()
 	calls, done, end := r.begin(r.sub.replies)
 	defer end()
 	pipe := r.Redis.Pipeline()
@@ -174,11 +176,17 @@ func (r *reign) ask(ctx context.Context) (reconciled, error) {
 	if _, err := pipe.Exec(ctx); err != nil {
 		return reconciled{}, fmt.Errorf("ask the user manager: %w", err)
 	}
-	select {
-	case <-ctx.Done():
-		return reconciled{}, fmt.Errorf("the user manager does not answer: %w", ctx.Err())
-	case found := <-done:
-		return found, found.err
+	for {
+		select {
+		case <-ctx.Done():
+			return reconciled{}, ctx.Err()
+		case found := <-done:
+			return found, found.err
+		case <-time.After(r.Answer):
+			if !r.stream.holds(r.sub.replies) && len(done) == 0 {
+				return reconciled{}, errors.New("the user manager does not answer")
+			}
+		}
 	}
 }
 
@@ -205,8 +213,10 @@ func (r *reign) give(ctx context.Context, statuses []deviceStatus) error {
 
 // farewell reports the sockets that ended when the gateway stopped.
 func (r *reign) farewell(ctx context.Context) error {
-	if !r.isUp {
-		return nil
+	for r.isUp {
+		if n, err := r.tellSome(ctx, true); n == 0 || err != nil {
+			return err
+		}
 	}
-	return r.tell(ctx, true)
+	return nil
 }

@@ -65,7 +65,7 @@ func (k *Keys) Disable(ctx context.Context, name, token string) (isFirst bool, e
 	}
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
-	n, err := k.Redis.SAdd(ctx, set, token).Result()
+	n, err := once(ctx, k.Redis, "sadd", set, token)
 	if err != nil {
 		return false, inWords(k.Redis, "SADD "+set, err)
 	}

@@ -34,11 +34,20 @@ type reign struct {
 
 	// of write
 	nth        int64     // items written
-	mark       []byte    // of the last message whose items are written
+	mark       []byte    // of the last message with items written
+	part       int       // how many of them; 0: all
+	skip       int       // items of the first message that are already written
 	complained time.Time // when a refusal was last logged
 
 	// of keep
 	manager
+}
+
+// place is how far messages are written.
+type place struct {
+	mark    []byte // of the last message with items written; nil: none
+	part    int    // how many of them; 0: all
+	isAgain bool   // nobody else has held the bridge since this gateway did
 }
 
 // elect takes the bridge whenever it is free, until ctx ends.
@@ -47,8 +56,8 @@ func (b *Bridge) elect(ctx context.Context) {
 		wait := b.Lease / 3
 		if b.Err() != nil {
 			wait = b.Look
-		} else if r, mark, err := b.takeOver(ctx); err == nil {
-			b.reign(ctx, r, mark)
+		} else if r, from, err := b.takeOver(ctx); err == nil {
+			b.reign(ctx, r, from)
 		} else if !errors.Is(err, errLost) && ctx.Err() == nil {
 			b.Log.Debug("the bridge cannot be taken, trying again", "op", "bridge", "err", err)
 		}
@@ -58,37 +67,37 @@ func (b *Bridge) elect(ctx context.Context) {
 	}
 }
 
-// takeOver takes the bridge, or returns errLost. mark is that of the last written message.
-func (b *Bridge) takeOver(ctx context.Context) (r *reign, mark []byte, err error) {
+// takeOver takes the bridge, or returns errLost.
+func (b *Bridge) takeOver(ctx context.Context) (r *reign, from place, err error) {
 	now := time.Now()
-	term, mark, err := b.lead(ctx, 0)
+	term, from, err := b.lead(ctx, 0)
 	if err != nil {
-		return nil, nil, err
+		return nil, place{}, err
 	}
-	r = &reign{Bridge: b, term: term, mark: mark}
+	r = &reign{Bridge: b, term: term, mark: from.mark, part: from.part, manager: manager{listened: now}}
 	r.held.Store(now.Add(b.Lease).UnixNano())
-	return r, mark, nil
+	return r, from, nil
 }
 
 // lead takes the bridge (term 0) or keeps it.
-func (b *Bridge) lead(ctx context.Context, term int64) (now int64, mark []byte, err error) {
+func (b *Bridge) lead(ctx context.Context, term int64) (now int64, from place, err error) {
 	ctx, cancel := context.WithTimeout(ctx, b.Lease/2)
 	defer cancel()
-	err = b.Pool.QueryRow(ctx, leadSQL, b.Gateway, term, b.Lease).Scan(&now, &mark)
+	err = b.Pool.QueryRow(ctx, leadSQL, b.Gateway, term, b.Lease).Scan(&now, &from.mark, &from.part, &from.isAgain)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
-		return 0, nil, errLost
+		return 0, place{}, errLost
 	case err != nil:
-		return 0, nil, fmt.Errorf("take or keep the bridge: %w", err)
+		return 0, place{}, fmt.Errorf("take or keep the bridge: %w", err)
 	}
-	return now, mark, nil
+	return now, from, nil
 }
 
 // isHeld reports whether, by our own clock, nobody else can hold the bridge now.
 func (r *reign) isHeld() bool { return time.Now().UnixNano() < r.held.Load() }
 
 // reign holds the bridge until it is lost, or ctx ends.
-func (b *Bridge) reign(ctx context.Context, r *reign, mark []byte) {
+func (b *Bridge) reign(ctx context.Context, r *reign, from place) {
 	b.Log.Info("this gateway is the bridge to OpenTera's Redis", "op", "bridge", "term", r.term)
 	b.Metrics.leader.Set(1)
 	b.Metrics.reconciled.CompareAndSwap(0, time.Now().UnixNano())
@@ -98,8 +107,11 @@ func (b *Bridge) reign(ctx context.Context, r *reign, mark []byte) {
 	err := b.sub.catchUp(limit)
 	cancel()
 	if err == nil {
-		b.stream.lead(mark, r.term == b.last+1)
-		b.last = r.term
+		skip, passed := b.stream.lead(from)
+		if r.skip = skip; passed > 0 {
+			b.Metrics.passed.Add(float64(passed))
+			b.Log.Info("what was heard before Redis was lost is passed over: another gateway has held the bridge since", "op", "bridge", "messages", passed)
+		}
 		group, running := errgroup.WithContext(ctx)
 		group.Go(func() error { return r.renew(running) })
 		group.Go(func() error { return r.write(running) })

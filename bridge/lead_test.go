@@ -213,7 +213,7 @@ func TestStreamIsBounded(t *testing.T) {
 		t.Errorf("the first of %d is %s", len(s.waiting), s.waiting[0].payload)
 	}
 	m := s.waiting[4].mark()
-	s.lead(m[:], false)
+	s.lead(place{mark: m[:]})
 	if s.waiting[0].payload != "15" {
 		t.Errorf("the first is %s", s.waiting[0].payload)
 	}

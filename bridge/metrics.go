@@ -12,6 +12,7 @@ type Metrics struct {
 	received, sent         *prometheus.CounterVec
 	refused                *prometheus.CounterVec
 	outages, outageSeconds prometheus.Counter
+	passed                 prometheus.Counter
 	reconciliations        prometheus.Counter
 	reconcileErrors        prometheus.Counter
 	differences            *prometheus.CounterVec
@@ -63,6 +64,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		refused:         vec("refused_total", "Events from Redis that became no rows of the log.", "reason"),
 		outages:         counter("outages_total", "Times that the subscription to Redis was lost: what was published meanwhile is lost, unless another gateway heard it."),
 		outageSeconds:   counter("outage_seconds_total", "How long this gateway was not subscribed, counted when it is again."),
+		passed:          counter("passed_over_total", "Messages heard before an outage and not written, since another gateway has held the bridge meanwhile: it has written them, unless it had not heard them."),
 		reconciliations: counter("reconciliations_total", "Comparisons with what OpenTera's user manager knows."),
 		reconcileErrors: counter("reconciliation_errors_total", "Those that failed, since it did not answer in time or the database did not; they are tried again."),
 		differences:     vec("differences_total", "Differences found: people online, sessions they are in, statuses of devices. They were set right.", "of"),

@@ -107,6 +107,18 @@ func authorities(file string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
+// sentOnce is a command that go-redis does not retry: it may have worked, with only its answer lost.
+type sentOnce struct{ *redis.IntCmd }
+
+func (sentOnce) NoRetry() bool { return true }
+
+// once sends a command once: a retry would report that somebody else was first.
+func once(ctx context.Context, client *redis.Client, args ...any) (int64, error) {
+	command := sentOnce{redis.NewIntCmd(ctx, args...)}
+	_ = client.Process(ctx, command) // command holds the error
+	return command.Result()
+}
+
 // Ping checks that Redis answers. Errors: as Check.
 func Ping(ctx context.Context, client *redis.Client) error {
 	if err := client.Ping(ctx).Err(); err != nil {

@@ -3,6 +3,7 @@ package bridge
 import (
 	"context"
 	"crypto/sha256"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -137,25 +138,36 @@ func (s *stream) done(n int) {
 	signal(s.room)
 }
 
-// lead is called when this gateway has taken the bridge; mark is that of the last written message. It drops what is known to be
-// written: messages up to mark or, if mark is not among them, since another gateway wrote that one, those from before the last
-// outage; unless isAgain: nobody else has held the bridge in between.
-func (s *stream) lead(mark []byte, isAgain bool) {
+// lead is called when this gateway has taken the bridge, and drops what is known to be written: messages up to the mark, but for one
+// that is written in part, of which skip items are. If the mark is not among them, another gateway wrote that one, and those from before
+// the last outage are passed over; unless nobody else has held the bridge in between.
+func (s *stream) lead(from place) (skip, passed int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.isLeader = true
-	written := 0
-	if !isAgain {
-		written = s.before
-	}
+	defer signal(s.more)
 	for i, h := range s.waiting {
-		if m := h.mark(); string(m[:]) == string(mark) {
-			written = i + 1
-			break
+		if m := h.mark(); string(m[:]) != string(from.mark) {
+			continue
 		}
+		if from.part == 0 {
+			i++
+		}
+		s.drop(i)
+		return from.part, 0
 	}
-	s.drop(written)
-	signal(s.more)
+	if !from.isAgain {
+		passed = s.before
+		s.drop(passed)
+	}
+	return 0, passed
+}
+
+// holds reports whether a message of this topic waits, or is being written.
+func (s *stream) holds(topic string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.ContainsFunc(s.waiting, func(h heard) bool { return h.topic == topic })
 }
 
 // follow is called when this gateway no longer holds the bridge.

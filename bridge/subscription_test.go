@@ -32,7 +32,7 @@ func TestOutageWhileTheStreamIsFull(t *testing.T) {
 			defer client.Close()
 			metrics := NewMetrics(prometheus.NewRegistry())
 			full := newStream()
-			full.lead(nil, false)
+			full.lead(place{})
 			for !full.isFull() {
 				full.must(t, full.put(t.Context(), heard{}))
 			}

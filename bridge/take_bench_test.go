@@ -44,7 +44,7 @@ func BenchmarkTake(b *testing.B) {
 			for b.Loop() {
 				began := dbtest.CPU(b, pid)
 				for range 10 {
-					dbtest.Exec(b, conn, takeSQL, term, nth, []byte("x"), what, places, contents)
+					dbtest.Exec(b, conn, takeSQL, term, nth, []byte("x"), 0, what, places, contents)
 					nth += len(what)
 				}
 				between := dbtest.CPU(b, pid)

@@ -25,7 +25,6 @@ var (
 const (
 	tellBatch = 200
 	tellLimit = 5 * time.Second // for one statement
-	settle    = 50 * time.Millisecond
 )
 
 // untold is a principal that the user manager must be told about.
@@ -37,23 +36,32 @@ type untold struct {
 }
 
 // tell tells the user manager who connects and disconnects: those whose sockets changed, or everybody that differs from what it
-// was told. After an error some are still untold.
+// was told. Those left when a probe is due are told next time; after an error some are still untold.
 func (r *reign) tell(ctx context.Context, everybody bool) error {
-	for {
-		list, err := r.untold(ctx, everybody)
-		if err == nil && len(list) > 0 {
-			err = r.say(ctx, list)
-		}
-		if err == nil {
-			err = r.record(ctx, list)
-		}
-		if err != nil {
-			r.reconciled = time.Time{} // some may count as told although they were not heard, or the reverse
-		}
-		if err != nil || len(list) == 0 {
+	for began := time.Now(); ; {
+		switch n, err := r.tellSome(ctx, everybody); {
+		case err != nil, n == 0:
 			return err
+		case time.Since(began) > r.Probe:
+			r.everybody = r.everybody || everybody
+			return nil
 		}
 	}
+}
+
+// tellSome tells it about tellBatch principals at most, and returns how many they were.
+func (r *reign) tellSome(ctx context.Context, everybody bool) (n int, err error) {
+	list, err := r.untold(ctx, everybody)
+	if err == nil && len(list) > 0 {
+		err = r.say(ctx, list)
+	}
+	if err == nil {
+		err = r.record(ctx, list)
+	}
+	if err != nil {
+		r.reconciled = time.Time{} // some may count as told although they were not heard, or the reverse
+	}
+	return len(list), err
 }
 
 func (r *reign) untold(ctx context.Context, everybody bool) ([]untold, error) {
@@ -113,9 +121,8 @@ func (r *reign) wasHeard(after *redis.IntCmd) error {
 	return nil
 }
 
-// record marks the disconnected as told, if the user manager still listens a moment later. Had it raised at an earlier message,
-// it would have dropped its connection with unread messages that Redis counts as received, and nobody would know any more that
-// those principals were ours.
+// record marks the disconnected as told. If the user manager has raised at an earlier message, it has dropped its connection with
+// unread messages that Redis counts as received: reconciliation finds those.
 func (r *reign) record(ctx context.Context, list []untold) error {
 	kinds, ids := []string{}, []int32{}
 	for _, who := range list {
@@ -125,10 +132,6 @@ func (r *reign) record(ctx context.Context, list []untold) error {
 	}
 	if len(kinds) == 0 {
 		return nil
-	}
-	sleep(ctx, settle)
-	if err := r.listens(ctx); err != nil {
-		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, tellLimit)
 	defer cancel()

@@ -87,7 +87,7 @@ func age(left time.Duration) time.Duration {
 func (t *Tickets) take(ctx context.Context, ticket string) error {
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
-	switch n, err := t.Redis.Del(ctx, ticket).Result(); {
+	switch n, err := once(ctx, t.Redis, "del", ticket); {
 	case err != nil:
 		return inWords(t.Redis, "DEL "+noTicket, err)
 	case n != 1:

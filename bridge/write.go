@@ -66,6 +66,7 @@ func (r *reign) writeBatch(ctx context.Context, batch []heard) error {
 			continue
 		}
 		reading := decode(h)
+		reading.items, r.skip = reading.items[min(r.skip, len(reading.items)):], 0
 		r.note(reading)
 		if len(items)+len(reading.items) > itemsSize { // the items of a message share a transaction if they can
 			if err := flush(); err != nil {
@@ -161,7 +162,8 @@ func (r *reign) tryItems(ctx context.Context, items []item, n int) (written int,
 		State   string
 		Problem *string
 	}
-	rows, err := r.Pool.Query(ctx, takeSQL, r.term, r.nth, r.markAfter(items[:n]), what, places, contents)
+	mark, part := r.markAfter(items[:n])
+	rows, err := r.Pool.Query(ctx, takeSQL, r.term, r.nth, mark, part, what, places, contents)
 	if err != nil {
 		return 0, fmt.Errorf("write: %w", err)
 	}
@@ -174,7 +176,9 @@ func (r *reign) tryItems(ctx context.Context, items []item, n int) (written int,
 	written = n
 	for _, no := range list {
 		if no.State == writtenState {
-			written = no.N
+			if written = no.N; written < 0 || written > len(items) { // PostgreSQL has lost its last commits
+				return 0, errLost
+			}
 			break
 		}
 		item, reason := items[no.N-1], reasonOf(no.State)
@@ -183,20 +187,20 @@ func (r *reign) tryItems(ctx context.Context, items []item, n int) (written int,
 		}
 		r.refuse(refusal{item.topic, item.typeName, reason, ""}, no.State)
 	}
-	r.mark = r.markAfter(items[:written])
+	r.mark, r.part = r.markAfter(items[:written])
 	r.nth += int64(written)
 	return written, nil
 }
 
-// markAfter returns the mark of the last message that is complete once these items are written.
-func (r *reign) markAfter(items []item) []byte {
+// markAfter returns the mark of the last message with items written once these are, and how many; 0: all.
+func (r *reign) markAfter(items []item) (mark []byte, part int) {
 	for _, item := range slices.Backward(items) {
-		if item.ends != nil {
-			mark := item.ends.mark()
-			return mark[:]
+		if item.of != nil {
+			mark := item.of.mark()
+			return mark[:], item.part
 		}
 	}
-	return r.mark
+	return r.mark, r.part
 }
 
 // lost reports whether an error means that another gateway has taken the bridge.

@@ -168,20 +168,39 @@ func (d *doctor) there(ctx context.Context) (map[string]bool, error) {
 	return who, nil
 }
 
+// withoutDeleted removes the deleted: OpenTera is never told about them, and its login refuses them anyway.
+func withoutDeleted(ctx context.Context, tx pgx.Tx, who map[string]bool) error {
+	rows, err := tx.Query(ctx, `SELECT w FROM unnest($1::text[]) w WHERE split_part(w, ':', 2) IN (
+		SELECT user_uuid FROM t_users WHERE deleted_at IS NOT NULL UNION ALL
+		SELECT participant_uuid FROM t_participants WHERE deleted_at IS NOT NULL UNION ALL
+		SELECT device_uuid FROM t_devices WHERE deleted_at IS NOT NULL)`, slices.Collect(maps.Keys(who)))
+	if err != nil {
+		return err
+	}
+	var name string
+	_, err = pgx.ForEachRow(rows, []any{&name}, func() error { delete(who, name); return nil })
+	return err
+}
+
 // onlineAgrees compares those with a socket with those that OpenTera believes to be online. People come and go, so a difference
 // counts only if it shows several times.
 func (d *doctor) onlineAgrees(ctx context.Context) Finding {
 	var unknown, ghosts map[string]bool // what differed each time
 	var ours, theirs int
 	for range 4 {
-		var open map[string]bool
-		err := d.serving.read(ctx, func(tx pgx.Tx) (err error) { open, err = here(ctx, tx); return err })
-		if err != nil {
-			return unanswered(err)
-		}
 		online, err := d.there(ctx)
 		if err != nil {
 			return fail("OpenTera's user manager does not say who is online: "+err.Error(), "see OpenTera's log")
+		}
+		var open map[string]bool
+		err = d.serving.read(ctx, func(tx pgx.Tx) (err error) {
+			if open, err = here(ctx, tx); err != nil {
+				return err
+			}
+			return withoutDeleted(ctx, tx, online)
+		})
+		if err != nil {
+			return unanswered(err)
 		}
 		ours, theirs = 0, 0
 		missing, more := map[string]bool{}, map[string]bool{}

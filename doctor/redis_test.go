@@ -274,6 +274,9 @@ func TestOnline(t *testing.T) {
 	agree().must(t, OK, "all 1")
 	o.tells("device", device, true)
 	agree().must(t, Fail, "holds 1 to be online", "device:"+device)
+	o.exec(fmt.Sprintf("UPDATE t_devices SET deleted_at = now() WHERE id_device = %d", opentera.DemoDeviceID))
+	agree().must(t, OK, "all 1") // which is never told of
+	o.exec(fmt.Sprintf("UPDATE t_devices SET deleted_at = NULL WHERE id_device = %d", opentera.DemoDeviceID))
 	socket("00000000-0000-0000-0000-000000000000", "device", opentera.DemoDeviceID)
 	agree().must(t, OK, "all 1", "1 on its own server")
 	newDoctor(o.Config).gatewaysAre(t, "here with 1 sockets", "OpenTera")

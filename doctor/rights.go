@@ -36,7 +36,7 @@ var served = []string{
 }
 
 // bridged lists those that it calls beside a running OpenTera.
-var bridged = []string{"bridge_lead", "bridge_leave", "bridge_nobody_elsewhere", "bridge_reconcile", "bridge_record", "bridge_take", "bridge_untold"}
+var bridged = []string{"bridge_away", "bridge_lead", "bridge_leave", "bridge_reconcile", "bridge_record", "bridge_take", "bridge_untold"}
 
 //go:embed sql/rights.sql
 var rightsSQL string

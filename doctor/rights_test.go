@@ -83,7 +83,7 @@ func TestRights(t *testing.T) {
 	}
 	i.RedisURL = "redis://127.0.0.1:1"
 	f = i.find("rights")
-	f.must(t, Fail, "EXECUTE on terasocket.bridge_lead(", "--bridge`")
+	f.must(t, Fail, "EXECUTE on terasocket.bridge_away(", "--bridge`")
 	grant()
 	i.find("rights").must(t, OK)
 	i.exec("DROP FUNCTION terasocket.presence_sweep")

@@ -2,22 +2,33 @@
 -- is in bridge_presence.sql. Locks are taken in this order: the row of the bridge, then those of presence (the head of
 -- 0003_presence.up.sql), then rows of busy by (kind, principal).
 
--- bridge_lead: takes the bridge (term 0), or renews it in the caller's term. If the caller holds it now, one row: its term, and how many
--- items it has read; no row while another gateway's lease is valid, or after another has taken it.
-CREATE OR REPLACE FUNCTION terasocket.bridge_lead(holder text, term bigint, lease interval) RETURNS TABLE (now_term bigint, mark bytea)
+-- bridge_lead: takes the bridge (term 0), or renews it in the caller's term. If the caller holds it now, one row: its term, how far
+-- messages are written, and whether the caller was the last to hold it; no row while another gateway's lease is valid, or after another
+-- has taken it. If nobody has held it for a minute, those reported to leave may be on OpenTera's own server by now.
+CREATE OR REPLACE FUNCTION terasocket.bridge_lead(holder text, term bigint, lease interval)
+RETURNS TABLE (now_term bigint, mark bytea, part integer, is_again boolean)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '1s' AS $$
+DECLARE
+    was terasocket.bridge;
 BEGIN
+    SELECT * INTO was FROM terasocket.bridge b
+    WHERE  CASE WHEN bridge_lead.term > 0 THEN b.term = bridge_lead.term AND b.holder = bridge_lead.holder
+                ELSE b.lease_until < clock_timestamp() END
+    FOR    UPDATE;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
     RETURN QUERY
     UPDATE terasocket.bridge b
     SET    term = CASE WHEN bridge_lead.term > 0 THEN b.term ELSE b.term + 1 END,
            taken = CASE WHEN bridge_lead.term > 0 THEN b.taken ELSE 0 END,
            holder = bridge_lead.holder, lease_until = clock_timestamp() + lease
-    WHERE  CASE WHEN bridge_lead.term > 0 THEN b.term = bridge_lead.term AND b.holder = bridge_lead.holder
-                ELSE b.lease_until < clock_timestamp() END
-    RETURNING b.term, b.mark;
-    IF FOUND AND term > 0 THEN
+    RETURNING b.term, b.mark, b.part, was.holder IS NOT DISTINCT FROM bridge_lead.holder;
+    IF bridge_lead.term > 0 THEN
         UPDATE terasocket.gateways g SET lease_until = clock_timestamp() + interval '30 seconds'
         WHERE  g.id = terasocket.opentera_gateway() AND g.lease_until > '-infinity';
+    ELSIF was.lease_until < clock_timestamp() - interval '1 minute' THEN
+        DELETE FROM terasocket.bridge_told t WHERE t.gone;
     END IF;
 END $$;
 
@@ -39,19 +50,21 @@ END $$;
 
 -- bridge_take: writes items from Redis, in order, in one transaction. nth: how many items this term has written before; a call repeated
 -- because its answer was lost, with as many items or fewer, writes nothing twice: it returns how many of them were written, with SQLSTATE
--- 00000. mark: of the last message. A refused item does not affect the others: the result has its number, from 1, the SQLSTATE and the
--- reason. SQLSTATE TB001: another gateway has taken the bridge, nothing was written.
+-- 00000; an impossible number if PostgreSQL has lost commits. mark: of the last message; part: how many items of it are written then, 0:
+-- all. A refused item does not affect the others: the result has its number, from 1, the SQLSTATE and the reason. SQLSTATE TB001: another
+-- gateway has taken the bridge, nothing was written.
 -- Each item has a type (what), a place and a value (item):
 --   publish           place: a topic; item: the event as publish() takes it
 --   status            place: the UUID of a device; item: {"status": "<JSON text>", "timestamp": n}
 --   online, offline   place: user, participant or device; item: the UUID of one with a socket on OpenTera's own server
-CREATE OR REPLACE FUNCTION terasocket.bridge_take(term bigint, nth bigint, mark bytea, what text[], place text[], item text[])
+CREATE OR REPLACE FUNCTION terasocket.bridge_take(term bigint, nth bigint, mark bytea, part integer, what text[], place text[], item text[])
 RETURNS TABLE (n integer, state text, problem text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
 DECLARE
     of_message text;
 BEGIN
-    UPDATE terasocket.bridge b SET mark = bridge_take.mark, taken = nth + cardinality(what) WHERE b.term = bridge_take.term AND b.taken = nth;
+    UPDATE terasocket.bridge b SET mark = bridge_take.mark, part = bridge_take.part, taken = nth + cardinality(what)
+    WHERE  b.term = bridge_take.term AND b.taken = nth;
     IF NOT FOUND THEN
         PERFORM terasocket.bridge_hold(bridge_take.term);
         RETURN QUERY SELECT (b.taken - nth)::integer, '00000'::text, NULL::text FROM terasocket.bridge b;

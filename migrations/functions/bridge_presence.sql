@@ -40,24 +40,27 @@ BEGIN
     ELSE
         PERFORM terasocket.disconnected(c.id, interval '0') FROM terasocket.connections c
         WHERE   c.gateway = terasocket.opentera_gateway() AND c.socket = number;
-        DELETE  FROM terasocket.bridge_told t WHERE t.kind = bridge_elsewhere.kind AND t.principal = bridge_elsewhere.principal;
+        UPDATE  terasocket.bridge_told t SET gone = true WHERE t.kind = bridge_elsewhere.kind AND t.principal = bridge_elsewhere.principal;
         PERFORM terasocket.bridge_moved(kind, principal);
     END IF;
 END $$;
 
--- bridge_nobody_elsewhere: OpenTera's own server has stopped.
-CREATE OR REPLACE FUNCTION terasocket.bridge_nobody_elsewhere(term bigint) RETURNS void
+-- bridge_away: the user manager does not listen. Everybody is checked once it does, so moves need not be kept. If OpenTera's own server
+-- has stopped, nobody has a socket there.
+CREATE OR REPLACE FUNCTION terasocket.bridge_away(term bigint, has_stopped boolean) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
 BEGIN
     PERFORM terasocket.bridge_hold(term);
     PERFORM terasocket.disconnected(c.id, interval '0')
-    FROM  (SELECT c.id FROM terasocket.connections c WHERE c.gateway = terasocket.opentera_gateway() ORDER BY c.kind, c.principal) c;
+    FROM  (SELECT c.id FROM terasocket.connections c WHERE has_stopped AND c.gateway = terasocket.opentera_gateway() ORDER BY c.kind, c.principal) c;
+    DELETE FROM terasocket.bridge_moves;
 END $$;
 
 -- bridge_untold: whom to report to the user manager: the event, and whether the principal comes or goes. It considers principals whose
 -- sockets changed, or everybody. Deleted ones are never reported, nor those who leave here and stay there. Whoever comes counts as
 -- reported from now on: a bridge that dies before it has done so leaves one whom the user manager lacks, which the next bridge finds; the
--- other way round it would leave one whom nobody knows to be ours. Whoever goes counts as reported once bridge_record says so.
+-- other way round it would leave one whom nobody knows to be ours. Whoever goes counts as reported once bridge_record says so, and as
+-- ours until a comparison shows that the user manager has heard it.
 CREATE OR REPLACE FUNCTION terasocket.bridge_untold(term bigint, everybody boolean, at_most integer)
 RETURNS TABLE (kind text, principal integer, comes boolean, event text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
@@ -73,33 +76,28 @@ BEGIN
     FROM  (SELECT d.kind, d.principal, min(d.id) AS first FROM moved d GROUP BY 1, 2) m;
     IF everybody THEN
         SELECT array_agg(e.kind), array_agg(e.principal) INTO kinds, principals
-        FROM  ((SELECT c.kind, c.principal FROM terasocket.connections c WHERE c.gateway <> terasocket.opentera_gateway()
-                EXCEPT SELECT t.kind, t.principal FROM terasocket.bridge_told t)
-               UNION ALL
-               (SELECT t.kind, t.principal FROM terasocket.bridge_told t
-                EXCEPT SELECT c.kind, c.principal FROM terasocket.connections c WHERE c.gateway <> terasocket.opentera_gateway())
-               LIMIT at_most) e;
+        FROM  (SELECT d.kind, d.principal
+               FROM ((SELECT c.kind, c.principal FROM terasocket.connections c WHERE c.gateway <> terasocket.opentera_gateway()
+                      EXCEPT SELECT t.kind, t.principal FROM terasocket.bridge_told t WHERE NOT t.gone)
+                     UNION ALL
+                     (SELECT t.kind, t.principal FROM terasocket.bridge_told t WHERE NOT t.gone
+                      EXCEPT SELECT c.kind, c.principal FROM terasocket.connections c)) d
+               WHERE  terasocket.is_alive(d.kind, d.principal) LIMIT at_most) e;
     END IF;
     IF kinds IS NULL THEN
         RETURN;
     END IF;
-    -- nothing more to report about these
-    DELETE FROM terasocket.bridge_told t USING unnest(kinds, principals) w (kind, principal)
-    WHERE  t.kind = w.kind AND t.principal = w.principal AND NOT terasocket.is_here(t.kind, t.principal)
-    AND   (NOT terasocket.is_alive(t.kind, t.principal)
-           OR EXISTS (SELECT FROM terasocket.connections c WHERE c.kind = t.kind AND c.principal = t.principal));
     RETURN QUERY
     WITH differing AS (
         SELECT w.*
         FROM  (SELECT u.*, terasocket.is_here(u.kind, u.principal) AS is_here,
-                      EXISTS (SELECT FROM terasocket.bridge_told t WHERE t.kind = u.kind AND t.principal = u.principal) AS is_told
+                      EXISTS (SELECT FROM terasocket.bridge_told t WHERE t.kind = u.kind AND t.principal = u.principal AND NOT t.gone) AS is_told
                FROM   unnest(kinds, principals) WITH ORDINALITY u (kind, principal, n)) w
         WHERE  w.is_here <> w.is_told AND terasocket.is_alive(w.kind, w.principal)
-        -- one who has left since the previous statement, and has a socket there, is considered again: leaving notes it
         AND   (w.is_here OR NOT EXISTS (SELECT FROM terasocket.connections c WHERE c.kind = w.kind AND c.principal = w.principal))
     ), told AS (
-        INSERT INTO terasocket.bridge_told (kind, principal) SELECT d.kind, d.principal FROM differing d WHERE d.is_here
-        ON CONFLICT ON CONSTRAINT bridge_told_pkey DO NOTHING
+        INSERT INTO terasocket.bridge_told AS t (kind, principal) SELECT d.kind, d.principal FROM differing d WHERE d.is_here
+        ON CONFLICT ON CONSTRAINT bridge_told_pkey DO UPDATE SET gone = false
     )
     SELECT d.kind, d.principal, d.is_here, (m.message || jsonb_build_object('@type', 'type.googleapis.com/' || m.name))::text
     FROM   differing d, LATERAL terasocket.presence_message(d.kind, d.principal, CASE WHEN d.is_here THEN 'CONNECTED' ELSE 'DISCONNECTED' END) m
@@ -133,6 +131,6 @@ CREATE OR REPLACE FUNCTION terasocket.bridge_record(term bigint, kinds text[], p
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
 BEGIN
     PERFORM terasocket.bridge_hold(term);
-    DELETE FROM terasocket.bridge_told t USING unnest(kinds, principals) w (kind, principal)
+    UPDATE terasocket.bridge_told t SET gone = true FROM unnest(kinds, principals) w (kind, principal)
     WHERE  t.kind = w.kind AND t.principal = w.principal;
 END $$;

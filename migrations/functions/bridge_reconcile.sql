@@ -27,11 +27,13 @@ BEGIN
     END LOOP;
 END $$;
 
--- bridge_reconcile_online: principals of one kind.
+-- bridge_reconcile_online: principals of one kind. Only here is it forgotten that somebody was reported: when the user manager no longer
+-- has them, or has them from OpenTera's own server. If it still has somebody reported to leave, it has not heard that.
 CREATE OR REPLACE FUNCTION terasocket.bridge_reconcile_online(kind text, uuids text[], touched text[]) RETURNS integer
 LANGUAGE plpgsql AS $$
 DECLARE
-    theirs   integer[] := ARRAY(SELECT p.principal FROM terasocket.principals_of(kind, uuids, false) p);
+    theirs   integer[] := ARRAY(SELECT p.principal FROM terasocket.principals_of(kind, uuids, true) p);
+    living   integer[] := ARRAY(SELECT p.principal FROM terasocket.principals_of(kind, uuids, false) p);
     waiting  integer[] := ARRAY(SELECT p.principal FROM terasocket.principals_of(kind, touched, true) p);
     who      record;
     n        integer;
@@ -43,18 +45,26 @@ BEGIN
         SELECT o.principal FROM terasocket.bridge_told o WHERE o.kind = bridge_reconcile_online.kind
         EXCEPT (SELECT unnest(theirs) UNION SELECT unnest(waiting)));
     GET DIAGNOSTICS total = ROW_COUNT;
-    -- it was told, but that was not recorded
-    INSERT INTO terasocket.bridge_told (kind, principal)
+    DELETE FROM terasocket.bridge_told t
+    WHERE  t.kind = bridge_reconcile_online.kind AND NOT terasocket.is_here(t.kind, t.principal) AND t.principal IN (
+        SELECT unnest(theirs) INTERSECT SELECT c.principal FROM terasocket.connections c
+        WHERE  c.kind = bridge_reconcile_online.kind AND c.gateway = terasocket.opentera_gateway()
+        EXCEPT SELECT unnest(waiting));
+    -- it has heard that they came, or has not heard that they left
+    INSERT INTO terasocket.bridge_told AS t (kind, principal)
     SELECT bridge_reconcile_online.kind, h.principal
-    FROM  (SELECT unnest(theirs) INTERSECT SELECT c.principal FROM terasocket.connections c
-           WHERE  c.kind = bridge_reconcile_online.kind AND c.gateway <> terasocket.opentera_gateway()) h (principal)
-    ON     CONFLICT ON CONSTRAINT bridge_told_pkey DO NOTHING;
+    FROM  (SELECT unnest(theirs)
+           INTERSECT (SELECT b.principal FROM terasocket.bridge_told b WHERE b.kind = bridge_reconcile_online.kind
+                      UNION SELECT c.principal FROM terasocket.connections c
+                      WHERE c.kind = bridge_reconcile_online.kind AND c.gateway <> terasocket.opentera_gateway())
+           EXCEPT SELECT unnest(waiting)) h (principal)
+    ON     CONFLICT ON CONSTRAINT bridge_told_pkey DO UPDATE SET gone = false WHERE t.gone;
     GET DIAGNOSTICS n = ROW_COUNT;
     total := total + n;
     -- a principal that is online there, and not reported by us, has a socket on OpenTera's own server
     FOR who IN
         SELECT t.principal, true AS comes
-        FROM  (SELECT unnest(theirs)
+        FROM  (SELECT unnest(living)
                EXCEPT (SELECT b.principal FROM terasocket.bridge_told b WHERE b.kind = bridge_reconcile_online.kind
                        UNION ALL SELECT c.principal FROM terasocket.connections c WHERE c.kind = bridge_reconcile_online.kind
                        UNION ALL SELECT unnest(waiting))) t (principal)
@@ -62,7 +72,7 @@ BEGIN
         SELECT e.principal, false
         FROM  (SELECT c.principal FROM terasocket.connections c
                WHERE  c.kind = bridge_reconcile_online.kind AND c.gateway = terasocket.opentera_gateway()
-               EXCEPT (SELECT unnest(theirs) UNION ALL SELECT unnest(waiting))) e
+               EXCEPT (SELECT unnest(living) UNION ALL SELECT unnest(waiting))) e
         ORDER  BY 1 LOOP
         PERFORM terasocket.bridge_elsewhere(kind, who.principal, who.comes);
         total := total + 1;
