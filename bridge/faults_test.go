@@ -66,7 +66,7 @@ func TestCutOff(t *testing.T) {
 	s.direct(1)
 	payload := strings.Repeat("\xff", 60<<10) // no protobuf, and less than the limit
 	outages := func() float64 { return testutil.ToFloat64(b.metrics.outages) }
-	for isFull := false; !isFull || s.subscribers() > 0 && outages() == 0; isFull = isFull || b.stream.isFull() {
+	for s.subscribers() > 0 && outages() == 0 { // the stream is full by then, or the machine is busy
 		s.must(s.client.Publish(t.Context(), "websocket.user."+userOne+".events", payload).Err())
 	}
 	dbtest.Exec(t, other, "ROLLBACK")
