@@ -100,7 +100,7 @@ func TestDirect(t *testing.T) {
 		s.must(s.service.Direct(t.Context(), kind, s.uuid(kind, 3), events...))
 		s.hears("JoinSessionEvent", "LeaveSessionEvent", "StopSessionEvent", "JoinSessionReplyEvent", "USER_CONNECTED 3", "PARTICIPANT_JOINED_SESSION 1",
 			"DEVICE_STATUS_CHANGED 1", "ArchiveEvent")
-		if n := s.number(`SELECT count(*) FROM terasocket.events WHERE present @> jsonb_build_array(jsonb_build_array($1::text))`, owner); n != 8 {
+		if n := s.number(`SELECT count(*) FROM terasocket.events WHERE topic LIKE 'websocket.' || $1::text || '.%' AND present -> 1 = jsonb_build_array($2::text)`, kind, owner); n != 8 {
 			t.Errorf("%d are for %s alone", n, owner)
 		}
 	}
