@@ -335,6 +335,7 @@ func TestPublishScansNoTable(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	manyParticipants(f, 20000)
+	f.log() // 2,000 of them at once may well be looked up by a scan
 	f.exec("ANALYZE")
 	list := `["` + opentera.DemoProjectUserUUID + `", "` + strings.ToUpper(opentera.DemoOtherProjectUserUUID) + `"]`
 	people := `["` + opentera.DemoParticipantUUID + `", "` + opentera.DemoOtherParticipantUUID + `"]`
