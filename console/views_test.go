@@ -140,6 +140,7 @@ func (p *page) whoIsHere(w words, gateway *gatewaytest.Gateway, databaseURL stri
 	lucie := guest(p.t, gateway, databaseURL, "participant", opentera.DemoParticipantUUID)
 	guest(p.t, gateway, databaseURL, "device", opentera.DemoDeviceUUID)
 	guest(p.t, gateway, databaseURL, "user", opentera.DemoProjectAdminUUID)
+	dbtest.Eventually(p.t, "all three are online", func() bool { return dbtest.One[int](p.t, conn, "SELECT count(*) FROM terasocket.online") == 3 })
 	dbtest.Exec(p.t, conn, "SELECT terasocket.device_status(1, '{\"battery\": 73}', 1)")
 	dbtest.Exec(p.t, conn, `SELECT terasocket.publish('module.TeraServer.UserManagerModule.messages', json_build_object('@type', 'type.googleapis.com/opentera.protobuf.JoinSessionEvent',
 		'sessionUuid', session_uuid, 'sessionParticipants', json_build_array($1::text))::jsonb) FROM t_sessions WHERE session_status < 2 AND deleted_at IS NULL ORDER BY id_session LIMIT 1`, opentera.DemoParticipantUUID)
