@@ -70,7 +70,7 @@ func TestScreenshots(t *testing.T) {
 		p.signInAsClient(opentera.DemoSuperadmin, true)
 		time.Sleep(12 * time.Second)
 		p.click("button", "Cut the network")
-		p.sees(".frames", "Missed, and here now")
+		p.sees(".frames", "Missed events received")
 		shot(p, "client"+theme)
 		p.click("button", "Disconnect")
 	}
