@@ -84,8 +84,7 @@ func TestNoAnswer(t *testing.T) {
 	s := setup(t)
 	b := s.idle("here")
 	b.Answer = 50 * time.Millisecond
-	r, _, err := b.takeOver(t.Context())
-	s.must(err)
+	r := s.reign(b)
 	if _, err := r.ask(t.Context()); err == nil || errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}

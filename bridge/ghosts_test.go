@@ -45,8 +45,7 @@ func TestLeftThereWrittenLate(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
 	s.opentera()
-	r, _, err := s.idle("late").takeOver(t.Context())
-	s.must(err)
+	r := s.reign(s.idle("late"))
 	s.connect("user", 3, 1)
 	s.must(r.tell(t.Context(), true))
 	s.isOnline(3)
@@ -61,8 +60,7 @@ func TestLeftThereWrittenLate(t *testing.T) {
 func TestOldAnswerOfOneWhoLeftThere(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
-	term, _, err := s.idle("here").lead(t.Context(), 0)
-	s.must(err)
+	term := s.reign(s.idle("here")).term
 	s.connect("user", 3, 1)
 	s.exec("SELECT terasocket.bridge_elsewhere('user', 3, false)")
 	s.exec("SELECT terasocket.bridge_reconcile($1, jsonb_build_object('user', ARRAY[$2::text]), '{}', '{}', ARRAY[$2])", term, s.user(3))
@@ -77,8 +75,7 @@ func TestMovedToOpenTeraWithoutABridge(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
 	s.opentera()
-	r, _, err := s.idle("gone").takeOver(t.Context())
-	s.must(err)
+	r := s.reign(s.idle("gone"))
 	s.connect("user", 3, 1)
 	s.must(r.tell(t.Context(), true))
 	s.isOnline(3)
@@ -101,8 +98,7 @@ func TestManyOfWhomNothingIsSaid(t *testing.T) {
 	s.opentera()
 	b := s.idle("here")
 	b.Lease = time.Minute
-	r, _, err := b.takeOver(t.Context())
-	s.must(err)
+	r := s.reign(b)
 	s.exec("INSERT INTO terasocket.connections (gateway, kind, principal) SELECT $1::text::uuid, 'user', n FROM generate_series(100001, 105000) n", s.gateway)
 	s.exec("INSERT INTO terasocket.bridge_told (kind, principal) SELECT 'user', n FROM generate_series(200001, 205000) n")
 	s.connect("user", 3, 1)
@@ -118,8 +114,7 @@ func TestTellingEnds(t *testing.T) {
 	for _, everybody := range []bool{false, true} {
 		b := s.idle("here")
 		b.Lease = time.Minute
-		r, _, err := b.takeOver(t.Context())
-		s.must(err)
+		r := s.reign(b)
 		s.must(r.listens(t.Context()))
 		r.everybody = false
 		socket := 0

@@ -100,6 +100,14 @@ func (s *stage) idle(gateway string) *Bridge {
 	return New(config)
 }
 
+// reign takes the bridge for b.
+func (s *stage) reign(b *Bridge) *reign {
+	s.Helper()
+	r, _, err := b.takeOver(s.Context())
+	s.must(err)
+	return r
+}
+
 // A gateway that was frozen notices that another has had the bridge since, even if that one is gone.
 func TestRenewTakesNothing(t *testing.T) {
 	t.Parallel()
@@ -131,8 +139,7 @@ func TestRenewTakesNothing(t *testing.T) {
 func TestMovesAreNoted(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
-	r, _, err := s.idle("here").takeOver(t.Context())
-	s.must(err)
+	r := s.reign(s.idle("here"))
 	for i, step := range []struct {
 		name, sql string
 		isNoted   bool

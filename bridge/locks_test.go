@@ -12,8 +12,7 @@ import (
 func TestLocksAreInOrder(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
-	term, _, err := s.idle("here").lead(t.Context(), 0)
-	s.must(err)
+	term := s.reign(s.idle("here")).term
 	s.connect("device", 1, 1)
 	s.exec("SELECT terasocket.device_status(1, 'old', 1)")
 	s.exec("SELECT terasocket.bridge_elsewhere('user', 4, true)")

@@ -117,8 +117,7 @@ func TestHalfAMessage(t *testing.T) {
 	}
 	dying := s.idle("dying")
 	dying.Lease = time.Minute
-	r, _, err := dying.takeOver(t.Context())
-	s.must(err)
+	r := s.reign(dying)
 	heir := s.bridge(nil)
 	messages := []heard{message(1, 2), message(3, itemsSize+10), message(itemsSize+11, itemsSize+12)}
 	for _, m := range messages {

@@ -340,8 +340,7 @@ func TestRecordFails(t *testing.T) {
 func TestAnswerOfUntoldIsLost(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
-	r, _, err := s.idle("here").takeOver(t.Context())
-	s.must(err)
+	r := s.reign(s.idle("here"))
 	r.reconciled = time.Now()
 	ended, end := context.WithCancel(t.Context())
 	end()

@@ -98,8 +98,7 @@ func TestDeafJustAfter(t *testing.T) {
 			s.connect("user", 3, 1)
 			s.connect("user", 4, 2)
 			idle := s.idle("here")
-			r, _, err := idle.takeOver(t.Context())
-			s.must(err)
+			r := s.reign(idle)
 			s.must(r.tell(t.Context(), true))
 			s.isOnline(3, 4)
 			idle.Redis.AddHook(aroundPipelines(func(next func()) {

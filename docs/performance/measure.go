@@ -54,7 +54,7 @@ func measure() (results, error) {
 	if r.Crowd, err = bench("--clients", "4000"); err != nil {
 		return results{}, err
 	}
-	if r.Idle, err = bench("--reference", "--clients", "10000", "--rate", "1", "--idle", "60s"); err != nil {
+	if r.Idle, err = bench("--clients", "10000", "--rate", "1", "--idle", "60s"); err != nil {
 		return results{}, err
 	}
 	if r.Storm, err = bench("--clients", "2000", "--users", "2000", "--storm", "10s"); err != nil {

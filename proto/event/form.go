@@ -35,7 +35,7 @@ func (e *Event) FormFor(sees, saw, isSuperadmin bool) Form {
 		form = Gone
 	case saw && !sees:
 		return Delete
-	case isGone:
+	case isGone: // whoever did not see it before learns nothing
 	case saw:
 		form = Update
 	case sees:

@@ -43,12 +43,26 @@ func hearing(words ...string) (all []heard) {
 	return all
 }
 
+// judged is what was committed and received, in the words of stage and hearing, and the kind of the first problem; "" for none.
+type judged struct{ committed, heard, want string }
+
+func (c judged) states() []*state  { return stage(strings.Fields(c.committed)...) }
+func (c judged) received() []heard { return hearing(strings.Fields(c.heard)...) }
+
+func (c judged) check(t *testing.T, problems []problem) {
+	t.Helper()
+	got := ""
+	if len(problems) > 0 {
+		got = problems[0].kind
+	}
+	if got != c.want {
+		t.Errorf("committed %s, received %q: %q, want %q", c.committed, c.heard, got, c.want)
+	}
+}
+
 func TestJudge(t *testing.T) {
 	t.Parallel()
-	for _, c := range []struct {
-		committed, heard string
-		want             string // "" for nothing
-	}{
+	for _, c := range []judged{
 		// a change
 		{"A B", "UB", ""},
 		{"A B", "UB UB", ""},
@@ -119,21 +133,14 @@ func TestJudge(t *testing.T) {
 		{"A +A A", "U+A", strayDelete},
 		{"a +A", "U+A", leak},
 	} {
-		all := hearing(strings.Fields(c.heard)...)
-		got := ""
-		if problems := judge("user 7 live", 7, 0, stage(strings.Fields(c.committed)...), all, false, false); len(problems) > 0 {
-			got = problems[0].kind
-		}
-		if got != c.want {
-			t.Errorf("committed %s, received %q: %q, want %q", c.committed, c.heard, got, c.want)
-		}
+		c.check(t, judge("user 7 live", 7, 0, c.states(), c.received(), false, false))
 	}
 }
 
 // If announcements come in parts, an object that is out of sight by roles alone may be told of.
 func TestJudgeOfParts(t *testing.T) {
 	t.Parallel()
-	for _, c := range []struct{ committed, heard, want string }{
+	for _, c := range []judged{
 		{"A a", "D", ""},
 		{"A a", "", ""},
 		{"a A a", "D", ""}, // the middle may have been announced silently
@@ -143,22 +150,16 @@ func TestJudgeOfParts(t *testing.T) {
 		{"A b", "", lostDelete},
 		{"a B", "UB", wrongKind},
 	} {
-		states := stage(strings.Fields(c.committed)...)
+		states := c.states()
 		states[0].inParts = true
-		got := ""
-		if problems := judge("user 7 live", 7, 0, states, hearing(strings.Fields(c.heard)...), false, false); len(problems) > 0 {
-			got = problems[0].kind
-		}
-		if got != c.want {
-			t.Errorf("committed %s, received %q: %q, want %q", c.committed, c.heard, got, c.want)
-		}
+		c.check(t, judge("user 7 live", 7, 0, states, c.received(), false, false))
 	}
 }
 
 // A client that joins in the middle receives what follows.
 func TestJudgeOfAClientThatJoined(t *testing.T) {
 	t.Parallel()
-	for _, c := range []struct{ committed, heard, want string }{
+	for _, c := range []judged{
 		{"A B C", "UC", ""},
 		{"A B C", "UB UC", ""},
 		{"A B C", "", lost},
@@ -167,39 +168,27 @@ func TestJudgeOfAClientThatJoined(t *testing.T) {
 		{"A b B", "D", ""}, // he may have joined at A, and sees B by a role
 		{"a b", "UB", leak},
 	} {
-		got := ""
-		if problems := judge("user 7 joined", 7, 1, stage(strings.Fields(c.committed)...), hearing(strings.Fields(c.heard)...), false, false); len(problems) > 0 {
-			got = problems[0].kind
-		}
-		if got != c.want {
-			t.Errorf("committed %s, received %q: %q, want %q", c.committed, c.heard, got, c.want)
-		}
+		c.check(t, judge("user 7 joined", 7, 1, c.states(), c.received(), false, false))
 	}
 }
 
 // A client whose socket ended during the round may miss the end, but receives nothing wrong.
 func TestJudgeOfASocketThatWasEnded(t *testing.T) {
 	t.Parallel()
-	for _, c := range []struct{ committed, heard, want string }{
+	for _, c := range []judged{
 		{"A B C", "UB", ""},
 		{"A B C", "", ""},
 		{"A b", "UB", leak},
 		{"A B C", "UC UB", swapped},
 	} {
-		got := ""
-		if problems := judge("user 7 live", 7, 0, stage(strings.Fields(c.committed)...), hearing(strings.Fields(c.heard)...), true, false); len(problems) > 0 {
-			got = problems[0].kind
-		}
-		if got != c.want {
-			t.Errorf("committed %s, received %q: %q, want %q", c.committed, c.heard, got, c.want)
-		}
+		c.check(t, judge("user 7 live", 7, 0, c.states(), c.received(), true, false))
 	}
 }
 
 // A client that resumes receives bodies only if allowed by its rights both then and now.
 func TestJudgeOfAClientThatResumed(t *testing.T) {
 	t.Parallel()
-	for _, c := range []struct{ committed, heard, want string }{
+	for _, c := range []judged{
 		{"A B b", "", ""}, // B is withheld: it is no longer visible
 		{"A B b", "UB", ""},
 		{"A B B", "", lost},
@@ -208,16 +197,10 @@ func TestJudgeOfAClientThatResumed(t *testing.T) {
 		{"A A a", "D", ""}, // A was sent again, before he lost it by a role
 		{"A A A", "D", strayDelete},
 	} {
-		states := stage(strings.Fields(c.committed)...)
+		states := c.states()
 		for i, s := range states[:len(states)-1] {
 			s.rights[7] = fmt.Sprint(i) // changed with every commit
 		}
-		got := ""
-		if problems := judge("user 7 resumed", 7, 0, states, hearing(strings.Fields(c.heard)...), false, true); len(problems) > 0 {
-			got = problems[0].kind
-		}
-		if got != c.want {
-			t.Errorf("committed %s, received %q: %q, want %q", c.committed, c.heard, got, c.want)
-		}
+		c.check(t, judge("user 7 resumed", 7, 0, states, c.received(), false, true))
 	}
 }
