@@ -15,7 +15,7 @@ import (
 // Both ends are in this process: 9,900 sockets are what 20,000 open files allow.
 func BenchmarkDeliver(b *testing.B) {
 	for name, listen := range map[string]func(*httptest.Server){"plain": func(*httptest.Server) {}, "tls": overTLS} {
-		for _, n := range []int{1, 1000, 9900} {
+		for _, n := range []int{1, 100, 1000, 9900} {
 			if name == "tls" && n > 1000 {
 				continue
 			}
