@@ -62,6 +62,10 @@ func TestDoctorOfAHealthyInstallation(t *testing.T) {
 				want = doctor.Warn
 			case "ping", "redis", "client-addresses", "audit":
 				want = doctor.Skip
+			case "server-version": // the tests outlive the support of the server that they run on
+				if strings.Contains(f.Found, "without security fixes") {
+					want = doctor.Warn
+				}
 			}
 			if f.Status != want {
 				t.Errorf("%s: %s\nwant %s", name, f, want)
