@@ -117,7 +117,7 @@ http {
 			t.Fatal(err)
 		}
 	}
-	kill, err := embedded.Program(program, "-p", f.dir, "-c", f.path("nginx.conf"))
+	kill, _, err := embedded.Program(program, "-p", f.dir, "-c", f.path("nginx.conf"))
 	if err != nil {
 		t.Fatal(err)
 	}

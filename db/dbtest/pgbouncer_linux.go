@@ -1,15 +1,15 @@
 package dbtest
 
 import (
+	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 
 	"terasocket/db/embedded"
 )
@@ -18,8 +18,8 @@ import (
 type Pooler struct {
 	URL string // of the database, through PgBouncer
 
-	program, ini string
-	kill         func() // nil if it could not be started
+	program, dir, address string
+	kill                  func() // nil if it could not be started
 }
 
 // PgBouncer starts a PgBouncer in front of the server of databaseURL, in this pool_mode ("session", "transaction"). It ends with the
@@ -48,33 +48,31 @@ func PgBouncer(t testing.TB, databaseURL, mode string) *Pooler {
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	for name, text := range map[string]string{
 		"ini": fmt.Sprintf("[databases]\n* = host=%s port=%s\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = %d\nunix_socket_dir =\n"+
-			"auth_type = trust\nauth_file = %s/users\npool_mode = %s\ndefault_pool_size = 20\nserver_login_retry = 1\n",
+			"logfile = %[4]s/log\nlog_connections = 0\nlog_disconnections = 0\n"+
+			"auth_type = trust\nauth_file = %[4]s/users\npool_mode = %[5]s\ndefault_pool_size = 20\nserver_login_retry = 1\n",
 			target.Hostname(), target.Port(), port, dir, mode),
+		"log":   "",
 		"users": fmt.Sprintf("%q \"\"\n", target.User.Username()),
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := os.Chmod(dir, 0o755); err != nil {
+	if err := errors.Join(os.Chmod(dir, 0o755), os.Chmod(filepath.Join(dir, "log"), 0o666)); err != nil {
 		t.Fatal(err)
 	}
 	target.Host = fmt.Sprintf("127.0.0.1:%d", port)
-	p := &Pooler{URL: target.String(), program: program, ini: filepath.Join(dir, "ini")}
+	p := &Pooler{URL: target.String(), program: program, dir: dir, address: target.Host}
+	t.Cleanup(func() {
+		p.Kill()
+		if t.Failed() {
+			t.Logf("the log of PgBouncer ends with:\n%s", p.log())
+		}
+	})
 	if err := p.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { p.Kill() })
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		conn, err := pgx.Connect(t.Context(), p.URL)
-		if err == nil {
-			_ = conn.Close(t.Context())
-			return p
-		}
-		if time.Now().After(end) {
-			t.Fatalf("PgBouncer does not answer: %v", err)
-		}
-	}
+	return p
 }
 
 // Kill kills it, with all its connections.
@@ -84,8 +82,28 @@ func (p *Pooler) Kill() {
 	}
 }
 
-// Start restarts it after Kill.
-func (p *Pooler) Start() (err error) {
-	p.kill, err = embedded.Program(p.program, p.ini)
-	return err
+// Start restarts it after Kill, and returns once it accepts connections.
+func (p *Pooler) Start() error {
+	kill, ended, err := embedded.Program(p.program, filepath.Join(p.dir, "ini"))
+	if err != nil {
+		return err
+	}
+	p.kill = kill
+	for {
+		conn, err := net.Dial("tcp", p.address)
+		if err == nil {
+			return conn.Close()
+		}
+		select {
+		case <-ended:
+			return fmt.Errorf("PgBouncer has ended:\n%s", p.log())
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// log returns the last lines of its log.
+func (p *Pooler) log() []byte {
+	text, _ := os.ReadFile(filepath.Join(p.dir, "log"))
+	return text[max(0, len(text)-2000):]
 }

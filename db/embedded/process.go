@@ -36,19 +36,20 @@ func start(cmd *exec.Cmd) (*process, error) {
 	return p, nil
 }
 
-// Program starts another program like the server: not as root, and ended when this program ends. kill ends it at once and waits for that.
-func Program(name string, args ...string) (kill func(), err error) {
+// Program starts another program like the server: not as root, and ended when this program ends. kill ends it at once and waits for that;
+// ended is closed once it has ended, for whatever reason.
+func Program(name string, args ...string) (kill func(), ended <-chan struct{}, err error) {
 	a, err := serverAccount()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	cmd := exec.Command(name, args...)
 	cmd.SysProcAttr = a.attributes()
 	p, err := start(cmd)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return func() { p.end(os.Kill, time.Minute) }, nil
+	return func() { p.end(os.Kill, time.Minute) }, p.done, nil
 }
 
 // end sends sig and waits at most limit for the process to end. It reports whether it has ended.
