@@ -19,7 +19,8 @@ type Pooler struct {
 	URL string // of the database, through PgBouncer
 
 	program, dir, address string
-	kill                  func() // nil if it could not be started
+	kill                  func()          // nil if it could not be started
+	ended                 <-chan struct{} // nil as long as kill
 }
 
 // PgBouncer starts a PgBouncer in front of the server of databaseURL, in this pool_mode ("session", "transaction"). It ends with the
@@ -88,7 +89,7 @@ func (p *Pooler) Start() error {
 	if err != nil {
 		return err
 	}
-	p.kill = kill
+	p.kill, p.ended = kill, ended
 	for {
 		conn, err := net.Dial("tcp", p.address)
 		if err == nil {
@@ -99,6 +100,17 @@ func (p *Pooler) Start() error {
 			return fmt.Errorf("PgBouncer has ended:\n%s", p.log())
 		case <-time.After(10 * time.Millisecond):
 		}
+	}
+}
+
+// HasEnded reports whether it has ended since Start. PgBouncer 1.18 to 1.20 sometimes do when a statement is cancelled: "server in bad state"
+// (https://github.com/pgbouncer/pgbouncer/issues/822).
+func (p *Pooler) HasEnded() bool {
+	select {
+	case <-p.ended:
+		return true
+	default:
+		return false
 	}
 }
 

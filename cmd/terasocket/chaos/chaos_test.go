@@ -4,11 +4,9 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"net/http"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -493,13 +491,9 @@ func (x *suite) prove(p *proof, began time.Time) {
 	for what, times := range x.gateways.oddities {
 		p.complain("%d times: %s", times, what)
 	}
-	var done []string
-	for _, what := range slices.Sorted(maps.Keys(x.stats.count)) {
-		done = append(done, fmt.Sprintf("%s %d", what, x.stats.count[what]))
-	}
 	x.Logf("seed %d, %v\ninjected and done: %s\n%d clients, %d reconnects (ends: %s), %d handshakes failed, %d gateways ran\n"+
 		"%d events in the log, %d epochs, %d deliveries checked; %d changes were not captured as they should\nlost %d, duplicated %d (only across a resume), leaked %d, reordered %d",
-		x.plan.seed, time.Since(began).Round(time.Second), strings.Join(done, ", "), len(x.world.clients), x.reconnects(), p.endings(),
+		x.plan.seed, time.Since(began).Round(time.Second), x.stats, len(x.world.clients), x.reconnects(), p.endings(),
 		x.gateways.refused.Load(), len(x.gateways.all), len(p.order), p.epochs, p.checked, p.uncaptured, p.lost, p.duplicated, p.leaked, p.reordered)
 	if p.lost+p.leaked+p.reordered > 0 || len(p.complaints) > 0 {
 		x.Errorf("lost %d, leaked %d, reordered %d; some of the complaints:\n%s", p.lost, p.leaked, p.reordered, strings.Join(p.complaints, "\n"))

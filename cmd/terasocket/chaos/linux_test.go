@@ -13,10 +13,25 @@ import (
 	"terasocket/db/dbtest"
 )
 
-// pooler puts a PgBouncer with transaction pooling in front of this database, and adds its fault.
+// pooler puts a PgBouncer with transaction pooling in front of this database, and adds its fault. If PgBouncer ends by itself, it is
+// restarted, as a service manager would do.
 func (x *suite) pooler(databaseURL string) string {
 	pooler := dbtest.PgBouncer(x, databaseURL, "transaction")
-	var alone sync.Mutex // it is killed by one fault at a time
+	var alone sync.Mutex // it is killed or restarted by one at a time
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		for ; x.Context().Err() == nil; sleepFor(x.Context(), 100*time.Millisecond) {
+			alone.Lock()
+			if pooler.HasEnded() {
+				x.stats.add("PgBouncer ended by itself", 1)
+				if err := pooler.Start(); err != nil {
+					x.Error(err)
+				}
+			}
+			alone.Unlock()
+		}
+	})
+	x.Cleanup(watching.Wait)
 	x.faults = append(x.faults, fault{"PgBouncer killed", func(rng *rand.Rand) func(context.Context) error {
 		d := time.Duration(rng.Int64N(int64(2 * time.Second)))
 		return func(ctx context.Context) error {

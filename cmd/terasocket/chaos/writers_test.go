@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -42,6 +45,16 @@ func (t *tally) add(what string, n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.count[what] += n
+}
+
+func (t *tally) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var all []string
+	for _, what := range slices.Sorted(maps.Keys(t.count)) {
+		all = append(all, fmt.Sprintf("%s %d", what, t.count[what]))
+	}
+	return strings.Join(all, ", ")
 }
 
 const archiveTopic = "service.FileTransferService.events"
