@@ -232,14 +232,16 @@ func (h *Hub) reach(ctx context.Context, seq uint64) (access.Moment, uint64, err
 	}
 }
 
-// sees reports whether the principal of c satisfies the routing keys now, and whether it is superadmin.
-func (h *Hub) sees(c *Conn, keys access.RoutingKeys) (ok, isSuperadmin bool) {
+// sees reports whether the principal of c satisfies the routing keys now, and whether it is superadmin; errClosing if deliveries to
+// it have ended, and nobody knows.
+func (h *Hub) sees(c *Conn, keys access.RoutingKeys) (ok, isSuperadmin bool, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if !c.room.isLive {
-		return false, false
+		return false, false, errClosing
 	}
-	return h.index.Satisfies(c.room.principal, keys)
+	ok, isSuperadmin = h.index.Satisfies(c.room.principal, keys)
+	return ok, isSuperadmin, nil
 }
 
 // Draining reports whether Drain was called.

@@ -170,16 +170,17 @@ func (r *resumer) hearsLater(ctx context.Context, c *Conn, f *Frames, p *past) (
 		present = former
 	}
 	object := objectRef{e.ObjectType, e.ObjectID}
-	sees, isSuperadmin := c.hub.sees(c, present)
-	if !sees && e.Kind == event.Object && !isSoftDelete {
+	sees, isSuperadmin, err := c.hub.sees(c, present)
+	if err == nil && !sees && e.Kind == event.Object && !isSoftDelete {
 		// These are its keys at the time: it may since have moved, silently, to where c sees it.
-		keys, err := again(ctx, c, func() (string, error) { return r.log.ToldKeys(ctx, e.ObjectType, e.ObjectID) })
-		if err != nil {
-			return event.None, err
+		var keys string
+		if keys, err = again(ctx, c, func() (string, error) { return r.log.ToldKeys(ctx, e.ObjectType, e.ObjectID) }); err == nil {
+			sees, isSuperadmin, err = c.hub.sees(c, access.ParseRoutingKeys(keys))
 		}
-		sees, isSuperadmin = c.hub.sees(c, access.ParseRoutingKeys(keys))
 	}
 	switch {
+	case err != nil:
+		return event.None, err
 	case sees: // it may not have been superadmin then, and may not know the object now
 		isKnown := saw && !p.forgotten[object]
 		delete(p.forgotten, object)

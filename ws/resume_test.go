@@ -228,6 +228,35 @@ func TestResumeWhileRightsAreLost(t *testing.T) {
 	c.hears("2", "delete 3", "delete 4", "cursor 4", "delete 6")
 }
 
+// Nobody knows what somebody sees who was disabled and enabled again until the sockets are closed: a replay says no more, not even deletes.
+func TestResumeOfARoomThatEnds(t *testing.T) {
+	t.Parallel()
+	log := &tape{first: with(user(7), "p:1"), perPage: 1}
+	g := log.gateway(t, nil)
+	const p1 = `[["p:1"]]`
+	g.tell(message("1", ""), object("U", "2", p1, p1), object("U", "3", p1, p1), object("U", "4", p1, p1))
+	pages := 0
+	log.before = func(question string) error {
+		switch {
+		case question == "page":
+			if pages++; pages == 2 {
+				g.tell(rights(user(7), "", "u:7"), rights(user(7), "u:7", ""), settled)
+			}
+		case pages >= 2: // the sockets are closed when it has answered
+			g.Hub.mu.Lock()
+			conns := g.all()
+			g.Hub.mu.Unlock()
+			<-conns[0].replayed
+		}
+		return nil
+	}
+	c := g.connect(t, "user?id=user_7_a&since=1")
+	c.hears("update 2")
+	if r, err := c.receive(); !websocket.IsCloseError(err, int(CloseRestart)) {
+		t.Errorf("%v, want close code %d; heard %q", err, CloseRestart, r.heard())
+	}
+}
+
 func TestResumeIsToldWhenTheLogIsTrimmed(t *testing.T) {
 	t.Parallel()
 	log := &tape{}
