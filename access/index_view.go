@@ -79,8 +79,7 @@ func NewView(p Principal, tags []string, seq uint64, m Moment) *View {
 }
 
 // NewPastView returns the view that a principal had at seq since. It holds tags as of seq; m is the moment at that seq or a later one.
-// past are the Rights events of p, and all Alias and Settled events, up to that moment; they start after the last Settled event at or
-// before since.
+// past are the Rights events of p and all Alias events up to that moment; they start after the last Settled event at or before since.
 func NewPastView(p Principal, tags []string, seq uint64, m Moment, past []event.Event, since uint64) *View {
 	held, aliases := newHoldings(tags), m.present
 	known := make(map[string]bool) // aliases: the first change tells the former keys

@@ -83,8 +83,8 @@ func (h *History) After(ctx context.Context, behind, until uint64) (event.Page, 
 	return page, nil
 }
 
-// RightsSince returns the Rights events of p and all Alias and Settled events, in order, up to until. They start after the last Settled
-// event with seq <= since, or where the log begins.
+// RightsSince returns the Rights events of p and all Alias events, in order, up to until. They start after the last Settled event with
+// seq <= since, or where the log begins.
 func (h *History) RightsSince(ctx context.Context, p access.Principal, since, until uint64) ([]event.Event, error) {
 	ctx, cancel := context.WithTimeout(ctx, statementLimit)
 	defer cancel()

@@ -47,6 +47,21 @@ func TestRightsOfAWholeTypeAreAnnouncedInParts(t *testing.T) {
 		WHERE h.kind = 'user' AND NOT u.user_superadmin AND h.tag <> 'u:' || h.id`), 0)
 }
 
+// Nor is a backlog of sessions touched to announce a part of it: nobody's tags follow from them.
+func TestSessionsThatWaitAreNotTouched(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.log()
+	f.exec("UPDATE t_sessions SET id_creator_user = 9 WHERE id_session = 1; UPDATE t_sessions SET id_creator_user = 9 WHERE id_session = 2; UPDATE t_users SET user_superadmin = true WHERE id_user = 9")
+	const waiting = "SELECT string_agg(concat_ws(' ', c.what, c.rights), ', ' ORDER BY c.id) FROM terasocket.changes c"
+	mustEqual(t, "waiting", one[string](f, waiting), "session t, session t, user t")
+	if s, err := f.call("1"); err != nil || !s.more {
+		t.Fatalf("%+v, %v; want more", s, err)
+	}
+	mustEqual(t, "waiting", one[string](f, waiting), "session t, user")
+	f.remembers()
+}
+
 // Rule "no gateway runs": everything is filled again at once, whatever waits before that.
 func TestEverythingIsFilledAtOnce(t *testing.T) {
 	t.Parallel()

@@ -35,9 +35,9 @@ type ReplayLog interface {
 	// beyond behind before or during the read.
 	After(ctx context.Context, behind, until uint64) (event.Page, error)
 
-	// RightsSince returns the Rights events of p and all Alias and Settled events, in order, up to until. They begin after the
-	// last Settled event with seq <= since (or at the start of the log), since a cursor may lie between a change of rights and
-	// the objects that follow from it.
+	// RightsSince returns the Rights events of p and all Alias events, in order, up to until. They begin after the last Settled
+	// event with seq <= since (or at the start of the log), since a cursor may lie between a change of rights and the objects
+	// that follow from it.
 	RightsSince(ctx context.Context, p access.Principal, since, until uint64) ([]event.Event, error)
 
 	// ToldKeys returns the routing keys of an object in the last announced state, "" if it is deleted.

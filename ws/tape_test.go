@@ -101,7 +101,7 @@ func (t *tape) RightsSince(_ context.Context, p access.Principal, since, until u
 		e := &t.events[i]
 		if e.Seq <= since && e.Kind == event.Settled {
 			found = nil
-		} else if e.Seq <= until && (e.Kind == event.Alias || e.Kind == event.Settled || e.Kind == event.Rights && p.IsOf(e)) {
+		} else if e.Seq <= until && (e.Kind == event.Alias || e.Kind == event.Rights && p.IsOf(e)) {
 			found = append(found, *e)
 		}
 	}

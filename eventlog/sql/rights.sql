@@ -10,7 +10,7 @@ WITH settled AS MATERIALIZED (
     WHERE  e.type = 'terasocket.Rights' AND e.object_type = $1 AND e.object_id = $2 AND e.seq > s.seq AND e.seq <= $4
     UNION  ALL
     SELECT e.* FROM terasocket.events e, settled s
-    WHERE  e.type IN ('terasocket.Alias', 'terasocket.Settled') AND e.seq > s.seq AND e.seq <= $4
+    WHERE  e.type IN ('terasocket.Alias', 'terasocket.Settled') AND e.type = 'terasocket.Alias' AND e.seq > s.seq AND e.seq <= $4
 )
 SELECT f.seq, f.announcement, f.at, f.topic, f.type, coalesce(f.op, ''), coalesce(f.object_type, ''), coalesce(f.object_id, 0),
        coalesce(f.body::text, ''), coalesce(f.gone::text, ''), coalesce(f.present::text, ''), coalesce(f.former::text, ''), coalesce(f.former_as_of, 0)

@@ -134,13 +134,13 @@ BEGIN
     RETURN true;
 END $$;
 
--- late_rights: the other rows of the snapshot that rights may follow from.
+-- late_rights: the other rows of the snapshot that rights may follow from; not sessions, from which follows only who sees other objects.
 CREATE OR REPLACE FUNCTION terasocket.late_rights(since pg_snapshot, picked terasocket.changes[]) RETURNS terasocket.changes[]
 LANGUAGE plpgsql AS $$
 BEGIN
     -- (all with lower ids were picked; the last one perhaps in part)
     RETURN ARRAY(SELECT c FROM terasocket.changes c
-                 WHERE  c.rights AND (since IS NULL OR NOT pg_visible_in_snapshot(c.xid, since))
+                 WHERE  c.rights AND c.what <> 'session' AND (since IS NULL OR NOT pg_visible_in_snapshot(c.xid, since))
                    AND  c.id >= (SELECT max(p.id) FROM unnest(picked) p));
 END $$;
 
