@@ -103,12 +103,12 @@ func TestPublishEvents(t *testing.T) {
 		"cut":                 {"OpenTera good", "", pb, binary[:len(binary)-3], nil, 400, `{"message": "the body is no serialized TeraEvent"}`},
 		"JSON as protobuf":    {"OpenTera good", "", pb, string(text), nil, 400, `{"message": "the body is no serialized TeraEvent"}`},
 		"no topic":            {"OpenTera good", "", pb, serialized(t, teraEvent(t, "", stop)), nil, 400, `{"message": "header has no topic"}`},
-		"no event":            {"OpenTera good", "", pb, serialized(t, teraEvent(t, "x")), nil, 400, `{"message": "events has 0 of them: it must have 1 to 1000"}`},
-		"too many":            {"OpenTera good", "", pb, serialized(t, teraEvent(t, "x", many...)), nil, 400, `{"message": "events has 1001 of them: it must have 1 to 1000"}`},
+		"no event":            {"OpenTera good", "", pb, serialized(t, teraEvent(t, "x")), nil, 400, `{"message": "events must be 1 to 1000"}`},
+		"too many":            {"OpenTera good", "", pb, serialized(t, teraEvent(t, "x", many...)), nil, 400, `{"message": "events must be 1 to 1000"}`},
 		"no type URL":         {"OpenTera good", "", pb, anyOf(""), nil, 400, `{"message": "event has no type that begins with type.googleapis.com/", "index": 1}`},
 		"type without prefix": {"OpenTera good", "", pb, anyOf("opentera.protobuf.UserEvent"), nil, 400, `{"message": "event has no type that begins with type.googleapis.com/", "index": 1}`},
 		"json: empty":         {"OpenTera good", "", js, "", nil, 400, `{"message": "the body is not the JSON of a TeraEvent, an object with header and events"}`},
-		"json: null":          {"OpenTera good", "", js, "null", nil, 400, `{"message": "events has 0 of them: it must have 1 to 1000"}`},
+		"json: null":          {"OpenTera good", "", js, "null", nil, 400, `{"message": "events must be 1 to 1000"}`},
 		"json: a list":        {"OpenTera good", "", js, "[]", nil, 400, `{"message": "the body is not the JSON of a TeraEvent, an object with header and events"}`},
 		"json: more":          {"OpenTera good", "", js, string(text) + "{}", nil, 400, `{"message": "something follows the TeraEvent"}`},
 		"json: unknown key":   {"OpenTera good", "", js, `{"x": 1, ` + header + `}`, nil, 400, `{"message": "the body is not the JSON of a TeraEvent, an object with header and events"}`},
@@ -117,7 +117,7 @@ func TestPublishEvents(t *testing.T) {
 		"json: no @type":      {"OpenTera good", "", js, `{` + header + `, "events": [{}]}`, nil, 400, `{"message": "event has no type that begins with type.googleapis.com/", "index": 0}`},
 		"json: unknown type":  {"OpenTera good", "", js, `{` + header + `, "events": [{"@type": "type.googleapis.com/x"}]}`, nil, 400, `{"message": "event is not the JSON of a message of OpenTera with its \"@type\"", "index": 0}`},
 		"json: unknown field": {"OpenTera good", "", js, `{` + header + `, "events": [{"@type": "type.googleapis.com/opentera.protobuf.UserEvent"}, {"@type": "type.googleapis.com/opentera.protobuf.UserEvent", "x": "secret"}]}`, nil, 400, `{"message": "event is not the JSON of a message of OpenTera with its \"@type\"", "index": 1}`},
-		"json: too many":      {"OpenTera good", "", js, `{` + header + `, "events": [{}` + strings.Repeat(",{}", 1000) + `]}`, nil, 400, `{"message": "events has 1001 of them: it must have 1 to 1000"}`},
+		"json: too many":      {"OpenTera good", "", js, `{` + header + `, "events": [{}` + strings.Repeat(",{}", 1000) + `]}`, nil, 400, `{"message": "events must be 1 to 1000"}`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -170,6 +170,23 @@ func TestPublishEvents(t *testing.T) {
 				t.Errorf("leaks a secret: %s", said)
 			}
 		})
+	}
+}
+
+// 16 MiB of empty events are refused before they take hundreds of MB.
+func TestMillionsOfEvents(t *testing.T) {
+	const n = 1 << 20
+	for contentType, body := range map[string]string{
+		"application/x-protobuf": "\x0a\x03\x1a\x01x" + strings.Repeat("\x12\x00", n),
+		"application/json":       `{"header": {"topic": "x"}, "events": [{}` + strings.Repeat(",{}", n) + `]}`,
+	} {
+		if allocs := testing.AllocsPerRun(1, func() {
+			if _, err := parsers[contentType]([]byte(body)); err == nil || err.Error() != "events must be 1 to 1000" {
+				t.Error(contentType, err)
+			}
+		}); allocs > 10*maxEvents {
+			t.Errorf("%s: %.0f allocations", contentType, allocs)
+		}
 	}
 }
 

@@ -332,7 +332,7 @@ func TestStartRefuses(t *testing.T) {
 	t.Cleanup(pool.Close)
 	d.Pool = pool
 	for _, step := range []struct{ change, want string }{
-		{"GRANT USAGE ON SCHEMA terasocket TO " + role, "doctor --audit-deliveries"},
+		{"GRANT USAGE ON SCHEMA terasocket TO " + role, "grants ROLE --audit-deliveries"},
 		{"GRANT EXECUTE ON FUNCTION terasocket.keep_deliveries(interval) TO " + role, "lacks INSERT on terasocket.deliveries"},
 		{"GRANT INSERT ON terasocket.deliveries TO " + role, ""},
 		{"DROP FUNCTION terasocket.keep_deliveries(interval)", "migrate up"},

@@ -30,14 +30,14 @@ func (r *Recorder) Start(ctx context.Context) error {
 		var mayInsert bool
 		err = r.Pool.QueryRow(ctx, "SELECT has_table_privilege('terasocket.deliveries', 'INSERT')").Scan(&mayInsert)
 		if err == nil && !mayInsert {
-			return fmt.Errorf("%w: this role lacks INSERT on terasocket.deliveries: see `terasocket doctor --audit-deliveries`", ErrCannot)
+			return fmt.Errorf("%w: this role lacks INSERT on terasocket.deliveries: `terasocket migrate grants ROLE --audit-deliveries` prints the GRANT", ErrCannot)
 		}
 	}
 	switch code(err) {
 	case "42883", "42P01": // undefined_function, undefined_table
 		return fmt.Errorf("%w in this database: run `terasocket migrate up`", ErrCannot)
 	case "42501": // insufficient_privilege
-		return fmt.Errorf("%w: this role lacks a right: see `terasocket doctor --audit-deliveries`: %w", ErrCannot, err)
+		return fmt.Errorf("%w: this role lacks a right, which `terasocket migrate grants ROLE --audit-deliveries` prints: %w", ErrCannot, err)
 	}
 	if err != nil {
 		r.Log.Error("weeks of terasocket.deliveries not made or dropped, trying again", "op", "audit", "err", err)

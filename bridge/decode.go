@@ -99,6 +99,10 @@ func decode(h heard) (r reading) {
 		r.refuse(label, otherType, why, problem)
 		return r
 	}
+	if len(events) > payloadEvents { // 1 MiB holds half a million empty ones
+		r.refuse(label, otherType, tooBig, "has more than 1,000 events")
+		return r
+	}
 	if strings.HasPrefix(source, ourSource) {
 		return reading{} // our own message
 	}

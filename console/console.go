@@ -181,16 +181,18 @@ func refuse(w http.ResponseWriter, status int, code, text string) {
 	answer(w, status, map[string]string{"error": code, "text": text})
 }
 
-// Grants is what to grant to a role other than the owner of OpenTera's tables.
-const Grants = "the role of --database-url may not read this: as the owner of OpenTera's tables run: GRANT EXECUTE ON FUNCTION terasocket.console_gateways(), " +
-	"terasocket.console_people(text, integer), terasocket.console_find(text), terasocket.console_log(bigint, bigint, text, boolean, integer), " +
-	"terasocket.console_body(bigint, integer), terasocket.explain(bigint, text, text) TO that role;"
+// lacksRights is for a role other than the owner of OpenTera's tables.
+const lacksRights = "the role of --database-url may not read this: `terasocket migrate grants ROLE --console` prints what to grant, for the owner of OpenTera's tables"
+
+func isRefused(err error) bool {
+	var refused *pgconn.PgError
+	return errors.As(err, &refused) && refused.Code == "42501" // insufficient_privilege
+}
 
 // unavailable answers after an error of the database.
 func (c *Console) unavailable(w http.ResponseWriter, op string, err error) {
-	var refused *pgconn.PgError
-	if errors.As(err, &refused) && refused.Code == "42501" { // insufficient_privilege
-		refuse(w, http.StatusForbidden, "grant", Grants)
+	if isRefused(err) {
+		refuse(w, http.StatusForbidden, "grant", lacksRights)
 		return
 	}
 	if !errors.Is(err, context.Canceled) { // the client has gone

@@ -22,11 +22,11 @@ const (
 )
 
 // status answers GET /console/api/status[?after=SECONDS]: whether clients can connect, the latest gauges, the points after a
-// time, and the gateways, null if the database does not answer.
+// time, and the gateways, null if the database does not answer, or with the reason if the role may not read them.
 func (c *Console) status(w http.ResponseWriter, r *http.Request) {
 	after, _ := strconv.ParseFloat(r.URL.Query().Get("after"), 64)
 	points, gauges := c.samples.after(after)
-	ready, degraded := "", ""
+	ready, degraded, lacks := "", "", ""
 	if err := c.Ready(r); err != nil {
 		ready = err.Error()
 	}
@@ -37,11 +37,13 @@ func (c *Console) status(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	var gateways json.RawMessage
 	if err := c.Pool.QueryRow(ctx, "SELECT terasocket.console_gateways()").Scan(&gateways); err != nil {
-		gateways = nil
+		if gateways = nil; isRefused(err) {
+			lacks = lacksRights
+		}
 	}
 	answer(w, http.StatusOK, map[string]any{
 		"now": float64(time.Now().UnixMilli()) / 1000, "version": c.Version, "gateway": c.Gateway,
-		"not_ready": ready, "degraded": degraded, "gauges": gauges, "points": points, "gateways": gateways,
+		"not_ready": ready, "degraded": degraded, "gauges": gauges, "points": points, "gateways": gateways, "lacks": lacks,
 	})
 }
 

@@ -70,7 +70,7 @@ func judgeDeliveries(is deliveries, now time.Time, retention time.Duration) Find
 			"gateways drop weeks, but for a transaction that has read them: see transactions, and that they run with this --audit-retention")
 	case is.mayChange:
 		return warn(found+"; "+is.role+", as which gateways serve, may change and delete what is recorded",
-			"serve as a role of its own, which owns nothing: `terasocket migrate grants ROLE` prints what it needs")
+			"serve as a role of its own, which owns nothing: `terasocket migrate grants ROLE --audit-deliveries` prints what it needs")
 	}
 	return fine("%s; %s may add to it and change nothing", found, is.role)
 }

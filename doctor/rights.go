@@ -35,8 +35,12 @@ var served = []string{
 	"user_account", "user_token_claims", "verifying_keys",
 }
 
-// bridged lists those that it calls beside a running OpenTera.
-var bridged = []string{"bridge_away", "bridge_lead", "bridge_leave", "bridge_reconcile", "bridge_record", "bridge_take", "bridge_untold"}
+// Those that it calls beside a running OpenTera, with --audit-deliveries, and for the console.
+var (
+	bridged  = []string{"bridge_away", "bridge_lead", "bridge_leave", "bridge_reconcile", "bridge_record", "bridge_take", "bridge_untold"}
+	audited  = []string{"keep_deliveries"}
+	consoled = []string{"console_body", "console_find", "console_gateways", "console_log", "console_people", "explain"}
+)
 
 //go:embed sql/rights.sql
 var rightsSQL string
@@ -54,7 +58,7 @@ func (d *doctor) mayServe(ctx context.Context, tx pgx.Tx) (Finding, error) {
 		Scan(&isInstalled, &role); err != nil || !isInstalled {
 		return notInstalled, err
 	}
-	is, err := rightsOf(ctx, tx, role, d.RedisURL != "")
+	is, err := rightsOf(ctx, tx, role, Parts{Bridge: d.RedisURL != ""})
 	switch {
 	case err != nil:
 		return Finding{}, err
@@ -83,10 +87,15 @@ type rights struct {
 	grants  []string
 }
 
-func rightsOf(ctx context.Context, tx pgx.Tx, role string, withBridge bool) (rights, error) {
-	functions := served
-	if withBridge {
-		functions = slices.Concat(served, bridged)
+func rightsOf(ctx context.Context, tx pgx.Tx, role string, with Parts) (rights, error) {
+	functions := slices.Clone(served)
+	for _, part := range []struct {
+		isAsked bool
+		calls   []string
+	}{{with.Bridge, bridged}, {with.AuditDeliveries, audited}, {with.Console, consoled}} {
+		if part.isAsked {
+			functions = append(functions, part.calls...)
+		}
 	}
 	is := rights{lacking: map[string][]string{}}
 	var schema uint32
@@ -110,16 +119,22 @@ func rightsOf(ctx context.Context, tx pgx.Tx, role string, withBridge bool) (rig
 	return is, err
 }
 
-// Grants returns the statements that give a role what serve needs (with --redis-url: withBridge) and it lacks, to be run by the
-// owner of OpenTera's tables.
-func Grants(ctx context.Context, databaseURL, role string, withBridge bool) (grants []string, err error) {
+// Parts are what serve does only if asked.
+type Parts struct {
+	Bridge          bool `help:"With --redis-url."`
+	AuditDeliveries bool `help:"With --audit-deliveries."`
+	Console         bool `help:"With the console, all of its views."`
+}
+
+// Grants returns the statements that give a role what serve needs and it lacks, to be run by the owner of OpenTera's tables.
+func Grants(ctx context.Context, databaseURL, role string, with Parts) (grants []string, err error) {
 	p := &patient{flag: "the database", url: databaseURL}
 	defer p.close()
 	err = p.read(ctx, func(tx pgx.Tx) error {
 		if err := migrations.Check(ctx, tx); err != nil {
 			return err
 		}
-		is, err := rightsOf(ctx, tx, role, withBridge)
+		is, err := rightsOf(ctx, tx, role, with)
 		grants = is.grants
 		return err
 	})

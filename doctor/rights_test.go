@@ -45,7 +45,7 @@ func TestRights(t *testing.T) {
 		"`terasocket migrate grants "+role+"`")
 	grant := func() {
 		t.Helper()
-		grants, err := Grants(t.Context(), owner, role, i.RedisURL != "")
+		grants, err := Grants(t.Context(), owner, role, Parts{Bridge: i.RedisURL != ""})
 		if err != nil || len(grants) == 0 {
 			t.Fatalf("%q %v", grants, err)
 		}
@@ -58,7 +58,7 @@ func TestRights(t *testing.T) {
 			t.Errorf("%s\nasks for %s", f, never)
 		}
 	}
-	grants, err := Grants(t.Context(), owner, role, false)
+	grants, err := Grants(t.Context(), owner, role, Parts{})
 	if all := strings.Join(grants, "\n"); err != nil || !strings.Contains(all, "GRANT EXECUTE ON FUNCTION terasocket.announce(") || strings.Contains(all, "signing_keys") || strings.Contains(all, "capture_t_") {
 		t.Errorf("%s %v", all, err)
 	}
@@ -80,6 +80,11 @@ func TestRights(t *testing.T) {
 		f.must(t, Fail, revoke[strings.LastIndexAny(revoke, " .")+1:])
 		grant()
 		i.find("rights").must(t, OK)
+	}
+	grants, err = Grants(t.Context(), owner, role, Parts{AuditDeliveries: true, Console: true})
+	if all := strings.Join(grants, "\n"); err != nil || !strings.Contains(all, "GRANT INSERT ON terasocket.deliveries TO "+role+";") ||
+		!strings.Contains(all, "GRANT EXECUTE ON FUNCTION terasocket.keep_deliveries(interval) TO ") || strings.Count(all, "FUNCTION terasocket.console_") != len(consoled)-1 {
+		t.Errorf("%s %v", all, err)
 	}
 	i.RedisURL = "redis://127.0.0.1:1"
 	f = i.find("rights")
@@ -136,6 +141,15 @@ func TestServedIsWhatServeAsksFor(t *testing.T) {
 	}
 	if got := calls(strings.Join(slices.Collect(maps.Values(bridge.Statements())), "")); !slices.Equal(got, bridged) {
 		t.Errorf("the bridge calls %q\nthe doctor knows %q", got, bridged)
+	}
+	own := func(room string) []string { // without that of events.go
+		return calls(strings.ReplaceAll(sources(t, room), "terasocket.is_filled(", ""))
+	}
+	if got := own("audit"); !slices.Equal(got, audited) {
+		t.Errorf("the audit calls %q\nthe doctor knows %q", got, audited)
+	}
+	if got := append(own("console"), "explain"); !slices.Equal(got, consoled) { // which the console asks access for
+		t.Errorf("the console calls %q\nthe doctor knows %q", got, consoled)
 	}
 	text := strings.NewReplacer("terasocket.rotate_signing_key(", "", "terasocket.explain(", "", "FROM terasocket.signing_keys", "",
 		"terasocket.who_is_busy(", "", "terasocket.free(", "").Replace(sources(t, "access", "presence", "db", "eventlog")) // for keys, explain and busy, run by the owner

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -81,6 +82,21 @@ func (s scripts) down(version uint, schema string) (string, error) {
 		}
 	}
 	return "", fmt.Errorf("there is no migration %d", version)
+}
+
+var creation = regexp.MustCompile(`(?m)^CREATE (?:UNLOGGED )?TABLE (terasocket\.\w+)`)
+
+// creates returns the tables that a version creates, none for a version that does not exist.
+func (s scripts) creates(version int) (tables []string, err error) {
+	names, err := fs.Glob(s, fmt.Sprintf("%04d_*.up.sql", version))
+	for _, name := range names {
+		text, readErr := fs.ReadFile(s, name)
+		err = errors.Join(err, readErr)
+		for _, match := range creation.FindAllSubmatch(text, -1) {
+			tables = append(tables, string(match[1]))
+		}
+	}
+	return tables, err
 }
 
 // function is a file of functions.

@@ -55,7 +55,8 @@ func NewFrom(ctx context.Context, databaseURL string, files fs.FS) (*Migrator, e
 	return m, m.prepare(ctx, databaseURL)
 }
 
-// Force sets the version without running anything, to recover from ErrDirty. 0 means that nothing is applied.
+// Force sets the version without running anything, to recover from ErrDirty. 0 means that nothing is applied. It refuses a version
+// whose tables are missing: the next Up would build on them.
 func (m *Migrator) Force(ctx context.Context, version int) error {
 	latest := m.files.latest()
 	if version < 0 || version > int(latest) {
@@ -65,7 +66,19 @@ func (m *Migrator) Force(ctx context.Context, version int) error {
 		version = -1 // golang-migrate's number for no version
 	}
 	return m.alone(ctx, func(conn *pgx.Conn) error {
-		if err := m.createSchema(ctx, conn); err != nil {
+		tables, err := m.files.creates(version)
+		if err != nil {
+			return err
+		}
+		var missing []string
+		err = conn.QueryRow(ctx, "SELECT array_agg(t) FROM unnest($1::text[]) t WHERE to_regclass(t) IS NULL", tables).Scan(&missing)
+		if err == nil && missing != nil {
+			err = fmt.Errorf("version %d is not applied to this database, which has no table %s; `terasocket migrate up` applies what is missing", version, missing[0])
+		}
+		if err == nil {
+			err = m.createSchema(ctx, conn)
+		}
+		if err != nil {
 			return err
 		}
 		return m.run(ctx, func(mg *migrate.Migrate) error { return mg.Force(version) })

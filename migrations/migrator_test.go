@@ -272,15 +272,30 @@ func TestForce(t *testing.T) {
 			t.Errorf("force %d: %v", v, err)
 		}
 	}
-	if err := m.Force(t.Context(), 2); err != nil {
-		t.Fatal(err)
+	if err := m.Force(t.Context(), 2); err == nil || !strings.Contains(err.Error(), "version 2 is not applied to this database, which has no table terasocket.") {
+		t.Errorf("%v", err)
 	}
-	mustVersion(t, m, 2)
 	if err := m.Force(t.Context(), 0); err != nil {
 		t.Fatal(err)
 	}
 	mustVersion(t, m, 0)
 	mustMigrate(t, int(migrations.Latest()), func() (int, error) { return m.Up(t.Context()) })
+	if err := m.Force(t.Context(), 2); err != nil {
+		t.Fatal(err)
+	}
+	mustVersion(t, m, 2)
+}
+
+// Ctrl-C leaves what is done, and says how to go on.
+func TestInterrupted(t *testing.T) {
+	t.Parallel()
+	m, _, _ := migrator(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	m.Progress = func(line string) { cancel() }
+	if _, err := m.Up(ctx); err == nil || !strings.Contains(err.Error(), "interrupted: ") || !strings.Contains(err.Error(), "run `terasocket migrate up` again, it continues here") {
+		t.Errorf("%v", err)
+	}
+	mustMigrate(t, 0, func() (int, error) { return m.Up(t.Context()) })
 }
 
 func TestNewerDatabase(t *testing.T) {

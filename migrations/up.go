@@ -47,13 +47,16 @@ func (m *Migrator) Up(ctx context.Context) (n int, err error) {
 	return n, err
 }
 
-// resumable adds to an error of waiting that Up can be repeated.
+// resumable adds to an error of waiting, or of Ctrl-C, that Up can be repeated.
 func (m *Migrator) resumable(err error) error {
 	var busy *errBusy
-	if errors.As(err, &busy) {
-		return fmt.Errorf("%w; run `terasocket migrate up` again, it continues here", err)
+	switch {
+	case errors.Is(err, context.Canceled):
+		err = fmt.Errorf("interrupted: %w", err)
+	case !errors.As(err, &busy):
+		return err
 	}
-	return err
+	return fmt.Errorf("%w; run `terasocket migrate up` again, it continues here", err)
 }
 
 // start returns the version from which to migrate.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"terasocket/access"
@@ -27,7 +28,7 @@ type auditCmd struct {
 func (c *auditCmd) Help() string {
 	return "One line for each socket and some seconds of it; with --json one JSON object a line. It says what was sent while a gateway ran with " +
 		"--audit-deliveries, and never what is in an event. \"delete\" is a DB_DELETE, which has only an object's keys; \"console\" means that a superadmin was " +
-		"shown the event there. \"Nobody\" is an answer, not an error. What was sent in the last seconds may not be there yet."
+		"shown the event there. \"Nobody\" or \"nothing\" is an answer, not an error. What was sent in the last seconds may not be there yet."
 }
 
 // instant is a point in time on the command line; a date is its beginning, in UTC.
@@ -49,12 +50,17 @@ func (c *auditCmd) question() (q audit.Question, err error) {
 	switch {
 	case c.As == "" && c.Event == 0:
 		return q, errors.New("say what to look for: --event SEQ, --as KIND:UUID, or both")
+	case !c.Until.IsZero() && !c.Since.Before(c.Until.Time):
+		return q, errors.New("--until must be after --since")
 	case c.As == "":
 		return q, nil
 	}
 	kind, uuid, err := access.ParseRef(c.As)
 	if err != nil {
 		return q, fmt.Errorf("--as: %w; it is user:UUID, participant:UUID or device:UUID", err)
+	}
+	if len(uuid) != 36 || new(pgtype.UUID).Scan(uuid) != nil { // a mistyped one would be answered with "nobody"
+		return q, fmt.Errorf("--as: %q is no UUID", uuid)
 	}
 	q.Kind, q.UUID = kind.String(), uuid
 	return q, nil
@@ -89,16 +95,19 @@ func (c *auditCmd) Run(ctx context.Context, con *console) error {
 	if err != nil || found > 0 || c.JSON {
 		return err
 	}
-	return nothingFound(ctx, pool, con.stdout)
+	if q.Seq == 0 {
+		return nothingFound(ctx, pool, con.stdout, "nothing")
+	}
+	return nothingFound(ctx, pool, con.stdout, "nobody")
 }
 
 // nothingFound says how far back the records reach.
-func nothingFound(ctx context.Context, pool *pgxpool.Pool, w io.Writer) error {
+func nothingFound(ctx context.Context, pool *pgxpool.Pool, w io.Writer, answer string) error {
 	oldest, err := audit.Oldest(ctx, pool)
 	if err != nil {
 		return err
 	}
-	answer := "nobody, as far as it was recorded: since " + oldest.UTC().Format(time.DateOnly) + " at the earliest, and while a gateway ran with --audit-deliveries"
+	answer += ", as far as it was recorded: since " + oldest.UTC().Format(time.DateOnly) + " at the earliest, and while a gateway ran with --audit-deliveries"
 	if oldest.IsZero() {
 		answer = "nothing was ever recorded: no gateway has run with --audit-deliveries"
 	}

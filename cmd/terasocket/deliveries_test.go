@@ -213,6 +213,9 @@ func TestWhoReceivedWhat(t *testing.T) {
 	if text := a.run("audit", "--event", fmt.Sprint(moved), "--as", "user:"+opentera.DemoProjectAdminUUID); !strings.Contains(text, "  delete (the keys alone) ") {
 		t.Error(text)
 	}
+	if text := a.run("audit", "--as", "user:"+opentera.DemoProjectAdminUUID, "--until", "2026-01-01"); !strings.HasPrefix(text, "nothing, as far as it was recorded: since 20") {
+		t.Error(text)
+	}
 	if text := a.run("audit", "--event", "4711"); !strings.HasPrefix(text, "nobody, as far as it was recorded: since 20") {
 		t.Error(text)
 	}
@@ -270,9 +273,11 @@ func TestNothingIsRecordedUnasked(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	for args, want := range map[string]string{
-		"":                                   "say what to look for: --event SEQ, --as KIND:UUID, or both",
-		"--as robot:x":                       `--as: unknown kind "robot"`,
-		"--as x":                             "--as: \"x\" is not KIND:UUID",
+		"":             "say what to look for: --event SEQ, --as KIND:UUID, or both",
+		"--as robot:x": `--as: unknown kind "robot"`,
+		"--as x":       "--as: \"x\" is not KIND:UUID",
+		"--as user:1":  `--as: "1" is no UUID`,
+		"--event 1 --since 2026-11-02 --until 2026-11-02": "--until must be after --since",
 		"--event x":                          "--event",
 		"--event 1 --since yesterday":        `"yesterday" is no time: write 2026-11-27`,
 		"--event 1 --database-url postgres:": "cannot be read",

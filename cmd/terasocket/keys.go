@@ -68,6 +68,10 @@ func (c *keysList) Run(ctx context.Context, con *console) error {
 		}
 		return json.NewEncoder(con.stdout).Encode(listed)
 	}
+	if len(keys) == 0 {
+		_, err := fmt.Fprintln(con.stdout, "no keys: each is made when it is first needed")
+		return err
+	}
 	for _, k := range keys {
 		state := "signs"
 		if k.RetiresAt != nil {

@@ -162,8 +162,8 @@ func (c *migrateVersion) Run(ctx context.Context, con *console) error {
 
 type migrateGrants struct {
 	migrateFlags
-	Role   string `arg:"" help:"As which serve connects."`
-	Bridge bool   `help:"With --redis-url."`
+	doctor.Parts
+	Role string `arg:"" help:"As which serve connects."`
 }
 
 // Run prints the statements to run.
@@ -172,7 +172,7 @@ func (c *migrateGrants) Run(ctx context.Context, con *console) error {
 	if err != nil {
 		return err
 	}
-	grants, err := doctor.Grants(ctx, url, c.Role, c.Bridge)
+	grants, err := doctor.Grants(ctx, url, c.Role, c.Parts)
 	if err != nil {
 		return err
 	}

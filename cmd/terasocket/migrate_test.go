@@ -27,6 +27,7 @@ func TestMigrateCommands(t *testing.T) {
 		{[]string{"migrate", "grants", "nobody_here"}, 1, `role "nobody_here" does not exist`},
 		{[]string{"migrate", "grants", "pg_monitor"}, 0, "GRANT EXECUTE ON FUNCTION terasocket.accept_otp("},
 		{[]string{"migrate", "grants", "pg_monitor", "--json"}, 0, `{"grants":["GRANT `},
+		{[]string{"migrate", "grants", "pg_monitor", "--audit-deliveries", "--console"}, 0, "GRANT INSERT ON terasocket.deliveries TO pg_monitor;\n"},
 		{[]string{"migrate", "grants", owner}, 0, owner + " may do all that serve does"},
 		{[]string{"migrate", "up"}, 0, "0 migrations applied"},
 		{[]string{"migrate", "status", "--json"}, 0, `{"version":1,"name":"log","applied":true}`},

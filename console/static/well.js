@@ -69,7 +69,7 @@ function tilesOf(s) {
 }
 
 function gatewaysOf(s) {
-  if (!s.gateways) return el('p', { class: 'muted' }, t('database_silent'));
+  if (!s.gateways) return el('p', { class: 'muted' }, s.lacks || t('database_silent'));
   return el('table', {}, el('thead', {}, el('tr', {}, ['gateway', 'sockets', 'lease', 'since'].map((k) => el('th', {}, t(k))))),
     el('tbody', {}, s.gateways.map((g) => el('tr', {}, el('td', {}, g.name, ' ', g.name === s.gateway && el('span', { class: 'chip' }, t('this_one'))), el('td', { class: 'n' }, number(g.sockets)),
       el('td', {}, el('span', { class: 'dot ' + (g.lease > 0 ? 'good' : 'bad') }), g.lease > 0 ? t('lease_left', { s: span(g.lease) }) : t('lease_over', { s: span(-g.lease) })), el('td', {}, when(g.started_at))))));

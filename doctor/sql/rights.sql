@@ -31,6 +31,7 @@ WITH RECURSIVE ours AS (
     SELECT t.what, format('%I.%I', n.nspname, c.relname), 3
     FROM  (SELECT DISTINCT 'SELECT', CASE WHEN d.name ~ '^t_' THEN $1::oid ELSE ours.oid END, d.name
            FROM   named d, ours WHERE d.namespace = 'terasocket' OR d.name ~ '^t_'
+           UNION  SELECT 'INSERT', ours.oid, 'deliveries' FROM ours WHERE 'keep_deliveries' = ANY ($2::text[])
            UNION  SELECT w.what, ours.oid, w.name
            FROM   ours, (VALUES ('SELECT', 'schema_migrations'), ('SELECT', 'functions'),
                                 ('SELECT', 'events'), ('DELETE', 'events'), ('SELECT', 'epochs'), ('SELECT', 'trimmed'), ('UPDATE', 'trimmed'),
