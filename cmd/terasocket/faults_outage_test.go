@@ -39,7 +39,7 @@ func TestBrokenConnections(t *testing.T) {
 }
 
 func (w *wires) withoutListen(t *testing.T, gateway *served) {
-	paul := gateway.login(opentera.DemoProjectAdmin, "")
+	paul := gateway.login(opentera.DemoProjectAdmin, "").keepReading()
 	gateway.waitReady(http.StatusOK, "ready")
 	reconnects := gateway.value("terasocket_listener_reconnects_total")
 
@@ -61,7 +61,7 @@ func (w *wires) withoutListen(t *testing.T, gateway *served) {
 // The database is away. Connected clients stay, and receive everything afterwards, in order; new clients get 503 at once, at the
 // websocket and at login, and their token is not used up by that.
 func (w *wires) outage(t *testing.T, gateway *served, begin, end func()) {
-	paul := gateway.login(opentera.DemoProjectAdmin, "")
+	paul := gateway.login(opentera.DemoProjectAdmin, "").keepReading()
 	renameAlone(t, w.pool, 1, t.Name())
 	cursor := paul.mustHearNames(t.Name()).Seq
 	address := gateway.address("user", opentera.DemoProjectAdminUUID)
@@ -115,7 +115,7 @@ func (w *wires) refused(t *testing.T) (begin, end func()) {
 
 // Another gateway announces, and this one receives that once it is back.
 func (w *wires) announcerHalfOpen(t *testing.T, gateway, near *served) {
-	far, other := gateway.login(opentera.DemoProjectAdmin, ""), near.login(opentera.DemoProjectAdmin, "")
+	far, other := gateway.login(opentera.DemoProjectAdmin, "").keepReading(), near.login(opentera.DemoProjectAdmin, "").keepReading()
 	rename(t, w.pool, 1, "before")
 	far.mustHearNames("before")
 	other.mustHearNames("before")
@@ -130,7 +130,7 @@ func (w *wires) announcerHalfOpen(t *testing.T, gateway, near *served) {
 
 // A gateway without LISTEN does not announce, but reads what others announced.
 func (w *wires) deafAnnouncer(t *testing.T, deaf, near *served) {
-	far, other := deaf.login(opentera.DemoProjectAdmin, ""), near.login(opentera.DemoProjectAdmin, "")
+	far, other := deaf.login(opentera.DemoProjectAdmin, "").keepReading(), near.login(opentera.DemoProjectAdmin, "").keepReading()
 	w.hints.Cut()
 	deaf.waitFor(is("0"), "terasocket_listener_up")
 	rename(t, w.pool, 1, "quiet")

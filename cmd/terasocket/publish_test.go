@@ -27,10 +27,10 @@ type ear struct {
 	name, uuid string
 }
 
-// listen connects a user, participant or device. A non-empty query begins with &.
+// listen connects a user, participant or device, which keeps reading. A non-empty query begins with &.
 func (s *served) listen(kind, uuid, query string) *ear {
 	s.t.Helper()
-	return &ear{dial(s.t, s.address(kind, uuid)+query), kind + query, uuid}
+	return &ear{dial(s.t, s.address(kind, uuid)+query).keepReading(), kind + query, uuid}
 }
 
 // next returns the next event other than presence, entity changes and Cursor: topic, type and ProtoJSON without white space; or

@@ -106,7 +106,7 @@ func noGapAfterTheSnapshot(t *testing.T, gateway *served) {
 	}()
 	sockets := make([]*socket, 8)
 	for i := range sockets {
-		sockets[i] = gateway.login(opentera.DemoProjectAdmin, "&snapshot=1")
+		sockets[i] = gateway.login(opentera.DemoProjectAdmin, "&snapshot=1").keepReading()
 		for range 5 {
 			select {
 			case <-changed:
