@@ -15,7 +15,7 @@ PREFIX   ?= /usr/local
 DESTDIR  ?=
 N        ?= 20
 PACKAGES ?= ./...
-TEST     = CGO_ENABLED=1 $(GO) test -race -parallel 4 -timeout 15m -skip '^TestChaos$$'
+TEST     = GORACE=atexit_sleep_ms=0 CGO_ENABLED=1 $(GO) test -race -parallel 4 -timeout 15m -skip '^TestChaos$$'
 CHAOS    = CGO_ENABLED=1 $(GO) test -race -count 1 -v -timeout 180m -run '^TestChaos$$' ./cmd/terasocket/chaos
 
 .DEFAULT_GOAL := help

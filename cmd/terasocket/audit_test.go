@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"strings"
-	"testing"
 
 	"terasocket/access"
 	"terasocket/db/dbtest"
@@ -13,11 +12,10 @@ import (
 
 // No socket receives a LoginEvent, neither a superadmin's nor that of the principal that logged in: neither live nor in a
 // replay.
-func TestNobodyHearsOfALogin(t *testing.T) {
-	t.Parallel()
-	s := newStage(t)
-	cursor := dbtest.One[int64](t, s.conn, "SELECT last_seq FROM terasocket.announcer")
-	audit := &access.Audit{Pool: dbtest.Pool(t, s.url)}
+func (s *stage) nobodyHearsOfALogin() {
+	t := s.T
+	cursor := dbtest.One[int64](t, s.gateway.conn(), "SELECT last_seq FROM terasocket.announcer")
+	audit := &access.Audit{Pool: dbtest.Pool(t, s.gateway.dbURL)}
 	people := map[string]access.Kind{
 		opentera.DemoSuperadminUUID: access.User, opentera.DemoProjectUserUUID: access.User, opentera.DemoParticipantUUID: access.Participant, opentera.DemoDeviceUUID: access.Device}
 	for uuid, kind := range people {
@@ -28,15 +26,15 @@ func TestNobodyHearsOfALogin(t *testing.T) {
 		}
 	}
 	// nor if somebody has tampered with a row
-	writeLog(t, s.url, `('opentera.protobuf.LoginEvent', NULL, NULL, '{"clientName": "tampered"}', '[["x", "u:9", "u:13", "t:1", "t:61", "d:1", "d:15"]]')`)
+	writeLog(t, s.gateway.dbURL, `('opentera.protobuf.LoginEvent', NULL, NULL, '{"clientName": "tampered"}', '[["x", "u:9", "u:13", "t:1", "t:61", "d:1", "d:15"]]')`)
 	s.mustReach("a login", nil)
 	for _, back := range []*ear{
-		s.gateway.listen(s.conn, "user", opentera.DemoSuperadminUUID, fmt.Sprintf("&since=%d", cursor)),
-		s.gateway.listen(s.conn, "user", opentera.DemoProjectUserUUID, fmt.Sprintf("&encoding=json&since=%d&snapshot=1", cursor)),
-		s.gateway.listen(s.conn, "participant", opentera.DemoParticipantUUID, fmt.Sprintf("&since=%d", cursor)),
-		s.gateway.listen(s.conn, "device", opentera.DemoDeviceUUID, fmt.Sprintf("&encoding=json&since=%d", cursor)),
+		s.gateway.listen("user", opentera.DemoSuperadminUUID, fmt.Sprintf("&since=%d", cursor)),
+		s.gateway.listen("user", opentera.DemoProjectUserUUID, fmt.Sprintf("&encoding=json&since=%d&snapshot=1", cursor)),
+		s.gateway.listen("participant", opentera.DemoParticipantUUID, fmt.Sprintf("&since=%d", cursor)),
+		s.gateway.listen("device", opentera.DemoDeviceUUID, fmt.Sprintf("&encoding=json&since=%d", cursor)),
 	} {
-		psql(t, s.url, archiveOf(back.uuid, "back"))
+		s.gateway.exec(archiveOf(back.uuid, "back"))
 		replayed := 0
 		for {
 			next := back.next()
@@ -50,6 +48,11 @@ func TestNobodyHearsOfALogin(t *testing.T) {
 		}
 		if replayed == 0 {
 			t.Errorf("%s: nothing was replayed, so the test proves nothing", back.name)
+		}
+	}
+	for _, e := range []*ear{s.admin, s.ursula, s.lucie, s.tablet} {
+		if got := e.next(); !strings.Contains(got, `"back"`) {
+			t.Errorf("%s received %s", e.name, got)
 		}
 	}
 	if n := s.gateway.gauge("terasocket_events_refused_total"); n != 0 {

@@ -27,6 +27,28 @@ func BenchmarkCommitToFrame(b *testing.B) {
 	b.Run("10,000 more who may see it", func(b *testing.B) { commitToFrame(b, 10_000) })
 }
 
+// inThisProcess runs a gateway in the benchmark's own process.
+func inThisProcess(b *testing.B, cfg *serveCmd) *gateway {
+	b.Helper()
+	cfg.Listen, cfg.LogRetention, cfg.LogMaxRows = "127.0.0.1:0", time.Hour, 1_000_000
+	ctx, cancel := context.WithCancel(b.Context())
+	g, err := openGateway(ctx, cfg, slog.New(slog.DiscardHandler))
+	if err != nil {
+		b.Fatal(err)
+	}
+	stopped, ready := make(chan error, 1), make(chan struct{})
+	go func() { stopped <- g.run(ctx, func() { close(ready) }) }()
+	<-ready
+	b.Cleanup(func() {
+		cancel()
+		if err := <-stopped; err != nil {
+			b.Error(err)
+		}
+		g.close()
+	})
+	return g
+}
+
 func commitToFrame(b *testing.B, more int) {
 	url := dbtest.New(b, migrated())
 	conn := dbtest.Conn(b, url)
@@ -41,27 +63,11 @@ func commitToFrame(b *testing.B, more int) {
 		b.Fatal(err)
 	}
 	dir := b.TempDir()
-	cfg := &serveCmd{databaseFlags: databaseFlags{url}, Listen: "127.0.0.1:0", TLSCert: filepath.Join(dir, "cert.pem"), TLSKey: filepath.Join(dir, "key.pem"),
-		Encoding: "protobuf", LogRetention: time.Hour, LogMaxRows: 1_000_000, MaxBacklog: 256 << 10}
+	cfg := &serveCmd{databaseFlags: databaseFlags{url}, TLSCert: filepath.Join(dir, "cert.pem"), TLSKey: filepath.Join(dir, "key.pem"), Encoding: "protobuf", MaxBacklog: 256 << 10}
 	if err := selfSigned(cfg.TLSCert, cfg.TLSKey); err != nil {
 		b.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(b.Context())
-	g, err := openGateway(ctx, cfg, slog.New(slog.DiscardHandler))
-	if err != nil {
-		b.Fatal(err)
-	}
-	stopped := make(chan error, 1)
-	ready := make(chan struct{})
-	go func() { stopped <- g.run(ctx, func() { close(ready) }) }()
-	<-ready
-	b.Cleanup(func() {
-		cancel()
-		if err := <-stopped; err != nil {
-			b.Error(err)
-		}
-		g.close()
-	})
+	ctx, g := b.Context(), inThisProcess(b, cfg)
 	token, err := g.tokens.Create(ctx, access.User, opentera.DemoProjectAdminUUID)
 	if err != nil {
 		b.Fatal(err)

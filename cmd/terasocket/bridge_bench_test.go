@@ -2,9 +2,7 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"fmt"
-	"log/slog"
 	"slices"
 	"testing"
 	"time"
@@ -31,17 +29,8 @@ func benchGateway(b *testing.B) (service standin.Service, socket *websocket.Conn
 		b.Fatal(err)
 	}
 	b.Cleanup(server.Stop)
-	cfg := &serveCmd{databaseFlags: databaseFlags{DatabaseURL: url}, redisFlags: redisFlags{RedisURL: server.URL()}, Listen: "127.0.0.1:0", PlainHTTP: true,
-		LogRetention: time.Hour, LogMaxRows: 1 << 20, MaxBacklog: 64 << 20, PresenceLease: 10 * time.Second, DrainTime: time.Millisecond}
-	g, err := openGateway(b.Context(), cfg, slog.New(slog.DiscardHandler))
-	if err != nil {
-		b.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(b.Context())
-	ready, done := make(chan struct{}), make(chan struct{})
-	go func() { defer close(done); _ = g.run(ctx, func() { close(ready) }) }()
-	b.Cleanup(func() { cancel(); <-done; g.close() })
-	<-ready
+	g := inThisProcess(b, &serveCmd{databaseFlags: databaseFlags{DatabaseURL: url}, redisFlags: redisFlags{RedisURL: server.URL()}, PlainHTTP: true,
+		MaxBacklog: 64 << 20, PresenceLease: 10 * time.Second, DrainTime: time.Millisecond})
 	dbtest.Eventually(b, "it holds the bridge", func() bool {
 		return dbtest.One[bool](b, conn, "SELECT lease_until > now() FROM terasocket.bridge")
 	})

@@ -94,65 +94,25 @@ func (e *ear) hears(want ...string) {
 	}
 }
 
-// bridge.md 1.1, 3.1, 4: clients beside a running OpenTera receive in JSON what its own server would have sent: an invitation,
-// a busy reply, the end, an archive, a kick; and OpenTera knows who is connected.
 func TestBesideOpenTera(t *testing.T) {
 	t.Parallel()
 	i := install(t, standin.Fast)
 	g := i.gateway()
-	creator, guest := i.uuid("user", 1), i.uuid("user", 2)
-	ann, bob := g.listen(i.conn, "user", creator, ""), g.listen(i.conn, "user", guest, "")
-	ann.name, bob.name = "ann, json by default", "bob, json by default"
-	i.online(creator, guest)
-	session := standin.Session{UUID: dbtest.One[string](t, i.conn, "SELECT session_uuid FROM t_sessions WHERE session_status = 0 AND deleted_at IS NULL LIMIT 1"), Creator: "Ann",
-		URL: "https://127.0.0.1:40075/webrtc/8080", Users: []string{creator, guest}}
-	dbtest.Exec(t, i.conn, "INSERT INTO t_sessions_users (id_session_user, id_session, id_user, version_id) SELECT 100000 + u.id_user, s.id_session, u.id_user, 1 FROM t_sessions s, t_users u WHERE s.session_uuid = $1 AND u.user_uuid = ANY ($2)",
-		session.UUID, session.Users)
-	i.must(i.service.Join(t.Context(), session))
-	for _, e := range []*ear{ann, bob} { // 1.1: Join once, JOINED once a member
-		e.heard("JoinSessionEvent", `"sessionUrl":"https://127.0.0.1:40075/webrtc/8080/users"`)
-		e.heard("UserEvent", `"USER_JOINED_SESSION"`)
-		e.heard("UserEvent", `"USER_JOINED_SESSION"`)
-	}
-	i.must(i.service.Reply(t.Context(), standin.Session{UUID: session.UUID, Users: []string{creator}}, guest, pb.JoinSessionReplyEvent_REPLY_BUSY))
-	ann.heard("JoinSessionReplyEvent", `"REPLY_BUSY"`)
-	for _, e := range []*ear{ann, bob} { // the one that replies gets its own LEFT only
-		e.heard("UserEvent", `"USER_LEFT_SESSION"`)
-	}
-	i.must(i.service.Stop(t.Context(), standin.Session{UUID: session.UUID, Users: []string{creator}}))
-	ann.heard("StopSessionEvent", session.UUID)
-	for _, e := range []*ear{ann, bob} {
-		e.heard("UserEvent", creator)
-	}
-	i.must(i.service.Archive(t.Context(), &pb.ArchiveEvent{ArchiveUuid: creator, OwnerUuid: guest, Status: pb.ArchiveEvent_STATUS_COMPLETED}))
-	bob.heard("ArchiveEvent", `"STATUS_COMPLETED"`)
-	i.must(i.service.Kick(t.Context(), creator))
-	if got := ann.next(); got != "closed 4000 CMD_CLIENT_DISCONNECT" {
-		t.Errorf("kicked: %s", got)
-	}
-	i.online(guest) // 3.3: and may log in again
-	// after an ordered stop nobody is left online there
-	g.mustStop()
-	i.online()
-	if i.manager.Raised() != 0 {
-		t.Error("the user manager raised")
-	}
+	g.part("all kinds", func(t *testing.T, g *served) { allKinds(t, i, g) })
+	g.part("clinicians", func(t *testing.T, g *served) { clinicians(t, i, g) })
 }
 
 // bridge.md 1.1, 3.6, 4: a user, a participant and a device of a session receive in JSON exactly what OpenTera's own server would have sent
 // to each: an invitation with the URL of its kind, a direct event, the device's status, a removal, the invitation of a returning
 // member, and the end when the creator leaves.
-func TestAllKindsBesideOpenTera(t *testing.T) {
-	t.Parallel()
-	i := install(t, standin.Fast)
-	g := i.gateway()
+func allKinds(t *testing.T, i *installation, g *served) {
 	const url = "https://127.0.0.1:40075/webrtc/8080"
 	dbtest.Exec(t, i.conn, "UPDATE t_sessions SET session_status = 1 WHERE id_session = 1") // of user 25, participant 12 and device 1
 	user, participant, device := i.uuid("user", 25), i.uuid("participant", 12), i.uuid("device", 1)
 	session := standin.Session{UUID: i.uuid("session", 1), Creator: "Ann", URL: url, Users: []string{user}, Participants: []string{participant}, Devices: []string{device}}
 	come := func(kind, uuid string) *ear {
 		t.Helper()
-		e := g.listen(i.conn, kind, uuid, "")
+		e := g.listen(kind, uuid, "")
 		e.name = "the " + kind + ", json by default"
 		dbtest.Eventually(t, "the "+kind+" is online", func() bool { return slices.Contains(i.manager.Online(kind), uuid) })
 		return e
@@ -197,6 +157,48 @@ func TestAllKindsBesideOpenTera(t *testing.T) {
 	}
 }
 
+// bridge.md 1.1, 3.1, 4: clients beside a running OpenTera receive in JSON what its own server would have sent: an invitation,
+// a busy reply, the end, an archive, a kick; and OpenTera knows who is connected.
+func clinicians(t *testing.T, i *installation, g *served) {
+	creator, guest := i.uuid("user", 1), i.uuid("user", 2)
+	ann, bob := g.listen("user", creator, ""), g.listen("user", guest, "")
+	ann.name, bob.name = "ann, json by default", "bob, json by default"
+	i.online(creator, guest)
+	session := standin.Session{UUID: dbtest.One[string](t, i.conn, "SELECT session_uuid FROM t_sessions WHERE session_status = 0 AND deleted_at IS NULL LIMIT 1"), Creator: "Ann",
+		URL: "https://127.0.0.1:40075/webrtc/8080", Users: []string{creator, guest}}
+	dbtest.Exec(t, i.conn, "INSERT INTO t_sessions_users (id_session_user, id_session, id_user, version_id) SELECT 100000 + u.id_user, s.id_session, u.id_user, 1 FROM t_sessions s, t_users u WHERE s.session_uuid = $1 AND u.user_uuid = ANY ($2)",
+		session.UUID, session.Users)
+	i.must(i.service.Join(t.Context(), session))
+	for _, e := range []*ear{ann, bob} { // 1.1: Join once, JOINED once a member
+		e.heard("JoinSessionEvent", `"sessionUrl":"https://127.0.0.1:40075/webrtc/8080/users"`)
+		e.heard("UserEvent", `"USER_JOINED_SESSION"`)
+		e.heard("UserEvent", `"USER_JOINED_SESSION"`)
+	}
+	i.must(i.service.Reply(t.Context(), standin.Session{UUID: session.UUID, Users: []string{creator}}, guest, pb.JoinSessionReplyEvent_REPLY_BUSY))
+	ann.heard("JoinSessionReplyEvent", `"REPLY_BUSY"`)
+	for _, e := range []*ear{ann, bob} { // the one that replies gets its own LEFT only
+		e.heard("UserEvent", `"USER_LEFT_SESSION"`)
+	}
+	i.must(i.service.Stop(t.Context(), standin.Session{UUID: session.UUID, Users: []string{creator}}))
+	ann.heard("StopSessionEvent", session.UUID)
+	for _, e := range []*ear{ann, bob} {
+		e.heard("UserEvent", creator)
+	}
+	i.must(i.service.Archive(t.Context(), &pb.ArchiveEvent{ArchiveUuid: creator, OwnerUuid: guest, Status: pb.ArchiveEvent_STATUS_COMPLETED}))
+	bob.heard("ArchiveEvent", `"STATUS_COMPLETED"`)
+	i.must(i.service.Kick(t.Context(), creator))
+	if got := ann.next(); got != "closed 4000 CMD_CLIENT_DISCONNECT" {
+		t.Errorf("kicked: %s", got)
+	}
+	i.online(guest) // 3.3: and may log in again
+	// after an ordered stop nobody is left online there
+	g.mustStop()
+	i.online()
+	if i.manager.Raised() != 0 {
+		t.Error("the user manager raised")
+	}
+}
+
 // bridge.md 3.4: a gateway that was killed restarts on its address: its clients are offline there at once, long before the
 // lease ends; 8.5: OpenTera restarts under its sockets.
 func TestStartedAgainBesideOpenTera(t *testing.T) {
@@ -205,7 +207,7 @@ func TestStartedAgainBesideOpenTera(t *testing.T) {
 	address := fmt.Sprintf("127.0.0.1:%d", must(embedded.FreePort()))
 	g := i.gateway("--listen", address, "--presence-lease", "1h")
 	who := i.uuid("user", 1)
-	g.listen(i.conn, "user", who, "")
+	g.listen("user", who, "")
 	i.online(who)
 	i.must(i.manager.Stop(t.Context()))
 	i.start()
@@ -213,7 +215,7 @@ func TestStartedAgainBesideOpenTera(t *testing.T) {
 	g.Kill()
 	g = i.gateway("--listen", address, "--presence-lease", "1h")
 	i.online()
-	g.listen(i.conn, "user", who, "")
+	g.listen("user", who, "")
 	i.online(who)
 }
 
@@ -225,12 +227,12 @@ func TestKilledBesideOpenTera(t *testing.T) {
 	g := i.gateway("--presence-lease", "2s")
 	other := servePlain(t, gatewaytest.Config{Database: i.url, Args: []string{"--redis-url", i.redis.URL(), "--presence-lease", "2s"}})
 	gone, stays := i.uuid("user", 1), i.uuid("user", 2)
-	g.listen(i.conn, "user", gone, "")
-	other.listen(i.conn, "user", stays, "")
+	g.listen("user", gone, "")
+	other.listen("user", stays, "")
 	i.online(gone, stays)
 	g.Kill()
 	i.online(stays)
 	other.waitFor(is("1"), "terasocket_bridge_leader")
-	other.listen(i.conn, "user", gone, "") // and may come back
+	other.listen("user", gone, "") // and may come back
 	i.online(gone, stays)
 }

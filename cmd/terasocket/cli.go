@@ -20,6 +20,7 @@ import (
 
 	"terasocket/db"
 	"terasocket/doctor"
+	"terasocket/migrations"
 )
 
 // cli is the command line, one field per subcommand.
@@ -239,6 +240,23 @@ func (f databaseFlags) url() (string, error) {
 		return "", errNoDatabase
 	}
 	return f.DatabaseURL, checkDatabaseURL("--database-url", f.DatabaseURL)
+}
+
+// open returns a pool for a migrated database.
+func (f databaseFlags) open(ctx context.Context) (*pgxpool.Pool, error) {
+	url, err := f.url()
+	if err != nil {
+		return nil, err
+	}
+	pool, err := db.Open(ctx, url)
+	if err != nil {
+		return nil, err
+	}
+	if err := migrations.Check(ctx, pool); err != nil {
+		pool.Close()
+		return nil, err
+	}
+	return pool, nil
 }
 
 // checkDatabaseURL does not quote a bad URL, as pgx would: it may hold a password.

@@ -26,29 +26,63 @@ import (
 // longGrace outlasts a test: no disconnect is announced.
 const longGrace = 10 * time.Minute
 
-// serveCluster starts three gateways on one database, after running the statement in it. Participants are named "p7" and so on,
-// and all may connect. grace is the second gateway's; the others have a long one.
-func serveCluster(t *testing.T, lease, grace time.Duration, statement string) (pool *pgxpool.Pool, gateways [3]*served) {
-	t.Helper()
-	url := dbtest.New(t, migrated())
-	psql(t, url, `UPDATE t_participants SET participant_name = 'p' || id_participant, participant_enabled = true, deleted_at = NULL`)
-	psql(t, url, statement)
-	for i := range gateways {
-		gateways[i] = serve(t, url, "--presence-lease", lease.String(), "--presence-grace", [...]time.Duration{longGrace, grace, longGrace}[i].String())
-	}
-	return dbtest.Pool(t, url), gateways
+// cluster is three gateways on one database. Participants are named "p7" and so on, and all may connect. The third gateway has a grace of
+// 3 s, the others a long one.
+type cluster struct {
+	*testing.T
+	pool *pgxpool.Pool
+	g    [3]*served
 }
 
-// connect connects a participant with a token from the database, and keeps reading.
-func (s *served) connect(pool *pgxpool.Pool, id int) *socket {
-	s.t.Helper()
-	var token string
-	err := pool.QueryRow(s.t.Context(), `SELECT terasocket.create_connect_token('participant', participant_uuid)
-		FROM t_participants WHERE id_participant = $1`, id).Scan(&token)
-	if err != nil {
-		s.t.Fatal(err)
+// part runs a subtest. Nobody is online at its beginning.
+func (c *cluster) part(name string, test func(c *cluster)) {
+	c.Run(name, func(t *testing.T) {
+		part := &cluster{T: t, pool: c.pool}
+		for i, g := range c.g {
+			gateway := *g
+			gateway.t = t
+			part.g[i] = &gateway
+		}
+		everybodyLeaves(t, c.pool)
+		test(part)
+	})
+}
+
+// lease is how long a gateway that was killed is believed to be alive.
+const lease = 10 * time.Second
+
+func TestCluster(t *testing.T) {
+	t.Parallel()
+	url := dbtest.New(t, migrated())
+	c := &cluster{T: t, pool: dbtest.Pool(t, url)}
+	psql(t, url, `UPDATE t_participants SET participant_name = 'p' || id_participant, participant_enabled = true, deleted_at = NULL`)
+	for i, grace := range []time.Duration{longGrace, longGrace, 3 * time.Second} {
+		c.g[i] = serve(t, url, "--presence-lease", lease.String(), "--presence-grace", grace.String())
 	}
-	return dial(s.t, api.WebsocketURL(s.URL, access.Participant, token)).keepReading()
+	c.part("presence across gateways", presenceAcrossGateways)
+	c.part("replace across gateways", replaceAcrossGateways)
+	c.part("a crowd connects at once", aCrowdConnects)
+	c.part("one of three is killed", oneIsKilled)
+}
+
+// connect connects a participant, and keeps reading.
+func (c *cluster) connect(gateway, id int) *socket {
+	c.Helper()
+	return dial(c.T, c.g[gateway].address("participant", participantUUID(c.T, c.pool, id))).keepReading()
+}
+
+// sockets waits until there are that many.
+func sockets(t *testing.T, pool *pgxpool.Pool, want int64) {
+	t.Helper()
+	dbtest.Eventually(t, fmt.Sprintf("%d sockets", want), func() bool { return dbtest.One[int64](t, pool, "SELECT count(*) FROM terasocket.connections") == want })
+}
+
+// everybodyLeaves waits until no socket is open, and announces everybody offline.
+func everybodyLeaves(t *testing.T, pool *pgxpool.Pool) {
+	t.Helper()
+	sockets(t, pool, 0)
+	dbtest.Exec(t, pool, "SELECT terasocket.go_offline(kind, principal) FROM terasocket.online")
+	announceAll(t, pool)
 }
 
 // presence reads the next frame, which must be a presence event, and returns its type and name.
@@ -62,23 +96,33 @@ func (s *socket) presence() string {
 }
 
 func (s *socket) readPresence() (string, error) {
+	what, name, _, err := s.presenceEvent()
+	if err == nil && strings.HasPrefix(what, "*") {
+		err = fmt.Errorf("received %s", name)
+	}
+	return what + " " + name, err
+}
+
+// presenceEvent reads a presence event: its type, and whom it is about. The UUID of a device is followed by its status. Of other events it
+// returns the Go type and a description.
+func (s *socket) presenceEvent() (what, name, uuid string, err error) {
 	_, data, err := s.readFrame()
 	if err != nil {
-		return "", err
+		return "", "", "", err
 	}
 	e, err := event.ParseFrame(data)
 	if err != nil {
-		return "", err
+		return "", "", "", err
 	}
 	switch m := e.Message.(type) {
 	case *pb.UserEvent:
-		return m.GetType().String() + " " + m.GetUserFullname(), nil
+		return m.GetType().String(), m.GetUserFullname(), m.GetUserUuid(), nil
 	case *pb.ParticipantEvent:
-		return m.GetType().String() + " " + m.GetParticipantName(), nil
+		return m.GetType().String(), m.GetParticipantName(), m.GetParticipantUuid(), nil
 	case *pb.DeviceEvent:
-		return m.GetType().String() + " " + m.GetDeviceName(), nil
+		return m.GetType().String(), m.GetDeviceName(), m.GetDeviceUuid() + m.GetDeviceStatus(), nil
 	}
-	return "", fmt.Errorf("received %s", describe(e))
+	return fmt.Sprintf("%T", e.Message), describe(e), "", nil
 }
 
 // mustPresence reads exactly these presence events.
@@ -103,123 +147,89 @@ func (s *socket) mustEnd(code int) {
 // kick kicks a participant as a service does.
 func kick(t *testing.T, pool *pgxpool.Pool, id int) {
 	t.Helper()
-	_, err := pool.Exec(t.Context(), `SELECT terasocket.publish('module.TeraServer.TwistedModule.events.' || participant_uuid,
+	dbtest.Exec(t, pool, `SELECT terasocket.publish('module.TeraServer.TwistedModule.events.' || participant_uuid,
 		'{"@type": "type.googleapis.com/opentera.protobuf.ServerCommand", "type": "CMD_CLIENT_DISCONNECT"}'::jsonb)
 		FROM t_participants WHERE id_participant = $1`, id)
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
-func TestPresenceAcrossGateways(t *testing.T) {
-	t.Parallel()
-	pool, g := serveCluster(t, time.Minute, 3*time.Second, "")
-	admin := g[0].login(opentera.DemoSuperadmin, "").keepReading()
+func presenceAcrossGateways(c *cluster) {
+	admin := c.g[0].login(opentera.DemoSuperadmin, "").keepReading()
 	if own := admin.presence(); !strings.HasPrefix(own, "USER_CONNECTED ") {
-		t.Errorf("a client's first event: %s", own)
+		c.Errorf("a client's first event: %s", own)
 	}
-	first := g[2].connect(pool, 1)
+	first := c.connect(1, 1)
 	first.mustPresence("PARTICIPANT_CONNECTED p1")
 	admin.mustPresence("PARTICIPANT_CONNECTED p1")
 
-	second := g[1].connect(pool, 1) // not announced, nor is the end of the first
-	sockets := func(want int64) {
-		t.Helper()
-		dbtest.Eventually(t, fmt.Sprintf("%d sockets", want), func() bool { return dbtest.One[int64](t, pool, "SELECT count(*) FROM terasocket.connections") == want })
-	}
-	sockets(3)
+	second := c.connect(2, 1) // not announced, nor is the end of the first
+	sockets(c.T, c.pool, 3)
 	_ = first.conn.Close()
-	sockets(2)
-	sentinel := g[1].connect(pool, 3)
+	sockets(c.T, c.pool, 2)
+	sentinel := c.connect(2, 3)
 	admin.mustPresence("PARTICIPANT_CONNECTED p3")
 	sentinel.mustPresence("PARTICIPANT_CONNECTED p3")
 
 	// a kick is announced at once, whatever gateway the socket is on; another one that left waits for its grace
 	_ = sentinel.conn.Close()
-	sockets(2)
-	kick(t, pool, 1)
+	sockets(c.T, c.pool, 2)
+	kick(c.T, c.pool, 1)
 	second.mustEnd(4000)
 	admin.mustPresence("PARTICIPANT_DISCONNECTED p1", "PARTICIPANT_DISCONNECTED p3")
 
 	// flapping is not announced
-	flapping := g[0].connect(pool, 4)
+	flapping := c.connect(0, 4)
 	admin.mustPresence("PARTICIPANT_CONNECTED p4")
 	for i := range 5 {
 		_ = flapping.conn.Close()
-		flapping = g[i%2*2].connect(pool, 4)
+		flapping = c.connect(i%2, 4)
 	}
-	g[1].connect(pool, 5)
+	c.connect(2, 5)
 	admin.mustPresence("PARTICIPANT_CONNECTED p5")
 }
 
-func TestOneGatewayOfThreeIsKilled(t *testing.T) {
-	t.Parallel()
-	const lease = 10 * time.Second
-	pool, g := serveCluster(t, lease, longGrace, "")
-	admin, paul := g[0].login(opentera.DemoSuperadmin, "").keepReading(), g[1].login(opentera.DemoProjectAdmin, "").keepReading()
-	var want []string
-	others := map[int]*socket{}
-	for id := 1; id <= 10; id++ {
-		g[2].connect(pool, id)
-		want = append(want, fmt.Sprintf("PARTICIPANT_DISCONNECTED p%d", id))
-		others[100+id] = g[1].connect(pool, 100+id)
-		others[100+id].mustPresence(fmt.Sprintf("PARTICIPANT_CONNECTED p%d", 100+id))
-	}
-	others[2] = g[1].connect(pool, 2) // it is connected twice
-	for n := 0; n < 20; {             // all are connected
-		if strings.HasPrefix(admin.presence(), "PARTICIPANT_CONNECTED") {
-			n++
+// A client that returns on another gateway replaces what a vanished network left open, and stays online.
+func replaceAcrossGateways(c *cluster) {
+	t := c.T
+	who := participantUUID(t, c.pool, 7)
+	first, second := c.connect(0, 7), c.connect(1, 7)
+	third := dial(t, c.g[2].address("participant", who)+"&replace=true").keepReading()
+	for name, s := range map[string]*socket{"first": first, "second": second} {
+		for {
+			_, _, err := s.readFrame()
+			if err == nil {
+				continue
+			}
+			if !websocket.IsCloseError(err, int(ws.CloseKicked)) {
+				t.Errorf("the %s socket ended with %v, want 4000", name, err)
+			}
+			break
 		}
 	}
-
-	killed := time.Now()
-	g[2].Kill()
-	back := g[0].connect(pool, 3) // reconnects at once
-	want = slices.DeleteFunc(want, func(w string) bool { return strings.HasSuffix(w, " p2") || strings.HasSuffix(w, " p3") })
-	var heard []string
-	for range want {
-		heard = append(heard, admin.presence())
+	fourth := c.connect(0, 7) // a later token is not affected
+	c.g[0].exec(archiveOf(who, ""))
+	for _, s := range []*socket{third, fourth} {
+		for heard := false; !heard; {
+			_, data, err := s.readFrame()
+			if err != nil {
+				t.Fatal(err)
+			}
+			e, err := event.ParseFrame(data)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if p, is := e.Message.(*pb.ParticipantEvent); is && p.GetType() == pb.ParticipantEvent_PARTICIPANT_DISCONNECTED {
+				t.Errorf("it was announced offline: %v", p)
+			}
+			_, heard = e.Message.(*pb.ArchiveEvent)
+		}
 	}
-	t.Logf("announced %v after the kill, with a lease of %v", time.Since(killed).Round(time.Millisecond), lease)
-	slices.Sort(heard)
-	slices.Sort(want)
-	if !slices.Equal(heard, want) {
-		t.Errorf("after the kill the superadmin received %q, want %q", heard, want)
-	}
-	// nothing more follows: the sentinel is next, and those on the other gateways have received nothing at all
-	kick(t, pool, 3)
-	admin.mustPresence("PARTICIPANT_DISCONNECTED p3")
-	back.mustEnd(4000)
-	for id, s := range others {
-		kick(t, pool, id)
-		s.mustEnd(4000)
-		admin.mustPresence(fmt.Sprintf("PARTICIPANT_DISCONNECTED p%d", id))
-	}
-
-	// a gateway that stops hands over: its clients reconnect elsewhere, nothing is announced, and its row is gone
-	stays := g[1].connect(pool, 20)
-	stays.mustPresence("PARTICIPANT_CONNECTED p20")
-	admin.mustPresence("PARTICIPANT_CONNECTED p20")
-	g[1].signal(syscall.SIGTERM)
-	stays.mustEnd(websocket.CloseServiceRestart)
-	if closed := paul.closed(); closed.Code != websocket.CloseServiceRestart {
-		t.Errorf("closed with %v, want 1012", closed)
-	}
-	g[0].login(opentera.DemoProjectAdmin, "")
-	g[0].connect(pool, 20)
-	g[1].mustExit()
-	if n := dbtest.One[int64](t, pool, "SELECT count(*) FROM terasocket.gateways"); n != 1 {
-		t.Errorf("%d gateways are left", n)
-	}
-	g[0].connect(pool, 21)
-	admin.mustPresence("PARTICIPANT_CONNECTED p21")
 }
 
 // Hundreds connect at once: each is announced once to everybody who may see it, and to nobody else.
-func TestACrowdConnectsAtOnce(t *testing.T) {
-	t.Parallel()
-	crowd := dbtest.Many(300, 90)
-	pool, g := serveCluster(t, time.Minute, longGrace, fmt.Sprintf(`INSERT INTO t_participants (id_participant, participant_uuid, participant_name, id_project,
+func aCrowdConnects(c *cluster) {
+	t, pool, g := c.T, c.pool, c.g
+	crowd := dbtest.Many(300, 60)
+	dbtest.Exec(t, pool, fmt.Sprintf(`INSERT INTO t_participants (id_participant, participant_uuid, participant_name, id_project,
 			participant_enabled, participant_token_enabled, participant_login_enabled, version_id)
 		SELECT 100000 + i, gen_random_uuid()::text, 'crowd ' || i, 1, true, false, false, 1 FROM generate_series(1, %d) i`, crowd))
 	observers := map[string]*socket{"superadmin": g[0].login(opentera.DemoSuperadmin, ""), "project admin": g[1].login(opentera.DemoProjectAdmin, ""),
@@ -254,7 +264,7 @@ func TestACrowdConnectsAtOnce(t *testing.T) {
 		t.Error(err)
 	}
 	t.Logf("%d connected in %v", crowd, time.Since(began).Round(time.Millisecond))
-	if n := dbtest.One[int64](t, pool, "SELECT count(*) FROM terasocket.online WHERE kind = 'participant'"); n != int64(crowd) {
+	if n := dbtest.One[int64](t, pool, "SELECT count(*) FROM terasocket.online WHERE kind = 'participant' AND principal > 100000"); n != int64(crowd) {
 		t.Errorf("%d are online", n)
 	}
 	// those who may see none of them have received nothing
@@ -295,6 +305,68 @@ func (s *socket) hearCrowd(who string, crowd int) error {
 	return nil
 }
 
+// The last part: two gateways end.
+func oneIsKilled(c *cluster) {
+	t, g := c.T, c.g
+	admin, paul := g[0].login(opentera.DemoSuperadmin, "").keepReading(), g[1].login(opentera.DemoProjectAdmin, "").keepReading()
+	var want []string
+	others := map[int]*socket{}
+	for id := 1; id <= 10; id++ {
+		c.connect(2, id)
+		want = append(want, fmt.Sprintf("PARTICIPANT_DISCONNECTED p%d", id))
+		others[100+id] = c.connect(1, 100+id)
+		others[100+id].mustPresence(fmt.Sprintf("PARTICIPANT_CONNECTED p%d", 100+id))
+	}
+	others[2] = c.connect(1, 2) // it is connected twice
+	for n := 0; n < 20; {       // all are connected
+		if strings.HasPrefix(admin.presence(), "PARTICIPANT_CONNECTED") {
+			n++
+		}
+	}
+
+	killed := time.Now()
+	g[2].Kill()
+	back := c.connect(0, 3) // reconnects at once
+	want = slices.DeleteFunc(want, func(w string) bool { return strings.HasSuffix(w, " p2") || strings.HasSuffix(w, " p3") })
+	var heard []string
+	for range want {
+		heard = append(heard, admin.presence())
+	}
+	t.Logf("announced %v after the kill, with a lease of %v", time.Since(killed).Round(time.Millisecond), lease)
+	slices.Sort(heard)
+	slices.Sort(want)
+	if !slices.Equal(heard, want) {
+		t.Errorf("after the kill the superadmin received %q, want %q", heard, want)
+	}
+	// nothing more follows: the sentinel is next, and those on the other gateways have received nothing at all
+	kick(t, c.pool, 3)
+	admin.mustPresence("PARTICIPANT_DISCONNECTED p3")
+	back.mustEnd(4000)
+	for id, s := range others {
+		kick(t, c.pool, id)
+		s.mustEnd(4000)
+		admin.mustPresence(fmt.Sprintf("PARTICIPANT_DISCONNECTED p%d", id))
+	}
+
+	// a gateway that stops hands over: its clients reconnect elsewhere, nothing is announced, and its row is gone
+	stays := c.connect(1, 20)
+	stays.mustPresence("PARTICIPANT_CONNECTED p20")
+	admin.mustPresence("PARTICIPANT_CONNECTED p20")
+	g[1].signal(syscall.SIGTERM)
+	stays.mustEnd(websocket.CloseServiceRestart)
+	if closed := paul.closed(); closed.Code != websocket.CloseServiceRestart {
+		t.Errorf("closed with %v, want 1012", closed)
+	}
+	g[0].login(opentera.DemoProjectAdmin, "")
+	c.connect(0, 20)
+	g[1].mustExit()
+	if n := dbtest.One[int64](t, c.pool, "SELECT count(*) FROM terasocket.gateways"); n != 1 {
+		t.Errorf("%d gateways are left", n)
+	}
+	c.connect(0, 21)
+	admin.mustPresence("PARTICIPANT_CONNECTED p21")
+}
+
 func must[T any](v T, err error) T {
 	if err != nil {
 		panic(err)
@@ -302,53 +374,7 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// A client that returns on another gateway replaces what a vanished network left open, and stays online.
-func TestReplaceAcrossGateways(t *testing.T) {
-	t.Parallel()
-	pool, gateways := serveCluster(t, 10*time.Second, longGrace, "")
-	first, second := gateways[0].connect(pool, 7), gateways[1].connect(pool, 7)
-	var token string
-	if err := pool.QueryRow(t.Context(), "SELECT terasocket.create_connect_token('participant', participant_uuid) FROM t_participants WHERE id_participant = 7").Scan(&token); err != nil {
-		t.Fatal(err)
-	}
-	third := dial(t, api.WebsocketURL(gateways[2].URL, access.Participant, token)+"&replace=true").keepReading()
-	for name, s := range map[string]*socket{"first": first, "second": second} {
-		for {
-			_, _, err := s.readFrame()
-			if err == nil {
-				continue
-			}
-			if !websocket.IsCloseError(err, int(ws.CloseKicked)) {
-				t.Errorf("the %s socket ended with %v, want 4000", name, err)
-			}
-			break
-		}
-	}
-	fourth := gateways[0].connect(pool, 7) // a later token is not affected
-	psql(t, gateways[0].dbURL, fmt.Sprintf("SELECT terasocket.publish('websocket.participant.%s.events', '{\"@type\": \"type.googleapis.com/opentera.protobuf.ArchiveEvent\", \"archiveUuid\": \"%[1]s\", \"ownerUuid\": \"%[1]s\"}')",
-		participantUUID(t, pool, 7)))
-	for _, s := range []*socket{third, fourth} {
-		for heard := false; !heard; {
-			_, data, err := s.readFrame()
-			if err != nil {
-				t.Fatal(err)
-			}
-			e, err := event.ParseFrame(data)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if p, is := e.Message.(*pb.ParticipantEvent); is && p.GetType() == pb.ParticipantEvent_PARTICIPANT_DISCONNECTED {
-				t.Errorf("it was announced offline: %v", p)
-			}
-			_, heard = e.Message.(*pb.ArchiveEvent)
-		}
-	}
-}
-
-func participantUUID(t *testing.T, pool *pgxpool.Pool, id int) (uuid string) {
+func participantUUID(t *testing.T, pool *pgxpool.Pool, id int) string {
 	t.Helper()
-	if err := pool.QueryRow(t.Context(), "SELECT participant_uuid FROM t_participants WHERE id_participant = $1", id).Scan(&uuid); err != nil {
-		t.Fatal(err)
-	}
-	return uuid
+	return dbtest.One[string](t, pool, "SELECT participant_uuid FROM t_participants WHERE id_participant = $1", id)
 }

@@ -19,17 +19,17 @@ import (
 	"terasocket/db/dbtest"
 	"terasocket/db/opentera"
 	"terasocket/doctor"
-	"terasocket/migrations"
 	"terasocket/proto/terasocket"
 )
 
-// audited is a database with gateways that record deliveries, as a role with no more rights than the doctor asks for.
+// audited is a database with gateways that record deliveries, the first as a role with no more rights than the doctor asks for.
 type audited struct {
 	t        *testing.T
 	url      string
 	gateways [2]*served
 }
 
+// serveAudited shows that the grants which the doctor prints are enough to serve.
 func serveAudited(t *testing.T) *audited {
 	t.Helper()
 	a := &audited{t: t, url: dbtest.New(t, migrated())}
@@ -43,26 +43,35 @@ func serveAudited(t *testing.T) *audited {
 	})
 	u := must(url.Parse(a.url))
 	u.User = url.UserPassword(role, "hush-hush")
+	check := func(code int, args ...string) map[string]doctor.Finding {
+		t.Helper()
+		_, byName := examine(t, code, append([]string{"--database-url", u.String(), "--migration-database-url", a.url}, args...)...)
+		return byName
+	}
+	if f := check(1)["rights"]; f.Status != doctor.Fail || !strings.Contains(f.Todo, "`terasocket migrate grants "+role+"`") || strings.Contains(f.String(), "hush") {
+		t.Fatalf("%s", f)
+	}
 	psql(t, a.url, a.run("migrate", "grants", role))
-	_, byName := examine(t, 1, "--database-url", u.String(), "--migration-database-url", a.url, "--audit-deliveries")
-	_, grants, ok := strings.Cut(byName["audit"].Todo, "run: ")
-	if byName["audit"].Status != doctor.Fail || !ok {
-		t.Fatalf("%s", byName["audit"])
+	check(0)
+	f := check(1, "--audit-deliveries")["audit"]
+	_, grants, ok := strings.Cut(f.Todo, "run: ")
+	if f.Status != doctor.Fail || !ok {
+		t.Fatalf("%s", f)
 	}
 	psql(t, a.url, grants)
-	for i := range a.gateways {
-		a.gateways[i] = serve(t, u.String(), "--audit-deliveries", "--presence-grace", "0")
+	for i, databaseURL := range []string{u.String(), a.url} {
+		a.gateways[i] = serve(t, databaseURL, "--audit-deliveries", "--presence-grace", "0")
+		a.gateways[i].dbURL = a.url
 	}
-	if _, byName := examine(t, 0, "--database-url", u.String(), "--migration-database-url", a.url, "--audit-deliveries"); byName["audit"].Status != doctor.OK {
-		t.Errorf("%s", byName["audit"])
+	if f := check(0, "--audit-deliveries")["audit"]; f.Status != doctor.OK {
+		t.Errorf("%s", f)
 	}
 	return a
 }
 
 func (a *audited) connect(gateway int, kind, uuid, query string) *socket {
 	a.t.Helper()
-	got := a.run("token", "--public-url", a.gateways[gateway].URL, kind, uuid)
-	return dial(a.t, strings.TrimSpace(got)+query).keepReading()
+	return dial(a.t, a.gateways[gateway].address(kind, uuid)+query).keepReading()
 }
 
 // run runs a command that must succeed, and returns its output.
@@ -130,6 +139,10 @@ func TestWhoReceivedWhat(t *testing.T) {
 	t.Parallel()
 	a := serveAudited(t)
 	pool := dbtest.Pool(t, a.url)
+	a.whoWasShownAnEvent()
+	a.theAuditIsAway()
+	dbtest.Eventually(t, "nobody is online", func() bool { return dbtest.One[int](t, pool, "SELECT count(*) FROM terasocket.online") == 0 })
+	began := time.Now().Format(time.RFC3339Nano)
 	ulysse := a.connect(0, "user", opentera.DemoOtherProjectUserUUID, "&since=0") // of another project
 	admin := a.connect(0, "user", opentera.DemoSuperadminUUID, "&since=0")
 	lucie := a.connect(1, "participant", opentera.DemoParticipantUUID, "&since=0&encoding=json")
@@ -166,6 +179,9 @@ func TestWhoReceivedWhat(t *testing.T) {
 	for _, g := range a.gateways {
 		dbtest.Eventually(t, "it has written the sentinel", func() bool { return g.value("terasocket_lag_seconds") == "0" })
 		g.mustStop()
+		if g.Log.Count("permission denied") > 0 {
+			t.Errorf("the role lacked a right:\n%s", &g.Log)
+		}
 	}
 	dbtest.Exec(t, pool, "WITH gone AS (DELETE FROM terasocket.events RETURNING seq) UPDATE terasocket.trimmed SET seq = (SELECT max(seq) FROM gone)")
 
@@ -191,7 +207,7 @@ func TestWhoReceivedWhat(t *testing.T) {
 		}
 	}
 	for name, c := range map[string]*socket{"user:" + opentera.DemoOtherProjectUserUUID: ulysse, "user:" + opentera.DemoSuperadminUUID: admin, "participant:" + opentera.DemoParticipantUUID: lucie} {
-		rows := a.find("--as", name)
+		rows := a.find("--as", name, "--since", began)
 		if got, want := recorded(rows), c.heard(); !slices.Equal(got, want) || len(want) == 0 {
 			t.Errorf("%s received %d, recorded is %d", name, want, got)
 		}
@@ -228,50 +244,63 @@ func TestWhoReceivedWhat(t *testing.T) {
 }
 
 // A superadmin who was shown an event in the console is named, too.
-func TestWhoWasShownAnEvent(t *testing.T) {
-	t.Parallel()
-	a := &audited{t: t, url: dbtest.New(t, dbtest.OpenTera("migrated", migrations.Up, dbtest.QuickPasswords))}
-	gateway, conn := serve(t, a.url, "--audit-deliveries"), dbtest.Conn(t, a.url)
-	psql(t, a.url, "UPDATE t_sites SET site_name = 'shown' WHERE id_site = 1")
+func (a *audited) whoWasShownAnEvent() {
+	gateway := a.gateways[1]
+	psql(a.t, a.url, "UPDATE t_sites SET site_name = 'shown' WHERE id_site = 1")
 	const seqOf = "SELECT coalesce(max(seq), 0) FROM terasocket.events WHERE body->>'site_name' = 'shown'"
-	dbtest.Eventually(t, "it is announced", func() bool { return dbtest.One[int64](t, conn, seqOf) > 0 })
-	seq := fmt.Sprint(dbtest.One[int64](t, conn, seqOf))
+	dbtest.Eventually(a.t, "it is announced", func() bool { return dbtest.One[int64](a.t, gateway.conn(), seqOf) > 0 })
+	seq := fmt.Sprint(dbtest.One[int64](a.t, gateway.conn(), seqOf))
 	_, answer, text := gateway.visit(gatewaytest.Insecure, "/api/user/login", basic(opentera.DemoSuperadmin))
 	token, ok := answer["user_token"].(string)
 	if !ok {
-		t.Fatal(text)
+		a.t.Fatal(text)
 	}
-	request := must(http.NewRequestWithContext(t.Context(), http.MethodGet, gateway.Admin+"/console/api/log/"+seq+"/body", nil))
+	request := must(http.NewRequestWithContext(a.t.Context(), http.MethodGet, gateway.Admin+"/console/api/log/"+seq+"/body", nil))
 	request.Header.Set("Authorization", "OpenTera "+token)
 	request.Close = true
 	response := must(http.DefaultClient.Do(request))
 	body := must(io.ReadAll(response.Body))
 	_ = response.Body.Close()
 	if !strings.Contains(string(body), "shown") {
-		t.Fatalf("%s: %s", response.Status, body)
+		a.t.Fatalf("%s: %s", response.Status, body)
+	}
+	if status := a.gateways[0].call(http.MethodGet, "/api/user/users/online", "", bearer(token)); !strings.HasPrefix(status, "200") {
+		a.t.Errorf("who is online: %s", status)
 	}
 	rows := a.find("--event", seq)
 	if len(rows) != 1 || rows[0].UUID != opentera.DemoSuperadminUUID || rows[0].Mode != "console" || rows[0].Address != "127.0.0.1" {
-		t.Errorf("%+v", rows)
+		a.t.Errorf("%+v", rows)
 	}
 	if text := a.run("audit", "--event", seq); !strings.Contains(text, "user "+opentera.DemoSuperadminUUID+"  console "+seq+"  to 127.0.0.1  in the console of ") {
-		t.Error(text)
+		a.t.Error(text)
 	}
 }
 
-// A gateway without the audit records nothing, and says so when asked.
-func TestNothingIsRecordedUnasked(t *testing.T) {
-	t.Parallel()
-	url := dbtest.New(t, migrated())
-	gateway := serve(t, url)
-	admin := gateway.login(opentera.DemoSuperadmin, "")
-	psql(t, url, "UPDATE t_sites SET site_name = 'heard' WHERE id_site = 1")
-	admin.event()
-	gateway.mustStop()
-	if got := command(t.Context(), map[string]string{"DATABASE_URL": url}, "audit", "--as", "user:"+opentera.DemoSuperadminUUID); got.code != 0 ||
-		got.stdout != "nothing was ever recorded: no gateway has run with --audit-deliveries\n" {
-		t.Errorf("%+v", got)
+// While deliveries cannot be recorded, clients are not affected; the failure is reported, and the records are written
+// afterwards.
+func (a *audited) theAuditIsAway() {
+	gateway := a.gateways[0]
+	admin := a.connect(0, "user", opentera.DemoSuperadminUUID, "&since=0")
+	psql(a.t, a.url, "ALTER TABLE terasocket.deliveries ADD CONSTRAINT nothing CHECK (false) NOT VALID")
+	psql(a.t, a.url, "UPDATE t_sites SET site_name = 'heard' WHERE id_site = 1")
+	heard, _ := admin.event()
+	gateway.waitFor(after("0"), "terasocket_audit_errors_total")
+	gateway.waitFor(after("0"), "terasocket_audit_oldest_seconds")
+	dbtest.Eventually(a.t, "the log says so", func() bool { return gateway.Log.Count("deliveries not recorded, trying again") > 0 })
+	psql(a.t, a.url, "ALTER TABLE terasocket.deliveries DROP CONSTRAINT nothing")
+	gateway.waitFor(after("0"), "terasocket_audit_rows_total")
+	gateway.waitFor(is("0"), "terasocket_audit_oldest_seconds")
+	if rows := a.find("--event", fmt.Sprint(heard.Seq)); len(rows) != 1 || rows[0].UUID != opentera.DemoSuperadminUUID {
+		a.t.Errorf("%+v", rows)
 	}
+	if lost := gateway.value("terasocket_audit_lost_total"); lost != "0" {
+		a.t.Errorf("%s lost", lost)
+	}
+	_ = admin.conn.Close()
+}
+
+func TestAuditSaysWhatIsWrong(t *testing.T) {
+	t.Parallel()
 	for args, want := range map[string]string{
 		"":             "say what to look for: --event SEQ, --as KIND:UUID, or both",
 		"--as robot:x": `--as: unknown kind "robot"`,
@@ -282,31 +311,8 @@ func TestNothingIsRecordedUnasked(t *testing.T) {
 		"--event 1 --since yesterday":        `"yesterday" is no time: write 2026-11-27`,
 		"--event 1 --database-url postgres:": "cannot be read",
 	} {
-		if got := command(t.Context(), map[string]string{"DATABASE_URL": url}, append([]string{"audit"}, strings.Fields(args)...)...); got.code == 0 || !strings.Contains(got.stderr, want) {
+		if got := command(t.Context(), nil, append([]string{"audit"}, strings.Fields(args)...)...); got.code == 0 || !strings.Contains(got.stderr, want) {
 			t.Errorf("%s: %+v, want %q", args, got, want)
 		}
-	}
-}
-
-// While deliveries cannot be recorded, clients are not affected; the failure is reported, and the records are written
-// afterwards.
-func TestTheAuditIsAway(t *testing.T) {
-	t.Parallel()
-	a := serveAudited(t)
-	admin := a.connect(0, "user", opentera.DemoSuperadminUUID, "&since=0")
-	psql(t, a.url, "ALTER TABLE terasocket.deliveries ADD CONSTRAINT nothing CHECK (false) NOT VALID")
-	psql(t, a.url, "UPDATE t_sites SET site_name = 'heard' WHERE id_site = 1")
-	heard, _ := admin.event()
-	a.gateways[0].waitFor(after("0"), "terasocket_audit_errors_total")
-	a.gateways[0].waitFor(after("0"), "terasocket_audit_oldest_seconds")
-	dbtest.Eventually(t, "the log says so", func() bool { return a.gateways[0].Log.Count("deliveries not recorded, trying again") > 0 })
-	psql(t, a.url, "ALTER TABLE terasocket.deliveries DROP CONSTRAINT nothing")
-	a.gateways[0].waitFor(after("0"), "terasocket_audit_rows_total")
-	a.gateways[0].waitFor(is("0"), "terasocket_audit_oldest_seconds")
-	if rows := a.find("--event", fmt.Sprint(heard.Seq)); len(rows) != 1 || rows[0].UUID != opentera.DemoSuperadminUUID {
-		t.Errorf("%+v", rows)
-	}
-	if lost := a.gateways[0].value("terasocket_audit_lost_total"); lost != "0" {
-		t.Errorf("%s lost", lost)
 	}
 }

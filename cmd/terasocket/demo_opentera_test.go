@@ -1,22 +1,15 @@
 package main
 
 import (
-	"net"
 	"strings"
 	"testing"
-	"unicode/utf8"
 )
 
 // The demo beside OpenTera checks itself.
 func TestDemoOpenTera(t *testing.T) {
 	t.Parallel()
 	got := command(t.Context(), nil, "demo-opentera")
-	for line := range strings.Lines(got.stdout) {
-		line = strings.TrimSuffix(line, "\n")
-		if n := utf8.RuneCountInString(line); n > 100 || strings.HasSuffix(line, " ") {
-			t.Errorf("%d wide: %q", n, line)
-		}
-	}
+	fitsATerminal(t, got.stdout)
 	for _, want := range []string{"JoinSessionEvent", "JoinSessionReplyEvent REPLY_BUSY", "her socket: websocket: close 4000: CMD_CLIENT_DISCONNECT",
 		"the same ticket again: 403 Forbidden", "DB_UPDATE participant", "knows of both sockets again", "before: 401 Unauthorized\n", "All as expected. "} {
 		if !strings.Contains(got.stdout, want) {
@@ -25,19 +18,6 @@ func TestDemoOpenTera(t *testing.T) {
 	}
 	if got.code != 0 || strings.Contains(got.stdout, "WRONG") || t.Failed() {
 		t.Errorf("%d: %s%s", got.code, got.stdout, got.stderr)
-	}
-}
-
-func TestDemoOpenTeraWhereItsPortIsTaken(t *testing.T) {
-	t.Parallel()
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = taken.Close() }()
-	got := command(t.Context(), nil, "demo-opentera", "--listen", taken.Addr().String())
-	if got.code != 1 || !strings.Contains(got.stderr, "is taken") || got.stdout != "" {
-		t.Errorf("%+v", got)
 	}
 }
 

@@ -9,11 +9,12 @@ import (
 	"regexp"
 	"strings"
 	"syscall"
-	"terasocket/cmd/terasocket/gatewaytest"
-	"terasocket/db/dbtest"
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"terasocket/cmd/terasocket/gatewaytest"
+	"terasocket/db/dbtest"
 )
 
 // argument is one argument of a shell command line, quoted or not.
@@ -79,21 +80,9 @@ func TestDemo(t *testing.T) {
 func TestDemoOnce(t *testing.T) {
 	t.Parallel()
 	got := command(t.Context(), nil, "demo", "--once", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--plain-http", "--encoding", "json")
-	for line := range strings.Lines(got.stdout) {
-		if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > 100 {
-			t.Errorf("%d wide: %s", n, line)
-		}
-	}
-	if !strings.Contains(got.stdout, "ws://127.0.0.1:") {
+	fitsATerminal(t, got.stdout)
+	if got.code != 0 || !strings.Contains(got.stdout, "ws://127.0.0.1:") || !strings.Contains(got.stdout, "DB_UPDATE server_settings") || strings.Contains(got.stdout, "curl") {
 		t.Errorf("%+v", got)
-	}
-	if got.code != 0 || !strings.Contains(got.stdout, "DB_UPDATE server_settings") || strings.Contains(got.stdout, "curl") {
-		t.Errorf("%+v", got)
-	}
-	for line := range strings.Lines(got.stdout) {
-		if strings.HasSuffix(strings.TrimSuffix(line, "\n"), " ") {
-			t.Errorf("%q ends in blanks", line)
-		}
 	}
 }
 
@@ -118,21 +107,33 @@ func curl(t *testing.T, arguments []string) (kind string) {
 	return regexp.MustCompile(`/wss/(\w+)`).FindStringSubmatch(answer.URL)[1]
 }
 
-func TestDemoWhereItsPortIsTaken(t *testing.T) {
+func TestDemosWhereAPortIsTaken(t *testing.T) {
 	t.Parallel()
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = taken.Close() }()
-	got := command(t.Context(), nil, "demo", "--listen", taken.Addr().String())
-	if got.code != 1 || !strings.Contains(got.stderr, "is taken, perhaps by another gateway: "+os.Args[0]+" demo --listen 127.0.0.1:0") || got.stdout != "" {
-		t.Errorf("%+v", got)
+	defer func() { _ = listener.Close() }()
+	taken := listener.Addr().String()
+	for args, want := range map[string]string{
+		"demo --listen " + taken:                            "is taken, perhaps by another gateway: " + os.Args[0] + " demo --listen 127.0.0.1:0",
+		"demo --listen 256.0.0.1:1":                         "--listen",
+		"demo --listen 127.0.0.1:0 --admin-listen " + taken: "demo --admin-listen 127.0.0.1:0 takes a port that is free",
+		"demo-opentera --listen " + taken:                   "is taken",
+	} {
+		if got := command(t.Context(), nil, strings.Fields(args)...); got.code != 1 || !strings.Contains(got.stderr, want) || got.stdout != "" {
+			t.Errorf("%s: %+v", args, got)
+		}
 	}
-	if got := command(t.Context(), nil, "demo", "--listen", "256.0.0.1:1"); got.code != 1 || !strings.Contains(got.stderr, "--listen") {
-		t.Errorf("%+v", got)
-	}
-	if got := command(t.Context(), nil, "demo", "--listen", "127.0.0.1:0", "--admin-listen", taken.Addr().String()); got.code != 1 || !strings.Contains(got.stderr, "demo --admin-listen 127.0.0.1:0 takes a port that is free") {
-		t.Errorf("%+v", got)
+}
+
+// fitsATerminal checks what a demo prints.
+func fitsATerminal(t *testing.T, text string) {
+	t.Helper()
+	for line := range strings.Lines(text) {
+		line = strings.TrimSuffix(line, "\n")
+		if n := utf8.RuneCountInString(line); n > 100 || strings.HasSuffix(line, " ") {
+			t.Errorf("%d wide: %q", n, line)
+		}
 	}
 }

@@ -1,10 +1,7 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
-	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -12,13 +9,11 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"terasocket/cmd/terasocket/gatewaytest"
 	"terasocket/db/dbtest"
 	"terasocket/db/opentera"
 	"terasocket/doctor"
-	pb "terasocket/proto/opentera"
 )
 
 // examined is the output of doctor --json.
@@ -43,10 +38,8 @@ func examine(t *testing.T, code int, args ...string) (all examined, byName map[s
 	return all, byName
 }
 
-func TestDoctorOfAHealthyInstallation(t *testing.T) {
-	t.Parallel()
-	database := dbtest.New(t, migrated())
-	gateway := serve(t, database)
+func healthy(t *testing.T, gateway *served) {
+	database := gateway.dbURL
 	proxied := tlsProxy(t, gateway, nil)
 	args := []string{"--database-url", database, "--migration-database-url", database, "--tls-cert", gateway.cert, "--tls-key", gateway.key,
 		"--trusted-proxies", "127.0.0.1", "--quick"}
@@ -84,9 +77,9 @@ func TestDoctorOfAHealthyInstallation(t *testing.T) {
 }
 
 // tlsProxy stands before a gateway, as nginx does.
-func tlsProxy(t *testing.T, gateway *served, change func(*http.Request)) (url string) {
+func tlsProxy(t *testing.T, gateway *served, change func(*http.Request)) (address string) {
 	t.Helper()
-	to := must(urlOf(gateway))
+	to := must(url.Parse(gateway.HTTP()))
 	server := httptest.NewTLSServer(&httputil.ReverseProxy{
 		Transport: &http.Transport{TLSClientConfig: gatewaytest.Insecure},
 		Rewrite: func(r *httputil.ProxyRequest) {
@@ -100,15 +93,8 @@ func tlsProxy(t *testing.T, gateway *served, change func(*http.Request)) (url st
 	return strings.Replace(server.URL, "https://", "wss://", 1)
 }
 
-func urlOf(gateway *served) (*url.URL, error) {
-	return url.Parse(gateway.HTTP())
-}
-
-func TestDoctorFindsAProxyThatDropsUpgrade(t *testing.T) {
-	t.Parallel()
-	database := dbtest.New(t, migrated())
-	gateway := serve(t, database)
-	_, byName := examine(t, 1, "--database-url", database, "--insecure", "--public-url",
+func upgradeIsDropped(t *testing.T, gateway *served) {
+	_, byName := examine(t, 1, "--database-url", gateway.dbURL, "--insecure", "--public-url",
 		tlsProxy(t, gateway, func(r *http.Request) { r.Header.Del("Upgrade") }), "--as", "user:"+opentera.DemoProjectAdminUUID)
 	if f := byName["public-url"]; f.Status != doctor.Fail || !strings.Contains(f.Todo, "proxy_set_header Upgrade") {
 		t.Errorf("%s", f)
@@ -151,46 +137,5 @@ func TestDoctorFails(t *testing.T) {
 	var stderr strings.Builder
 	if code := run(t.Context(), []string{"doctor"}, func(string) string { return "" }, full, &stderr); code != 1 || !strings.Contains(stderr.String(), "print") {
 		t.Errorf("exit code %d, %s", code, stderr.String())
-	}
-}
-
-// The grants that doctor prints are enough: a gateway serves as a role without other rights.
-func TestTheRightsThatDoctorNamesAreEnoughToServe(t *testing.T) {
-	t.Parallel()
-	database := dbtest.New(t, migrated())
-	role := fmt.Sprintf("terasocket_test_role_%d", rand.Uint64())
-	psql(t, database, "CREATE ROLE "+role+" LOGIN PASSWORD 'hush-hush'")
-	owner := dbtest.Conn(t, database)
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		if _, err := owner.PgConn().Exec(ctx, "DROP OWNED BY "+role+" CASCADE; DROP ROLE "+role).ReadAll(); err != nil {
-			t.Errorf("drop role: %v", err)
-		}
-	})
-	u := must(url.Parse(database))
-	u.User = url.UserPassword(role, "hush-hush")
-	lesser := u.String()
-
-	_, byName := examine(t, 1, "--database-url", lesser, "--migration-database-url", database)
-	f := byName["rights"]
-	if f.Status != doctor.Fail || !strings.Contains(f.Todo, "`terasocket migrate grants "+role+"`") || strings.Contains(f.String(), "hush") {
-		t.Fatalf("%s", f)
-	}
-	grants := command(t.Context(), map[string]string{"DATABASE_URL": database}, "migrate", "grants", role)
-	psql(t, database, grants.stdout)
-	examine(t, 0, "--database-url", lesser, "--migration-database-url", database)
-
-	gateway := serve(t, lesser)
-	admin := gateway.login(opentera.DemoSuperadmin, "&snapshot=1")
-	psql(t, database, "UPDATE t_sites SET site_name = 'heard' WHERE id_site = 1")
-	admin.mustHear(pb.DatabaseEvent_DB_UPDATE, "site", "heard")
-	if status := gateway.call("GET", "/api/user/users/online", "", basic(opentera.DemoSuperadmin)); !strings.HasPrefix(status, "200") {
-		t.Errorf("who is online: %s", status)
-	}
-	gateway.signal(os.Interrupt)
-	gateway.mustExit()
-	if log := gateway.Log.String(); strings.Contains(log, "permission denied") {
-		t.Errorf("the role lacked a right:\n%s", log)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/big"
 	"net/http"
 	"os"
@@ -30,50 +31,25 @@ import (
 	"terasocket/cmd/terasocket/gatewaytest"
 	"terasocket/db/dbtest"
 	"terasocket/db/opentera"
-	"terasocket/migrations"
 	"terasocket/proto/event"
 	pb "terasocket/proto/opentera"
 )
 
-// visit requests path from a gateway as this client; show adds credentials.
-func (s *served) visit(config *tls.Config, path string, show func(*http.Request)) (status int, answer map[string]any, text string) {
-	s.t.Helper()
-	request, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, s.HTTP()+path, nil)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	if show != nil {
-		show(request)
-	}
-	transport := &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}
-	response, err := (&http.Client{Transport: transport, Timeout: 20 * time.Second}).Do(request)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer func() { _ = response.Body.Close() }()
-	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	_ = json.Unmarshal(body, &answer)
-	return response.StatusCode, answer, strings.TrimSpace(string(body))
+// Two gateways; a certificate of the authority logs a device in at the first.
+func TestDoors(t *testing.T) {
+	t.Parallel()
+	url, authority := dbtest.New(t, migrated()), newAuthority(t)
+	here, there := serve(t, url, "--client-ca", authority.file), serve(t, url)
+	here.part("in and out", func(t *testing.T, here *served) { inAndOut(t, here, there) })
+	here.part("device certificate", func(t *testing.T, here *served) { deviceCertificate(t, here, authority) })
+	here.part("concurrent logins and handshakes", func(t *testing.T, here *served) { concurrentLogins(t, []*served{here, there}) })
 }
 
 // Log in, connect, receive, log out, see 4000, and see the token refused everywhere: for each kind of client.
-func TestInAndOut(t *testing.T) {
-	t.Parallel()
-	url := dbtest.New(t, dbtest.OpenTera("migrated", migrations.Up, dbtest.QuickPasswords))
-	conn := dbtest.Conn(t, url)
-	here, there := serve(t, url), serve(t, url)
-	secret := func(sql string) (secret string) {
-		t.Helper()
-		if err := conn.QueryRow(t.Context(), sql).Scan(&secret); err != nil {
-			t.Fatal(err)
-		}
-		return secret
-	}
-	static := secret("SELECT participant_token FROM t_participants WHERE id_participant = 1")
-	device := secret("SELECT device_token FROM t_devices WHERE id_device = 1")
+func inAndOut(t *testing.T, here, there *served) {
+	conn := here.conn()
+	static := dbtest.One[string](t, conn, "SELECT participant_token FROM t_participants WHERE id_participant = 1")
+	device := dbtest.One[string](t, conn, "SELECT device_token FROM t_devices WHERE id_device = 1")
 	for _, c := range []struct {
 		kind     access.Kind
 		login    string
@@ -197,11 +173,8 @@ func (a *authority) client(name, uid string, expires time.Time) *tls.Config {
 }
 
 // A device logs in with its certificate alone, and only with a valid one.
-func TestDeviceCertificate(t *testing.T) {
-	t.Parallel()
-	url := dbtest.New(t, migrated())
-	good, other := newAuthority(t), newAuthority(t)
-	gateway := serve(t, url, "--client-ca", good.file)
+func deviceCertificate(t *testing.T, gateway *served, good *authority) {
+	other := newAuthority(t)
 	soon := time.Now().Add(time.Hour)
 	const uuid = opentera.DemoDeviceUUID
 	for name, config := range map[string]*tls.Config{
@@ -245,28 +218,18 @@ func TestClientCAIsChecked(t *testing.T) {
 	if err := selfSigned(cert, key); err != nil {
 		t.Fatal(err)
 	}
-	url := dbtest.New(t, migrated())
 	for file, want := range map[string]string{filepath.Join(dir, "missing.pem"): "read --client-ca", key: "holds no certificate"} {
-		var out, errs bytes.Buffer
-		code := run(t.Context(), []string{"serve", "--database-url", url, "--listen", "127.0.0.1:0", "--admin-listen", "", "--tls-cert", cert, "--tls-key", key, "--client-ca", file},
-			func(string) string { return "" }, &out, &errs)
-		if code != 1 || !strings.Contains(errs.String(), want) {
-			t.Errorf("%d %s", code, &errs)
+		if _, err := loadCertificate(cert, key, file, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", file, err)
 		}
-	}
-	var out, errs bytes.Buffer
-	if code := run(t.Context(), []string{"serve", "--database-url", url, "--plain-http", "--client-ca", cert}, func(string) string { return "" }, &out, &errs); code != 2 || !strings.Contains(errs.String(), "--client-ca needs TLS here") {
-		t.Errorf("%d %s", code, &errs)
 	}
 }
 
 // 200 logins and handshakes of 20 clients at once, on two gateways: every socket receives its owner's messages and no others;
 // no URL works twice, nor for another kind.
-func TestConcurrentLoginsAndHandshakes(t *testing.T) {
-	t.Parallel()
-	url := dbtest.New(t, migrated())
-	pool := dbtest.Pool(t, url)
-	gateways := []*served{serve(t, url), serve(t, url)}
+func concurrentLogins(t *testing.T, gateways []*served) {
+	pool := dbtest.Pool(t, gateways[0].dbURL)
+	everybodyLeaves(t, pool)
 	rows, err := pool.Query(t.Context(), `
 		(SELECT 'participant', participant_uuid, participant_token FROM t_participants
 		 WHERE participant_enabled AND participant_token_enabled AND deleted_at IS NULL ORDER BY 2 LIMIT 10)

@@ -24,10 +24,22 @@ import (
 	pb "terasocket/proto/opentera"
 )
 
-func TestFromPsqlToAFrameOnATLSSocket(t *testing.T) {
+// One gateway with TLS, and what a client, an operator and a proxy see of it.
+func TestOverTLS(t *testing.T) {
 	t.Parallel()
-	url := dbtest.New(t, migrated())
-	gateway := serve(t, url)
+	gateway := serve(t, dbtest.New(t, migrated()))
+	gateway.part("login", passwordLogin)
+	gateway.part("handshake", handshake)
+	gateway.part("tail", tail)
+	gateway.part("healthcheck", healthcheck)
+	gateway.part("doctor of a healthy installation", healthy)
+	gateway.part("doctor finds a proxy that drops Upgrade", upgradeIsDropped)
+	gateway.part("the certificate is read again", certificateIsReadAgain)
+	gateway.part("from psql to a frame", fromPsqlToAFrame)
+}
+
+// The last part: the gateway ends.
+func fromPsqlToAFrame(t *testing.T, gateway *served) {
 	admin := gateway.login(opentera.DemoSuperadmin, "")
 	paul := gateway.login(opentera.DemoProjectAdmin, "")
 	patricia := gateway.login(opentera.DemoOtherProjectAdmin, "&encoding=json")
@@ -36,13 +48,13 @@ func TestFromPsqlToAFrameOnATLSSocket(t *testing.T) {
 	// participant 1 is in project 1: not patricia's, not nora's; 61 is in project 4: not paul's
 	const rename = `UPDATE t_participants SET participant_name = 'É "1"' WHERE id_participant = 1`
 	if path, err := exec.LookPath("psql"); err != nil {
-		psql(t, url, rename)
-	} else if out, err := exec.CommandContext(t.Context(), path, "-X", "-q", "-v", "ON_ERROR_STOP=1", "-c", rename, url).CombinedOutput(); err != nil {
+		gateway.exec(rename)
+	} else if out, err := exec.CommandContext(t.Context(), path, "-X", "-q", "-v", "ON_ERROR_STOP=1", "-c", rename, gateway.dbURL).CombinedOutput(); err != nil {
 		t.Fatalf("psql: %v: %s", err, out)
 	}
-	psql(t, url, `UPDATE t_participants SET participant_name = 'sixty-one' WHERE id_participant = 61`)
+	gateway.exec(`UPDATE t_participants SET participant_name = 'sixty-one' WHERE id_participant = 61`)
 	// everybody sees herself: the sentinel of those who must not receive the above
-	psql(t, url, `UPDATE t_users SET user_firstname = 'Sentinel' WHERE user_username IN ('patricia.project', 'paul.project', 'nora.norole')`)
+	gateway.exec(`UPDATE t_users SET user_firstname = 'Sentinel' WHERE user_username IN ('patricia.project', 'paul.project', 'nora.norole')`)
 
 	first := admin.mustHear(pb.DatabaseEvent_DB_UPDATE, "participant", `É \"1\"`)
 	second := admin.mustHear(pb.DatabaseEvent_DB_UPDATE, "participant", "sixty-one")
@@ -84,7 +96,7 @@ func TestFromPsqlToAFrameOnATLSSocket(t *testing.T) {
 	}
 
 	// out of sight: a move
-	psql(t, url, `UPDATE t_participants SET id_project = 4, id_participant_group = NULL WHERE id_participant = 2`)
+	gateway.exec(`UPDATE t_participants SET id_project = 4, id_participant_group = NULL WHERE id_participant = 2`)
 	paul.mustHear(pb.DatabaseEvent_DB_DELETE, "participant", `"id_participant": 2`)
 	if e := jsonEvent(patricia).Message.Events[0]; e["objectType"] == "participant" {
 		if e["type"] != "DB_CREATE" {
@@ -103,7 +115,7 @@ func TestFromPsqlToAFrameOnATLSSocket(t *testing.T) {
 	}
 
 	// a disabled user is disconnected
-	psql(t, url, `UPDATE t_users SET user_enabled = false WHERE user_username = 'paul.project'`)
+	gateway.exec(`UPDATE t_users SET user_enabled = false WHERE user_username = 'paul.project'`)
 	if closed := paul.closed(); closed.Code != 4000 || closed.Text != "CMD_CLIENT_DISCONNECT" {
 		t.Errorf("closed with %v", closed)
 	}
@@ -125,35 +137,26 @@ func TestFromPsqlToAFrameOnATLSSocket(t *testing.T) {
 			t.Errorf("the log holds %q", secret)
 		}
 	}
+	if got := command(t.Context(), map[string]string{"DATABASE_URL": gateway.dbURL}, "audit", "--as", "user:"+opentera.DemoProjectAdminUUID); got.code != 0 ||
+		got.stdout != "nothing was ever recorded: no gateway has run with --audit-deliveries\n" {
+		t.Errorf("%+v", got)
+	}
 }
 
-func TestHandshakeOverTLS(t *testing.T) {
-	t.Parallel()
-	url := dbtest.New(t, migrated())
-	gateway := serve(t, url)
-	base := gateway.HTTP()
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: gatewaytest.Insecure}}
-	t.Cleanup(client.CloseIdleConnections)
-	status := func(path string, upgrade bool) int {
+func handshake(t *testing.T, gateway *served) {
+	status := func(path string, isUpgrade bool) int {
 		t.Helper()
-		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, base+path, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if upgrade {
-			request.Header = http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}, "Sec-Websocket-Version": {"13"},
-				"Sec-Websocket-Key": {"dGhlIHNhbXBsZSBub25jZQ=="}}
-		}
-		response, err := client.Do(request)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = response.Body.Close()
+		response, _ := gateway.request(gatewaytest.Insecure, http.MethodGet, path, "", func(r *http.Request) {
+			if isUpgrade {
+				r.Header = http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}, "Sec-Websocket-Version": {"13"},
+					"Sec-Websocket-Key": {"dGhlIHNhbXBsZSBub25jZQ=="}}
+			}
+		})
 		return response.StatusCode
 	}
 	token := func(kind, uuid string) string {
 		t.Helper()
-		got := command(t.Context(), map[string]string{"DATABASE_URL": url}, "token", "--public-url", gateway.URL, kind, uuid)
+		got := command(t.Context(), map[string]string{"DATABASE_URL": gateway.dbURL}, "token", "--public-url", gateway.URL, kind, uuid)
 		if got.code != 0 {
 			t.Fatal(got.stderr)
 		}
@@ -162,9 +165,9 @@ func TestHandshakeOverTLS(t *testing.T) {
 	}
 	good := token("user", opentera.DemoProjectAdminUUID)
 	for _, test := range []struct {
-		path    string
-		upgrade bool
-		want    int
+		path      string
+		isUpgrade bool
+		want      int
 	}{
 		{"/wss/user", true, 403},
 		{"/wss/user?id=", true, 403},
@@ -179,7 +182,7 @@ func TestHandshakeOverTLS(t *testing.T) {
 		{"/wss", true, 404},
 		{"/wss/robot?id=" + good, true, 404},
 	} {
-		if got := status(test.path, test.upgrade); got != test.want {
+		if got := status(test.path, test.isUpgrade); got != test.want {
 			t.Errorf("%.60s: %d, want %d", test.path, got, test.want)
 		}
 	}
@@ -188,21 +191,24 @@ func TestHandshakeOverTLS(t *testing.T) {
 		t.Errorf("the same token again: %d, want 403", got)
 	}
 	late := token("participant", opentera.DemoParticipantUUID)
-	psql(t, url, `UPDATE terasocket.connect_tokens SET expires_at = now() - interval '1 second'`)
+	gateway.exec(`UPDATE terasocket.connect_tokens SET expires_at = now() - interval '1 second'`)
 	if got := status("/wss/participant?id="+late, true); got != 403 {
 		t.Errorf("a late token: %d, want 403", got)
 	}
 	gone := token("device", opentera.DemoDeviceUUID)
-	psql(t, url, `UPDATE t_devices SET device_enabled = false WHERE device_uuid = '`+opentera.DemoDeviceUUID+`'`)
+	const enable = "UPDATE t_devices SET device_enabled = $1 WHERE device_uuid = $2"
+	gateway.exec(enable, false, opentera.DemoDeviceUUID)
 	if got := status("/wss/device?id="+gone, true); got != 403 {
 		t.Errorf("the token of a device disabled since: %d, want 403", got)
 	}
+	gateway.exec(enable, true, opentera.DemoDeviceUUID)
 
 	race := token("user", opentera.DemoSuperadminUUID)
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	opened := 0
-	for range 100 {
+	racers := dbtest.Many(100, 30)
+	for range racers {
 		wg.Go(func() {
 			conn, response, err := gatewaytest.Dial(t.Context(), gateway.URL+"/wss/user?id="+race)
 			mu.Lock()
@@ -217,17 +223,11 @@ func TestHandshakeOverTLS(t *testing.T) {
 	}
 	wg.Wait()
 	if opened != 1 {
-		t.Errorf("%d of 100 handshakes with one token succeeded, want 1", opened)
+		t.Errorf("%d of %d handshakes with one token succeeded, want 1", opened, racers)
 	}
 }
 
-func TestLoginOverTLS(t *testing.T) {
-	t.Parallel()
-	url := dbtest.New(t, migrated())
-	gateway := serve(t, url)
-	base := gateway.HTTP()
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: gatewaytest.Insecure}}
-	t.Cleanup(client.CloseIdleConnections)
+func passwordLogin(t *testing.T, gateway *served) {
 	for _, test := range []struct {
 		username, password, query string
 		status                    int
@@ -241,24 +241,11 @@ func TestLoginOverTLS(t *testing.T) {
 		{opentera.DemoSuperadmin, opentera.DemoPassword, "", 200, "websocket_url", ""},
 		{opentera.DemoSuperadmin, opentera.DemoPassword, "?with_websockets=True", 200, "user_uuid", opentera.DemoSuperadminUUID},
 	} {
-		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, base+"/api/user/login"+test.query, nil)
-		if err != nil {
-			t.Fatal(err)
+		status, answer, text := gateway.visit(gatewaytest.Insecure, "/api/user/login"+test.query, func(r *http.Request) { r.SetBasicAuth(test.username, test.password) })
+		if got, _ := answer[test.key].(string); status != test.status || got != test.value {
+			t.Errorf("%s %s: %d %s, want %d and %s = %q", test.username, test.query, status, text, test.status, test.key, test.value)
 		}
-		request.SetBasicAuth(test.username, test.password)
-		response, err := client.Do(request)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var answer map[string]string
-		if response.StatusCode == 200 {
-			err = json.NewDecoder(response.Body).Decode(&answer)
-		}
-		_ = response.Body.Close()
-		if response.StatusCode != test.status || err != nil || answer[test.key] != test.value {
-			t.Errorf("%s %s: %s %v %v, want %d and %s = %q", test.username, test.query, response.Status, answer, err, test.status, test.key, test.value)
-		}
-		if answer["reason"] != "" && answer["websocket_url"] != "" {
+		if answer["reason"] != nil && answer["websocket_url"] != nil {
 			t.Errorf("%s: a URL before the second step", test.username)
 		}
 	}
@@ -275,14 +262,19 @@ func (s *served) serial() string {
 	return conn.ConnectionState().PeerCertificates[0].SerialNumber.String()
 }
 
-func TestTheCertificateIsReadAgain(t *testing.T) {
-	t.Parallel()
-	gateway := serve(t, dbtest.New(t, migrated()))
+// The certificate is read again when it changes, and at SIGHUP; a bad one never takes the place of the good one.
+func certificateIsReadAgain(t *testing.T, gateway *served) {
 	first := gateway.serial()
+	says := func(text string) {
+		t.Helper()
+		dbtest.Eventually(t, text, func() bool { gateway.serial(); return gateway.Log.Count(text) > 0 })
+	}
 	if err := os.WriteFile(gateway.cert, []byte("rubbish"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	dbtest.Eventually(t, "it is read", func() bool { gateway.serial(); return gateway.Log.Count("certificate not read again") > 0 })
+	says("certificate not read again")
+	gateway.signal(syscall.SIGHUP)
+	says("SIGHUP: not read again")
 	if gateway.serial() != first {
 		t.Error("a certificate that cannot be read has taken the place of the good one")
 	}
@@ -290,16 +282,16 @@ func TestTheCertificateIsReadAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	dbtest.Eventually(t, "the new certificate is in use", func() bool { return gateway.serial() != first })
+	gateway.signal(syscall.SIGHUP)
+	says("SIGHUP: certificate and --client-ca read again")
 	if conn, err := tls.Dial("tcp", strings.TrimPrefix(gateway.URL, "wss://"), &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10}); err == nil {
 		_ = conn.Close()
 		t.Error("TLS 1.1 was taken")
 	}
 }
 
-func TestTail(t *testing.T) {
-	t.Parallel()
-	url := dbtest.New(t, migrated())
-	gateway := serve(t, url)
+func tail(t *testing.T, gateway *served) {
+	url := gateway.dbURL
 	for name, args := range map[string][]string{
 		"through the database": {"--as", "user:" + opentera.DemoProjectAdminUUID, "--database-url", url},
 		"by login":             {"--username", opentera.DemoProjectAdmin, "--password", opentera.DemoPassword},
@@ -324,7 +316,7 @@ func TestTail(t *testing.T) {
 			// change things until tail has printed one: it cannot say when it is connected
 			line := ""
 			for i := 0; line == ""; i++ {
-				psql(t, url, fmt.Sprintf("UPDATE t_participants SET participant_name = 'tail %d' WHERE id_participant IN (1, 61)", i))
+				gateway.exec("UPDATE t_participants SET participant_name = $1 WHERE id_participant IN (1, 61)", fmt.Sprint("tail ", i))
 				select {
 				case text, isOpen := <-lines:
 					if !isOpen {

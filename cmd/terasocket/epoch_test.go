@@ -13,22 +13,19 @@ import (
 
 // After a restart of PostgreSQL sockets are closed with 1011. A client with a cursor from before resumes; a cursor between the
 // two epochs was never given out.
-func TestAnEpochThatEnds(t *testing.T) {
-	t.Parallel()
-	url := dbtest.New(t, migrated())
-	pool := dbtest.Pool(t, url)
-	gateway := serve(t, url)
-	paul := gateway.login(opentera.DemoProjectAdmin, "")
+func epochEnds(t *testing.T, gateway *served) {
+	pool := dbtest.Pool(t, gateway.dbURL)
+	paul, errors := gateway.login(opentera.DemoProjectAdmin, ""), gateway.Log.Count("level=ERROR")
 	renameAlone(t, pool, 1, "before")
 	cursor := paul.mustHearNames("before").Seq
 
-	psql(t, url, `UPDATE terasocket.epochs SET started_at = started_at - interval '1 day'`) // the effect of a restart
+	gateway.exec(`UPDATE terasocket.epochs SET started_at = started_at - interval '1 day'`) // the effect of a restart
 	renameAlone(t, pool, 1, "after")
 	if closed := paul.closed(); closed.Code != websocket.CloseInternalServerErr {
 		t.Errorf("closed with %v, want 1011", closed)
 	}
 	dbtest.Eventually(t, "the log says why", func() bool { return gateway.Log.Count("level=WARN msg=\"PostgreSQL was started again") == 1 })
-	if gateway.Log.Count("level=ERROR") > 0 {
+	if gateway.Log.Count("level=ERROR") > errors {
 		t.Errorf("its log: %s", &gateway.Log)
 	}
 	dbtest.Eventually(t, "the gateway is ready again", func() bool { code, _ := gateway.Ask(t.Context(), "/readyz"); return code == 200 })

@@ -15,20 +15,20 @@ import (
 	"terasocket/db/opentera"
 )
 
-// examples returns the clients of examples/, each as a command line before server, username and password; nil if its language
+// examples returns the clients of examples/, built in dir, each as a command line before server, username and password; nil if its language
 // is not installed. TERASOCKET_TEST_EXAMPLES=all makes that a failure.
-func examples(t *testing.T) map[string]func(t *testing.T) []string {
+func examples(t *testing.T) map[string]func(t *testing.T, dir string) []string {
 	root, err := filepath.Abs("../../examples")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return map[string]func(t *testing.T) []string{
-		"go": func(t *testing.T) []string {
-			path := filepath.Join(t.TempDir(), "client")
+	return map[string]func(t *testing.T, dir string) []string{
+		"go": func(t *testing.T, dir string) []string {
+			path := filepath.Join(dir, "client")
 			mustRun(t, "", "go", "build", "-o", path, filepath.Join(root, "go"))
 			return []string{path}
 		},
-		"python": func(t *testing.T) []string {
+		"python": func(t *testing.T, dir string) []string {
 			for _, python := range []string{"python3", "/usr/bin/python3"} {
 				if exec.CommandContext(t.Context(), python, "-c", "import websockets").Run() == nil {
 					return []string{python, filepath.Join(root, "python/client.py")}
@@ -36,15 +36,15 @@ func examples(t *testing.T) map[string]func(t *testing.T) []string {
 			}
 			return missing(t, "python3 with websockets (Debian: python3-websockets)")
 		},
-		"node": func(t *testing.T) []string {
-			folder := installed(t, filepath.Join(root, "node"))
+		"node": func(t *testing.T, dir string) []string {
+			folder := installed(t, dir, filepath.Join(root, "node"))
 			if folder == "" {
 				return nil
 			}
 			return []string{"node", filepath.Join(folder, "client.js")}
 		},
-		"browser": func(t *testing.T) []string {
-			folder := installed(t, filepath.Join(root, "browser"))
+		"browser": func(t *testing.T, dir string) []string {
+			folder := installed(t, dir, filepath.Join(root, "browser"))
 			if folder == "" {
 				return nil
 			}
@@ -55,14 +55,13 @@ func examples(t *testing.T) map[string]func(t *testing.T) []string {
 			}
 			return []string{"node", "--experimental-websocket", main} // fetch and WebSocket as in browsers
 		},
-		"qt": func(t *testing.T) []string {
+		"qt": func(t *testing.T, dir string) []string {
 			if exec.CommandContext(t.Context(), "pkg-config", "--exists", "Qt6WebSockets").Run() != nil {
 				return missing(t, "Qt6WebSockets (Debian: qt6-websockets-dev)")
 			}
-			folder := t.TempDir()
-			mustRun(t, folder, "cmake", filepath.Join(root, "qt"), "-DCMAKE_BUILD_TYPE=Debug")
-			mustRun(t, folder, "cmake", "--build", ".")
-			return []string{filepath.Join(folder, "client")}
+			mustRun(t, dir, "cmake", filepath.Join(root, "qt"), "-DCMAKE_BUILD_TYPE=Debug")
+			mustRun(t, dir, "cmake", "--build", ".")
+			return []string{filepath.Join(dir, "client")}
 		},
 	}
 }
@@ -93,14 +92,14 @@ func missing(t *testing.T, what string) []string {
 	return nil
 }
 
-// installed returns a copy of the folder with the dependencies of its package.json.
-func installed(t *testing.T, from string) string {
+// installed returns a copy of the folder, in dir, with the dependencies of its package.json.
+func installed(t *testing.T, dir, from string) string {
 	t.Helper()
 	if _, err := exec.LookPath("npm"); err != nil {
 		missing(t, "npm")
 		return ""
 	}
-	folder := filepath.Join(t.TempDir(), "example")
+	folder := filepath.Join(dir, "example")
 	if err := os.CopyFS(folder, os.DirFS(from)); err != nil {
 		t.Fatal(err)
 	}
@@ -113,54 +112,65 @@ func installed(t *testing.T, from string) string {
 	return folder
 }
 
-// TestExamples puts each client of examples/ through what a client must handle: an event, a restart with an event meanwhile, a
+// TestExamples puts the clients of examples/ through what a client must handle: an event, a restart with an event meanwhile, a
 // log that does not reach back, and a kick.
 func TestExamples(t *testing.T) {
 	t.Parallel()
+	url := dbtest.New(t, migrated())
+	pool := dbtest.Pool(t, url)
+	gateway := serve(t, url)
+	cert, key, listen := gateway.cert, gateway.key, strings.TrimPrefix(gateway.URL, "wss://")
+	users := []string{opentera.DemoProjectAdmin, opentera.DemoProjectUser, opentera.DemoSiteAdmin, opentera.DemoSuperadmin, opentera.DemoTwoGroups}
+	var clients []*said
 	for name, build := range examples(t) {
+		dir := t.TempDir()
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			if testing.Short() && name != "go" && name != "python" {
 				t.Skip("its build takes long")
 			}
-			client := build(t)
-			url := dbtest.New(t, migrated())
-			pool := dbtest.Pool(t, url)
-			gateway := serve(t, url)
-			cert, key, listen := gateway.cert, gateway.key, strings.TrimPrefix(gateway.URL, "wss://")
-			lines := talk(t, gateway, client)
-
-			lines.mustSay(`^connected`)
-			renameAlone(t, pool, 1, "first")
-			lines.mustSay(`^[0-9]+ .*participant.*first`)
-
-			again := func(meanwhile func()) {
-				gateway.mustStop()
-				lines.mustSay(`^coming back.*(1012|1002)`) // Qt reports an unknown code as 1002
-				meanwhile()
-				gateway = serve(t, url, "--listen", listen, "--tls-cert", cert, "--tls-key", key)
-				lines.mustSay(`^connected`)
-			}
-			again(func() { renameAlone(t, pool, 1, "missed") })
-			lines.mustSay(`^[0-9]+ .*participant.*missed`)
-
-			again(func() {
-				for i := range 3 {
-					renameAlone(t, pool, 1, fmt.Sprint("trimmed ", i))
-				}
-				last := dbtest.One[int64](t, pool, "SELECT max(seq) FROM terasocket.events")
-				psql(t, url, fmt.Sprintf("BEGIN; DELETE FROM terasocket.events WHERE seq <= %[1]d; UPDATE terasocket.trimmed SET seq = %[1]d; COMMIT", last))
-			})
-			lines.mustSay(`^incomplete`)
-			renameAlone(t, pool, 1, "live")
-			lines.mustSay(`^[0-9]+ .*participant.*live`)
-
-			psql(t, url, fmt.Sprintf("SELECT terasocket.kick('%s')", opentera.DemoProjectAdminUUID))
-			lines.mustSay(`^staying away.*4000`)
-			if err := lines.process.Wait(); err != nil {
-				t.Errorf("the client ended with %v", err)
-			}
+			clients = append(clients, &said{name: name, user: users[len(clients)], command: build(t, dir)})
 		})
+	}
+	for _, c := range clients {
+		c.talk(t, gateway)
+	}
+	mustSay := func(want string) {
+		t.Helper()
+		for _, c := range clients {
+			c.mustSay(want)
+		}
+	}
+
+	mustSay(`^connected`)
+	renameAlone(t, pool, 1, "first")
+	mustSay(`^[0-9]+ .*participant.*first`)
+
+	again := func(meanwhile func()) {
+		gateway.mustStop()
+		mustSay(`^coming back.*(1012|1002)`) // Qt reports an unknown code as 1002
+		meanwhile()
+		gateway = serve(t, url, "--listen", listen, "--tls-cert", cert, "--tls-key", key)
+		mustSay(`^connected`)
+	}
+	again(func() { renameAlone(t, pool, 1, "missed") })
+	mustSay(`^[0-9]+ .*participant.*missed`)
+
+	again(func() {
+		for i := range 3 {
+			renameAlone(t, pool, 1, fmt.Sprint("trimmed ", i))
+		}
+		trim(t, url, uint64(dbtest.One[int64](t, pool, "SELECT max(seq) FROM terasocket.events")))
+	})
+	mustSay(`^incomplete`)
+	renameAlone(t, pool, 1, "live")
+	mustSay(`^[0-9]+ .*participant.*live`)
+
+	psql(t, url, "SELECT terasocket.kick(user_uuid) FROM t_users WHERE user_username = ANY ('{"+strings.Join(users, ",")+"}')")
+	mustSay(`^staying away.*4000`)
+	for _, c := range clients {
+		if err := c.process.Wait(); err != nil {
+			t.Errorf("the %s client ended with %v", c.name, err)
+		}
 	}
 }
 
@@ -178,22 +188,25 @@ func TestExamplesAreShort(t *testing.T) {
 	}
 }
 
-// said collects the output of a client.
+// said is a client of examples/, and its output.
 type said struct {
-	t       *testing.T
-	process *exec.Cmd
-	lines   chan string
-	all     []string
+	*testing.T
+	name, user string
+	command    []string
+	process    *exec.Cmd
+	lines      chan string
+	all        []string
 }
 
-func talk(t *testing.T, gateway *served, client []string) *said {
+// talk starts it.
+func (s *said) talk(t *testing.T, gateway *served) {
 	t.Helper()
-	s := &said{t: t, lines: make(chan string, 1000)}
-	args := append(client[1:len(client):len(client)], gateway.HTTP(), opentera.DemoProjectAdmin, opentera.DemoPassword)
-	if strings.HasSuffix(client[len(client)-1], "client.js") {
+	s.T, s.lines = t, make(chan string, 1000)
+	args := append(s.command[1:len(s.command):len(s.command)], gateway.HTTP(), s.user, opentera.DemoPassword)
+	if s.name == "node" {
 		args = append(args, must(filepath.Abs("../../proto")))
 	}
-	s.process = exec.Command(client[0], args...)
+	s.process = exec.Command(s.command[0], args...)
 	s.process.Env = append(os.Environ(), "SSL_CERT_FILE="+gateway.cert, "NODE_EXTRA_CA_CERTS="+gateway.cert)
 	stdout, err := s.process.StdoutPipe()
 	if err != nil {
@@ -207,7 +220,7 @@ func talk(t *testing.T, gateway *served, client []string) *said {
 	t.Cleanup(func() {
 		_ = s.process.Process.Kill()
 		if t.Failed() {
-			t.Logf("it said:\n%s\n%s", strings.Join(s.all, "\n"), stderr.String())
+			t.Logf("the %s client said:\n%s\n%s", s.name, strings.Join(s.all, "\n"), stderr.String())
 		}
 	})
 	go func() {
@@ -216,24 +229,23 @@ func talk(t *testing.T, gateway *served, client []string) *said {
 			s.lines <- scanner.Text()
 		}
 	}()
-	return s
 }
 
 // mustSay reads on until a line matches.
 func (s *said) mustSay(want string) {
-	s.t.Helper()
+	s.Helper()
 	pattern, limit := regexp.MustCompile(want), time.After(time.Minute)
 	for {
 		select {
 		case line, more := <-s.lines:
 			s.all = append(s.all, line)
 			if !more {
-				s.t.Fatalf("the client ended before it printed %q", want)
+				s.Fatalf("the %s client ended before it printed %q", s.name, want)
 			} else if pattern.MatchString(line) {
 				return
 			}
 		case <-limit:
-			s.t.Fatalf("the client never printed %q", want)
+			s.Fatalf("the %s client never printed %q", s.name, want)
 		}
 	}
 }

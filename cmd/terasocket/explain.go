@@ -8,8 +8,6 @@ import (
 	"strings"
 
 	"terasocket/access"
-	"terasocket/db"
-	"terasocket/migrations"
 )
 
 type explainCmd struct {
@@ -32,18 +30,11 @@ func (c *explainCmd) Run(ctx context.Context, con *console) error {
 	if err != nil {
 		return err
 	}
-	url, err := c.url()
-	if err != nil {
-		return err
-	}
-	pool, err := db.Open(ctx, url)
+	pool, err := c.open(ctx)
 	if err != nil {
 		return err
 	}
 	defer pool.Close()
-	if err := migrations.Check(ctx, pool); err != nil {
-		return err
-	}
 	explanation, err := (&access.Explainer{Pool: pool}).Explain(ctx, c.Event, kind, uuid)
 	if errors.Is(err, access.ErrUnknown) {
 		return fmt.Errorf("--as: there is no %s with the UUID %q", kind, uuid)

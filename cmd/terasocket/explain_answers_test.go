@@ -6,13 +6,13 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+
 	"terasocket/db/dbtest"
 	"terasocket/db/opentera"
 )
 
-func TestExplainJSON(t *testing.T) {
-	t.Parallel()
-	url, _, seqs := explainable(t)
+func explainJSON(t *testing.T, url string, seqs map[string]int64) {
 	got := command(t.Context(), map[string]string{"DATABASE_URL": url}, "explain", "--event", fmt.Sprint(seqs["moved"]), "--as", "user:"+opentera.DemoProjectAdminUUID, "--json")
 	var answer struct {
 		Event, Client map[string]any
@@ -48,9 +48,7 @@ func TestExplainJSON(t *testing.T) {
 }
 
 // A client that connected after the event receives it only if it resumes.
-func TestExplainSaysSinceWhenTheClientIsConnected(t *testing.T) {
-	t.Parallel()
-	url, conn, seqs := explainable(t)
+func explainSince(t *testing.T, url string, conn *pgx.Conn, seqs map[string]int64) {
 	explain := func(event, as, want string) {
 		t.Helper()
 		got := command(t.Context(), map[string]string{"DATABASE_URL": url}, "explain", "--event", fmt.Sprint(seqs[event]), "--as", as)
@@ -72,12 +70,10 @@ func TestExplainSaysSinceWhenTheClientIsConnected(t *testing.T) {
 	explain("late", user, "connected since TIME, before the event was recorded")
 }
 
-func TestExplainRefusals(t *testing.T) {
-	t.Parallel()
-	url, conn, seqs := explainable(t)
+func explainRefuses(t *testing.T, url string, conn *pgx.Conn, seqs map[string]int64) {
 	dbtest.Exec(t, conn, "DELETE FROM terasocket.events WHERE seq < $1", seqs["moved"])
 	trimmed, oldest := fmt.Sprint(seqs["participant"]), fmt.Sprint(seqs["moved"])
-	last, me := fmt.Sprint(seqs["login"]), "user:"+opentera.DemoSuperadminUUID
+	last, me := fmt.Sprint(seqs["late"]), "user:"+opentera.DemoSuperadminUUID
 	for name, test := range map[string]struct {
 		args []string
 		code int

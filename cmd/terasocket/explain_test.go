@@ -66,7 +66,8 @@ note            linked devices and members of a session are those of the moment 
 
 func TestExplain(t *testing.T) {
 	t.Parallel()
-	url, _, seqs := explainable(t)
+	url, conn, seqs := explainable(t)
+	t.Run("json", func(t *testing.T) { explainJSON(t, url, seqs) })
 	for _, test := range []struct {
 		event, as, want string
 	}{
@@ -199,7 +200,6 @@ may see it      yes
   has           it is user 9` + onMessage},
 	} {
 		t.Run(test.event+" "+test.as, func(t *testing.T) {
-			t.Parallel()
 			got := command(t.Context(), map[string]string{"DATABASE_URL": url}, "explain", "--event", fmt.Sprint(seqs[test.event]), "--as", test.as)
 			text := "\n" + seqOfEvent.ReplaceAllString(announcement.ReplaceAllString(clock.ReplaceAllString(got.stdout, "TIME"), "announcement N"), "event SEQ       ")
 			if got.code != 0 || got.stderr != "" || text != test.want {
@@ -210,4 +210,6 @@ may see it      yes
 			}
 		})
 	}
+	t.Run("since when the client is connected", func(t *testing.T) { explainSince(t, url, conn, seqs) })
+	t.Run("refusals", func(t *testing.T) { explainRefuses(t, url, conn, seqs) })
 }

@@ -2,14 +2,12 @@ package main
 
 import (
 	"fmt"
-	"net/http"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"terasocket/cmd/terasocket/gatewaytest"
 	"terasocket/db/dbtest"
 	"terasocket/db/opentera"
 )
@@ -30,15 +28,19 @@ func makeSleep(t *testing.T, url, statement, table string, attempts int) (undo f
 	}
 }
 
-// The announcing backend is killed at each step, with a second gateway running: one of the two announces the change, once.
-func TestAnnouncerKilledAtEachStep(t *testing.T) {
+// Two gateways, whose announcements fail. One of them announces the change, once.
+func TestFailingAnnouncements(t *testing.T) {
 	t.Parallel()
 	url := dbtest.New(t, migrated())
-	pool := dbtest.Pool(t, url)
-	var clients []*socket
-	for range 2 {
-		clients = append(clients, serve(t, url).login(opentera.DemoProjectAdmin, ""))
-	}
+	gateway, other := serve(t, url), serve(t, url)
+	gateway.part("the announcer is killed at each step", func(t *testing.T, gateway *served) { announcerIsKilled(t, gateway, other) })
+	gateway.part("announcements are cancelled", announcementsAreCancelled)
+	gateway.part("a poisoned object", poisonedObject)
+}
+
+func announcerIsKilled(t *testing.T, gateway, other *served) {
+	url, pool := gateway.dbURL, dbtest.Pool(t, gateway.dbURL)
+	clients := []*socket{gateway.login(opentera.DemoProjectAdmin, ""), other.login(opentera.DemoProjectAdmin, "")}
 	for i, step := range []struct{ statement, table string }{
 		{"INSERT", "told"}, {"DELETE", "changes"}, {"INSERT", "events"}, {"INSERT", "announcements"},
 	} {
@@ -57,85 +59,28 @@ func TestAnnouncerKilledAtEachStep(t *testing.T) {
 }
 
 // Announcing statements are cancelled again and again: no object is set aside because of that.
-func TestCancelledAnnouncements(t *testing.T) {
-	t.Parallel()
-	url := dbtest.New(t, migrated())
-	pool := dbtest.Pool(t, url)
-	gateway := serve(t, url)
+func announcementsAreCancelled(t *testing.T, gateway *served) {
+	pool := dbtest.Pool(t, gateway.dbURL)
 	paul := gateway.login(opentera.DemoProjectAdmin, "")
 	const times = 8
-	makeSleep(t, url, "INSERT", "events", times)
+	undo := makeSleep(t, gateway.dbURL, "INSERT", "events", times)
 	rename(t, pool, 1, "cancelled")
 	dbtest.Eventually(t, "all of these attempts are cancelled", func() bool {
 		dbtest.One[int64](t, pool, "SELECT count(pg_cancel_backend(pid)) "+sleepers)
 		return dbtest.One[int64](t, pool, "SELECT last_value FROM attempts") > times
 	})
 	paul.mustHearNames("cancelled")
+	undo()
 	if n := dbtest.One[int64](t, pool, "SELECT count(*) FROM terasocket.set_aside"); n != 0 {
 		t.Errorf("%d objects set aside", n)
 	}
 }
 
-// The connections of an announcing gateway are half-open: another one announces, and the first receives that once it is back.
-func TestAnnouncerWithHalfOpenConnections(t *testing.T) {
-	t.Parallel()
-	direct := dbtest.New(t, migrated())
-	pool := dbtest.Pool(t, direct)
-	proxy := gatewaytest.NewProxy(t, direct)
-	broken := serve(t, proxy.URL, "--listen-database-url", direct)
-	broken.dbURL = direct
-	far := broken.login(opentera.DemoProjectAdmin, "")
-	near := serve(t, direct).login(opentera.DemoProjectAdmin, "")
-	rename(t, pool, 1, "before")
-	far.mustHearNames("before")
-	near.mustHearNames("before")
-	proxy.HalfOpen()
-	names := writes(t, pool, "beside it", 20)
-	near.mustHearLast(names...)
-	broken.waitReady(http.StatusServiceUnavailable, "")
-	proxy.Restore()
-	broken.waitReady(http.StatusOK, "ready")
-	far.mustHearLast(names...)
-}
-
-// A gateway without LISTEN does not announce, but reads what others announced.
-func TestListenIsLostWhileOthersAnnounce(t *testing.T) {
-	t.Parallel()
-	direct := dbtest.New(t, migrated())
-	pool := dbtest.Pool(t, direct)
-	proxy := gatewaytest.NewProxy(t, direct)
-	deaf := serve(t, direct, "--listen-database-url", proxy.URL)
-	far := deaf.login(opentera.DemoProjectAdmin, "")
-	near := serve(t, direct).login(opentera.DemoProjectAdmin, "")
-	proxy.Cut()
-	deaf.waitFor(is("0"), "terasocket_listener_up")
-	rename(t, pool, 1, "quiet")
-	near.mustHearNames("quiet") // what the other had begun has ended
-	before := deaf.value("terasocket_announcements_total")
-	names := []string{"quiet"}
-	for i := range 5 {
-		names = append(names, fmt.Sprint("deaf ", i))
-		rename(t, pool, 1, names[i+1])
-		near.mustHearNames(names[i+1]) // each is announced alone
-	}
-	far.mustHearNames(names...)
-	if n := deaf.value("terasocket_announcements_total"); n != before {
-		t.Errorf("%s announcements, %s before", n, before)
-	}
-	proxy.Restore()
-	deaf.waitReady(http.StatusOK, "ready")
-	rename(t, pool, 1, "back")
-	far.mustHearNames("back")
-}
-
 // One object cannot be announced: the others are, an operator can see it, and its next change brings it back.
-func TestPoisonedObject(t *testing.T) {
-	t.Parallel()
-	url := dbtest.New(t, migrated())
-	pool := dbtest.Pool(t, url)
-	gateway := serve(t, url)
+func poisonedObject(t *testing.T, gateway *served) {
+	pool := dbtest.Pool(t, gateway.dbURL)
 	admin := gateway.login(opentera.DemoSuperadmin, "")
-	psql(t, url, `CREATE FUNCTION public.poison() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+	gateway.exec(`CREATE FUNCTION public.poison() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
 			IF NEW.object_type = 'participant' AND NEW.id = 2 THEN RAISE 'poisoned' USING ERRCODE = '22000'; END IF; RETURN NEW; END $$;
 		CREATE TRIGGER poison BEFORE INSERT OR UPDATE ON terasocket.told FOR EACH ROW EXECUTE FUNCTION public.poison();
 		UPDATE t_participants SET id_project = 4, id_participant_group = NULL, participant_name = 'moved' WHERE id_participant IN (1, 2, 3)`)
@@ -152,7 +97,7 @@ func TestPoisonedObject(t *testing.T) {
 		t.Errorf("heard of %v, want 1 and 3", heard)
 	}
 	gateway.waitFor(is("1"), "terasocket_set_aside_objects")
-	psql(t, url, "DROP TRIGGER poison ON terasocket.told")
+	gateway.exec("DROP TRIGGER poison ON terasocket.told")
 	rename(t, pool, 2, "healed")
 	for {
 		if _, d := admin.event(); strings.Contains(d.GetObjectValue(), `"healed"`) {

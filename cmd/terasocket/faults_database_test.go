@@ -20,11 +20,10 @@ import (
 	pb "terasocket/proto/opentera"
 )
 
-// asRole creates a role with the owner's rights and these settings, and returns the URL of a new database for this role and for
-// its owner.
-func asRole(t *testing.T, settings ...string) (roleURL, ownerURL, role string) {
+// asRole creates a role with the owner's rights, and returns the URL of a new database for this role and for its owner.
+func asRole(t *testing.T) (roleURL, ownerURL, role string) {
 	t.Helper()
-	admin := dbtest.Conn(t, dbtest.New(t, migrated())) // outlives the database that the role is connected to
+	admin := dbtest.Conn(t, dbtest.New(t, dbtest.Empty())) // outlives the database that the role is connected to
 	role = fmt.Sprintf("terasocket_fault_%d", rand.Uint64())
 	run := func(sql string) {
 		t.Helper()
@@ -43,9 +42,6 @@ func asRole(t *testing.T, settings ...string) (roleURL, ownerURL, role string) {
 			t.Errorf("drop role: %v", err)
 		}
 	})
-	for _, s := range settings {
-		run("ALTER ROLE " + role + " " + s)
-	}
 	ownerURL = dbtest.New(t, migrated())
 	target := must(url.Parse(ownerURL))
 	target.User = url.User(role)
@@ -94,17 +90,15 @@ func lockTable(t *testing.T, databaseURL, table string) (release func()) {
 // released.
 func TestTheLogIsLocked(t *testing.T) {
 	t.Parallel()
-	for _, table := range []string{"terasocket.changes", "terasocket.events"} {
-		t.Run(table, func(t *testing.T) {
-			t.Parallel()
-			url := dbtest.New(t, migrated())
-			pool := dbtest.Pool(t, url)
-			gateway := serve(t, url)
+	gateway := serve(t, dbtest.New(t, migrated()))
+	for _, table := range []string{"terasocket.events", "terasocket.changes"} {
+		gateway.part(table, func(t *testing.T, gateway *served) {
+			pool := dbtest.Pool(t, gateway.dbURL)
 			paul := gateway.login(opentera.DemoProjectAdmin, "")
-			paul.mustHearLast(writes(t, pool, "before", 3)...)
+			paul.mustHearLast(writes(t, pool, "before "+table, 3)...)
 
-			release := lockTable(t, url, table)
-			names := writes(t, pool, "while", 3)
+			release := lockTable(t, gateway.dbURL, table)
+			names := writes(t, pool, "while "+table, 3)
 			lost := dbtest.One[int64](t, pool, "SELECT count(*) FROM terasocket.capture_errors WHERE sqlstate = '55P03' AND announced_at IS NULL")
 			if want := map[string]int64{"terasocket.changes": 3, "terasocket.events": 0}[table]; lost != want {
 				t.Errorf("%d changes not captured properly, want %d", lost, want)
@@ -112,54 +106,27 @@ func TestTheLogIsLocked(t *testing.T) {
 			gateway.waitFor(is("0"), "terasocket_database_up") // the gauges query both, and do not wait
 			release()
 			paul.mustHearLast(names...)
-			paul.mustHearLast(writes(t, pool, "after", 3)...)
+			paul.mustHearLast(writes(t, pool, "after "+table, 3)...)
 			dbtest.Eventually(t, "all is announced", func() bool {
 				return dbtest.One[int64](t, pool, "SELECT (SELECT count(*) FROM terasocket.changes) + (SELECT count(*) FROM terasocket.capture_errors WHERE announced_at IS NULL)") == 0
 			})
 			gateway.waitFor(is(fmt.Sprint(lost)), "terasocket_capture_errors_total")
 		})
 	}
+	gateway.part("the notify queue grows", theNotifyQueueGrows)
 }
 
-// Time-outs that administrators set for all roles must neither disconnect the gateway nor make it lose anything.
-func TestTimeoutsOfTheRole(t *testing.T) {
-	t.Parallel()
-	for _, setting := range []string{"statement_timeout", "idle_session_timeout", "idle_in_transaction_session_timeout", "lock_timeout"} {
-		t.Run(setting, func(t *testing.T) {
-			t.Parallel()
-			roleURL, ownerURL, _ := asRole(t, "SET "+setting+" = '1s'")
-			pool := dbtest.Pool(t, ownerURL)
-			if setting == "idle_session_timeout" {
-				var version int
-				if err := pool.QueryRow(t.Context(), "SELECT current_setting('server_version_num')::int").Scan(&version); err != nil || version < 140000 {
-					t.Skipf("PostgreSQL %d has no %s (%v)", version, setting, err)
-				}
-			}
-			gateway := serve(t, roleURL)
-			gateway.dbURL = ownerURL
-			paul := gateway.login(opentera.DemoProjectAdmin, "")
-			paul.mustHearLast(writes(t, pool, "before", 3)...)
-
-			release := lockTable(t, ownerURL, "terasocket.events")
-			names := writes(t, pool, "while", 5)
-			time.Sleep(2 * time.Second) // twice the limit, idle or waiting
-			release()
-			paul.mustHearLast(names...)
-			paul.mustHearLast(writes(t, pool, "after", 3)...)
-			gateway.waitReady(http.StatusOK, "ready")
-			if n := gateway.value("terasocket_listener_reconnects_total"); n != "0" {
-				t.Errorf("the LISTEN connection was lost %s times", n)
-			}
-			gateway.login(opentera.DemoSuperadmin, "")
-		})
-	}
-}
-
-// No connection is left: at start that is reported; later the gateway waits, and clients stay.
-func TestTooManyConnections(t *testing.T) {
+// Time-outs that administrators set for all roles must neither disconnect the gateway nor make it lose anything. When no connection is
+// left, that is reported at start; later the gateway waits, and clients stay.
+func TestLimitsOfTheRole(t *testing.T) {
 	t.Parallel()
 	roleURL, ownerURL, role := asRole(t)
 	pool := dbtest.Pool(t, ownerURL)
+	for _, setting := range []string{"statement_timeout", "idle_session_timeout", "idle_in_transaction_session_timeout", "lock_timeout"} {
+		if setting != "idle_session_timeout" || dbtest.One[int](t, pool, "SELECT current_setting('server_version_num')::int") >= 140000 {
+			dbtest.Exec(t, pool, "ALTER ROLE "+role+" SET "+setting+" = '1s'")
+		}
+	}
 	limit := func(n int) {
 		t.Helper()
 		dbtest.Exec(t, pool, fmt.Sprintf("ALTER ROLE %s CONNECTION LIMIT %d", role, n))
@@ -181,31 +148,41 @@ func TestTooManyConnections(t *testing.T) {
 	gateway.dbURL = ownerURL
 	paul := gateway.login(opentera.DemoProjectAdmin, "")
 	paul.mustHearLast(writes(t, pool, "before", 3)...)
+
+	release := lockTable(t, ownerURL, "terasocket.events")
+	names := writes(t, pool, "while", 5)
+	time.Sleep(2 * time.Second) // twice the limit, idle or waiting
+	release()
+	paul.mustHearLast(names...)
+	paul.mustHearLast(writes(t, pool, "after", 3)...)
+	gateway.waitReady(http.StatusOK, "ready")
+	if n := gateway.value("terasocket_listener_reconnects_total"); n != "0" {
+		t.Errorf("the LISTEN connection was lost %s times", n)
+	}
+	gateway.login(opentera.DemoSuperadmin, "")
+
 	for _, left := range []int{0, 1} {
-		token := gateway.token(ownerURL)
+		address := gateway.address("user", opentera.DemoProjectAdminUUID)
 		limit(left)
 		dbtest.Exec(t, pool, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1", role)
 		gateway.waitReady(http.StatusServiceUnavailable, "")
 		if left == 0 {
-			gateway.mustTurnAway(token)
+			gateway.mustTurnAway(address)
 		}
 		names := writes(t, pool, fmt.Sprint("with ", left), 5)
 		limit(-1)
 		gateway.waitReady(http.StatusOK, "ready")
 		paul.mustHearLast(names...)
 	}
-	paul.mustHearLast(writes(t, pool, "after", 3)...)
+	paul.mustHearLast(writes(t, pool, "in the end", 3)...)
 }
 
 // A program that LISTENs and stays in a transaction lets the notification queue grow. That is visible, and does no harm yet.
-func TestTheNotifyQueueGrows(t *testing.T) {
-	t.Parallel()
-	url := dbtest.New(t, migrated())
-	pool := dbtest.Pool(t, url)
-	stuck := dbtest.Conn(t, url)
+func theNotifyQueueGrows(t *testing.T, gateway *served) {
+	pool := dbtest.Pool(t, gateway.dbURL)
+	stuck := dbtest.Conn(t, gateway.dbURL)
 	dbtest.Exec(t, stuck, "LISTEN elsewhere")
 	dbtest.Exec(t, stuck, "BEGIN; SELECT 1")
-	gateway := serve(t, url)
 	paul := gateway.login(opentera.DemoProjectAdmin, "")
 	dbtest.Exec(t, pool, "SELECT pg_notify('elsewhere', i || repeat('x', 7900)) FROM generate_series(1, 2000) i")
 	gateway.waitFor(func(v string) bool { return v != "" && v != "0" }, "terasocket_notify_queue_usage_ratio")

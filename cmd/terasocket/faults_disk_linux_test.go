@@ -20,7 +20,7 @@ import (
 // and the log there.
 func smallDisk(t *testing.T) (databaseURL string) {
 	t.Helper()
-	admin := dbtest.Conn(t, dbtest.New(t, migrated())) // outlives the database that uses the tablespace
+	admin := dbtest.Conn(t, dbtest.New(t, dbtest.Empty())) // outlives the database that uses the tablespace
 	var data string
 	if err := admin.QueryRow(t.Context(), "SHOW data_directory").Scan(&data); err != nil {
 		t.Fatal(err)

@@ -5,21 +5,18 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"syscall"
 	"testing"
 	"time"
 
-	"terasocket/access"
-	"terasocket/api"
 	"terasocket/cmd/terasocket/gatewaytest"
 	"terasocket/db/dbtest"
 	"terasocket/db/opentera"
 )
 
 // mustTurnAway checks that new clients get 503 with Retry-After.
-func (s *served) mustTurnAway(token string) {
+func (s *served) mustTurnAway(address string) {
 	s.t.Helper()
-	conn, response, err := gatewaytest.Dial(s.t.Context(), api.WebsocketURL(s.URL, access.User, token))
+	conn, response, err := gatewaytest.Dial(s.t.Context(), address)
 	if err == nil {
 		_ = conn.Close()
 		s.t.Fatal("a client was accepted")
@@ -29,24 +26,32 @@ func (s *served) mustTurnAway(token string) {
 	}
 }
 
-// token returns a connect token for paul, created in the database.
-func (s *served) token(databaseURL string) (token string) {
-	s.t.Helper()
-	if err := dbtest.Conn(s.t, databaseURL).QueryRow(s.t.Context(), "SELECT terasocket.create_connect_token('user', $1)", opentera.DemoProjectAdminUUID).Scan(&token); err != nil {
-		s.t.Fatal(err)
+func TestNotReadyWithAnotherSchema(t *testing.T) {
+	t.Parallel()
+	gateway := serve(t, dbtest.New(t, migrated()))
+	for _, tt := range []struct{ change, undo, reason string }{
+		{"UPDATE terasocket.functions SET compatibility = compatibility + 1", "UPDATE terasocket.functions SET compatibility = compatibility - 1", "newer than this binary"},
+		{"UPDATE terasocket.functions SET compatibility = compatibility - 1", "UPDATE terasocket.functions SET compatibility = compatibility + 1", "older than this binary"},
+		{"UPDATE terasocket.schema_migrations SET dirty = true", "UPDATE terasocket.schema_migrations SET dirty = false", "interrupted"},
+		{"ALTER TABLE terasocket.schema_migrations RENAME TO elsewhere", "ALTER TABLE terasocket.elsewhere RENAME TO schema_migrations", "not installed in this database"},
+	} {
+		gateway.waitReady(http.StatusOK, "ready")
+		gateway.exec(tt.change)
+		gateway.waitReady(http.StatusServiceUnavailable, tt.reason)
+		gateway.exec(tt.undo)
 	}
-	return token
+	gateway.waitReady(http.StatusOK, "ready")
+	theSchemaIsGone(t, gateway)
 }
 
 // A gateway whose schema is gone reports it in one sentence, not for everything that fails.
-func TestTheSchemaIsGone(t *testing.T) {
-	t.Parallel()
-	url := dbtest.New(t, migrated())
-	pool := dbtest.Pool(t, url)
-	gateway := serve(t, url)
+func theSchemaIsGone(t *testing.T, gateway *served) {
+	if gateway.Log.Count("level=ERROR") > 0 {
+		t.Fatalf("its log before:\n%s", &gateway.Log)
+	}
 	gateway.login(opentera.DemoProjectAdmin, "")
 	dbtest.Eventually(t, "the schema is dropped: the gateway's statements may deadlock with it", func() bool {
-		_, err := pool.Exec(t.Context(), "DROP SCHEMA terasocket CASCADE")
+		_, err := gateway.conn().Exec(t.Context(), "DROP SCHEMA terasocket CASCADE")
 		return err == nil
 	})
 	gateway.waitReady(http.StatusServiceUnavailable, "terasocket is not installed in this database")
@@ -55,97 +60,6 @@ func TestTheSchemaIsGone(t *testing.T) {
 	if gateway.Log.Count("level=ERROR") != 1 || gateway.Log.Count("does not exist") > 0 {
 		t.Errorf("its log:\n%s", &gateway.Log)
 	}
-}
-
-func TestNotReadyWithoutListen(t *testing.T) {
-	t.Parallel()
-	direct := dbtest.New(t, migrated())
-	pool := dbtest.Pool(t, direct)
-	proxy := gatewaytest.NewProxy(t, direct)
-	gateway := serve(t, direct, "--listen-database-url", proxy.URL)
-	paul := gateway.login(opentera.DemoProjectAdmin, "")
-	gateway.waitReady(http.StatusOK, "ready")
-	reconnects := gateway.value("terasocket_listener_reconnects_total")
-
-	proxy.Cut()
-	gateway.waitReady(http.StatusServiceUnavailable, "the LISTEN connection is down")
-	gateway.waitFor(is("0"), "terasocket_listener_up")
-	gateway.waitFor(after("0"), "terasocket_lag_seconds")
-	token := gateway.token(direct)
-	gateway.mustTurnAway(token)
-	rename(t, pool, 1, "missed")
-	proxy.Restore()
-	gateway.waitReady(http.StatusOK, "ready")
-	paul.mustHearNames("missed")
-	dial(t, api.WebsocketURL(gateway.URL, access.User, token)) // it was not used up
-	gateway.waitFor(after(reconnects), "terasocket_listener_reconnects_total")
-	gateway.waitFor(is("0"), "terasocket_lag_seconds")
-}
-
-func TestNotReadyWithoutPool(t *testing.T) {
-	t.Parallel()
-	direct := dbtest.New(t, migrated())
-	pool := dbtest.Pool(t, direct)
-	for _, fault := range []struct {
-		name   string
-		inject func(*gatewaytest.Proxy)
-	}{
-		{"cut", (*gatewaytest.Proxy).Cut},
-		{"half-open", (*gatewaytest.Proxy).HalfOpen},
-	} {
-		proxy := gatewaytest.NewProxy(t, direct)
-		gateway := serve(t, proxy.URL, "--listen-database-url", direct)
-		gateway.dbURL = direct // to log in with, if necessary
-		paul := gateway.login(opentera.DemoProjectAdmin, "")
-		rename(t, pool, 1, "before "+fault.name)
-		paul.mustHearNames("before " + fault.name)
-
-		token := gateway.token(direct)
-		fault.inject(proxy)
-		gateway.waitReady(http.StatusServiceUnavailable, "look at the database")
-		gateway.mustTurnAway(token)
-		rename(t, pool, 1, "one "+fault.name)
-		gateway.waitFor(after("0"), "terasocket_announce_errors_total") // it was notified, and cannot announce
-		gateway.waitFor(after("0"), "terasocket_lag_seconds")
-		rename(t, pool, 1, "two "+fault.name)
-		rename(t, pool, 1, "three "+fault.name)
-		proxy.Restore()
-		gateway.waitReady(http.StatusOK, "ready")
-		paul.mustHearLast("one "+fault.name, "two "+fault.name, "three "+fault.name)
-		gateway.waitFor(is("0"), "terasocket_lag_seconds")
-	}
-}
-
-func TestNotReadyWithAnotherSchema(t *testing.T) {
-	t.Parallel()
-	url := dbtest.New(t, migrated())
-	gateway := serve(t, url)
-	for _, tt := range []struct{ change, undo, reason string }{
-		{"UPDATE terasocket.functions SET compatibility = compatibility + 1", "UPDATE terasocket.functions SET compatibility = compatibility - 1", "newer than this binary"},
-		{"UPDATE terasocket.functions SET compatibility = compatibility - 1", "UPDATE terasocket.functions SET compatibility = compatibility + 1", "older than this binary"},
-		{"UPDATE terasocket.schema_migrations SET dirty = true", "UPDATE terasocket.schema_migrations SET dirty = false", "interrupted"},
-		{"ALTER TABLE terasocket.schema_migrations RENAME TO elsewhere", "ALTER TABLE terasocket.elsewhere RENAME TO schema_migrations", "not installed in this database"},
-	} {
-		gateway.waitReady(http.StatusOK, "ready")
-		psql(t, url, tt.change)
-		gateway.waitReady(http.StatusServiceUnavailable, tt.reason)
-		psql(t, url, tt.undo)
-	}
-	gateway.waitReady(http.StatusOK, "ready")
-}
-
-func TestNotReadyWhileDraining(t *testing.T) {
-	t.Parallel()
-	url := dbtest.New(t, migrated())
-	gateway := serve(t, url, "--drain-time", "10s")
-	gateway.login(opentera.DemoProjectAdmin, "") // it never answers the close frame: that takes until CloseWait
-	gateway.login(opentera.DemoSuperadmin, "")
-	token := gateway.token(url)
-	gateway.waitReady(http.StatusOK, "ready")
-	gateway.signal(syscall.SIGTERM)
-	gateway.waitReady(http.StatusServiceUnavailable, "draining")
-	gateway.mustTurnAway(token)
-	gateway.mustExit()
 }
 
 // A gateway that cannot begin repeats why, and begins as soon as it can.

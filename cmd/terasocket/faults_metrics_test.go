@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"terasocket/cmd/terasocket/gatewaytest"
 	"terasocket/db/dbtest"
@@ -31,17 +30,17 @@ var (
 	metricName = regexp.MustCompile(`\bterasocket_[a-z_]+`)
 )
 
-// samples reads our own part of /metrics.
-func (s *served) samples() (all []sample) {
+// samples reads /metrics: our own part, or all that begins with a prefix.
+func (s *served) samples(prefix string) (all []sample) {
 	s.t.Helper()
-	response, err := (&http.Client{Timeout: 10 * time.Second}).Get(s.Admin + "/metrics")
+	response, err := (&http.Client{Timeout: gatewaytest.Limit}).Get(s.Admin + "/metrics")
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	defer func() { _ = response.Body.Close() }()
 	lines := bufio.NewScanner(response.Body)
 	for lines.Scan() {
-		if !strings.HasPrefix(lines.Text(), "terasocket_") {
+		if !strings.HasPrefix(lines.Text(), prefix) {
 			continue
 		}
 		match := sampleLine.FindStringSubmatch(lines.Text())
@@ -60,10 +59,20 @@ func (s *served) samples() (all []sample) {
 	return all
 }
 
+// gauge returns a metric without labels.
+func (s *served) gauge(name string) float64 {
+	s.t.Helper()
+	n, err := strconv.ParseFloat(s.value(name), 64)
+	if err != nil {
+		s.t.Fatalf("metric %s: %v", name, err)
+	}
+	return n
+}
+
 // value returns the sample with these labels ("name", "value", ...), "" if it is absent.
 func (s *served) value(name string, labels ...string) string {
 	s.t.Helper()
-	for _, one := range s.samples() {
+	for _, one := range s.samples(name) {
 		isIt := one.name == name
 		for i := 0; i < len(labels); i += 2 {
 			isIt = isIt && one.labels[labels[i]] == labels[i+1]
@@ -88,28 +97,17 @@ func after(before string) func(string) bool {
 	return func(value string) bool { return value != "" && value != before }
 }
 
-// kindred is a gateway that has served all kinds of people, in all encodings, with events of all sources.
-func kindred(t *testing.T) *served {
+// servesAllKinds has the gateway serve all kinds of people, in all encodings, with events of all sources.
+func servesAllKinds(t *testing.T, gateway *served) {
 	t.Helper()
-	url := dbtest.New(t, migrated())
-	gateway := serve(t, url)
-	token := func(kind, uuid string) string {
-		t.Helper()
-		got := command(t.Context(), map[string]string{"DATABASE_URL": url}, "token", "--public-url", gateway.URL, kind, uuid)
-		if got.code != 0 {
-			t.Fatal(got.stderr)
-		}
-		return strings.TrimSpace(got.stdout)
-	}
 	paul := gateway.login(opentera.DemoProjectAdmin, "&snapshot=1")
-	dial(t, token("user", opentera.DemoSuperadminUUID)+"&encoding=json")
-	dial(t, token("participant", opentera.DemoParticipantUUID)+"&encoding=json&since=0")
-	dial(t, token("device", opentera.DemoDeviceUUID))
-	psql(t, url, "UPDATE t_participants SET participant_name = 'Ann Onymous' WHERE id_participant = 1")
-	psql(t, url, `SELECT terasocket.publish('websocket.user.`+opentera.DemoProjectAdminUUID+`.events', jsonb_build_object('@type',
-		'type.googleapis.com/opentera.protobuf.UserEvent', 'type', 'USER_CONNECTED', 'userUuid', '`+opentera.DemoProjectAdminUUID+`'))`)
-	psql(t, url, `SELECT terasocket.kick('`+opentera.DemoDeviceUUID+`')`)
-	psql(t, url, "UPDATE t_participants SET participant_name = 'last' WHERE id_participant = 1")
+	dial(t, gateway.address("user", opentera.DemoSuperadminUUID)+"&encoding=json")
+	dial(t, gateway.address("participant", opentera.DemoParticipantUUID)+"&encoding=json&since=0")
+	dial(t, gateway.address("device", opentera.DemoDeviceUUID))
+	gateway.exec("UPDATE t_participants SET participant_name = 'Ann Onymous' WHERE id_participant = 1")
+	gateway.exec(publishSQL("websocket.user."+opentera.DemoProjectAdminUUID+".events", typedJSON("UserEvent", `"type": "USER_CONNECTED", "userUuid": "`+opentera.DemoProjectAdminUUID+`"`)))
+	gateway.exec("SELECT terasocket.kick($1)", opentera.DemoDeviceUUID)
+	gateway.exec("UPDATE t_participants SET participant_name = 'last' WHERE id_participant = 1")
 	for {
 		if _, d := paul.event(); strings.Contains(d.GetObjectValue(), `"last"`) {
 			break
@@ -117,19 +115,20 @@ func kindred(t *testing.T) *served {
 	}
 	gateway.waitFor(is("1"), "terasocket_closes_total", "code", "4000")
 	for _, path := range []string{"/wss/user?id=nothing", "/wss/participant", "/wss/device?id=x"} {
-		response, err := (&http.Client{Transport: &http.Transport{TLSClientConfig: gatewaytest.Insecure, DisableKeepAlives: true}}).Get(gateway.HTTP() + path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = response.Body.Close()
+		gateway.call(http.MethodGet, path, "", nil)
 	}
-	return gateway
+}
+
+func TestMetrics(t *testing.T) {
+	t.Parallel()
+	gateway := serve(t, dbtest.New(t, migrated()), "--max-backlog", "100000000")
+	gateway.part("labels and values", labelsAndValues)
+	gateway.part("the backlog of slow clients", slowClients)
 }
 
 // Labels have few values, known beforehand: no person, no address, no object.
-func TestMetrics(t *testing.T) {
-	t.Parallel()
-	gateway := kindred(t)
+func labelsAndValues(t *testing.T, gateway *served) {
+	servesAllKinds(t, gateway)
 	words := func(s string) []string { return strings.Fields(s) }
 	types := words(`DatabaseEvent UserEvent ParticipantEvent DeviceEvent JoinSessionEvent JoinSessionReplyEvent LeaveSessionEvent
 		StopSessionEvent ArchiveEvent LoginEvent Rights Alias Settled Kick`)
@@ -142,7 +141,7 @@ func TestMetrics(t *testing.T) {
 		"type":     types,
 		"le":       words("0.0005 0.001 0.002 0.0025 0.005 0.01 0.02 0.025 0.05 0.1 0.2 0.25 0.5 1 2 2.5 5 10 30 60 +Inf"),
 	}
-	all := gateway.samples()
+	all := gateway.samples("terasocket_")
 	for _, one := range all {
 		for label, value := range one.labels {
 			if !slices.Contains(allowed[label], value) {
@@ -196,11 +195,9 @@ func TestMetrics(t *testing.T) {
 }
 
 // The dashboard, the alert rules and the table in deploy/ match the metrics.
-func TestDeployKnowsTheMetrics(t *testing.T) {
-	t.Parallel()
-	gateway := serve(t, dbtest.New(t, migrated()), "--redis-url", startRedis(t).URL(), "--audit-deliveries")
+func deployKnowsTheMetrics(t *testing.T, gateway *served) {
 	exported := map[string]bool{}
-	for _, one := range gateway.samples() {
+	for _, one := range gateway.samples("terasocket_") {
 		name := one.name
 		for _, suffix := range []string{"_bucket", "_sum", "_count"} {
 			if base, is := strings.CutSuffix(name, suffix); is {
@@ -300,11 +297,8 @@ func TestDeployKnowsTheMetrics(t *testing.T) {
 }
 
 // The backlog of a client that does not read is visible before it is too large.
-func TestWhatWaitsForSlowClientsIsSeen(t *testing.T) {
-	t.Parallel()
-	url := dbtest.New(t, migrated())
-	pool := dbtest.Pool(t, url)
-	gateway := serve(t, url, "--max-backlog", "100000000")
+func slowClients(t *testing.T, gateway *served) {
+	pool := dbtest.Pool(t, gateway.dbURL)
 	admin := gateway.login(opentera.DemoSuperadmin, "")
 	_ = gatewaytest.Raw(admin.conn).SetReadBuffer(64 << 10)
 	for i := 0; gateway.value("terasocket_backlog_bytes") == "0"; i++ {

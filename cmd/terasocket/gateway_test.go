@@ -11,8 +11,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"terasocket/access"
-	"terasocket/api"
 	"terasocket/cmd/terasocket/gatewaytest"
 	"terasocket/db/dbtest"
 	"terasocket/db/opentera"
@@ -35,6 +33,7 @@ type served struct {
 	t         *testing.T
 	dbURL     string
 	cert, key string
+	db        *pgx.Conn // of conn
 }
 
 // serve starts a gateway with TLS.
@@ -47,6 +46,15 @@ func serve(t *testing.T, databaseURL string, args ...string) *served {
 	s := start(t, gatewaytest.Config{Database: databaseURL, Args: append([]string{"--tls-cert", cert, "--tls-key", key, "--drain-time", "200ms"}, args...)})
 	s.cert, s.key = cert, key
 	return s
+}
+
+// part runs a subtest on a gateway that serves several, one after the other.
+func (s *served) part(name string, test func(t *testing.T, gateway *served)) {
+	s.t.Run(name, func(t *testing.T) {
+		gateway := *s
+		gateway.t = t
+		test(t, &gateway)
+	})
 }
 
 // servePlain starts a gateway as operators do, with no more flags than it needs, at debug level.
@@ -119,12 +127,10 @@ func (s *served) waitReady(code int, reason string) {
 // token is created in the database.
 func (s *served) login(username, query string) *socket {
 	s.t.Helper()
-	url, err := login(s.t.Context(), s.HTTP(), username, opentera.DemoPassword, gatewaytest.Insecure)
+	url, err := login(s.t.Context(), s.HTTP(), "with_websocket=true", username, opentera.DemoPassword, gatewaytest.Insecure)
 	if err != nil && strings.Contains(err.Error(), "User already logged in.") {
-		var token string
-		err = dbtest.Conn(s.t, s.dbURL).QueryRow(s.t.Context(),
-			"SELECT terasocket.create_connect_token('user', user_uuid) FROM t_users WHERE user_username = $1", username).Scan(&token)
-		url = api.WebsocketURL(s.URL, access.User, token)
+		uuid := dbtest.One[string](s.t, s.conn(), "SELECT user_uuid FROM t_users WHERE user_username = $1", username)
+		url, err = s.address("user", uuid), nil
 	}
 	if err != nil {
 		s.t.Fatal(err)
@@ -132,7 +138,28 @@ func (s *served) login(username, query string) *socket {
 	return dial(s.t, url+query)
 }
 
-// psql changes the database as an operator or OpenTera would, in a session of its own.
+// conn returns a connection to its database, for this test alone.
+func (s *served) conn() *pgx.Conn {
+	s.t.Helper()
+	if s.db == nil {
+		s.db = dbtest.Conn(s.t, s.dbURL)
+	}
+	return s.db
+}
+
+// exec changes the database, as OpenTera or an operator would.
+func (s *served) exec(sql string, args ...any) {
+	s.t.Helper()
+	dbtest.Exec(s.t, s.conn(), sql, args...)
+}
+
+// address returns a websocket URL that works once, by a token from the database.
+func (s *served) address(kind, uuid string) string {
+	s.t.Helper()
+	return s.URL + "/wss/" + kind + "?id=" + dbtest.One[string](s.t, s.conn(), "SELECT terasocket.create_connect_token($1, $2)", kind, uuid)
+}
+
+// psql changes a database in a session of its own.
 func psql(t *testing.T, url, statements string) {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), url)

@@ -5,13 +5,9 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-
-	"terasocket/db/dbtest"
 )
 
-func TestHealthcheckAsksTheGateway(t *testing.T) {
-	t.Parallel()
-	s := serve(t, dbtest.New(t, migrated()))
+func healthcheck(t *testing.T, s *served) {
 	address := strings.TrimPrefix(s.Admin, "http://")
 	if got := command(t.Context(), nil, "healthcheck", "--admin-listen", address); got.code != 0 || got.stdout != "ready\n" {
 		t.Errorf("%+v", got)

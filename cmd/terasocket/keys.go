@@ -6,11 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
-
 	"terasocket/access"
-	"terasocket/db"
-	"terasocket/migrations"
 )
 
 type keysCmd struct {
@@ -22,23 +18,6 @@ type keysCmd struct {
 type installedFlags struct {
 	databaseFlags
 	JSON bool `name:"json" help:"Print JSON."`
-}
-
-// open returns a pool for a migrated database.
-func (f installedFlags) open(ctx context.Context) (*pgxpool.Pool, error) {
-	url, err := f.url()
-	if err != nil {
-		return nil, err
-	}
-	pool, err := db.Open(ctx, url)
-	if err != nil {
-		return nil, err
-	}
-	if err := migrations.Check(ctx, pool); err != nil {
-		pool.Close()
-		return nil, err
-	}
-	return pool, nil
 }
 
 type keysList struct{ installedFlags }

@@ -1,12 +1,9 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"net"
-	"net/http"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -21,28 +18,6 @@ import (
 	"terasocket/cmd/terasocket/gatewaytest"
 	"terasocket/db/dbtest"
 )
-
-// gauge returns a metric without labels.
-func (s *served) gauge(name string) float64 {
-	s.t.Helper()
-	response, err := http.Get(s.Admin + "/metrics")
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer func() { _ = response.Body.Close() }()
-	lines := bufio.NewScanner(response.Body)
-	for lines.Scan() {
-		if value, ok := strings.CutPrefix(lines.Text(), name+" "); ok {
-			n, err := strconv.ParseFloat(value, 64)
-			if err != nil {
-				s.t.Fatal(err)
-			}
-			return n
-		}
-	}
-	s.t.Fatalf("no metric %s", name)
-	return 0
-}
 
 // leftRows counts the rows in each of our tables, except the log, which is trimmed by age.
 func leftRows(t *testing.T, pool *pgxpool.Pool) map[string]int {

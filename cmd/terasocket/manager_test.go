@@ -58,17 +58,6 @@ func TestSystemdHearsReadyWatchdogAndStopping(t *testing.T) {
 	s.mustExit()
 }
 
-func TestASystemdThatDoesNotHearIsOnlyLogged(t *testing.T) {
-	t.Parallel()
-	s := servePlain(t, gatewaytest.Config{Database: dbtest.New(t, migrated()), Env: []string{"NOTIFY_SOCKET=/nonexistent/notify", "WATCHDOG_USEC=soon"}})
-	s.mustStop()
-	for _, want := range []string{"systemd does not hear", "no watchdog"} {
-		if s.Log.Count(want) == 0 {
-			t.Errorf("the log does not say %q", want)
-		}
-	}
-}
-
 func TestTheWatchdogIsNotToldByAProcessThatHangs(t *testing.T) {
 	t.Setenv("WATCHDOG_USEC", "2000")
 	told, works := make(chan string), make(chan struct{})

@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
@@ -184,58 +183,36 @@ func layouts(t *testing.T, gateway string) map[string]struct{ resolver, conf str
 	}
 }
 
-// value returns the result of a query as text.
-func value(t *testing.T, databaseURL, query string) (text string) {
-	t.Helper()
-	if err := dbtest.Conn(t, databaseURL).QueryRow(t.Context(), query).Scan(&text); err != nil {
-		t.Fatalf("%s: %v", query, err)
-	}
-	return text
-}
-
 // One line in OpenTera's stock location leads /wss here: sockets open through a real nginx, the client's own address is known,
 // and no client can forge it.
 func TestBehindOpenTerasNginx(t *testing.T) {
 	t.Parallel()
-	database := dbtest.New(t, migrated())
-	gateway := servePlain(t, gatewaytest.Config{Database: database, Args: []string{"--trusted-proxies", "127.0.0.1"}})
+	gateway := servePlain(t, gatewaytest.Config{Database: dbtest.New(t, migrated()), Args: []string{"--trusted-proxies", "127.0.0.1"}})
 	for name, layout := range layouts(t, strings.TrimPrefix(gateway.URL, "ws://")) {
 		t.Run(name, func(t *testing.T) {
 			f := startNginx(t, "tera.example", fmt.Sprintf(stockWSS, layout.resolver, "include terasocket.conf;")+
 				fmt.Sprintf("location /api { %s include terasocket.conf; }", layout.resolver), layout.conf)
-			uuid := opentera.DemoProjectAdminUUID
-			token := value(t, database, "SELECT terasocket.create_connect_token('user', '"+uuid+"')")
-			conn, response, err := f.dialFrom("127.0.0.2", fmt.Sprintf("wss://%s/wss/user?id=%s", f.host(), token),
+			conn, response, err := f.dialFrom("127.0.0.2", strings.Replace(gateway.address("user", opentera.DemoProjectAdminUUID), gateway.URL, "wss://"+f.host(), 1),
 				http.Header{"X-Forwarded-For": {"203.0.113.9"}, "X-Client-Name": {name}})
 			if err != nil {
 				t.Fatalf("%v: %+v", err, response)
 			}
 			defer func() { _ = conn.Close() }()
-			psql(t, database, "UPDATE t_sites SET site_name = 'heard by "+name+"' WHERE id_site = 1")
+			gateway.exec("UPDATE t_sites SET site_name = $1 WHERE id_site = 1", "heard by "+name)
 			(&socket{t: t, conn: conn}).mustHear(pb.DatabaseEvent_DB_UPDATE, "site", "heard by "+name)
-			if got := value(t, database, "SELECT coalesce(address, 'unknown') FROM terasocket.connections WHERE client_name = '"+name+"'"); got != "127.0.0.2" {
+			if got := dbtest.One[string](t, gateway.conn(), "SELECT coalesce(address, 'unknown') FROM terasocket.connections WHERE client_name = $1", name); got != "127.0.0.2" {
 				t.Errorf("the client's address is %s", got)
 			}
 
 			// the URL of a login through nginx has the public name, not one that a client claims
-			request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+f.host()+"/api/user/login?with_websocket=true", nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			request.SetBasicAuth(opentera.DemoProjectUser, opentera.DemoPassword)
-			request.Header.Set("X-ExternalServer", "evil.example")
-			request.Header["X_ExternalServer"] = []string{"evil.example"}
-			client := &http.Client{Transport: &http.Transport{TLSClientConfig: gatewaytest.Insecure, DisableKeepAlives: true}}
-			answer, err := client.Do(request)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer func() { _ = answer.Body.Close() }()
-			var login struct {
-				URL string `json:"websocket_url"`
-			}
-			if err := json.NewDecoder(answer.Body).Decode(&login); err != nil || !strings.HasPrefix(login.URL, fmt.Sprintf("wss://tera.example:%d/wss/user?id=", f.port)) {
-				t.Errorf("login answers %d, %v, %.60s", answer.StatusCode, err, login.URL)
+			public := &served{Gateway: &gatewaytest.Gateway{URL: "wss://" + f.host()}, t: t}
+			status, login, _ := public.visit(gatewaytest.Insecure, "/api/user/login?with_websocket=true", func(r *http.Request) {
+				r.SetBasicAuth(opentera.DemoProjectUser, opentera.DemoPassword)
+				r.Header.Set("X-ExternalServer", "evil.example")
+				r.Header["X_ExternalServer"] = []string{"evil.example"}
+			})
+			if url, _ := login["websocket_url"].(string); !strings.HasPrefix(url, fmt.Sprintf("wss://tera.example:%d/wss/user?id=", f.port)) {
+				t.Errorf("login answers %d, %.60s", status, url)
 			}
 		})
 	}

@@ -3,64 +3,28 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/golang-jwt/jwt/v5"
-
-	"terasocket/cmd/terasocket/gatewaytest"
 	"terasocket/db/dbtest"
 	"terasocket/db/opentera"
 	pb "terasocket/proto/opentera"
 )
 
-// call makes a REST call and returns status and body.
-func (s *served) call(method, path, body string, authorize func(*http.Request)) string {
-	s.t.Helper()
-	r, err := http.NewRequestWithContext(s.t.Context(), method, s.HTTP()+path, strings.NewReader(body))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	authorize(r)
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: gatewaytest.Insecure, DisableKeepAlives: true}, Timeout: 20 * time.Second}
-	response, err := client.Do(r)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer func() { _ = response.Body.Close() }()
-	answer, err := io.ReadAll(response.Body)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return fmt.Sprint(response.StatusCode, " ", strings.TrimSuffix(string(answer), "\n"))
-}
-
-func basic(username string) func(*http.Request) {
-	return func(r *http.Request) { r.SetBasicAuth(username, opentera.DemoPassword) }
-}
-
-func bearer(token string) func(*http.Request) {
-	return func(r *http.Request) { r.Header.Set("Authorization", "OpenTera "+token) }
-}
-
 // Online users, device statuses and disconnects, through the REST calls of users, devices and services.
 func TestPresenceByREST(t *testing.T) {
 	t.Parallel()
-	url := dbtest.New(t, migrated())
-	conn := dbtest.Conn(t, url)
-	gateway := serve(t, url)
-	token := func(id int) (token string) {
-		if err := conn.QueryRow(t.Context(), "SELECT device_token FROM t_devices WHERE id_device = $1", id).Scan(&token); err != nil {
-			t.Fatal(err)
-		}
-		return token
-	}
+	gateway := serve(t, dbtest.New(t, migrated()))
+	gateway.part("online, status and disconnect", presenceByREST)
+	gateway.part("forced disconnects", forcedDisconnects)
+}
+
+func presenceByREST(t *testing.T, gateway *served) {
 	status := func(id int, want string) {
 		t.Helper()
-		if got := gateway.call(http.MethodPost, "/api/device/status", `{"status": {"battery": 50}, "timestamp": 1732345678.123456}`, bearer(token(id))); got != want {
+		token := dbtest.One[string](t, gateway.conn(), "SELECT device_token FROM t_devices WHERE id_device = $1", id)
+		if got := gateway.call(http.MethodPost, "/api/device/status", `{"status": {"battery": 50}, "timestamp": 1732345678.123456}`, bearer(token)); got != want {
 			t.Errorf("status of device %d: %s, want %s", id, got, want)
 		}
 	}
@@ -88,12 +52,12 @@ func TestPresenceByREST(t *testing.T) {
 
 	status(opentera.DemoDeviceID, `403 "Status update forbidden on offline device."`)
 	status(opentera.DemoDisabledDeviceID, `401 "Disabled device"`)
-	admin := gateway.listen(conn, "user", opentera.DemoSuperadminUUID, "&encoding=json")
-	ursula := gateway.listen(conn, "user", opentera.DemoProjectUserUUID, "")
-	nora := gateway.listen(conn, "user", opentera.DemoNoRoleUUID, "")
-	lucie := gateway.listen(conn, "participant", opentera.DemoParticipantUUID, "&encoding=json")
-	rene := gateway.listen(conn, "participant", opentera.DemoOtherParticipantUUID, "")
-	tablet := gateway.listen(conn, "device", opentera.DemoDeviceUUID, "")
+	admin := gateway.listen("user", opentera.DemoSuperadminUUID, "&encoding=json")
+	ursula := gateway.listen("user", opentera.DemoProjectUserUUID, "")
+	nora := gateway.listen("user", opentera.DemoNoRoleUUID, "")
+	lucie := gateway.listen("participant", opentera.DemoParticipantUUID, "&encoding=json")
+	rene := gateway.listen("participant", opentera.DemoOtherParticipantUUID, "")
+	tablet := gateway.listen("device", opentera.DemoDeviceUUID, "")
 	for range 6 { // the last of them shows that all are registered
 		admin.mustHearPresence()
 	}
@@ -121,14 +85,7 @@ func TestPresenceByREST(t *testing.T) {
 	get("/api/user/disconnect", basic(opentera.DemoProjectAdmin), `400 "Invalid request"`)
 	get("/api/user/disconnect?participant_uuid="+opentera.DemoParticipantUUID, basic(opentera.DemoProjectAdmin), `200 "Success"`)
 	get("/api/user/disconnect?id_user=9", basic(opentera.DemoProjectAdmin), `200 "Success"`)
-	var key string
-	if err := conn.QueryRow(t.Context(), "SELECT terasocket.service_token_key()").Scan(&key); err != nil {
-		t.Fatal(err)
-	}
-	service, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{"service_uuid": opentera.DemoVideoRehabServiceUUID}).SignedString([]byte(key))
-	if err != nil {
-		t.Fatal(err)
-	}
+	service, _ := serviceToken(t, gateway.conn())
 	get("/api/service/disconnect?id_user=13", bearer(service), `403 "Forbidden"`)
 	get("/api/service/disconnect?id_device=1", bearer(service), `200 "Success"`)
 	get("/api/service/disconnect?id_device=1", bearer("x"), `401 "Unauthorized"`)
@@ -142,7 +99,7 @@ func TestPresenceByREST(t *testing.T) {
 		}
 	}
 	for _, e := range []*ear{nora, rene} { // they stay
-		psql(t, url, archiveOf(e.uuid, "stays"))
+		gateway.exec(archiveOf(e.uuid, "stays"))
 		if got := e.next(); !strings.Contains(got, "stays") {
 			t.Errorf("%s: %s", e.name, got)
 		}

@@ -9,17 +9,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/golang-jwt/jwt/v5"
 	"github.com/gorilla/websocket"
-	"github.com/jackc/pgx/v5"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
+	"terasocket/cmd/terasocket/gatewaytest"
 	"terasocket/db/dbtest"
 	"terasocket/db/opentera"
-	"terasocket/proto/event"
 	pb "terasocket/proto/opentera"
 	"terasocket/proto/terasocket"
 )
@@ -30,14 +27,10 @@ type ear struct {
 	name, uuid string
 }
 
-// listen connects a user, participant or device. A non-empty query begins with &.
-func (s *served) listen(conn *pgx.Conn, kind, uuid, query string) *ear {
+// listen connects a user, participant or device, which keeps reading. A non-empty query begins with &.
+func (s *served) listen(kind, uuid, query string) *ear {
 	s.t.Helper()
-	var token string
-	if err := conn.QueryRow(s.t.Context(), "SELECT terasocket.create_connect_token($1, $2)", kind, uuid).Scan(&token); err != nil {
-		s.t.Fatal(err)
-	}
-	return &ear{dial(s.t, s.URL+"/wss/"+kind+"?id="+token+query), kind + query, uuid}
+	return &ear{dial(s.t, s.address(kind, uuid)+query).keepReading(), kind + query, uuid}
 }
 
 // next returns the next event other than presence, entity changes and Cursor: topic, type and ProtoJSON without white space; or
@@ -77,26 +70,11 @@ func (e *ear) parse(kind int, data []byte) (topic string, message proto.Message)
 	if isJSON := strings.Contains(e.name, "json"); isJSON != (kind == websocket.TextMessage) {
 		e.t.Fatalf("%s: a frame of kind %d", e.name, kind)
 	}
-	if kind == websocket.BinaryMessage {
-		r, err := event.ParseFrame(data)
-		if err != nil {
-			e.t.Fatal(err)
-		}
-		return r.Topic, r.Message
+	r, err := gatewaytest.Parse(kind, data)
+	if err != nil {
+		e.t.Fatalf("%s: %v", e.name, err)
 	}
-	var frame pb.TeraMessage
-	var event pb.TeraEvent
-	err := protojson.Unmarshal(data, &frame)
-	if err == nil {
-		err = frame.GetMessage().UnmarshalTo(&event)
-	}
-	if err != nil || len(event.GetEvents()) != 1 {
-		e.t.Fatalf("%s: %v: %s", e.name, err, data)
-	}
-	if message, err = event.GetEvents()[0].UnmarshalNew(); err != nil {
-		e.t.Fatal(err)
-	}
-	return event.GetHeader().GetTopic(), message
+	return r.Topic, r.Message
 }
 
 const (
@@ -116,28 +94,29 @@ func publishSQL(topic, event string) string {
 // stage is a gateway with sockets of every kind, in both encodings.
 type stage struct {
 	*testing.T
-	conn                                             *pgx.Conn
-	url                                              string
 	gateway                                          *served
 	ursula, admin, lucie, tablet, nora, rene, sensor *ear
 	sentinels                                        int
 }
 
-func newStage(t *testing.T) *stage {
-	t.Helper()
-	s := &stage{T: t, url: dbtest.New(t, migrated())}
-	psql(t, s.url, fmt.Sprintf(`INSERT INTO t_devices_participants VALUES (9000, %d, %d, 1, NULL)`, opentera.DemoDeviceID, opentera.DemoParticipantID))
-	s.gateway = serve(t, s.url)
-	conn := dbtest.Conn(t, s.url)
-	s.conn = conn
-	s.ursula = s.gateway.listen(conn, "user", opentera.DemoProjectUserUUID, "")                     // of project 1
-	s.admin = s.gateway.listen(conn, "user", opentera.DemoSuperadminUUID, "&encoding=json")         //
-	s.nora = s.gateway.listen(conn, "user", opentera.DemoNoRoleUUID, "&encoding=json&since=0")      // of nothing
-	s.lucie = s.gateway.listen(conn, "participant", opentera.DemoParticipantUUID, "&encoding=json") // of project 1
-	s.rene = s.gateway.listen(conn, "participant", opentera.DemoOtherParticipantUUID, "")           // of project 4
-	s.tablet = s.gateway.listen(conn, "device", opentera.DemoDeviceUUID, "")                        // of site 1, linked to lucie
-	s.sensor = s.gateway.listen(conn, "device", opentera.DemoOtherDeviceUUID, "&encoding=json")     // of site 2
-	return s
+// TestPublishing sends everything that may be published to one gateway, and every socket to what is not for it.
+func TestPublishing(t *testing.T) {
+	t.Parallel()
+	gateway := serve(t, dbtest.New(t, migrated()))
+	gateway.exec("INSERT INTO t_devices_participants VALUES (9000, $1, $2, 1, NULL)", opentera.DemoDeviceID, opentera.DemoParticipantID)
+	s := &stage{T: t, gateway: gateway,
+		ursula: gateway.listen("user", opentera.DemoProjectUserUUID, ""),                      // of project 1
+		admin:  gateway.listen("user", opentera.DemoSuperadminUUID, "&encoding=json"),         //
+		nora:   gateway.listen("user", opentera.DemoNoRoleUUID, "&encoding=json&since=0"),     // of nothing
+		lucie:  gateway.listen("participant", opentera.DemoParticipantUUID, "&encoding=json"), // of project 1
+		rene:   gateway.listen("participant", opentera.DemoOtherParticipantUUID, ""),          // of project 4
+		tablet: gateway.listen("device", opentera.DemoDeviceUUID, ""),                         // of site 1, linked to lucie
+		sensor: gateway.listen("device", opentera.DemoOtherDeviceUUID, "&encoding=json"),      // of site 2
+	}
+	s.publishedToSockets()
+	s.publishedByHTTP()
+	s.nobodyHearsOfALogin()
+	s.kickByPublishing()
 }
 
 func (s *stage) all() []*ear {
@@ -153,9 +132,7 @@ func (s *stage) mustReach(what string, to []*ear, events ...string) {
 	for _, e := range s.all() {
 		sql.WriteString(archiveOf(e.uuid, sentinel))
 	}
-	if _, err := s.conn.Exec(s.Context(), sql.String()); err != nil {
-		s.Fatal(err)
-	}
+	s.gateway.exec(sql.String())
 	for _, mayHear := range []bool{false, true} { // those that must not, first
 		for _, e := range s.all() {
 			if slices.Contains(to, e) != mayHear {
@@ -179,12 +156,10 @@ func (s *stage) mustReach(what string, to []*ear, events ...string) {
 	}
 }
 
-func TestPublishedToSockets(t *testing.T) {
-	t.Parallel()
-	s := newStage(t)
+func (s *stage) publishedToSockets() {
 	direct := func(kind, uuid string) string { return "websocket." + kind + "." + uuid + ".events" }
 	// a session of project 1: lucie and the tablet are members, ursula is not
-	psql(t, s.url, `INSERT INTO t_sessions (id_session, session_uuid, id_session_type, session_name, session_start_datetime, session_duration, session_status, version_id)
+	s.gateway.exec(`INSERT INTO t_sessions (id_session, session_uuid, id_session_type, session_name, session_start_datetime, session_duration, session_status, version_id)
 			SELECT 9000, '0badcafe-0000-4000-8000-000000009000', min(id_session_type), 'x', now(), 0, 0, 1 FROM t_sessions_types;
 		INSERT INTO t_sessions_participants (id_session_participant, id_session, id_participant, version_id) VALUES (9000, 9000, 1, 1);
 		INSERT INTO t_sessions_devices (id_session_device, id_session, id_device, version_id) VALUES (9000, 9000, 1, 1)`)
@@ -217,7 +192,7 @@ func TestPublishedToSockets(t *testing.T) {
 		{direct("device", s.sensor.uuid), "LeaveSessionEvent", session, nil},
 	} {
 		event := typedJSON(test.name, test.fields)
-		psql(t, s.url, "BEGIN;"+publishSQL(test.topic, event)+"ROLLBACK;"+publishSQL(test.topic, event))
+		s.gateway.exec("BEGIN;" + publishSQL(test.topic, event) + "ROLLBACK;" + publishSQL(test.topic, event))
 		once := fmt.Sprintf("%s %s {%s}", test.topic, test.name, test.fields)
 		s.mustReach(test.topic+" "+event, test.to, once)
 	}
@@ -232,17 +207,9 @@ func (s *stage) post(header, contentType, body string) string {
 	})
 }
 
-func TestPublishedByHTTP(t *testing.T) {
-	t.Parallel()
-	s := newStage(t)
-	var key string
-	if err := s.conn.QueryRow(t.Context(), "SELECT terasocket.service_token_key()").Scan(&key); err != nil {
-		t.Fatal(err)
-	}
-	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{"service_uuid": opentera.DemoVideoRehabServiceUUID, "exp": time.Now().Add(time.Hour).Unix()}).SignedString([]byte(key))
-	if err != nil {
-		t.Fatal(err)
-	}
+func (s *stage) publishedByHTTP() {
+	t := s.T
+	token, key := serviceToken(t, s.gateway.conn())
 	archive := func(owner string) string {
 		return fmt.Sprintf(`{"@type": "type.googleapis.com/opentera.protobuf.ArchiveEvent", "archiveUuid": "%[1]s", "ownerUuid": "%[1]s"}`, owner)
 	}
@@ -279,12 +246,11 @@ func TestPublishedByHTTP(t *testing.T) {
 			t.Errorf("%s, want 401 %s", answer, want)
 		}
 	}
-	psql(t, s.url, fmt.Sprintf("UPDATE t_services SET service_enabled = false WHERE id_service = %d", opentera.DemoVideoRehabServiceID))
+	s.gateway.exec("UPDATE t_services SET service_enabled = false WHERE id_service = $1", opentera.DemoVideoRehabServiceID)
 	if answer := s.post("OpenTera "+token, "application/json", body(archive(s.lucie.uuid))); answer != `401 "Unauthorized"` {
 		t.Errorf("a disabled service: %s", answer)
 	}
 	s.mustReach("refused", nil)
-	s.gateway.mustStop()
 	if log := s.gateway.Log.String(); strings.Contains(log, key) || strings.Contains(log, token) {
 		t.Error("key or token in the log")
 	}
@@ -297,16 +263,15 @@ func archiveOf(owner, url string) string {
 	return publishSQL(archiveTopic, typedJSON("ArchiveEvent", fmt.Sprintf(`"archiveUuid": "%[1]s", "ownerUuid": "%[1]s", "archiveUrl": "%[2]s"`, owner, url)))
 }
 
-func TestKickByPublishing(t *testing.T) {
-	t.Parallel()
-	s := newStage(t)
-	again := s.gateway.listen(s.conn, "user", s.ursula.uuid, "&encoding=json")
+func (s *stage) kickByPublishing() {
+	t := s.T
+	again := s.gateway.listen("user", s.ursula.uuid, "&encoding=json")
 	kick := func(e *ear) string {
 		return publishSQL(kickTopic+e.uuid, typedJSON("ServerCommand", `"type": "CMD_CLIENT_DISCONNECT"`))
 	}
-	psql(t, s.url, "BEGIN;"+kick(s.nora)+"ROLLBACK")
-	psql(t, s.url, archiveOf(s.lucie.uuid, "before")+kick(s.ursula)+kick(s.lucie)+kick(s.tablet))
-	psql(t, s.url, archiveOf(s.ursula.uuid, "after")+archiveOf(s.lucie.uuid, "after")+archiveOf(s.tablet.uuid, "after"))
+	s.gateway.exec("BEGIN;" + kick(s.nora) + "ROLLBACK")
+	s.gateway.exec(archiveOf(s.lucie.uuid, "before") + kick(s.ursula) + kick(s.lucie) + kick(s.tablet))
+	s.gateway.exec(archiveOf(s.ursula.uuid, "after") + archiveOf(s.lucie.uuid, "after") + archiveOf(s.tablet.uuid, "after"))
 	if last := s.lucie.next(); !strings.Contains(last, "before") {
 		t.Errorf("what was published before the kick: %s", last)
 	}
@@ -315,16 +280,14 @@ func TestKickByPublishing(t *testing.T) {
 			t.Errorf("%s: %s", e.name, got)
 		}
 	}
-	psql(t, s.url, archiveOf(s.nora.uuid, "stays"))
+	s.gateway.exec(archiveOf(s.nora.uuid, "stays"))
 	if got := s.nora.next(); !strings.Contains(got, "stays") {
 		t.Errorf("kicked by a transaction that was rolled back: %s", got)
 	}
 }
 
 // A principal that is disabled or deleted is disconnected, after those who may see it were told.
-func TestForcedDisconnects(t *testing.T) {
-	t.Parallel()
-	url := dbtest.New(t, migrated())
+func forcedDisconnects(t *testing.T, gateway *served) {
 	uuid := func(n int) string { return fmt.Sprintf("0badcafe-0000-4000-8000-%012d", n) }
 	var rows strings.Builder
 	fmt.Fprint(&rows, "INSERT INTO t_projects (id_project, id_site, project_name, project_enabled, version_id) VALUES (9000, 1, 'x', true, 1), (9001, 1, 'y', true, 1);")
@@ -337,10 +300,8 @@ func TestForcedDisconnects(t *testing.T) {
 			INSERT INTO t_devices (id_device, device_uuid, device_name, id_device_type, device_enabled, device_onlineable, version_id)
 				SELECT %[1]d, '%[4]s', 'd', min(id_device_type), true, true, 1 FROM t_devices_types;`, n, uuid(n), uuid(n+100), uuid(n+200))
 	}
-	psql(t, url, rows.String())
-	gateway := serve(t, url)
-	conn := dbtest.Conn(t, url)
-	admin := gateway.listen(conn, "user", opentera.DemoSuperadminUUID, "")
+	gateway.exec(rows.String())
+	admin := gateway.listen("user", opentera.DemoSuperadminUUID, "")
 	for _, test := range []struct {
 		change    string
 		kind      string
@@ -363,12 +324,12 @@ func TestForcedDisconnects(t *testing.T) {
 	} {
 		var gone []*ear
 		for _, n := range test.n {
-			gone = append(gone, gateway.listen(conn, test.kind, uuid(n), "&encoding=json"))
+			gone = append(gone, gateway.listen(test.kind, uuid(n), "&encoding=json"))
 		}
-		neighbour := gateway.listen(conn, test.kind, map[string]string{"user": opentera.DemoNoRoleUUID, "participant": opentera.DemoParticipantUUID, "device": opentera.DemoDeviceUUID}[test.kind], "")
-		psql(t, url, test.change)
+		neighbour := gateway.listen(test.kind, map[string]string{"user": opentera.DemoNoRoleUUID, "participant": opentera.DemoParticipantUUID, "device": opentera.DemoDeviceUUID}[test.kind], "")
+		gateway.exec(test.change)
 		for _, e := range gone {
-			psql(t, url, archiveOf(e.uuid, "after"))
+			gateway.exec(archiveOf(e.uuid, "after"))
 		}
 		for _, e := range gone {
 			if got := e.next(); got != kicked {
@@ -383,7 +344,7 @@ func TestForcedDisconnects(t *testing.T) {
 				break
 			}
 		}
-		psql(t, url, archiveOf(neighbour.uuid, "stays"))
+		gateway.exec(archiveOf(neighbour.uuid, "stays"))
 		if got := neighbour.next(); !strings.Contains(got, "stays") {
 			t.Errorf("%s: the neighbour received %s", test.change, got)
 		}

@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	"terasocket/bridge/standin"
-	"terasocket/db/dbtest"
 	"terasocket/proto/event"
 )
 
@@ -67,19 +66,4 @@ func TestEncodingByDefault(t *testing.T) {
 			t.Errorf("%+v: %v, %v", test.cmd, got, err)
 		}
 	}
-}
-
-// bridge.md 9: serve starts without Redis, and reports it in /readyz, and when it is back.
-func TestServeWithoutRedis(t *testing.T) {
-	t.Parallel()
-	server := startRedis(t)
-	server.Kill()
-	gateway := serve(t, dbtest.New(t, migrated()), "--redis-url", server.URL())
-	gateway.waitReady(200, "ready\ndegraded: OpenTera's Redis: ")
-	if err := server.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	dbtest.Eventually(t, "Redis is back", func() bool { _, body := gateway.Ask(t.Context(), "/readyz"); return body == "ready\n" })
-	server.Kill()
-	gateway.waitReady(200, "ready\ndegraded: OpenTera's Redis: ")
 }

@@ -16,8 +16,9 @@ import (
 	"terasocket/db/opentera"
 )
 
-// bridge.md 5: through our REST, one token is valid at both servers, a logout at either ends it at both, after a restart of
-// OpenTera all old ones are refused, and with its Redis down the answer is 503. The address comes from a file.
+// bridge.md 5 and 9: serve starts without Redis, and reports it in /readyz, and when it is back. Through our REST, one token is valid at
+// both servers, a logout at either ends it at both, after a restart of OpenTera all old ones are refused, and with its Redis down the
+// answer is 503. The address comes from a file.
 func TestTokensOfOpenTera(t *testing.T) {
 	t.Parallel()
 	server := startRedis(t, "--requirepass", "pass")
@@ -41,8 +42,14 @@ func TestTokensOfOpenTera(t *testing.T) {
 			}
 		}
 	}
-	startOpenTera()
+	server.Kill()
 	gateway := servePlain(t, gatewaytest.Config{Database: dbtest.New(t, migrated()), Env: []string{"TERASOCKET_REDIS_URL_FILE=" + file}})
+	gateway.waitReady(http.StatusOK, "ready\ndegraded: OpenTera's Redis: ")
+	if err := server.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	dbtest.Eventually(t, "Redis is back", func() bool { _, body := gateway.Ask(t.Context(), "/readyz"); return body == "ready\n" })
+	startOpenTera()
 
 	signed := func(claims jwt.MapClaims) string {
 		claims["iat"], claims["exp"], claims["iss"] = time.Now().Unix(), time.Now().Add(time.Hour).Unix(), "TeraServer"
@@ -53,20 +60,14 @@ func TestTokensOfOpenTera(t *testing.T) {
 	}
 	asks := func(path, token string, want int) {
 		t.Helper()
-		request := must(http.NewRequestWithContext(t.Context(), http.MethodGet, gateway.HTTP()+path, nil))
-		request.Header.Set("Authorization", "OpenTera "+token)
-		response, err := http.DefaultClient.Do(request)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer response.Body.Close()
+		response, _ := gateway.request(nil, http.MethodGet, path, "", bearer(token))
 		if response.StatusCode != want || want == http.StatusServiceUnavailable && response.Header.Get("Retry-After") == "" {
 			t.Errorf("%s: %s, Retry-After %q; want %d", path, response.Status, response.Header.Get("Retry-After"), want)
 		}
 	}
 	login := func() (status int, token string) {
 		t.Helper()
-		status, answer, _ := gateway.visit(nil, "/api/user/login", func(r *http.Request) { r.SetBasicAuth(opentera.DemoProjectAdmin, opentera.DemoPassword) })
+		status, answer, _ := gateway.visit(nil, "/api/user/login", basic(opentera.DemoProjectAdmin))
 		token, _ = answer["user_token"].(string)
 		return status, token
 	}
@@ -112,6 +113,8 @@ func TestTokensOfOpenTera(t *testing.T) {
 		t.Fatal(err)
 	}
 	asks(online, ofOpenTera("new"), http.StatusOK)
+	server.Kill()
+	gateway.waitReady(http.StatusOK, "ready\ndegraded: OpenTera's Redis: ")
 	if gateway.Log.Count("pass@")+gateway.Log.Count(key)+gateway.Log.Count(theirs) > 0 {
 		t.Error("secrets in the log")
 	}

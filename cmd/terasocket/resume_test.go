@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -38,6 +39,11 @@ func rename(t *testing.T, pool *pgxpool.Pool, participant int, name string) {
 func renameAlone(t *testing.T, pool *pgxpool.Pool, participant int, name string) {
 	t.Helper()
 	rename(t, pool, participant, name)
+	announceAll(t, pool)
+}
+
+func announceAll(t *testing.T, pool *pgxpool.Pool) {
+	t.Helper()
 	conn, err := pool.Acquire(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -46,12 +52,21 @@ func renameAlone(t *testing.T, pool *pgxpool.Pool, participant int, name string)
 	dbtest.Announce(t, conn.Conn(), 2000)
 }
 
-func TestAClientThatComesBackMissesNothing(t *testing.T) {
+// A gateway whose clients come back.
+func TestResume(t *testing.T) {
 	t.Parallel()
-	url := dbtest.New(t, migrated())
-	pool := dbtest.Pool(t, url)
-	gateway := serve(t, url)
+	gateway := serve(t, dbtest.New(t, migrated()))
+	gateway.part("rubbish in the log costs no neighbour", rubbish)
+	gateway.part("who heard half a transaction hears the rest", halfATransaction)
+	gateway.part("no gap at the seam under load", theSeam)
+	gateway.part("a client that comes back misses nothing", missesNothing)
+	gateway.part("a client is told when the log does not reach back", logDoesNotReachBack)
+	gateway.part("an epoch that ends", epochEnds)
+	gateway.part("a project without a site", projectWithoutASite)
+}
 
+func missesNothing(t *testing.T, gateway *served) {
+	pool := dbtest.Pool(t, gateway.dbURL)
 	paul := gateway.login(opentera.DemoProjectAdmin, "")
 	open, err := pool.Begin(t.Context()) // changes something now, and commits while paul is away
 	if err != nil {
@@ -67,16 +82,18 @@ func TestAClientThatComesBackMissesNothing(t *testing.T) {
 	if err := open.Commit(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	for i := 2; i <= 600; i++ { // more than two pages
-		renameAlone(t, pool, 1, fmt.Sprintf("missed %d", i))
+	const rounds = 30
+	for round := range rounds { // 600 rows: more than two pages
+		dbtest.Exec(t, pool, "UPDATE t_participants SET participant_name = $1 WHERE id_participant BETWEEN 6 AND 24", fmt.Sprint("round ", round))
+		renameAlone(t, pool, 1, fmt.Sprint("end ", round))
 	}
 	dbtest.Exec(t, pool, "UPDATE t_participants SET id_project = 4, id_participant_group = NULL WHERE id_participant = 2")
 	renameAlone(t, pool, 2, "not his any more")
 
 	paul = gateway.resume(cursor)
 	paul.mustHearNames("missed 1", "early change")
-	for i := 2; i <= 600; i++ {
-		paul.mustHearNames(fmt.Sprintf("missed %d", i))
+	for round := range rounds {
+		paul.mustHearNames(append(slices.Repeat([]string{fmt.Sprint("round ", round)}, 19), fmt.Sprint("end ", round))...)
 	}
 	paul.mustHear(pb.DatabaseEvent_DB_DELETE, "participant", `"id_participant": 2`)
 	renameAlone(t, pool, 1, "live")
@@ -85,40 +102,31 @@ func TestAClientThatComesBackMissesNothing(t *testing.T) {
 
 	// current rights apply: paul lost his role while he was away
 	renameAlone(t, pool, 1, "before he lost it")
-	if _, err := pool.Exec(t.Context(), `UPDATE t_users_users_groups SET deleted_at = now()
-		WHERE id_user = (SELECT id_user FROM t_users WHERE user_username = $1)`, opentera.DemoProjectAdmin); err != nil {
-		t.Fatal(err)
-	}
+	lost := dbtest.One[[]int64](t, pool, `WITH lost AS (UPDATE t_users_users_groups SET deleted_at = now() WHERE id_user = $1 AND deleted_at IS NULL RETURNING id_user_user_group)
+		SELECT array_agg(id_user_user_group) FROM lost`, opentera.DemoProjectAdminID)
 	paul = gateway.resume(cursor)
 	dbtest.Exec(t, pool, "UPDATE t_users SET user_lastname = 'Sentinel' WHERE user_username = $1", opentera.DemoProjectAdmin)
 	paul.mustHear(pb.DatabaseEvent_DB_DELETE, "participant", `"id_participant": 1`) // he must forget it
 	paul.mustHear(pb.DatabaseEvent_DB_UPDATE, "user", "Sentinel")
+	dbtest.Exec(t, pool, "UPDATE t_users_users_groups SET deleted_at = NULL WHERE id_user_user_group = ANY ($1)", lost)
+	renameAlone(t, pool, 1, "his again")
 }
 
 // A transaction of several objects is one announcement of several events: a client that received only the first has missed the
 // others.
-func TestWhoHeardHalfATransactionHearsTheRest(t *testing.T) {
-	t.Parallel()
-	url := dbtest.New(t, migrated())
-	gateway := serve(t, url)
+func halfATransaction(t *testing.T, gateway *served) {
 	paul := gateway.login(opentera.DemoProjectAdmin, "")
-	psql(t, url, `BEGIN; UPDATE t_participants SET participant_name = 'half' WHERE id_participant = 2;
+	gateway.exec(`BEGIN; UPDATE t_participants SET participant_name = 'half' WHERE id_participant = 2;
 		UPDATE t_participants SET participant_name = 'rest' WHERE id_participant = 1; COMMIT`)
 	cursor := paul.mustHearNames("half").Seq
 	_ = paul.conn.Close()
 	gateway.resume(cursor).mustHearNames("rest")
 }
 
-func TestAClientIsToldWhenTheLogDoesNotReachBack(t *testing.T) {
-	t.Parallel()
-	url := dbtest.New(t, migrated())
-	pool := dbtest.Pool(t, url)
-	gateway := serve(t, url)
-	for i := range 5 {
-		renameAlone(t, pool, 1, fmt.Sprint(i))
-	}
+func logDoesNotReachBack(t *testing.T, gateway *served) {
+	pool := dbtest.Pool(t, gateway.dbURL)
 	first := uint64(dbtest.One[int64](t, pool, "SELECT min(seq) FROM terasocket.events WHERE object_type = 'participant'"))
-	psql(t, url, fmt.Sprintf("BEGIN; DELETE FROM terasocket.events WHERE seq <= %[1]d; UPDATE terasocket.trimmed SET seq = %[1]d; COMMIT", first+1))
+	trim(t, gateway.dbURL, first+1)
 	for _, cursor := range []uint64{first, 4711, 1<<64 - 1} { // trimmed, before the log began, not given out yet
 		paul := gateway.resume(cursor)
 		kind, data := paul.frame()
@@ -142,13 +150,10 @@ func TestAClientIsToldWhenTheLogDoesNotReachBack(t *testing.T) {
 }
 
 // The seam: somebody writes all the time while a client comes back again and again. Every name in order, each once.
-func TestNoGapAtTheSeamUnderLoad(t *testing.T) {
-	t.Parallel()
-	url := dbtest.New(t, migrated())
-	pool := dbtest.Pool(t, url)
-	gateway := serve(t, url)
+func theSeam(t *testing.T, gateway *served) {
+	pool := dbtest.Pool(t, gateway.dbURL)
 	paul := gateway.login(opentera.DemoProjectAdmin, "")
-	const total = 300
+	total := dbtest.Many(300, 120)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -164,4 +169,10 @@ func TestNoGapAtTheSeamUnderLoad(t *testing.T) {
 		}
 	}
 	<-done
+}
+
+// trim forgets the log up to seq.
+func trim(t *testing.T, url string, seq uint64) {
+	t.Helper()
+	psql(t, url, fmt.Sprintf("BEGIN; DELETE FROM terasocket.events WHERE seq <= %[1]d; UPDATE terasocket.trimmed SET seq = %[1]d; COMMIT", seq))
 }

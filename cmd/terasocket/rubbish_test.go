@@ -3,7 +3,6 @@ package main
 import (
 	"testing"
 
-	"terasocket/db/dbtest"
 	"terasocket/db/opentera"
 	pb "terasocket/proto/opentera"
 )
@@ -23,12 +22,9 @@ func writeLog(t *testing.T, url, rows string) {
 
 // Invalid rows, written by somebody with rights on the log, are refused and counted; the rows beside them, even of the same
 // statement, are delivered.
-func TestRubbishInTheLogCostsNoNeighbour(t *testing.T) {
-	t.Parallel()
-	url := dbtest.New(t, migrated())
-	gateway := serve(t, url)
+func rubbish(t *testing.T, gateway *served) {
 	paul := gateway.login(opentera.DemoProjectAdmin, "")
-	writeLog(t, url, `
+	writeLog(t, gateway.dbURL, `
 		('opentera.protobuf.DatabaseEvent', 'U', 'robot', '{}', '[["u:7"]]'),
 		('opentera.protobuf.DatabaseEvent', NULL, 'site', '{}', '[["u:7"]]'),
 		('opentera.protobuf.DatabaseEvent', 'U', 'site', '[]', '[["u:7"]]'),
@@ -39,26 +35,23 @@ func TestRubbishInTheLogCostsNoNeighbour(t *testing.T) {
 		('opentera.protobuf.DatabaseEvent', 'U', 'site', '{"n": 3}', '[]'),
 		('opentera.protobuf.DatabaseEvent', 'C', 'site', '{"n": "good"}', '[["u:7"]]')`)
 	paul.mustHear(pb.DatabaseEvent_DB_CREATE, "site", `"good"`)
-	psql(t, url, "UPDATE t_participants SET participant_name = 'neighbour' WHERE id_participant = 1")
+	gateway.exec("UPDATE t_participants SET participant_name = 'neighbour' WHERE id_participant = 1")
 	paul.mustHear(pb.DatabaseEvent_DB_UPDATE, "participant", "neighbour")
 	if n := gateway.gauge("terasocket_events_refused_total"); n != 5 {
 		t.Errorf("%v rows were refused, want 5", n)
 	}
 }
 
-func TestAProjectWithoutASite(t *testing.T) {
-	t.Parallel()
-	url := dbtest.New(t, migrated())
-	gateway := serve(t, url)
+func projectWithoutASite(t *testing.T, gateway *served) {
 	paul := gateway.login(opentera.DemoProjectAdmin, "")
 	claire := gateway.login(opentera.DemoSiteAdmin, "")
 	louis := gateway.login(opentera.DemoOtherSiteAdmin, "")
-	psql(t, url, `ALTER TABLE t_projects ALTER COLUMN id_site DROP NOT NULL; UPDATE t_projects SET id_site = NULL WHERE id_project = 1`)
+	gateway.exec(`ALTER TABLE t_projects ALTER COLUMN id_site DROP NOT NULL; UPDATE t_projects SET id_site = NULL WHERE id_project = 1`)
 	paul.mustHear(pb.DatabaseEvent_DB_UPDATE, "project", `"id_site": null`)
 	claire.mustHear(pb.DatabaseEvent_DB_DELETE, "project", `"id_project": 1`) // visible to her through the site
-	psql(t, url, `UPDATE t_participants SET participant_name = 'of nowhere' WHERE id_participant = 1`)
+	gateway.exec(`UPDATE t_participants SET participant_name = 'of nowhere' WHERE id_participant = 1`)
 	paul.mustHear(pb.DatabaseEvent_DB_UPDATE, "participant", "of nowhere")
-	psql(t, url, `UPDATE t_users SET user_lastname = 'Sentinel' WHERE user_username IN ('claire.site', 'louis.site')`)
+	gateway.exec(`UPDATE t_users SET user_lastname = 'Sentinel' WHERE user_username IN ('claire.site', 'louis.site')`)
 	claire.mustHear(pb.DatabaseEvent_DB_UPDATE, "user", "Sentinel")
 	louis.mustHear(pb.DatabaseEvent_DB_UPDATE, "user", "Sentinel")
 }

@@ -22,7 +22,7 @@ import (
 	pb "terasocket/proto/opentera"
 )
 
-// sequenceGrace is how long a client that closes stays online. (TestPresenceAcrossGateways shows that a kicked one does not.)
+// sequenceGrace is how long a client that closes stays online. (TestCluster shows that a kicked one does not.)
 const sequenceGrace = 500 * time.Millisecond
 
 const (
@@ -250,7 +250,7 @@ func TestSequence(t *testing.T) {
 
 	connect := func(p *player) {
 		t.Helper()
-		p.ear = s.gateway.listen(s.conn, p.kind, p.uuid, p.query)
+		p.ear = s.gateway.listen(p.kind, p.uuid, p.query)
 		p.seq = 0
 		if strings.Contains(p.query, "since") {
 			if first := p.read(p.who + " connects"); first.topic != "" || first.event["@type"] != "type.googleapis.com/terasocket.v1.Cursor" {

@@ -2,49 +2,33 @@ package main
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"terasocket/db/dbtest"
 	"terasocket/db/opentera"
-	"terasocket/proto/event"
-	pb "terasocket/proto/opentera"
 )
 
-// presenceFrame reads the next frame, which must be about presence: who, and what.
+// presenceFrame reads the next frame: its type, and the UUID of whom it is about.
 func (s *socket) presenceFrame() string {
 	s.t.Helper()
-	_, data, err := s.readFrame()
+	what, _, uuid, err := s.presenceEvent()
 	if err != nil {
 		s.t.Fatalf("read: %v", err)
 	}
-	e, err := event.ParseFrame(data)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	switch m := e.Message.(type) {
-	case *pb.UserEvent:
-		return m.GetUserUuid() + " " + m.GetType().String()
-	case *pb.ParticipantEvent:
-		return m.GetParticipantUuid() + " " + m.GetType().String()
-	case *pb.DeviceEvent:
-		return m.GetDeviceUuid() + " " + m.GetType().String() + " " + m.GetDeviceStatus()
-	}
-	return fmt.Sprintf("%T", e.Message)
+	return what + " " + uuid
 }
 
-func TestSnapshotOnConnect(t *testing.T) {
+func TestSnapshot(t *testing.T) {
 	t.Parallel()
-	url := dbtest.New(t, migrated())
-	pool := dbtest.Pool(t, url)
-	gateway := serve(t, url, "--presence-grace", "0")
-	connect := func(kind, uuid, query string) *socket {
-		t.Helper()
-		got := command(t.Context(), map[string]string{"DATABASE_URL": url}, "token", "--public-url", gateway.URL, kind, uuid)
-		if got.code != 0 {
-			t.Fatal(got.stderr)
-		}
-		return dial(t, got.stdout[:len(got.stdout)-1]+query)
-	}
+	gateway := serve(t, dbtest.New(t, migrated()), "--presence-grace", "0")
+	gateway.part("on connect", snapshotOnConnect)
+	gateway.part("no gap between snapshot and live", noGapAfterTheSnapshot)
+}
+
+func snapshotOnConnect(t *testing.T, gateway *served) {
+	pool := dbtest.Pool(t, gateway.dbURL)
+	connect := func(kind, uuid, query string) *socket { return dial(t, gateway.address(kind, uuid)+query) }
 	// who is there: in site 1 and in site 2
 	lucie := connect("participant", opentera.DemoParticipantUUID, "")
 	connect("participant", opentera.DemoOtherParticipantUUID, "")
@@ -54,19 +38,17 @@ func TestSnapshotOnConnect(t *testing.T) {
 	}
 	dbtest.Eventually(t, "three are online", func() bool { return dbtest.One[int64](t, pool, "SELECT count(*) FROM terasocket.online") == 3 })
 	dbtest.Exec(t, pool, "SELECT terasocket.device_status(1, '{\"battery\": 7}', 12.5)")
-	if _, err := pool.Exec(t.Context(), `SELECT terasocket.publish('module.TeraServer.UserManagerModule.messages', jsonb_build_object(
+	dbtest.Exec(t, pool, `SELECT terasocket.publish('module.TeraServer.UserManagerModule.messages', jsonb_build_object(
 		'@type', 'type.googleapis.com/opentera.protobuf.JoinSessionEvent', 'sessionUuid', session_uuid, 'sessionParticipants', jsonb_build_array($1::text)))
-		FROM t_sessions WHERE session_status = 1 AND deleted_at IS NULL LIMIT 1`, opentera.DemoParticipantUUID); err != nil {
-		t.Fatal(err)
-	}
+		FROM t_sessions WHERE session_status = 1 AND deleted_at IS NULL LIMIT 1`, opentera.DemoParticipantUUID)
 
 	paul := connect("user", opentera.DemoProjectAdminUUID, "&snapshot=1")
 	want := map[string]bool{ // once or, if it also came live, twice
-		opentera.DemoProjectAdminUUID + " USER_CONNECTED":                                                    true,
-		opentera.DemoParticipantUUID + " PARTICIPANT_CONNECTED":                                              true,
-		opentera.DemoParticipantUUID + " PARTICIPANT_JOINED_SESSION":                                         true,
-		opentera.DemoDeviceUUID + " DEVICE_CONNECTED ":                                                       true,
-		opentera.DemoDeviceUUID + ` DEVICE_STATUS_CHANGED {"status": "{\"battery\": 7}", "timestamp": 12.5}`: true,
+		"USER_CONNECTED " + opentera.DemoProjectAdminUUID:                                                        true,
+		"PARTICIPANT_CONNECTED " + opentera.DemoParticipantUUID:                                                  true,
+		"PARTICIPANT_JOINED_SESSION " + opentera.DemoParticipantUUID:                                             true,
+		"DEVICE_CONNECTED " + opentera.DemoDeviceUUID:                                                            true,
+		"DEVICE_STATUS_CHANGED " + opentera.DemoDeviceUUID + `{"status": "{\"battery\": 7}", "timestamp": 12.5}`: true,
 	}
 	heard := map[string]bool{}
 	mustBeOfTheSnapshot := func(frame string) {
@@ -83,7 +65,7 @@ func TestSnapshotOnConnect(t *testing.T) {
 	_ = lucie.conn.Close()
 	for {
 		frame := paul.presenceFrame()
-		if frame == opentera.DemoParticipantUUID+" PARTICIPANT_DISCONNECTED" {
+		if frame == "PARTICIPANT_DISCONNECTED "+opentera.DemoParticipantUUID {
 			return
 		}
 		mustBeOfTheSnapshot(frame)
@@ -91,11 +73,8 @@ func TestSnapshotOnConnect(t *testing.T) {
 }
 
 // Clients come and go while others connect with a snapshot: each of these ends up with the state of the database.
-func TestNoGapBetweenSnapshotAndLive(t *testing.T) {
-	t.Parallel()
-	url := dbtest.New(t, migrated())
-	pool := dbtest.Pool(t, url)
-	gateway := serve(t, url)
+func noGapAfterTheSnapshot(t *testing.T, gateway *served) {
+	pool := dbtest.Pool(t, gateway.dbURL)
 	dbtest.Exec(t, pool, "INSERT INTO terasocket.gateways (name, lease_until) VALUES ('test', 'infinity')")
 	const people = 24 // participants 1 to 24 are in project 1
 	stop, done, changed := make(chan struct{}), make(chan struct{}), make(chan struct{})
@@ -127,7 +106,7 @@ func TestNoGapBetweenSnapshotAndLive(t *testing.T) {
 	}()
 	sockets := make([]*socket, 8)
 	for i := range sockets {
-		sockets[i] = gateway.login(opentera.DemoProjectAdmin, "&snapshot=1")
+		sockets[i] = gateway.login(opentera.DemoProjectAdmin, "&snapshot=1").keepReading()
 		for range 5 {
 			select {
 			case <-changed:
@@ -139,29 +118,17 @@ func TestNoGapBetweenSnapshotAndLive(t *testing.T) {
 	close(stop)
 	<-done
 	want := map[string]bool{}
-	rows, err := pool.Query(t.Context(), "SELECT participant_uuid FROM terasocket.online JOIN t_participants ON id_participant = principal WHERE kind = 'participant'")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for rows.Next() {
-		var uuid string
-		if err := rows.Scan(&uuid); err != nil {
-			t.Fatal(err)
-		}
+	for _, uuid := range dbtest.One[[]string](t, pool, "SELECT array_agg(participant_uuid) FROM terasocket.online JOIN t_participants ON id_participant = principal WHERE kind = 'participant' AND principal <= 24") {
 		want[uuid] = true
 	}
 	// a sentinel for everybody: the user's own name
-	psql(t, url, "UPDATE t_users SET user_lastname = 'Sentinel' WHERE user_username = 'paul.project'")
+	gateway.exec("UPDATE t_users SET user_lastname = 'Sentinel' WHERE user_username = 'paul.project'")
 	for i, s := range sockets {
 		online := map[string]bool{}
 		for {
-			frame := s.presenceFrame()
-			if frame == "*opentera.DatabaseEvent" {
+			what, uuid, _ := strings.Cut(s.presenceFrame(), " ")
+			if what == "*opentera.DatabaseEvent" {
 				break
-			}
-			var uuid, what string
-			if _, err := fmt.Sscan(frame, &uuid, &what); err != nil {
-				t.Fatal(err)
 			}
 			switch what {
 			case "PARTICIPANT_CONNECTED":

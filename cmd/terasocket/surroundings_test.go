@@ -12,8 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"terasocket/access"
-	"terasocket/api"
 	"terasocket/cmd/terasocket/gatewaytest"
 	"terasocket/db/dbtest"
 	"terasocket/db/opentera"
@@ -80,41 +78,8 @@ func TestTheEndComesBeforeDockerKills(t *testing.T) {
 	}
 }
 
-func TestHangUpReadsCertificatesAgain(t *testing.T) {
-	t.Parallel()
-	gateway := serve(t, dbtest.New(t, migrated()))
-	first := gateway.serial()
-	if err := os.WriteFile(gateway.cert, []byte("none"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	gateway.signal(syscall.SIGHUP)
-	dbtest.Eventually(t, "that is logged", func() bool { return gateway.Log.Count("SIGHUP: not read again") > 0 })
-	if gateway.serial() != first {
-		t.Error("a file without a certificate replaced the old one")
-	}
-	if err := selfSigned(gateway.cert, gateway.key); err != nil {
-		t.Fatal(err)
-	}
-	gateway.signal(syscall.SIGHUP)
-	dbtest.Eventually(t, "the new certificate is shown", func() bool { return gateway.serial() != first })
-	gateway.mustStop()
-	if gateway.Log.Count("SIGHUP: certificate and --client-ca read again") != 1 {
-		t.Errorf("its log: %s", &gateway.Log)
-	}
-}
-
-func TestHangUpWithoutTLS(t *testing.T) {
-	t.Parallel()
-	gateway := servePlain(t, gatewaytest.Config{Database: dbtest.New(t, migrated()), Args: []string{"--drain-time", "0"}})
-	gateway.signal(syscall.SIGHUP)
-	gateway.waitReady(http.StatusOK, "ready")
-	gateway.mustStop()
-	if gateway.Log.Count("nothing to read again") == 0 {
-		t.Errorf("its log: %s", &gateway.Log)
-	}
-}
-
-// The role and its password change in the database first, then in the file.
+// The role and its password change in the database first, then in the file. Then the database is read-only for a while, as after a
+// switch-over or with a full disk.
 func TestTheFileOfTheDatabaseURL(t *testing.T) {
 	t.Parallel()
 	direct := dbtest.New(t, migrated())
@@ -139,7 +104,8 @@ func TestTheFileOfTheDatabaseURL(t *testing.T) {
 		}
 	}
 	put(1)
-	gateway := servePlain(t, gatewaytest.Config{Database: direct, Env: []string{"TERASOCKET_DATABASE_URL_FILE=" + file}, Args: []string{"--listen-database-url", direct, "--drain-time", "0"}})
+	gateway := servePlain(t, gatewaytest.Config{Database: direct, Env: []string{"TERASOCKET_DATABASE_URL_FILE=" + file},
+		Args: []string{"--listen-database-url", direct, "--drain-time", "0", "--max-sockets", "0"}})
 	gateway.waitReady(http.StatusOK, "ready")
 	exec("ALTER ROLE " + role + "_1 NOLOGIN")
 	exec("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1", role+"_1")
@@ -151,6 +117,17 @@ func TestTheFileOfTheDatabaseURL(t *testing.T) {
 	gateway.waitReady(http.StatusServiceUnavailable, "")
 	put(2)
 	gateway.waitReady(http.StatusOK, "ready")
+
+	name := strings.TrimPrefix(must(url.Parse(direct)).Path, "/")
+	exec("ALTER DATABASE " + name + " SET default_transaction_read_only = on")
+	exec("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'terasocket' AND datname = current_database()")
+	gateway.waitReady(http.StatusServiceUnavailable, "read-only")
+	gateway.hammer(5)
+	exec("ALTER DATABASE " + name + " RESET default_transaction_read_only")
+	gateway.waitReady(http.StatusOK, "ready")
+	for range 20 {
+		dial(t, gateway.address("user", opentera.DemoProjectAdminUUID))
+	}
 	gateway.mustStop()
 	told := 0
 	for line := range strings.Lines(gateway.Log.String()) {
@@ -171,31 +148,8 @@ func as(t *testing.T, databaseURL, role string) string {
 	return u.String()
 }
 
-// A database that is read-only for a while, as after a switch-over or with a full disk.
-func TestADatabaseThatIsReadOnly(t *testing.T) {
-	t.Parallel()
-	direct := dbtest.New(t, migrated())
-	admin := dbtest.Conn(t, direct)
-	exec := func(sql string) {
-		t.Helper()
-		dbtest.Exec(t, admin, sql)
-	}
-	gateway := servePlain(t, gatewaytest.Config{Database: direct, Args: []string{"--drain-time", "0", "--max-sockets", "0"}})
-	gateway.waitReady(http.StatusOK, "ready")
-	name := strings.TrimPrefix(must(url.Parse(direct)).Path, "/")
-	exec("ALTER DATABASE " + name + " SET default_transaction_read_only = on")
-	exec("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'terasocket' AND datname = current_database()")
-	gateway.waitReady(http.StatusServiceUnavailable, "read-only")
-	gateway.hammer(5)
-	exec("ALTER DATABASE " + name + " RESET default_transaction_read_only")
-	gateway.waitReady(http.StatusOK, "ready")
-	for range 20 {
-		dial(t, api.WebsocketURL(gateway.URL, access.User, gateway.token(direct)))
-	}
-	gateway.mustStop()
-}
-
-func TestWaitingForTheDatabase(t *testing.T) {
+// What is missing around the gateway is logged, and it serves: the database at first, systemd, a certificate to read again.
+func TestWhatIsMissingIsLogged(t *testing.T) {
 	t.Parallel()
 	proxy := gatewaytest.NewProxy(t, dbtest.New(t, migrated()))
 	proxy.Cut()
@@ -206,10 +160,15 @@ func TestWaitingForTheDatabase(t *testing.T) {
 		case <-t.Context().Done():
 		}
 	}()
-	gateway := servePlain(t, gatewaytest.Config{Database: proxy.URL, Args: []string{"--wait-for-database", "1m", "--drain-time", "0"}})
+	gateway := servePlain(t, gatewaytest.Config{Database: proxy.URL, Args: []string{"--wait-for-database", "1m", "--drain-time", "0"},
+		Env: []string{"NOTIFY_SOCKET=/nonexistent/notify", "WATCHDOG_USEC=soon"}})
+	gateway.signal(syscall.SIGHUP)
+	gateway.waitReady(http.StatusOK, "ready")
 	gateway.mustStop()
-	if gateway.Log.Count("waiting for the database") == 0 {
-		t.Errorf("its log: %s", &gateway.Log)
+	for _, want := range []string{"waiting for the database", "systemd does not hear", "no watchdog", "nothing to read again"} {
+		if gateway.Log.Count(want) == 0 {
+			t.Errorf("the log does not say %q: %s", want, &gateway.Log)
+		}
 	}
 	got := command(t.Context(), nil, "serve", "--plain-http", "--admin-listen", "", "--wait-for-database", "10ms", "--database-url", "postgres://127.0.0.1:1/x")
 	if got.code != 1 || !strings.Contains(got.stderr, "cannot be reached") {

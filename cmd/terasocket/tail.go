@@ -228,16 +228,11 @@ func (c *tailCmd) websocketURL(ctx context.Context, tlsConfig *tls.Config, isBac
 	if isBack || c.Replace {
 		query += "&replace=true"
 	}
-	return loginWith(ctx, strings.Replace(base, "ws", "http", 1), query, c.Username, c.Password, tlsConfig)
+	return login(ctx, strings.Replace(base, "ws", "http", 1), query, c.Username, c.Password, tlsConfig)
 }
 
-// login requests a websocket URL from the gateway at base (https://host:port).
-func login(ctx context.Context, base, username, password string, tlsConfig *tls.Config) (string, error) {
-	return loginWith(ctx, base, "with_websocket=true", username, password, tlsConfig)
-}
-
-// loginWith is login with a query. Errors: *notYet if it may be retried, and others.
-func loginWith(ctx context.Context, base, query, username, password string, tlsConfig *tls.Config) (string, error) {
+// login requests a websocket URL from the gateway at base (https://host:port). Errors: *notYet if it may be retried, and others.
+func login(ctx context.Context, base, query, username, password string, tlsConfig *tls.Config) (string, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/api/user/login?"+query, nil)
 	if err != nil {
 		return "", fmt.Errorf("log in: %w", err)

@@ -141,6 +141,14 @@ func TestTailSaysWhatToDoAboutARefusal(t *testing.T) {
 	}
 }
 
+func TestTailWithoutAGateway(t *testing.T) {
+	t.Parallel()
+	got := command(t.Context(), nil, "tail", "https://127.0.0.1:1", "--username", "x", "--password", "secret")
+	if got.code != 1 || !strings.Contains(got.stderr, "log in: dial tcp 127.0.0.1:1") || strings.Contains(got.stderr, "secret") {
+		t.Errorf("%+v", got)
+	}
+}
+
 // onText calls then when the text is written.
 type onText struct {
 	text string

@@ -31,7 +31,8 @@ func TestTicketsOfOpenTera(t *testing.T) {
 	client := redis.NewClient(address)
 	t.Cleanup(func() { _ = client.Close() })
 	url := dbtest.New(t, migrated())
-	gateways := [2]*served{serve(t, url, "--redis-url", server.URL()), serve(t, url, "--redis-url", server.URL())}
+	gateways := [2]*served{serve(t, url, "--redis-url", server.URL(), "--audit-deliveries"), serve(t, url, "--redis-url", server.URL())}
+	gateways[0].part("deploy/ knows the metrics", deployKnowsTheMetrics)
 	db := dbtest.Conn(t, url)
 	logins := 0
 	login := func() (ticket string) {
@@ -78,9 +79,7 @@ func TestTicketsOfOpenTera(t *testing.T) {
 	}
 	hears := func(conn *websocket.Conn, name string) {
 		t.Helper()
-		if _, err := db.Exec(t.Context(), "UPDATE t_participants SET participant_name = $1 WHERE id_participant = 1", name); err != nil {
-			t.Fatal(err)
-		}
+		dbtest.Exec(t, db, "UPDATE t_participants SET participant_name = $1 WHERE id_participant = 1", name)
 		_ = conn.SetReadDeadline(time.Now().Add(time.Minute))
 		for {
 			kind, data, err := conn.ReadMessage()
@@ -97,19 +96,12 @@ func TestTicketsOfOpenTera(t *testing.T) {
 	}
 	kick := func() {
 		t.Helper()
-		if _, err := db.Exec(t.Context(), "SELECT terasocket.kick($1)", opentera.DemoProjectAdminUUID); err != nil {
-			t.Fatal(err)
-		}
+		dbtest.Exec(t, db, "SELECT terasocket.kick($1)", opentera.DemoProjectAdminUUID)
 	}
 	mustEnd := func(conn *websocket.Conn) {
 		t.Helper()
-		_ = conn.SetReadDeadline(time.Now().Add(time.Minute))
-		for {
-			if _, _, err := conn.ReadMessage(); websocket.IsCloseError(err, 4000) {
-				return
-			} else if err != nil {
-				t.Fatal(err)
-			}
+		if closed := (&socket{t: t, conn: conn}).closed(); closed.Code != 4000 {
+			t.Fatal(closed)
 		}
 	}
 

@@ -12,8 +12,6 @@ import (
 
 	"terasocket/access"
 	"terasocket/api"
-	"terasocket/db"
-	"terasocket/migrations"
 )
 
 type tokenCmd struct {
@@ -77,18 +75,11 @@ func fleetOf(ctx context.Context, pool *pgxpool.Pool) fleet {
 
 // mint creates a connect token through the database.
 func mint(ctx context.Context, flags databaseFlags, kind access.Kind, uuid string) (string, fleet, error) {
-	url, err := flags.url()
-	if err != nil {
-		return "", fleet{}, err
-	}
-	pool, err := db.Open(ctx, url)
+	pool, err := flags.open(ctx)
 	if err != nil {
 		return "", fleet{}, err
 	}
 	defer pool.Close()
-	if err := migrations.Check(ctx, pool); err != nil {
-		return "", fleet{}, err
-	}
 	token, err := (&access.Tokens{Pool: pool}).Create(ctx, kind, uuid)
 	if errors.Is(err, access.ErrUnknown) {
 		return "", fleet{}, unknownPrincipal{fmt.Errorf("there is no %s %s that may connect: it must exist, be enabled and not be deleted", kind, uuid)}
