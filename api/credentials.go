@@ -82,14 +82,19 @@ func (a *API) userByToken(w http.ResponseWriter, r *http.Request, v visit, token
 	return caller{account, token, v}, true
 }
 
+// basic returns the name and password of HTTP Basic. If there are none, or this address may not try, the answer is written.
+func (a *API) basic(w http.ResponseWriter, r *http.Request, op string) (username, password string, ok bool) {
+	if username, password, ok = r.BasicAuth(); !ok {
+		unauthorized(w, r)
+		return "", "", false
+	}
+	return username, password, a.mayTry(w, r, op)
+}
+
 // userByPassword checks a user's name and password, from HTTP Basic.
 func (a *API) userByPassword(w http.ResponseWriter, r *http.Request, v visit) (access.Account, bool) {
-	username, password, ok := r.BasicAuth()
+	username, password, ok := a.basic(w, r, v.op)
 	if !ok {
-		unauthorized(w, r)
-		return access.Account{}, false
-	}
-	if !a.mayTry(w, r, v.op) {
 		return access.Account{}, false
 	}
 	account, err := a.Users.ByPassword(r.Context(), username, password)
@@ -114,12 +119,8 @@ func (a *API) participant(w http.ResponseWriter, r *http.Request, op string) (pa
 		return a.participantByToken(w, r, visit{op, byToken}, token)
 	}
 	v := visit{op, byPassword}
-	username, password, ok := r.BasicAuth()
+	username, password, ok := a.basic(w, r, op)
 	if !ok {
-		unauthorized(w, r)
-		return participantCaller{}, false
-	}
-	if !a.mayTry(w, r, op) {
 		return participantCaller{}, false
 	}
 	login, err := a.Door.Participants.ByPassword(r.Context(), username, password)

@@ -6,11 +6,9 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 
-	"github.com/go-chi/chi/v5"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -72,7 +70,7 @@ func TestPublishEvents(t *testing.T) {
 	anyOf := func(url string) string {
 		return serialized(t, &opentera.TeraEvent{Header: two.Header, Events: []*anypb.Any{two.Events[0], {TypeUrl: url}}})
 	}
-	header := `"header": {"version": 1, "time": 1.5, "topic": "` + eventsTopic + `"}`
+	head := `"header": {"version": 1, "time": 1.5, "topic": "` + eventsTopic + `"}`
 	const pb, js = "application/x-protobuf", "application/json"
 	for name, test := range map[string]struct {
 		header, query, contentType, body string
@@ -111,34 +109,19 @@ func TestPublishEvents(t *testing.T) {
 		"json: null":          {"OpenTera good", "", js, "null", nil, 400, `{"message": "events must be 1 to 1000"}`},
 		"json: a list":        {"OpenTera good", "", js, "[]", nil, 400, `{"message": "the body is not the JSON of a TeraEvent, an object with header and events"}`},
 		"json: more":          {"OpenTera good", "", js, string(text) + "{}", nil, 400, `{"message": "something follows the TeraEvent"}`},
-		"json: unknown key":   {"OpenTera good", "", js, `{"x": 1, ` + header + `}`, nil, 400, `{"message": "the body is not the JSON of a TeraEvent, an object with header and events"}`},
+		"json: unknown key":   {"OpenTera good", "", js, `{"x": 1, ` + head + `}`, nil, 400, `{"message": "the body is not the JSON of a TeraEvent, an object with header and events"}`},
 		"json: header":        {"OpenTera good", "", js, `{"header": {"x": 1}, "events": [{}]}`, nil, 400, `{"message": "header is not the JSON of a TeraEvent's"}`},
 		"json: no header":     {"OpenTera good", "", js, `{"events": [{"@type": "type.googleapis.com/opentera.protobuf.UserEvent"}]}`, nil, 400, `{"message": "header has no topic"}`},
-		"json: no @type":      {"OpenTera good", "", js, `{` + header + `, "events": [{}]}`, nil, 400, `{"message": "event has no type that begins with type.googleapis.com/", "index": 0}`},
-		"json: unknown type":  {"OpenTera good", "", js, `{` + header + `, "events": [{"@type": "type.googleapis.com/x"}]}`, nil, 400, `{"message": "event is not the JSON of a message of OpenTera with its \"@type\"", "index": 0}`},
-		"json: unknown field": {"OpenTera good", "", js, `{` + header + `, "events": [{"@type": "type.googleapis.com/opentera.protobuf.UserEvent"}, {"@type": "type.googleapis.com/opentera.protobuf.UserEvent", "x": "secret"}]}`, nil, 400, `{"message": "event is not the JSON of a message of OpenTera with its \"@type\"", "index": 1}`},
-		"json: too many":      {"OpenTera good", "", js, `{` + header + `, "events": [{}` + strings.Repeat(",{}", 1000) + `]}`, nil, 400, `{"message": "events must be 1 to 1000"}`},
+		"json: no @type":      {"OpenTera good", "", js, `{` + head + `, "events": [{}]}`, nil, 400, `{"message": "event has no type that begins with type.googleapis.com/", "index": 0}`},
+		"json: unknown type":  {"OpenTera good", "", js, `{` + head + `, "events": [{"@type": "type.googleapis.com/x"}]}`, nil, 400, `{"message": "event is not the JSON of a message of OpenTera with its \"@type\"", "index": 0}`},
+		"json: unknown field": {"OpenTera good", "", js, `{` + head + `, "events": [{"@type": "type.googleapis.com/opentera.protobuf.UserEvent"}, {"@type": "type.googleapis.com/opentera.protobuf.UserEvent", "x": "secret"}]}`, nil, 400, `{"message": "event is not the JSON of a message of OpenTera with its \"@type\"", "index": 1}`},
+		"json: too many":      {"OpenTera good", "", js, `{` + head + `, "events": [{}` + strings.Repeat(",{}", 1000) + `]}`, nil, 400, `{"message": "events must be 1 to 1000"}`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var log strings.Builder
-			proxies, err := ParseProxies(nil)
-			if err != nil {
-				t.Fatal(err)
-			}
 			calls := 0
-			router := chi.NewRouter()
-			router.Use(described(t))
-			(&API{Addresses: &doorstep{}, Audit: &doorstep{}, Strangers: NewStrangers(),
-				Services: serviceDoor(func(token string) (access.Service, error) {
-					switch token {
-					case "good":
-						return access.Service{ID: 4}, nil
-					case "down":
-						return access.Service{}, errors.New("connection refused")
-					}
-					return access.Service{}, access.ErrUnauthorized
-				}),
+			a := &API{Services: services, Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 				Publisher: publisher(func(events []access.Publication) error {
 					calls++
 					sent := teraEvent(t, eventsTopic, stop, user).GetEvents()
@@ -148,18 +131,8 @@ func TestPublishEvents(t *testing.T) {
 						}
 					}
 					return test.err
-				}),
-				Proxies: proxies,
-				Log:     slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-			}).Routes(router)
-			r := httptest.NewRequest(http.MethodPost, "/api/service/events"+test.query, strings.NewReader(test.body))
-			for key, value := range map[string]string{"Authorization": test.header, "Content-Type": test.contentType} {
-				if value != "" {
-					r.Header.Set(key, value)
-				}
-			}
-			w := httptest.NewRecorder()
-			router.ServeHTTP(w, r)
+				})}
+			w := ask(t, a, http.MethodPost, "/api/service/events"+test.query, test.header, test.body, header("Content-Type", test.contentType))
 			if w.Code != test.status || !sameJSON(t, w.Body.String(), test.answer) {
 				t.Errorf("%d %s, want %d %s", w.Code, w.Body, test.status, test.answer)
 			}

@@ -99,7 +99,7 @@ func (d *doorstep) Record(_ context.Context, r access.LoginRecord) error {
 }
 
 // ask sends a request to a. auth is the Authorization header, or "basic:" and a password for HTTP Basic.
-func ask(t *testing.T, a *API, method, path, auth, body string) *httptest.ResponseRecorder {
+func ask(t *testing.T, a *API, method, path, auth, body string, changes ...with) *httptest.ResponseRecorder {
 	t.Helper()
 	var err error
 	if a.Proxies, err = ParseProxies(nil); err != nil {
@@ -120,6 +120,9 @@ func ask(t *testing.T, a *API, method, path, auth, body string) *httptest.Respon
 		r.SetBasicAuth("ada", password)
 	} else if auth != "" {
 		r.Header.Set("Authorization", auth)
+	}
+	for _, change := range changes {
+		change(r)
 	}
 	w := httptest.NewRecorder()
 	router.ServeHTTP(w, r)

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/go-chi/chi/v5"
@@ -22,18 +23,16 @@ type openAPI struct {
 	}
 }
 
-func readOpenAPI(t testing.TB) openAPI {
-	t.Helper()
+var readOpenAPI = sync.OnceValue(func() (document openAPI) {
 	content, err := os.ReadFile("../docs/openapi.yaml")
-	if err != nil {
-		t.Fatal(err)
+	if err == nil {
+		err = yaml.Unmarshal(content, &document)
 	}
-	var document openAPI
-	if err := yaml.Unmarshal(content, &document); err != nil {
-		t.Fatal(err)
+	if err != nil {
+		panic(err)
 	}
 	return document
-}
+})
 
 // documents reports whether this status of an operation is described.
 func (d openAPI) documents(method, path string, status int) bool {
@@ -43,7 +42,7 @@ func (d openAPI) documents(method, path string, status int) bool {
 
 func TestOpenAPIHasEveryRouteAndNoOther(t *testing.T) {
 	t.Parallel()
-	document := readOpenAPI(t)
+	document := readOpenAPI()
 	routes := map[string]bool{}
 	walk := func(router chi.Routes) {
 		err := chi.Walk(router, func(method, path string, _ http.Handler, _ ...func(http.Handler) http.Handler) error {
@@ -82,7 +81,7 @@ func TestOpenAPIHasEveryRouteAndNoOther(t *testing.T) {
 
 // described fails the test if an answer is not described in docs/openapi.yaml. It sees every request of this package's tests.
 func described(t testing.TB) func(http.Handler) http.Handler {
-	document := readOpenAPI(t)
+	document := readOpenAPI()
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			seen := middleware.NewWrapResponseWriter(w, r.ProtoMajor)

@@ -154,17 +154,3 @@ func FuzzClientAddr(f *testing.F) {
 		proxies.External(r)
 	})
 }
-
-// A request without a valid host gets no URL: "ws:///wss" would send the token to a host named wss.
-func TestNoHostNoURL(t *testing.T) {
-	t.Parallel()
-	h := opened(t)
-	h.api.PublicURL = ""
-	for _, host := range []string{"", "a%zz", ":4050"} {
-		r := h.get(participantLogin, basic(patient, password), func(r *http.Request) { r.Host = host })
-		r.must(400, `{"message": "the Host header is missing, or is no host[:port], and there is no --public-url"}`)
-	}
-	if n := value[int](h, "SELECT count(*) FROM terasocket.connect_tokens"); n != 0 {
-		t.Errorf("%d connect tokens", n)
-	}
-}

@@ -17,7 +17,7 @@ func TestSlowComparison(t *testing.T) {
 	s := setup(t)
 	s.opentera()
 	said := s.overhear()
-	s.leads(s.bridge(func(c *Config) { c.Answer = 300 * time.Millisecond }))
+	s.leader(func(c *Config) { c.Answer = 300 * time.Millisecond })
 	tx, err := s.idle("other").Pool.Begin(t.Context())
 	s.must(err)
 	_, err = tx.Exec(t.Context(), "LOCK TABLE terasocket.online")
@@ -39,8 +39,7 @@ func TestAnswersWaitTheirTurn(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
 	s.opentera()
-	b := s.bridge(func(c *Config) { c.Lease, c.Answer = 10*time.Second, 500*time.Millisecond })
-	s.leads(b)
+	b := s.leader(func(c *Config) { c.Lease, c.Answer = 10*time.Second, 500*time.Millisecond })
 	s.connect("user", 3, 1)
 	s.isOnline(3)
 	s.quiet(b)
@@ -62,20 +61,6 @@ func TestAnswersWaitTheirTurn(t *testing.T) {
 	if n := testutil.ToFloat64(b.metrics.reconcileErrors) - failed; n != 0 {
 		t.Errorf("%v comparisons failed", n)
 	}
-}
-
-// While the user manager listens and answers nothing, it is told who comes and goes.
-func TestToldWithoutAnswers(t *testing.T) {
-	t.Parallel()
-	s := setup(t)
-	mute := s.client.Subscribe(t.Context(), rpcTopic)
-	defer mute.Close()
-	_, err := mute.Receive(t.Context())
-	s.must(err)
-	said := s.overhear()
-	s.leads(s.bridge(func(c *Config) { c.Answer = 200 * time.Millisecond }))
-	s.connect("user", 3, 1)
-	s.eventually("it is told", func() bool { return said.count("USER_CONNECTED") == 1 })
 }
 
 // A user manager that answers nothing is not waited for.

@@ -15,7 +15,7 @@ import (
 // BenchmarkMessages measures how many messages a second go from Redis into the log, published as fast as Redis accepts them:
 // from the first PUBLISH to the commit of the last. Announcement is not included.
 func BenchmarkMessages(b *testing.B) {
-	url := dbtest.New(b, migrated())
+	url := dbtest.New(b, Migrated())
 	conn := dbtest.Conn(b, url)
 	dbtest.Announce(b, conn, 2000)
 	server, err := standin.StartRedis(b.Context())
@@ -38,14 +38,13 @@ func BenchmarkMessages(b *testing.B) {
 		defer bridge.stream.mu.Unlock()
 		return bridge.stream.isLeader
 	})
-	topic := "websocket.user." + userOne + ".events"
 	const burst = 5000
 	written := 0
 	b.ReportAllocs()
 	for b.Loop() {
 		pipe := client.Pipeline()
 		for n := range burst {
-			if err := queue(ctx, pipe, topic, numbered(topic, n)); err != nil {
+			if err := queue(ctx, pipe, topicOne, numbered(topicOne, n, n)); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -27,8 +27,7 @@ func TestRedisAway(t *testing.T) {
 			t.Parallel()
 			s := setup(t)
 			s.opentera()
-			b := s.bridge(func(c *Config) { c.Silence, c.Reconcile = 200*time.Millisecond, time.Hour })
-			s.leads(b)
+			b := s.leader(func(c *Config) { c.Silence, c.Reconcile = 200*time.Millisecond, time.Hour })
 			s.connect("user", 3, 1)
 			s.connect("user", 4, 2)
 			s.isOnline(3, 4)
@@ -58,8 +57,7 @@ func TestRedisAway(t *testing.T) {
 func TestCutOff(t *testing.T) {
 	t.Parallel()
 	s := setup(t, "--client-output-buffer-limit", "pubsub 256kb 256kb 60")
-	b := s.bridge(nil)
-	s.leads(b)
+	b := s.leader(nil)
 	other := dbtest.Conn(t, s.url)
 	dbtest.Exec(t, other, "BEGIN")
 	dbtest.Exec(t, other, "LOCK TABLE terasocket.changes IN SHARE MODE")
@@ -67,7 +65,7 @@ func TestCutOff(t *testing.T) {
 	payload := strings.Repeat("\xff", 60<<10) // no protobuf, and less than the limit
 	outages := func() float64 { return testutil.ToFloat64(b.metrics.outages) }
 	for s.subscribers() > 0 && outages() == 0 { // the stream is full by then, or the machine is busy
-		s.must(s.client.Publish(t.Context(), "websocket.user."+userOne+".events", payload).Err())
+		s.must(s.client.Publish(t.Context(), topicOne, payload).Err())
 	}
 	dbtest.Exec(t, other, "ROLLBACK")
 	s.eventually("it is counted", func() bool { return outages() == 1 })
@@ -136,13 +134,13 @@ func TestPostgreSQLCrashes(t *testing.T) {
 	t.Parallel()
 	server := dbtest.Server(t, map[string]string{"synchronous_commit": "on"})
 	url := server.URL("postgres")
-	if err := migrated().Fill(t.Context(), url); err != nil {
+	if err := Migrated().Fill(t.Context(), url); err != nil {
 		t.Fatal(err)
 	}
-	s := setupOn(t, url)
+	s := setupOn(t, url, dbtest.Conn(t, url))
 	s.opentera()
 	said := s.overhear()
-	s.leads(s.bridge(nil))
+	s.leader(nil)
 	s.connect("user", 3, 1)
 	s.isOnline(3)
 	s.direct(1)
@@ -169,15 +167,13 @@ func TestPostgreSQLCrashes(t *testing.T) {
 func TestAnswersThatAreLost(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
-	b := s.bridge(nil)
-	s.leads(b)
+	s.leader(nil)
 	const total = 2000
 	sent := make(chan error, 1)
 	go func() {
 		pipe := s.client.Pipeline()
 		for n := 1; n <= total; n++ {
-			topic := "websocket.user." + userOne + ".events"
-			_ = queue(t.Context(), pipe, topic, numbered(topic, n))
+			_ = queue(t.Context(), pipe, topicOne, numbered(topicOne, n, n))
 			if n%100 == 0 {
 				if _, err := pipe.Exec(t.Context()); err != nil {
 					sent <- err

@@ -24,7 +24,7 @@ func TestDeafBehindAnotherListener(t *testing.T) {
 	s.slowManager(time.Second)
 	s.opentera()
 	said := s.overhear()
-	s.leads(s.bridge(func(c *Config) { c.Answer = 500 * time.Millisecond }))
+	s.leader(func(c *Config) { c.Answer = 500 * time.Millisecond })
 	s.connect("user", 3, 1)
 	s.isOnline(3)
 	other := s.client.PSubscribe(t.Context(), "*")
@@ -52,7 +52,7 @@ func TestLeftThereWrittenLate(t *testing.T) {
 	s.exec("SELECT terasocket.bridge_elsewhere('user', 3, false)")
 	s.leave(1)
 	s.must(r.tell(t.Context(), false))
-	s.leads(s.bridge(nil))
+	s.leader(nil)
 	s.isOnline()
 }
 
@@ -85,8 +85,7 @@ func TestMovedToOpenTeraWithoutABridge(t *testing.T) {
 	s.theirs(3, true)
 	s.isOnline(3)
 	s.exec("UPDATE terasocket.bridge SET lease_until = clock_timestamp() - interval '2 minutes'")
-	b := s.bridge(nil)
-	s.leads(b)
+	b := s.leader(nil)
 	s.quiet(b)
 	s.isOnline(3)
 }
@@ -142,7 +141,7 @@ func TestTellingEnds(t *testing.T) {
 func TestMovesWithoutAUserManager(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
-	s.leads(s.bridge(nil))
+	s.leader(nil)
 	for i := range 5 {
 		s.connect("user", 3+i, i)
 	}
@@ -159,8 +158,7 @@ func TestRedisBackEmptyWithTheirSockets(t *testing.T) {
 	s := setup(t)
 	s.slowManager(time.Second)
 	s.opentera()
-	b := s.bridge(nil)
-	s.leads(b)
+	b := s.leader(nil)
 	s.theirs(3, true)
 	s.hears("USER_CONNECTED 3")
 	s.server.Kill()
@@ -178,7 +176,7 @@ func TestOpenTeraKilledWithItsSockets(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
 	s.opentera()
-	s.leads(s.bridge(func(c *Config) { c.Gone = 500 * time.Millisecond }))
+	s.leader(func(c *Config) { c.Gone = 500 * time.Millisecond })
 	s.theirs(3, true)
 	s.hears("USER_CONNECTED 3")
 	s.manager.Crash()

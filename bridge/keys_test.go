@@ -15,7 +15,6 @@ import (
 
 	"terasocket/access"
 	"terasocket/bridge"
-	"terasocket/db/dbtest"
 	"terasocket/db/opentera"
 )
 
@@ -34,7 +33,6 @@ func newTokens(t testing.TB) *tokens {
 	f := &tokens{d, &access.Users{Pool: d.pool, Passwords: passwords, Keys: keys}, &access.Participants{Pool: d.pool, Passwords: passwords, Keys: keys},
 		&access.Services{Pool: d.pool, Shared: shared}}
 	f.startOpenTera("first")
-	dbtest.Announce(t, dbtest.Conn(t, d.pool.Config().ConnString()), 1000) // begins an epoch: before that no token is accepted
 	return f
 }
 

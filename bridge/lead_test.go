@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"google.golang.org/protobuf/proto"
 
 	"terasocket/bridge/standin"
 	"terasocket/db/dbtest"
@@ -20,7 +21,7 @@ import (
 func (s *stage) direct(numbers ...int) {
 	s.Helper()
 	for _, n := range numbers {
-		s.must(s.service.Direct(s.Context(), "user", userOne, &opentera.StopSessionEvent{SessionUuid: fmt.Sprintf("00000000-0000-4000-8000-%012d", n)}))
+		s.send(topicOne, numbered(topicOne, n, n))
 	}
 }
 
@@ -45,8 +46,7 @@ func TestTwoBridges(t *testing.T) {
 	s := setup(t)
 	s.opentera()
 	seldom := func(c *Config) { c.Reconcile = time.Hour }
-	first := s.bridge(seldom)
-	s.leads(first)
+	first := s.leader(seldom)
 	second := s.bridge(seldom)
 	s.connect("user", 3, 1)
 	s.isOnline(3)
@@ -166,7 +166,7 @@ func TestLeaseNotRenewedForLong(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
 	s.opentera()
-	s.leads(s.bridge(func(c *Config) { c.Reconcile = time.Hour }))
+	s.leader(func(c *Config) { c.Reconcile = time.Hour })
 	s.connect("user", 3, 1)
 	s.isOnline(3)
 	s.exec(`CREATE FUNCTION terasocket.fails() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$;
@@ -182,8 +182,7 @@ func TestLeaseNotRenewedForLong(t *testing.T) {
 func TestBridgeOfADeadGateway(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
-	heir := s.bridge(func(c *Config) { c.Lease = 900 * time.Millisecond })
-	s.leads(heir)
+	heir := s.leader(func(c *Config) { c.Lease = 900 * time.Millisecond })
 	s.direct(1, 2)
 	s.numbers(2)
 	// it loses the bridge to one that writes the third, and dies
@@ -258,7 +257,11 @@ func (s *stream) must(t *testing.T, err error) {
 
 const userOne = "606db7bf-089a-5dd8-b6e9-2e4082d37e28"
 
-// numbered returns event number n.
-func numbered(topic string, n int) *opentera.TeraEvent {
-	return standin.TeraEvent(topic, &opentera.StopSessionEvent{SessionUuid: fmt.Sprintf("00000000-0000-4000-8000-%012d", n)})
+// numbered returns a message with the events of numbers first to last.
+func numbered(topic string, first, last int) *opentera.TeraEvent {
+	var events []proto.Message
+	for n := first; n <= last; n++ {
+		events = append(events, &opentera.StopSessionEvent{SessionUuid: fmt.Sprintf("00000000-0000-4000-8000-%012d", n)})
+	}
+	return standin.TeraEvent(topic, events...)
 }

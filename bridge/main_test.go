@@ -3,24 +3,25 @@ package bridge_test
 import (
 	"testing"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
 
 	"terasocket/bridge"
 	"terasocket/bridge/standin"
 	"terasocket/db/dbtest"
-	"terasocket/migrations"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(dbtest.Suite(m)) }
 
-// migrated is the demo installation, migrated.
-func migrated() dbtest.Template {
-	return dbtest.OpenTera("migrated", migrations.Up, dbtest.QuickPasswords)
-}
-
 func open(address string) (*redis.Client, error) {
 	return bridge.Open(func() (string, error) { return address, nil })
+}
+
+func newPool(t testing.TB) *pgxpool.Pool {
+	t.Helper()
+	url, _ := dbtest.Lend(t, bridge.Migrated(), 0)
+	return dbtest.Pool(t, url)
 }
 
 // start starts a redis-server and returns a connection pool for it.

@@ -24,7 +24,7 @@ func TestMixed(t *testing.T) {
 	s := setup(t)
 	s.opentera()
 	said := s.overhear()
-	s.leads(s.bridge(nil))
+	s.leader(nil)
 	there := s.client.Subscribe(t.Context(), eventsTopic) // what OpenTera's own sockets receive
 	defer there.Close()
 	if _, err := there.Receive(t.Context()); err != nil {
@@ -63,7 +63,7 @@ func TestSocketsOnBothServers(t *testing.T) {
 	s := setup(t)
 	s.opentera()
 	said := s.overhear()
-	s.leads(s.bridge(nil))
+	s.leader(nil)
 	s.connect("user", 3, 1)
 	s.isOnline(3)
 	s.theirs(3, true)
@@ -97,8 +97,7 @@ func TestOpenTeraStopsWithItsSockets(t *testing.T) {
 	s.opentera()
 	s.theirs(3, true)
 	s.isOnline(3)
-	b := s.bridge(nil)
-	s.leads(b)
+	b := s.leader(nil)
 	s.hears("USER_CONNECTED 3")
 	s.theirs(4, true)
 	s.hears("USER_CONNECTED 4")

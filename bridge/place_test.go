@@ -9,9 +9,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"google.golang.org/protobuf/proto"
-
-	"terasocket/bridge/standin"
-	"terasocket/proto/opentera"
 )
 
 // Whoever takes the bridge goes on behind what was last written, in the middle of a message if need be. What was heard before an outage
@@ -105,25 +102,15 @@ func TestBridgeTakenInVain(t *testing.T) {
 func TestHalfAMessage(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
-	topic := "websocket.user." + s.user(1) + ".events"
-	message := func(first, last int) heard {
-		var events []proto.Message
-		for n := first; n <= last; n++ {
-			events = append(events, &opentera.StopSessionEvent{SessionUuid: fmt.Sprintf("00000000-0000-4000-8000-%012d", n)})
-		}
-		bytes, err := proto.Marshal(standin.TeraEvent(topic, events...))
-		s.must(err)
-		return heard{topic: topic, payload: string(bytes)}
-	}
 	dying := s.idle("dying")
 	dying.Lease = time.Minute
 	r := s.reign(dying)
 	heir := s.bridge(nil)
-	messages := []heard{message(1, 2), message(3, itemsSize+10), message(itemsSize+11, itemsSize+12)}
-	for _, m := range messages {
-		s.must(s.client.Publish(t.Context(), m.topic, m.payload).Err())
+	first, second := numbered(topicOne, 1, 2), numbered(topicOne, 3, itemsSize+10)
+	for _, message := range []proto.Message{first, second, numbered(topicOne, itemsSize+11, itemsSize+12)} {
+		s.send(topicOne, message)
 	}
-	s.must(r.writeItems(t.Context(), append(decode(messages[0]).items, decode(messages[1]).items[:100]...)))
+	s.must(r.writeItems(t.Context(), append(s.items(topicOne, first), s.items(topicOne, second)[:100]...)))
 	s.numbers(102)
 	s.exec("UPDATE terasocket.bridge SET lease_until = '-infinity'")
 	s.leads(heir)

@@ -40,8 +40,7 @@ func TestReconcileOnline(t *testing.T) {
 	s := setup(t)
 	s.opentera()
 	said := s.overhear()
-	b := s.bridge(nil)
-	s.leads(b)
+	b := s.leader(nil)
 	s.connect("user", 3, 1)
 	s.isOnline(3)
 	s.theirs(4, true)
@@ -73,8 +72,7 @@ func TestReconcileBusy(t *testing.T) {
 	s.must(s.service.Join(t.Context(), standin.Session{UUID: ended, Users: []string{s.user(6)}}))
 	s.exec("INSERT INTO terasocket.busy (kind, principal, session_uuid) VALUES ('user', 3, $1), ('user', 4, $1), ('device', 1, $1)", two)
 	s.eventually("all are busy there", func() bool { return len(s.manager.Busy("user")) == 2 && len(s.manager.Busy("participant")) == 1 })
-	b := s.bridge(nil)
-	s.leads(b)
+	b := s.leader(nil)
 	s.hears("DEVICE_LEFT_SESSION 1", "USER_LEFT_SESSION 3", "USER_LEFT_SESSION 4")
 	s.quiet(b)
 	got := dbtest.One[string](t, s.conn, "SELECT string_agg(concat_ws(' ', kind, principal, session_uuid), ', ' ORDER BY kind DESC) FROM terasocket.busy")
@@ -90,8 +88,7 @@ func TestReconcileStatus(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
 	s.opentera()
-	b := s.bridge(nil)
-	s.leads(b)
+	b := s.leader(nil)
 	s.connect("device", 1, 1)
 	s.hears("DEVICE_CONNECTED 1")
 	s.exec("SELECT terasocket.device_status(1, '{}', 1732325000.123456)")
@@ -129,8 +126,7 @@ func TestReconcileStatus(t *testing.T) {
 func TestReconcileLeavesWhatMoves(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
-	b := s.bridge(func(c *Config) { c.Lease = 5 * 1e9 })
-	s.leads(b)
+	b := s.leader(func(c *Config) { c.Lease = 5 * 1e9 })
 	r := &reign{Bridge: b.Bridge, term: 2}
 	session := newUUID()
 	s.exec("INSERT INTO terasocket.busy (kind, principal, session_uuid) VALUES ('user', 3, $1), ('user', 4, $2)", session, newUUID())
@@ -162,8 +158,7 @@ func TestReconcileLeavesWhatMoves(t *testing.T) {
 func TestOddStatuses(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
-	b := s.bridge(func(c *Config) { c.Lease = 5 * 1e9 })
-	s.leads(b)
+	b := s.leader(func(c *Config) { c.Lease = 5 * 1e9 })
 	r := &reign{Bridge: b.Bridge, term: 2}
 	s.connect("device", 1, 1)
 	s.connect("device", 2, 2)
@@ -200,18 +195,21 @@ func TestOddStatuses(t *testing.T) {
 	s.hears("USER_LEFT_SESSION 3")
 }
 
-// bridge.md 6.3: when the user manager listens and never answers, the age of the last reconciliation grows although there was none.
+// bridge.md 6.3: when the user manager listens and never answers, it is told who comes and goes, and the age of the last reconciliation
+// grows although there was none.
 func TestNeverCompared(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
+	said := s.overhear()
 	mute := s.client.Subscribe(t.Context(), rpcTopic)
 	t.Cleanup(func() { _ = mute.Close() })
 	if _, err := mute.Receive(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	b := s.bridge(func(c *Config) { c.Answer = 50 * time.Millisecond })
-	s.leads(b)
+	b := s.leader(func(c *Config) { c.Answer = 50 * time.Millisecond })
 	s.eventually("a reconciliation has failed", func() bool { return testutil.ToFloat64(b.metrics.reconcileErrors) > 0 })
+	s.connect("user", 3, 1)
+	s.eventually("it is told", func() bool { return said.count("USER_CONNECTED") == 1 })
 	if age := b.metrics.age(); age <= 0 || testutil.ToFloat64(b.metrics.reconciliations) != 0 {
 		t.Errorf("%v s ago", age)
 	}
@@ -261,8 +259,7 @@ func TestOpenTeraStartsAgainUnder200Sockets(t *testing.T) {
 	s := setup(t)
 	s.newManager(standin.Timing{}) // as slow as the real one
 	s.opentera()
-	b := s.bridge(nil)
-	s.leads(b)
+	s.leader(nil)
 	same := s.crowd()
 	s.eventually("all are online", same)
 	s.said()

@@ -20,7 +20,10 @@ import (
 	"terasocket/migrations"
 )
 
-func migrated() dbtest.Template { return dbtest.OpenTera("bridge", migrations.Up) }
+// Migrated is the demo installation, migrated.
+func Migrated() dbtest.Template {
+	return dbtest.OpenTera("migrated", migrations.Up, dbtest.QuickPasswords)
+}
 
 // stage is a real redis-server, a real PostgreSQL, and a stand-in for OpenTera between them.
 type stage struct {
@@ -42,14 +45,14 @@ func quick(c *Config) {
 
 func setup(t *testing.T, settings ...string) *stage {
 	t.Helper()
-	return setupOn(t, dbtest.New(t, migrated()), settings...)
+	url, conns := dbtest.Lend(t, Migrated(), 1)
+	return setupOn(t, url, conns[0], settings...)
 }
 
 // setupOn is the same on this database; settings are those of Redis.
-func setupOn(t *testing.T, url string, settings ...string) *stage {
+func setupOn(t *testing.T, url string, conn *pgx.Conn, settings ...string) *stage {
 	t.Helper()
-	s := &stage{T: t, url: url}
-	s.conn = dbtest.Conn(t, s.url)
+	s := &stage{T: t, url: url, conn: conn}
 	dbtest.Announce(s, s.conn, 2000)
 	server, err := standin.StartRedis(t.Context(), settings...)
 	if err != nil {
@@ -107,6 +110,14 @@ func (s *stage) bridge(change func(*Config)) *running {
 	r.stop = func() { cancel(); <-done; pool.Close() }
 	s.Cleanup(r.stop)
 	s.eventually("the bridge is subscribed", func() bool { return r.Err() == nil })
+	return r
+}
+
+// leader starts one and waits until it holds the bridge.
+func (s *stage) leader(change func(*Config)) *running {
+	s.Helper()
+	r := s.bridge(change)
+	s.leads(r)
 	return r
 }
 

@@ -14,7 +14,6 @@ import (
 
 // BenchmarkTake measures PostgreSQL's CPU time for one message in full batches: to take it, and to announce it.
 func BenchmarkTake(b *testing.B) {
-	topic := "websocket.user." + userOne + ".events"
 	for name, event := range map[string]func(session string) proto.Message{
 		"stop": func(session string) proto.Message { return &opentera.StopSessionEvent{SessionUuid: session} },
 		"join": func(session string) proto.Message {
@@ -25,16 +24,16 @@ func BenchmarkTake(b *testing.B) {
 		},
 	} {
 		b.Run(name, func(b *testing.B) {
-			conn := dbtest.Conn(b, dbtest.New(b, migrated()))
+			conn := dbtest.Conn(b, dbtest.New(b, Migrated()))
 			dbtest.Announce(b, conn, 2000)
 			term := dbtest.One[int](b, conn, "SELECT now_term FROM terasocket.bridge_lead('here', 0, '1 hour')")
 			var what, places, contents []string
 			for n := range batchSize {
-				bytes, err := proto.Marshal(standin.TeraEvent(topic, event(fmt.Sprintf("00000000-0000-4000-8000-%012d", n))))
+				bytes, err := proto.Marshal(standin.TeraEvent(topicOne, event(fmt.Sprintf("00000000-0000-4000-8000-%012d", n))))
 				if err != nil {
 					b.Fatal(err)
 				}
-				for _, i := range decode(heard{topic: topic, payload: string(bytes)}).items {
+				for _, i := range decode(heard{topic: topicOne, payload: string(bytes)}).items {
 					what, places, contents = append(what, i.what), append(places, i.place), append(contents, i.content)
 				}
 			}

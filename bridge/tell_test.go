@@ -84,13 +84,14 @@ func (o *overheard) count(name string) (n int) {
 }
 
 // bridge.md 3.1: the first socket of a principal in the cluster is told, and the end of the last; the grace does not count.
+// 3.3: OpenTera's login refuses principals that it believes to be online: one that has disconnected may return at once.
 // 3.5: the user manager repeats each, which is no news here.
 func TestWhoComesAndGoes(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
 	s.opentera()
 	said := s.overhear()
-	s.leads(s.bridge(nil))
+	s.leader(nil)
 	s.connect("user", 3, 1)
 	s.connect("user", 3, 2)
 	s.isOnline(3)
@@ -129,8 +130,7 @@ func TestWhatIsTold(t *testing.T) {
 	s := setup(t)
 	s.opentera()
 	said := s.overhear()
-	b := s.bridge(nil)
-	s.leads(b)
+	b := s.leader(nil)
 	for i, kind := range []string{"user", "participant", "device"} {
 		s.connect(kind, 1, i)
 		s.eventually(kind+" was overheard", func() bool { return len(said.ours()) == i+1 })
@@ -165,8 +165,7 @@ func TestNeverOfTheDeleted(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
 	s.opentera()
-	b := s.bridge(nil)
-	s.leads(b)
+	b := s.leader(nil)
 	s.connect("user", 3, 1)
 	s.connect("user", 4, 2)
 	s.connect("device", 1, 3)
@@ -187,28 +186,13 @@ func TestNeverOfTheDeleted(t *testing.T) {
 	s.isOnline() // else OpenTera's login would refuse it
 }
 
-// bridge.md 3.3: OpenTera's login refuses principals that it believes to be online: one that has disconnected may return at
-// once.
-func TestLoginAfterLeaving(t *testing.T) {
-	t.Parallel()
-	s := setup(t)
-	s.opentera()
-	s.leads(s.bridge(nil))
-	for i := range 3 {
-		s.connect("user", 3, i)
-		s.isOnline(3)
-		s.leave(i)
-		s.isOnline()
-	}
-}
-
 // bridge.md 3.6: a service answers the connect of a member of a running session with a new Join, and the disconnect of its
 // creator with Stop.
 func TestServiceAnswers(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
 	s.opentera()
-	s.leads(s.bridge(nil))
+	s.leader(nil)
 	session := standin.Session{UUID: newUUID(), Users: []string{s.user(3), s.user(4)}}
 	ended, err := s.service.Host(t.Context(), session, s.user(3))
 	s.must(err)
@@ -234,8 +218,7 @@ func TestDeafUserManager(t *testing.T) {
 	slow.Deaf = []time.Duration{outage(3*time.Second, 15*time.Second)}
 	s.newManager(slow)
 	s.opentera()
-	b := s.bridge(nil)
-	s.leads(b)
+	b := s.leader(nil)
 	s.connect("user", 1, 1)
 	s.connect("user", 2, 2)
 	s.isOnline(1, 2)
@@ -270,7 +253,7 @@ func TestKilledBetweenPublishAndRecord(t *testing.T) {
 		s.saysAndDies()
 		s.isOnline(3, 4)
 		s.leave(2) // a ghost, unless the next bridge asks
-		s.leads(s.bridge(nil))
+		s.leader(nil)
 		s.isOnline(3)
 		s.connect("user", 5, 3)
 		s.isOnline(3, 5)
@@ -293,8 +276,7 @@ func TestKilledBetweenPublishAndRecord(t *testing.T) {
 		s.saysAndDies()
 		s.isOnline(5)
 		s.connect("user", 4, 6) // locked out, unless the next bridge asks
-		b := s.bridge(nil)
-		s.leads(b)
+		b := s.leader(nil)
 		s.isOnline(4, 5)
 		s.quiet(b)
 		s.isOnline(4, 5)
@@ -321,7 +303,7 @@ func TestRecordFails(t *testing.T) {
 	s := setup(t)
 	s.opentera()
 	said := s.overhear()
-	s.leads(s.bridge(func(c *Config) { c.Reconcile = time.Hour }))
+	s.leader(func(c *Config) { c.Reconcile = time.Hour })
 	s.connect("user", 3, 1)
 	s.isOnline(3)
 	s.exec(`CREATE FUNCTION terasocket.fails() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$;
@@ -354,8 +336,7 @@ func TestAnswerOfUntoldIsLost(t *testing.T) {
 func TestProbe(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
-	b := s.bridge(func(c *Config) { c.Reconcile = time.Hour })
-	s.leads(b)
+	b := s.leader(func(c *Config) { c.Reconcile = time.Hour })
 	reconciled := func(n float64) {
 		t.Helper()
 		s.eventually("it has reconciled", func() bool { return testutil.ToFloat64(b.metrics.reconciliations) >= n })

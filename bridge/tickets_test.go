@@ -2,8 +2,6 @@ package bridge_test
 
 import (
 	"context"
-	"crypto/sha512"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"log/slog"
@@ -38,14 +36,13 @@ type door struct {
 
 func newDoor(t testing.TB) *door {
 	server, client := start(t)
-	pool := dbtest.Pool(t, dbtest.New(t, migrated()))
+	pool := newPool(t)
 	return &door{t, &bridge.Tickets{Redis: client, Tokens: &access.Tokens{Pool: pool}}, server, client, pool}
 }
 
 // ticketOf returns the id that OpenTera's login makes for a browser.
 func ticketOf(agent string) string {
-	sum := sha512.Sum512([]byte("192.0.2.1|" + agent))
-	return hex.EncodeToString(sum[:])
+	return standin.Ticket("192.0.2.1", agent)
 }
 
 // login stores a ticket as OpenTera does.

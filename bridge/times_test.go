@@ -37,8 +37,7 @@ func TestTimes(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
 	s.opentera()
-	b := s.bridge(func(c *Config) { c.Lease, c.Look, c.Probe, c.Reconcile, c.Answer = 0, 0, 0, 0, 0 })
-	s.leads(b)
+	b := s.leader(func(c *Config) { c.Lease, c.Look, c.Probe, c.Reconcile, c.Answer = 0, 0, 0, 0, 0 })
 	socket := 0
 	for _, kind := range []string{"user", "participant", "device"} {
 		s.within(200*time.Millisecond, "a "+kind+" who comes and goes is told", func() time.Duration {
@@ -117,7 +116,7 @@ func TestDeafJustAfter(t *testing.T) {
 			if err := r.tell(t.Context(), true); (name == "before" || err != nil) && (!errors.Is(err, errDeaf) || !r.reconciled.IsZero() || testutil.ToFloat64(idle.Metrics.managerUp) != 0) {
 				t.Errorf("%v, as of %s", err, r.reconciled)
 			}
-			s.leads(s.bridge(nil))
+			s.leader(nil)
 			s.isOnline(4, 5)
 		})
 	}

@@ -20,7 +20,6 @@ import (
 	"terasocket/access"
 	"terasocket/bridge"
 	"terasocket/bridge/standin"
-	"terasocket/db/dbtest"
 	"terasocket/db/embedded"
 	"terasocket/db/opentera"
 )
@@ -149,8 +148,7 @@ func TestAnotherUserDatabaseAndPassword(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	pool := dbtest.Pool(t, dbtest.New(t, migrated()))
-	tickets := &bridge.Tickets{Redis: client, Tokens: &access.Tokens{Pool: pool}}
+	tickets := &bridge.Tickets{Redis: client, Tokens: &access.Tokens{Pool: newPool(t)}}
 	redeem := func(ticket string) error {
 		_, err := tickets.Redeem(t.Context(), access.User, ticket)
 		return err

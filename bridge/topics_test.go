@@ -46,7 +46,7 @@ func TestSession(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
 	s.opentera()
-	s.leads(s.bridge(nil))
+	s.leader(nil)
 	session := standin.Session{UUID: newUUID(), Users: []string{s.user(3), s.user(4)}, Participants: []string{s.participant(1)}, Devices: []string{s.device(1)}}
 	s.must(s.service.Join(t.Context(), session))
 	joined := []string{"JoinSessionEvent", "JoinSessionEvent", "JoinSessionEvent", "JoinSessionEvent",
@@ -82,8 +82,7 @@ func TestSession(t *testing.T) {
 func TestDirect(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
-	b := s.bridge(nil)
-	s.leads(b)
+	b := s.leader(nil)
 	session := newUUID()
 	events := []proto.Message{
 		&opentera.DatabaseEvent{ObjectType: "user", ObjectValue: "{}"},
@@ -115,8 +114,7 @@ func TestDirect(t *testing.T) {
 func TestWhatIsNotHeard(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
-	b := s.bridge(nil)
-	s.leads(b)
+	b := s.leader(nil)
 	for _, topic := range []string{"module.TeraServer.DatabaseModule.events.user.update", "module.TeraServer.DatabaseModule.messages", "service.VideoRehabService.rpc",
 		"service.VideoRehabService.events", "webrtc.x", "log.info", "server.x.events", "websocket.user." + s.user(1) + ".messages", rpcTopic} {
 		s.send(topic, standin.TeraEvent(topic, stopEvent()))
@@ -137,8 +135,7 @@ func TestWhatIsNotHeard(t *testing.T) {
 func TestDeviceStatus(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
-	b := s.bridge(nil)
-	s.leads(b)
+	b := s.leader(nil)
 	status := func(id int, text string) {
 		s.send(eventsTopic, standin.TeraEvent(eventsTopic, &opentera.DeviceEvent{DeviceUuid: s.device(id), DeviceName: "x",
 			Type: opentera.DeviceEvent_DEVICE_STATUS_CHANGED, DeviceStatus: text}))
@@ -166,8 +163,7 @@ func TestDeviceStatus(t *testing.T) {
 func TestEchoesAreIgnored(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
-	b := s.bridge(nil)
-	s.leads(b)
+	b := s.leader(nil)
 	user := &opentera.UserEvent{UserUuid: s.user(3), Type: opentera.UserEvent_USER_CONNECTED}
 	s.send(eventsTopic, standin.TeraEvent(eventsTopic, user,
 		&opentera.UserEvent{UserUuid: s.user(3), Type: opentera.UserEvent_USER_JOINED_SESSION},
@@ -189,8 +185,7 @@ func TestRefusedTouchesNothing(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
 	var log dbtest.Log
-	b := s.bridge(func(c *Config) { c.Log = slog.New(slog.NewTextHandler(&log, nil)) })
-	s.leads(b)
+	b := s.leader(func(c *Config) { c.Log = slog.New(slog.NewTextHandler(&log, nil)) })
 	topic := "websocket.user." + s.user(3) + ".events"
 	stop := func(uuid string) proto.Message { return &opentera.StopSessionEvent{SessionUuid: uuid} }
 	s.send(topic, standin.TeraEvent(topic, stop(newUUID()), stop("secret"), &wrapperspb.StringValue{Value: "secret"}, stop(newUUID())))
@@ -220,8 +215,7 @@ func TestNoUUID(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
 	s.opentera()
-	b := s.bridge(nil)
-	s.leads(b)
+	b := s.leader(nil)
 	for i, bad := range []string{"\x00", "a\x00", "", "nobody", s.user(3) + "\x00"} {
 		s.send(eventsTopic, standin.TeraEvent(eventsTopic, &opentera.DeviceEvent{DeviceUuid: bad, DeviceName: "x",
 			Type: opentera.DeviceEvent_DEVICE_STATUS_CHANGED, DeviceStatus: `{"status": "{}", "timestamp": 1}`}))
@@ -241,33 +235,12 @@ func TestNoUUID(t *testing.T) {
 	}
 }
 
-// bridge.md 1.4: the events of one message are rows of one transaction, in order.
-func TestBatchIsOneTransaction(t *testing.T) {
-	t.Parallel()
-	s := setup(t)
-	s.leads(s.bridge(nil))
-	topic := "websocket.participant." + s.participant(1) + ".events"
-	var events []proto.Message
-	var want []string
-	for range 5 {
-		stop := stopEvent()
-		events, want = append(events, stop), append(want, stop.GetSessionUuid())
-	}
-	s.send(topic, standin.TeraEvent(topic, events...))
-	s.eventually("five are recorded", func() bool { return s.number("SELECT count(*) FROM terasocket.changes WHERE what = 'message'") == 5 })
-	got := dbtest.One[string](t, s.conn, "SELECT string_agg(body->'message'->>'sessionUuid', ' ' ORDER BY xid, id) FROM terasocket.changes WHERE what = 'message'")
-	if n := s.number("SELECT count(DISTINCT xid) FROM terasocket.changes WHERE what = 'message'"); n != 1 || got != strings.Join(want, " ") {
-		t.Errorf("%d transactions: %s", n, got)
-	}
-}
-
 // bridge.md 11: garbage, truncated protobuf, 1 MB, unknown types and versions on every topic are counted, and the bridge
 // survives.
 func TestGarbage(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
-	b := s.bridge(nil)
-	s.leads(b)
+	b := s.leader(nil)
 	topics := []string{messagesTopic, eventsTopic, archiveTopic, commandTopics + s.user(3), "websocket.user." + s.user(3) + ".events",
 		"websocket.participant.x.events", "websocket.device..events", "websocket.user.\xff.events"}
 	for _, topic := range topics {

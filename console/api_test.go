@@ -82,7 +82,8 @@ func (d *desk) ServeClient(w http.ResponseWriter, r *http.Request) {
 func set(t *testing.T, change func(*console.Config)) *desk {
 	t.Helper()
 	d := &desk{t: t, users: map[string]int32{"superadmin": opentera.DemoSuperadminID, "clinician": opentera.DemoProjectUserID}}
-	d.pool = dbtest.Pool(t, dbtest.New(t, dbtest.OpenTera("migrated", migrations.Up, dbtest.QuickPasswords)))
+	url, _ := dbtest.Lend(t, dbtest.OpenTera("migrated", migrations.Up, dbtest.QuickPasswords), 0)
+	d.pool = dbtest.Pool(t, url)
 	d.cfg = console.Config{Version: "v", Gateway: "g", Loopback: true, Pool: d.pool, Metrics: prometheus.NewRegistry(), Ready: func(*http.Request) error { return nil },
 		Examine: func(context.Context) ([]doctor.Finding, error) {
 			return []doctor.Finding{{Name: "a", Status: doctor.OK}}, nil

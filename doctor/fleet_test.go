@@ -6,17 +6,13 @@ func TestConnections(t *testing.T) {
 	t.Parallel()
 	i := newInstallation(t)
 	i.find("connections").must(t, OK, "up to 9 for each gateway")
+	i.exec("DO $$ BEGIN EXECUTE format('ALTER DATABASE %I CONNECTION LIMIT 5', current_database()); END $$")
+	i.find("connections").must(t, Fail, "5 allowed")
+	i.exec("DO $$ BEGIN EXECUTE format('ALTER DATABASE %I CONNECTION LIMIT -1', current_database()); END $$")
 	i.DatabaseURL += "&pool_max_conns=1000"
 	i.find("connections").must(t, Fail, "up to 1001", "max_connections")
 	judgeConnections(100, 82, 2, 9).must(t, OK, "of which there are 2")
 	judgeConnections(100, 83, 2, 9).must(t, Fail)
-}
-
-func TestConnectionLimitOfTheDatabase(t *testing.T) {
-	t.Parallel()
-	i := newInstallation(t)
-	i.exec("DO $$ BEGIN EXECUTE format('ALTER DATABASE %I CONNECTION LIMIT 5', current_database()); END $$")
-	i.find("connections").must(t, Fail, "5 allowed")
 }
 
 func TestKeys(t *testing.T) {

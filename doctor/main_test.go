@@ -25,8 +25,8 @@ type installation struct {
 
 func newInstallation(t *testing.T) *installation {
 	t.Helper()
-	url := dbtest.New(t, migrated())
-	return &installation{T: t, Config: Config{DatabaseURL: url, Retention: 24 * 3600e9, MaxRows: 1_000_000}, owner: dbtest.Conn(t, url)}
+	url, conns := dbtest.Lend(t, migrated(), 1)
+	return &installation{T: t, Config: Config{DatabaseURL: url, Retention: 24 * 3600e9, MaxRows: 1_000_000}, owner: conns[0]}
 }
 
 func (i *installation) exec(sql string) {
@@ -36,23 +36,42 @@ func (i *installation) exec(sql string) {
 	}
 }
 
-// find examines and returns one finding.
+// find runs a check and those that it needs.
 func (i *installation) find(name string) Finding {
 	i.Helper()
-	findings, err := Examine(i.Context(), i.Config)
-	if err != nil {
-		i.Fatal(err)
+	d := newDoctor(i.Config)
+	defer d.close()
+	checks, isNeeded := d.checks(), map[string]bool{name: true}
+	for _, c := range slices.Backward(checks) {
+		for _, need := range c.needs {
+			isNeeded[need] = isNeeded[need] || isNeeded[c.name]
+		}
 	}
-	return named(i.T, findings, name)
+	return examine(i.T, d, slices.DeleteFunc(checks, func(c check) bool { return !isNeeded[c.name] }))(name)
 }
 
-func named(t *testing.T, findings []Finding, name string) Finding {
+// findAll examines everything and returns the finding of each name.
+func findAll(t *testing.T, cfg Config) (named func(name string) Finding) {
 	t.Helper()
-	n := slices.IndexFunc(findings, func(f Finding) bool { return f.Name == name })
-	if n < 0 {
-		t.Fatalf("no check %s", name)
+	d := newDoctor(cfg)
+	defer d.close()
+	return examine(t, d, d.checks())
+}
+
+func examine(t *testing.T, d *doctor, checks []check) (named func(name string) Finding) {
+	t.Helper()
+	findings, err := d.examine(t.Context(), checks)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return findings[n]
+	return func(name string) Finding {
+		t.Helper()
+		n := slices.IndexFunc(findings, func(f Finding) bool { return f.Name == name })
+		if n < 0 {
+			t.Fatalf("no check %s", name)
+		}
+		return findings[n]
+	}
 }
 
 // must checks a finding: its status, and words in what was found and what to do.
@@ -83,22 +102,17 @@ func (i *installation) repair(f Finding) {
 	}
 }
 
-// ask runs one check alone, as Examine would.
-func ask(t *testing.T, d *doctor, name string) Finding {
+// ask runs these checks alone, in their order, and returns the last finding.
+func ask(t *testing.T, d *doctor, names ...string) Finding {
 	t.Helper()
-	for _, c := range d.checks() {
-		if c.name == name {
-			c.needs = nil
-			f, err := d.examine(t.Context(), []check{c})
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, p := range d.patients() {
-				p.close()
-			}
-			return f[0]
+	defer func() {
+		for _, p := range d.patients() {
+			p.close()
 		}
+	}()
+	checks := slices.DeleteFunc(d.checks(), func(c check) bool { return !slices.Contains(names, c.name) })
+	for i := range checks {
+		checks[i].needs = nil
 	}
-	t.Fatalf("no check %s", name)
-	return Finding{}
+	return examine(t, d, checks)(checks[len(checks)-1].name)
 }

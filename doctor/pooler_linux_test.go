@@ -13,14 +13,11 @@ func TestTransactionPooler(t *testing.T) {
 	pooled := dbtest.PgBouncer(t, direct, "transaction").URL
 
 	i.DatabaseURL = pooled
-	findings, err := Examine(t.Context(), i.Config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	named(t, findings, "pool").must(t, OK, "a pooler: serve prepares no statements")
-	named(t, findings, "listen").must(t, Fail, "pooler", "name the server itself")
+	named := findAll(t, i.Config)
+	named("pool").must(t, OK, "a pooler: serve prepares no statements")
+	named("listen").must(t, Fail, "pooler", "name the server itself")
 	for _, name := range []string{"database", "migrations", "triggers", "rights", "clock", "log"} {
-		named(t, findings, name).must(t, OK)
+		named(name).must(t, OK)
 	}
 
 	// as advised, and with a setting that asks for trouble
@@ -28,31 +25,19 @@ func TestTransactionPooler(t *testing.T) {
 	i.DatabaseURL = pooled + "&default_query_exec_mode=cache_statement"
 	i.find("pool").must(t, Fail, "forgets prepared statements", "take default_query_exec_mode out")
 	i.DatabaseURL = pooled + "&default_query_exec_mode=exec"
-	findings, err = Examine(t.Context(), i.Config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	named(t, findings, "pool").must(t, OK, "a pooler: serve prepares no statements")
-	named(t, findings, "listen").must(t, OK)
+	i.find("pool").must(t, OK, "a pooler: serve prepares no statements")
+	i.find("listen").must(t, OK)
 
 	// the reverse does not help
 	i.DatabaseURL, i.ListenDatabaseURL = direct, pooled
-	findings, err = Examine(t.Context(), i.Config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	named(t, findings, "pool").must(t, OK, "direct")
-	named(t, findings, "listen").must(t, Fail, "pooler")
+	i.find("pool").must(t, OK, "direct")
+	i.find("listen").must(t, Fail, "pooler")
 }
 
 func TestSessionPooler(t *testing.T) {
 	t.Parallel()
 	i := newInstallation(t)
 	i.DatabaseURL = dbtest.PgBouncer(t, i.DatabaseURL, "session").URL + "&default_query_exec_mode=cache_statement"
-	findings, err := Examine(t.Context(), i.Config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	named(t, findings, "pool").must(t, OK, "found again")
-	named(t, findings, "listen").must(t, OK)
+	i.find("pool").must(t, OK, "found again")
+	i.find("listen").must(t, OK)
 }

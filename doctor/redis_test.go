@@ -55,18 +55,8 @@ func (i *installation) beside() *openTera {
 	o.login = &standin.Login{Redis: o.client, Pool: o.pool, Manager: o.manager, Log: quiet}
 	i.RedisURL = server.URL()
 	o.manager.Start(i.Context())
-	o.hears(true)
+	dbtest.Eventually(i, "the user manager listens", o.manager.Hears)
 	return o
-}
-
-// hears waits until the user manager listens, or does not.
-func (o *openTera) hears(is bool) {
-	o.Helper()
-	for end := time.Now().Add(10 * time.Second); o.manager.Hears() != is; time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			o.Fatal("the user manager did not reach the expected state")
-		}
-	}
 }
 
 // open returns a doctor whose checks can be run one by one; its connections end with the test.
@@ -76,20 +66,10 @@ func (o *openTera) open() *doctor {
 	return d
 }
 
-// asks runs checks in order.
-func (o *openTera) asks(d *doctor, names ...string) (last Finding) {
+// asks is ask, for findings that must show no secret.
+func (o *openTera) asks(d *doctor, names ...string) Finding {
 	o.Helper()
-	for _, c := range d.checks() {
-		for _, name := range names {
-			if c.name == name {
-				findings, err := d.examine(o.Context(), []check{{name: c.name, limit: c.limit, ask: c.ask}})
-				if err != nil {
-					o.Fatal(err)
-				}
-				last = findings[0]
-			}
-		}
-	}
+	last := ask(o.T, d, names...)
 	if strings.Contains(last.String(), "hush") || strings.Contains(last.String(), "id=") {
 		o.Errorf("%s\nshows a secret", last)
 	}
@@ -183,7 +163,7 @@ func (o *openTera) inFront(r recorder) {
 
 func TestRedis(t *testing.T) {
 	t.Parallel()
-	newInstallation(t).find("redis").must(t, Skip, "--redis-url")
+	ask(t, newDoctor(Config{}), "redis").must(t, Skip, "--redis-url")
 	o := newInstallation(t).beside()
 	o.asks(o.open(), "redis").must(t, OK, o.server.Address(), "database 0")
 	for url, words := range map[string][]string{
@@ -234,9 +214,7 @@ func TestUserManager(t *testing.T) {
 	}
 	t.Cleanup(second.Close)
 	second.Start(t.Context())
-	for end := time.Now().Add(10 * time.Second); !second.Hears() && time.Now().Before(end); {
-		time.Sleep(time.Millisecond)
-	}
+	dbtest.Eventually(t, "the second listens", second.Hears)
 	o.asks(o.open(), "redis", "user-manager").must(t, Warn, "2 user managers listen")
 	second.Crash()
 	o.manager.Crash()
@@ -262,11 +240,7 @@ func TestOnline(t *testing.T) {
 	agree := func() Finding { return o.asks(o.open(), "redis", "online") }
 	agree().must(t, OK, "all 0")
 	user, device := opentera.DemoProjectAdminUUID, opentera.DemoDeviceUUID
-	var id int
-	if err := o.pool.QueryRow(t.Context(), "SELECT id_user FROM t_users WHERE user_uuid = $1", user).Scan(&id); err != nil {
-		t.Fatal(err)
-	}
-	socket("11111111-0000-4000-8000-000000000000", "user", id)
+	socket("11111111-0000-4000-8000-000000000000", "user", opentera.DemoProjectAdminID)
 	agree().must(t, Fail, "does not know of 1", "user:"+user, "--redis-url")
 	o.tells("user", user, true)
 	agree().must(t, OK, "all 1")
@@ -305,13 +279,9 @@ func TestTicket(t *testing.T) {
 		o.asks(d, "client-addresses").must(t, OK, "is known")
 	}
 	kind, uuid, _ := strings.Cut(o.As, ":")
-	for end := time.Now().Add(10 * time.Second); len(o.manager.Online(kind)) > 0 && time.Now().Before(end); {
-		time.Sleep(time.Millisecond) // until the doctor's socket has ended
-	}
+	dbtest.Eventually(t, "the doctor's socket has ended", func() bool { return len(o.manager.Online(kind)) == 0 })
 	o.tells(kind, uuid, true)
-	for end := time.Now().Add(10 * time.Second); len(o.manager.Online(kind)) == 0 && time.Now().Before(end); {
-		time.Sleep(time.Millisecond)
-	}
+	dbtest.Eventually(t, "it is online", func() bool { return len(o.manager.Online(kind)) == 1 })
 	o.asks(o.open(), "redis", "login").must(t, Skip, "already online")
 	o.As = ""
 	o.asks(o.open(), "redis", "login").must(t, Skip, "--as KIND:UUID")

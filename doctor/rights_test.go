@@ -36,11 +36,7 @@ func TestRights(t *testing.T) {
 	i.exec("REVOKE USAGE ON SCHEMA public FROM PUBLIC; GRANT USAGE ON SCHEMA public TO " + role) // otherwise OpenTera is not visible at all
 	owner := i.DatabaseURL
 	i.DatabaseURL = url
-	findings, err := Examine(t.Context(), i.Config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := named(t, findings, "rights")
+	f := i.find("rights")
 	f.must(t, Fail, "USAGE on terasocket", "terasocket.accept_otp(", " more", "DELETE on terasocket.events", "UPDATE on terasocket.announcer, terasocket.trimmed", "SELECT on ",
 		"`terasocket migrate grants "+role+"`")
 	grant := func() {
@@ -63,13 +59,9 @@ func TestRights(t *testing.T) {
 		t.Errorf("%s %v", all, err)
 	}
 	grant()
-	findings, err = Examine(t.Context(), i.Config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	named(t, findings, "rights").must(t, OK, role)
-	named(t, findings, "listen").must(t, OK)
-	named(t, findings, "capture-errors").must(t, Skip, "permission denied", "--migration-database-url")
+	i.find("rights").must(t, OK, role)
+	i.find("listen").must(t, OK)
+	i.find("capture-errors").must(t, Skip, "permission denied", "--migration-database-url")
 	i.MigrationDatabaseURL = owner
 	i.find("capture-errors").must(t, OK)
 
@@ -170,6 +162,18 @@ func TestServedIsWhatServeAsksFor(t *testing.T) {
 	}
 }
 
+// giveAway makes a role the owner of a schema's tables and functions.
+func (i *installation) giveAway(schema, role string) {
+	i.Helper()
+	i.exec(`DO $$ DECLARE o record; BEGIN
+		FOR o IN SELECT oid::regclass AS name FROM pg_class WHERE relnamespace = '` + schema + `'::regnamespace AND relkind = 'r' LOOP
+			EXECUTE format('ALTER TABLE %s OWNER TO ` + role + `', o.name);
+		END LOOP;
+		FOR o IN SELECT oid::regprocedure AS name FROM pg_proc WHERE pronamespace = '` + schema + `'::regnamespace LOOP
+			EXECUTE format('ALTER ROUTINE %s OWNER TO ` + role + `', o.name);
+		END LOOP; END $$`)
+}
+
 // OpenTera recreated a table as another role than the one that migrated; somebody gave a function away.
 func TestOwnerRights(t *testing.T) {
 	t.Parallel()
@@ -177,13 +181,7 @@ func TestOwnerRights(t *testing.T) {
 	role, _ := i.newRole()
 	i.exec("GRANT SELECT ON ALL TABLES IN SCHEMA public TO " + role + "; ALTER FUNCTION terasocket.announce(integer, boolean, bigint) OWNER TO " + role)
 	i.find("owner-rights").must(t, Fail, "functions of terasocket belong to "+role, "terasocket.aliases", "migrate up")
-	i.exec(`DO $$ DECLARE o record; BEGIN
-		FOR o IN SELECT oid::regclass AS name FROM pg_class WHERE relnamespace = 'terasocket'::regnamespace AND relkind = 'r' LOOP
-			EXECUTE format('ALTER TABLE %s OWNER TO ` + role + `', o.name);
-		END LOOP;
-		FOR o IN SELECT oid::regprocedure AS name FROM pg_proc WHERE pronamespace = 'terasocket'::regnamespace LOOP
-			EXECUTE format('ALTER ROUTINE %s OWNER TO ` + role + `', o.name);
-		END LOOP; END $$`)
+	i.giveAway("terasocket", role)
 	i.find("owner-rights").must(t, OK)
 	i.exec("REVOKE SELECT ON t_sites FROM " + role)
 	f := i.find("owner-rights")
@@ -198,20 +196,12 @@ func TestMightyOwner(t *testing.T) {
 	i := newInstallation(t)
 	i.find("owner-rights").must(t, OK)
 	owner, _ := i.newRole()
-	i.exec(`DO $$ DECLARE o record; BEGIN
-		FOR o IN SELECT oid::regclass AS name FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' LOOP
-			EXECUTE format('ALTER TABLE %s OWNER TO ` + owner + `', o.name);
-		END LOOP; END $$`)
+	i.giveAway("public", owner)
 	i.find("owner-rights").must(t, Fail, "who may more than "+owner, "OWNER TO "+owner)
 	// so could a member of a role that the owner is not in; an owner with fewer rights could not
 	member, _ := i.newRole()
-	i.exec("GRANT SELECT ON ALL TABLES IN SCHEMA public TO " + member + `; DO $$ DECLARE o record; BEGIN
-		FOR o IN SELECT oid::regclass AS name FROM pg_class WHERE relnamespace = 'terasocket'::regnamespace AND relkind = 'r' LOOP
-			EXECUTE format('ALTER TABLE %s OWNER TO ` + member + `', o.name);
-		END LOOP;
-		FOR o IN SELECT oid::regprocedure AS name FROM pg_proc WHERE pronamespace = 'terasocket'::regnamespace LOOP
-			EXECUTE format('ALTER ROUTINE %s OWNER TO ` + member + `', o.name);
-		END LOOP; END $$`)
+	i.exec("GRANT SELECT ON ALL TABLES IN SCHEMA public TO " + member)
+	i.giveAway("terasocket", member)
 	i.find("owner-rights").must(t, OK)
 	i.exec("GRANT pg_read_server_files TO " + member)
 	i.find("owner-rights").must(t, Fail, "rights of "+member)

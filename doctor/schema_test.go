@@ -25,13 +25,10 @@ func TestMigrations(t *testing.T) {
 		{"DROP SCHEMA terasocket CASCADE", []string{"not installed", "terasocket migrate up"}},
 	} {
 		i.exec(test.sql)
-		findings, err := Examine(t.Context(), i.Config)
-		if err != nil {
-			t.Fatal(err)
-		}
-		named(t, findings, "migrations").must(t, Fail, test.words...)
+		named := findAll(t, i.Config)
+		named("migrations").must(t, Fail, test.words...)
 		for _, name := range []string{"triggers", "capture-errors", "log", "gateways"} {
-			named(t, findings, name).must(t, Skip, "migrations must be right first")
+			named(name).must(t, Skip, "migrations must be right first")
 		}
 	}
 	i.find("rights").must(t, Skip, "terasocket migrate up")
@@ -48,22 +45,6 @@ func TestOtherOpenTera(t *testing.T) {
 	i.find("opentera").must(t, Warn, "feedbeef", checkedAlembic)
 	i.exec("DROP TABLE alembic_version")
 	i.find("opentera").must(t, Warn, "no alembic_version")
-}
-
-// Functions of another version that this binary works with are reported, and replaced.
-func TestFunctionsOfAnotherVersion(t *testing.T) {
-	t.Parallel()
-	i := newInstallation(t)
-	i.exec("UPDATE terasocket.functions SET hash = 'another'")
-	i.find("migrations").must(t, Warn, "the functions of another binary", "terasocket migrate up")
-	if err := migrations.Up(t.Context(), i.DatabaseURL); err != nil {
-		t.Fatal(err)
-	}
-	i.find("migrations").must(t, OK)
-	i.exec("UPDATE terasocket.functions SET compatibility = compatibility + 1")
-	i.find("migrations").must(t, Fail, "newer than this binary")
-	i.exec("DELETE FROM terasocket.functions")
-	i.find("migrations").must(t, Fail, "has not finished")
 }
 
 // newRole creates a role that may only log in, and returns the URL of the database for it.

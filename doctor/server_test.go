@@ -3,6 +3,7 @@ package doctor
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -45,17 +46,13 @@ func TestEncoding(t *testing.T) {
 	t.Parallel()
 	i := newInstallation(t)
 	i.find("encoding").must(t, OK, "UTF8")
-	server := dbtest.Server(t, nil)
-	if _, err := dbtest.Conn(t, server.URL("postgres")).Exec(t.Context(), "CREATE DATABASE old ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0"); err != nil {
-		t.Fatal(err)
-	}
-	findings, err := Examine(t.Context(), Config{DatabaseURL: server.URL("old")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	named(t, findings, "encoding").must(t, Fail, "LATIN1")
-	named(t, findings, "opentera").must(t, Fail, "not an OpenTera database", "Let OpenTera create its schema")
-	named(t, findings, "rights").must(t, Skip)
+	old := i.owner.Config().Database + "_old"
+	i.exec("CREATE DATABASE " + old + " ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+	t.Cleanup(func() { _, _ = i.owner.Exec(background(), "DROP DATABASE "+old+" WITH (FORCE)") })
+	named := findAll(t, Config{DatabaseURL: strings.Replace(i.DatabaseURL, i.owner.Config().Database, old, 1)})
+	named("encoding").must(t, Fail, "LATIN1")
+	named("opentera").must(t, Fail, "not an OpenTera database", "Let OpenTera create its schema")
+	named("rights").must(t, Skip)
 }
 
 func TestTimeouts(t *testing.T) {
@@ -63,10 +60,7 @@ func TestTimeouts(t *testing.T) {
 	i := newInstallation(t)
 	settings := map[string]Status{"statement_timeout=1500": Warn, "statement_timeout=60000": OK, "lock_timeout=10": Warn,
 		"idle_session_timeout=5000": Warn, "idle_in_transaction_session_timeout=60000": OK}
-	var version int
-	if err := i.owner.QueryRow(t.Context(), "SELECT current_setting('server_version_num')::int").Scan(&version); err != nil {
-		t.Fatal(err)
-	}
+	version := dbtest.One[int](t, i.owner, "SELECT current_setting('server_version_num')::int")
 	if version < 140_000 {
 		delete(settings, "idle_session_timeout=5000")
 	}

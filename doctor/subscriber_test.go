@@ -4,22 +4,18 @@ import (
 	"testing"
 
 	"terasocket/db/dbtest"
-	"terasocket/migrations"
 )
 
-// A subscriber of logical replication looks like any database, but its triggers do not fire.
-func TestSubscriber(t *testing.T) {
+// A subscriber of logical replication looks like any database, but its triggers do not fire; a replica is read-only.
+func TestSubscriberAndReplica(t *testing.T) {
 	t.Parallel()
 	server := dbtest.Server(t, map[string]string{"wal_level": "logical"})
 	admin := dbtest.Conn(t, server.URL("postgres"))
-	for _, sql := range []string{"CREATE DATABASE publisher", "CREATE DATABASE subscriber"} {
-		dbtest.Exec(t, admin, sql)
+	dbtest.Exec(t, admin, "CREATE DATABASE publisher")
+	if err := dbtest.OpenTera("x").Fill(t.Context(), server.URL("publisher")); err != nil {
+		t.Fatal(err)
 	}
-	for _, name := range []string{"publisher", "subscriber"} {
-		if err := dbtest.OpenTera("x", migrations.Up).Fill(t.Context(), server.URL(name)); err != nil {
-			t.Fatal(err)
-		}
-	}
+	dbtest.Exec(t, admin, "CREATE DATABASE subscriber TEMPLATE publisher")
 	i := &installation{T: t, Config: Config{DatabaseURL: server.URL("subscriber")}, owner: dbtest.Conn(t, server.URL("publisher"))}
 	i.find("primary").must(t, OK)
 	i.exec("CREATE PUBLICATION everything FOR ALL TABLES")
@@ -30,4 +26,12 @@ func TestSubscriber(t *testing.T) {
 	i.find("migrations").must(t, Skip)
 	i.exec("ALTER SUBSCRIPTION mirror DISABLE")
 	i.find("primary").must(t, OK)
+
+	standby(t, server)
+	named := findAll(t, i.Config)
+	named("primary").must(t, Fail, "read replica", "name the primary")
+	for _, name := range []string{"migrations", "listen", "triggers"} {
+		named(name).must(t, Skip)
+	}
+	named("opentera").must(t, OK)
 }

@@ -56,7 +56,8 @@ type asyncAPI struct {
 	}
 }
 
-func TestAsyncAPIHasEveryCloseCode(t *testing.T) {
+// Close codes are API: each is documented with its number, reason and whether to come back.
+func TestCloseCodesAreAPI(t *testing.T) {
 	t.Parallel()
 	var document asyncAPI
 	readYAML(t, "../docs/asyncapi.yaml", &document)

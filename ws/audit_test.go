@@ -95,89 +95,77 @@ func TestADeleteIsNotedAsOne(t *testing.T) {
 
 // What waits for a slow client is noted when the kernel takes it; for a client that never reads, never.
 func TestWhatWaitsIsNotNoted(t *testing.T) {
-	t.Parallel()
-	for name, listen := range map[string]func(*httptest.Server){"plain": nil, "tls": overTLS} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			notes := newNotebook()
-			g := newGateway(t, func(h *Handler) { h.Auditor, h.Limits.Backlog = notes, 1<<30 }, listen)
-			reads, cut := g.connect(t, "user?id=user_1_a"), g.connect(t, "user?id=user_2_a")
-			var values []string
-			large := strings.Repeat("x", 100_000)
-			for g.backlog() < 40*len(large) {
-				values = append(values, large)
-				g.deliver(large, user(1), user(2))
+	plainAndTLS(t, func(t *testing.T, listen func(*httptest.Server)) {
+		notes := newNotebook()
+		g := newGateway(t, func(h *Handler) { h.Auditor, h.Limits.Backlog = notes, 1<<30 }, listen)
+		reads, cut := g.connect(t, "user?id=user_1_a"), g.connect(t, "user?id=user_2_a")
+		var values []string
+		large := strings.Repeat("x", 100_000)
+		for g.backlog() < 40*len(large) {
+			values = append(values, large)
+			g.deliver(large, user(1), user(2))
+		}
+		for conn := range uint64(2) {
+			if n := len(notes.of(conn + 1)); n == 0 || n > len(values)-15 {
+				t.Errorf("%d of %d frames noted while at least 20 wait", n, len(values))
 			}
-			for conn := range uint64(2) {
-				if n := len(notes.of(conn + 1)); n == 0 || n > len(values)-15 {
-					t.Errorf("%d of %d frames noted while at least 20 wait", n, len(values))
-				}
+		}
+		reads.want(values...)
+		dbtest.Eventually(t, "all is noted", func() bool { return len(notes.of(1)) == len(values) })
+		_ = cut.NetConn().Close()
+		dbtest.Eventually(t, "it has ended", func() bool { return g.LenOf(access.User) == 1 })
+		if n := len(notes.of(2)); n > len(values)-15 {
+			t.Errorf("%d of %d frames noted for a socket that was cut", n, len(values))
+		}
+		for i, note := range notes.of(1) {
+			if want := fmt.Sprint("live ", i+1); note != want {
+				t.Fatalf("noted %s, want %s", note, want)
 			}
-			reads.want(values...)
-			dbtest.Eventually(t, "all is noted", func() bool { return len(notes.of(1)) == len(values) })
-			_ = cut.NetConn().Close()
-			dbtest.Eventually(t, "it has ended", func() bool { return g.LenOf(access.User) == 1 })
-			if n := len(notes.of(2)); n > len(values)-15 {
-				t.Errorf("%d of %d frames noted for a socket that was cut", n, len(values))
-			}
-			for i, note := range notes.of(1) {
-				if want := fmt.Sprint("live ", i+1); note != want {
-					t.Fatalf("noted %s, want %s", note, want)
-				}
-			}
-		})
-	}
+		}
+	})
 }
 
 // A frame refused after the library's close frame is not noted, although TLS still sends its close_notify.
 func TestWhatIsRefusedIsNotNoted(t *testing.T) {
-	t.Parallel()
-	for name, listen := range map[string]func(*httptest.Server){"plain": nil, "tls": overTLS} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			notes := newNotebook()
-			g := newGateway(t, func(h *Handler) { h.Auditor = notes }, listen)
-			g.open(t, 1)
-			conn := g.rooms[user(1)].conns[0]
-			if err := conn.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(int(CloseProtocolError), ""), time.Time{}); err != nil {
-				t.Fatal(err)
-			}
-			if n := g.deliver("refused", user(1)); n != 0 {
-				t.Fatalf("%d frames are sent behind a close frame", n)
-			}
-			_ = conn.ws.Close()
-			conn.settle()
-			if got := notes.of(1); !slices.Equal(got, []string{"live 1"}) {
-				t.Errorf("%q are noted", got)
-			}
-		})
-	}
+	plainAndTLS(t, func(t *testing.T, listen func(*httptest.Server)) {
+		notes := newNotebook()
+		g := newGateway(t, func(h *Handler) { h.Auditor = notes }, listen)
+		g.open(t, 1)
+		conn := g.rooms[user(1)].conns[0]
+		if err := conn.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(int(CloseProtocolError), ""), time.Time{}); err != nil {
+			t.Fatal(err)
+		}
+		if n := g.deliver("refused", user(1)); n != 0 {
+			t.Fatalf("%d frames are sent behind a close frame", n)
+		}
+		_ = conn.ws.Close()
+		conn.settle()
+		if got := notes.of(1); !slices.Equal(got, []string{"live 1"}) {
+			t.Errorf("%q are noted", got)
+		}
+	})
 }
 
 // A slow client's frames are noted as it takes them, even if nothing more is written to it, and when the gateway stops.
 func TestWhatASlowClientTakesIsNoted(t *testing.T) {
-	t.Parallel()
-	for name, listen := range map[string]func(*httptest.Server){"plain": nil, "tls": overTLS} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			notes := newNotebook()
-			g := newGateway(t, func(h *Handler) { h.Auditor, h.Limits.Backlog = notes, 1<<30 }, listen)
-			client := g.connect(t, "user?id=user_1_a")
-			var values []string
-			large := strings.Repeat("x", 100_000)
-			for g.backlog() < 150*len(large) {
-				values = append(values, large)
-				g.deliver(large, user(1))
-			}
-			read := len(notes.of(1)) + 10
-			client.want(values[:read]...)
-			dbtest.Eventually(t, "what it has read is noted", func() bool { return len(notes.of(1)) >= read })
-			ctx, cancel := context.WithCancel(t.Context())
-			cancel()
-			_ = g.Drain(ctx, 0)
-			if n := len(notes.of(1)); n < read || n == len(values) {
-				t.Errorf("%d of %d frames noted", n, len(values))
-			}
-		})
-	}
+	plainAndTLS(t, func(t *testing.T, listen func(*httptest.Server)) {
+		notes := newNotebook()
+		g := newGateway(t, func(h *Handler) { h.Auditor, h.Limits.Backlog = notes, 1<<30 }, listen)
+		client := g.connect(t, "user?id=user_1_a")
+		var values []string
+		large := strings.Repeat("x", 100_000)
+		for g.backlog() < 150*len(large) {
+			values = append(values, large)
+			g.deliver(large, user(1))
+		}
+		read := len(notes.of(1)) + 10
+		client.want(values[:read]...)
+		dbtest.Eventually(t, "what it has read is noted", func() bool { return len(notes.of(1)) >= read })
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_ = g.Drain(ctx, 0)
+		if n := len(notes.of(1)); n < read || n == len(values) {
+			t.Errorf("%d of %d frames noted", n, len(values))
+		}
+	})
 }

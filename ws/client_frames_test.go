@@ -75,32 +75,28 @@ func TestBucket(t *testing.T) {
 }
 
 func TestLargeFramesClose(t *testing.T) {
-	t.Parallel()
-	for name, listen := range map[string]func(*httptest.Server){"plain": func(*httptest.Server) {}, "tls": overTLS} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			g := newGateway(t, nil, listen)
-			one := g.connect(t, "user?id=user_7_a")
-			_ = one.WriteMessage(websocket.BinaryMessage, make([]byte, 4097))
-			one.wantClose(CloseTooBig)
+	plainAndTLS(t, func(t *testing.T, listen func(*httptest.Server)) {
+		g := newGateway(t, nil, listen)
+		one := g.connect(t, "user?id=user_7_a")
+		_ = one.WriteMessage(websocket.BinaryMessage, make([]byte, 4097))
+		one.wantClose(CloseTooBig)
 
-			// Much more than the server reads before it closes: a reset must not swallow the close frame.
-			two := g.connect(t, "user?id=user_7_b")
-			go func() { _ = two.WriteMessage(websocket.BinaryMessage, make([]byte, 1<<20)) }()
-			two.wantClose(CloseTooBig)
-			two.Close()
+		// Much more than the server reads before it closes: a reset must not swallow the close frame.
+		two := g.connect(t, "user?id=user_7_b")
+		go func() { _ = two.WriteMessage(websocket.BinaryMessage, make([]byte, 1<<20)) }()
+		two.wantClose(CloseTooBig)
+		two.Close()
 
-			// In fragments, each of them within the limit.
-			three := g.connect(t, "user?id=user_7_c")
-			w, err := three.NextWriter(websocket.TextMessage)
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, _ = w.Write(make([]byte, 8192))
-			_ = w.Close()
-			three.wantClose(CloseTooBig)
-		})
-	}
+		// In fragments, each of them within the limit.
+		three := g.connect(t, "user?id=user_7_c")
+		w, err := three.NextWriter(websocket.TextMessage)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = w.Write(make([]byte, 8192))
+		_ = w.Close()
+		three.wantClose(CloseTooBig)
+	})
 }
 
 func TestRubbishFrames(t *testing.T) {

@@ -68,12 +68,7 @@ func TestCursors(t *testing.T) {
 func TestCursorsAreNotBehind(t *testing.T) {
 	t.Parallel()
 	goOn := make(chan struct{})
-	log := &tape{events: changes(9, user(7)), before: func(question string) error {
-		if question == "page" {
-			<-goOn
-		}
-		return nil
-	}}
+	log := &tape{events: changes(9, user(7)), before: beforePages(func() { <-goOn })}
 	g := log.gateway(t, nil)
 	sendAll := func(seq uint64) {
 		g.Hub.mu.Lock()

@@ -1,6 +1,7 @@
 package ws
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -81,30 +82,26 @@ func TestDeliverWhatCannotBeEncoded(t *testing.T) {
 }
 
 func TestSlowClientIsClosedAndOthersFlow(t *testing.T) {
-	t.Parallel()
-	for name, listen := range map[string]func(*httptest.Server){"plain": func(*httptest.Server) {}, "tls": overTLS} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			g := newGateway(t, nil, listen)
-			slow, quick := g.connect(t, "user?id=user_7_a"), g.connect(t, "user?id=user_8_a")
-			value := strings.Repeat("x", 100_000)
-			n := 0
-			for g.deliver(fmt.Sprint(n, value), user(7), user(8)) == 2 {
-				quick.want(fmt.Sprint(n, value))
-				if n++; n > 1000 {
-					t.Fatal("100 MB wait for a client that does not read")
-				}
-			}
+	plainAndTLS(t, func(t *testing.T, listen func(*httptest.Server)) {
+		g := newGateway(t, nil, listen)
+		slow, quick := g.connect(t, "user?id=user_7_a"), g.connect(t, "user?id=user_8_a")
+		value := strings.Repeat("x", 100_000)
+		n := 0
+		for g.deliver(fmt.Sprint(n, value), user(7), user(8)) == 2 {
 			quick.want(fmt.Sprint(n, value))
-			for i := range n { // everything taken, then the close frame
-				slow.want(fmt.Sprint(i, value))
+			if n++; n > 1000 {
+				t.Fatal("100 MB wait for a client that does not read")
 			}
-			slow.wantClose(CloseSlow)
-			g.deliver("last", user(7), user(8))
-			quick.want("last")
-			dbtest.Eventually(t, "the slow one is gone", func() bool { return g.Len() == 1 })
-		})
-	}
+		}
+		quick.want(fmt.Sprint(n, value))
+		for i := range n { // everything taken, then the close frame
+			slow.want(fmt.Sprint(i, value))
+		}
+		slow.wantClose(CloseSlow)
+		g.deliver("last", user(7), user(8))
+		quick.want("last")
+		dbtest.Eventually(t, "the slow one is gone", func() bool { return g.Len() == 1 })
+	})
 }
 
 // smallListener accepts sockets with small buffers.
@@ -160,23 +157,19 @@ func TestByteASecondReader(t *testing.T) {
 }
 
 func TestLargeEventArrivesWhole(t *testing.T) {
-	t.Parallel()
-	for name, listen := range map[string]func(*httptest.Server){"plain": func(*httptest.Server) {}, "tls": overTLS} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			g := newGateway(t, nil, listen)
-			c, j := g.connect(t, "user?id=user_7_a"), g.connect(t, "user?id=user_7_b&encoding=json")
-			value := strings.Repeat("0123456789abcdef", 1<<16)
-			if n := g.deliver(value, user(7)); n != 2 {
-				t.Fatalf("delivered to %d", n)
+	plainAndTLS(t, func(t *testing.T, listen func(*httptest.Server)) {
+		g := newGateway(t, nil, listen)
+		c, j := g.connect(t, "user?id=user_7_a"), g.connect(t, "user?id=user_7_b&encoding=json")
+		value := strings.Repeat("0123456789abcdef", 1<<16)
+		if n := g.deliver(value, user(7)); n != 2 {
+			t.Fatalf("delivered to %d", n)
+		}
+		for _, c := range []*client{c, j} {
+			if c.next().value() != value {
+				t.Error("not what was sent")
 			}
-			for _, c := range []*client{c, j} {
-				if c.next().value() != value {
-					t.Error("not what was sent")
-				}
-			}
-		})
-	}
+		}
+	})
 }
 
 func TestKick(t *testing.T) {
@@ -216,7 +209,9 @@ func TestDrainCutsWhoDoesNotAnswer(t *testing.T) {
 	g := newGateway(t, nil, nil)
 	g.connect(t, "user?id=user_7_a") // never reads
 	g.connect(t, "user?id=user_8_a")
-	if err := g.Drain(ctxFor(t, 50*time.Millisecond), time.Hour); err == nil || g.Len() != 0 {
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := g.Drain(ctx, time.Hour); err == nil || g.Len() != 0 {
 		t.Errorf("drained with %v, %d left", err, g.Len())
 	}
 }
@@ -283,9 +278,5 @@ func TestConnectAndDisconnect(t *testing.T) {
 	}
 	wg.Wait()
 	dbtest.Eventually(t, "all are gone", func() bool { return g.Len() == 0 }) // goroutines: goleak at the end
-	g.Hub.mu.Lock()
-	defer g.Hub.mu.Unlock()
-	if principals, tags := g.index.Size(); len(g.rooms)+principals+tags != 0 {
-		t.Errorf("%d principals without sockets are kept, %d with %d tags in the index", len(g.rooms), principals, tags)
-	}
+	g.isEmpty(t)
 }

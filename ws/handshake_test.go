@@ -86,6 +86,10 @@ func TestHandshakeRefusals(t *testing.T) {
 		"since too large":      {good + "&since=18446744073709551616", nil, 400, "since is", "", 0},
 		"since not readable":   {good + "&since=%zz", nil, 400, "since is", "", 0},
 		"first since is bad":   {good + "&since=x&since=1", nil, 400, "since is", "", 0},
+		"no presence":          {good + "&snapshot=1", nil, 400, "this gateway has no presence", "", 0},
+		"bad snapshot":         {good + "&snapshot=yes", nil, 400, "snapshot is 1 or 0", "", 0},
+		"empty snapshot":       {good + "&snapshot=", nil, 400, "snapshot is 1 or 0", "", 0},
+		"snapshot unreadable":  {good + "&snapshot=%zz", nil, 400, "snapshot is 1 or 0", "", 0},
 		"unknown token":        {"user?id=user_7", nil, 403, failed, "", 1},
 		"wrong kind":           {"participant?id=user_7_a", nil, 403, failed, "", 1},
 		"no such kind":         {"service?id=user_7_a", nil, 404, "", "", 0},
@@ -305,22 +309,18 @@ func TestEncodingOfASocket(t *testing.T) {
 }
 
 func TestHandshakeWithoutListener(t *testing.T) {
-	t.Parallel()
-	for name, listen := range map[string]func(*httptest.Server){"plain": func(*httptest.Server) {}, "tls": overTLS} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			g := newGateway(t, nil, func(s *httptest.Server) {
-				s.Listener = s.Listener.(*SocketListener).Listener
-				listen(s)
-			})
-			c := g.connect(t, "user?id=user_7_a")
-			g.deliver("1", user(7))
-			g.deliver("2", user(7))
-			c.want("1", "2")
-			g.kick(user(7))
-			c.wantClose(CloseKicked)
+	plainAndTLS(t, func(t *testing.T, listen func(*httptest.Server)) {
+		g := newGateway(t, nil, func(s *httptest.Server) {
+			s.Listener = s.Listener.(*SocketListener).Listener
+			listen(s)
 		})
-	}
+		c := g.connect(t, "user?id=user_7_a")
+		g.deliver("1", user(7))
+		g.deliver("2", user(7))
+		c.want("1", "2")
+		g.kick(user(7))
+		c.wantClose(CloseKicked)
+	})
 }
 
 func TestHalfOpenHandshakesDoNotLeak(t *testing.T) {

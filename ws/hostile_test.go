@@ -17,7 +17,7 @@ import (
 	"terasocket/db/dbtest"
 )
 
-// Ten thousand half handshakes over TLS: a bounded number is kept, and an honest client still gets in and misses nothing.
+// Ten thousand half handshakes over TLS (a quarter in the short form): a bounded number is kept, and an honest client still gets in and misses nothing.
 func TestTenThousandHalfOpenHandshakes(t *testing.T) {
 	t.Parallel()
 	const most = 500
@@ -30,7 +30,7 @@ func TestTenThousandHalfOpenHandshakes(t *testing.T) {
 	live := g.connect(t, "user?id=user_7_a")
 	const hello = "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" // a ClientHello of 512 bytes, cut short
 	starts := []string{"", hello, "GET /wss/user?id=user_7_z HTTP/1.1\r\nHost: h\r\n", strings.Repeat("\x00", 100)}
-	for i := range 10_000 {
+	for i := range dbtest.Many(10_000, 2500) {
 		c, err := net.Dial("tcp", g.served.Listener.Addr().String())
 		if err != nil {
 			t.Fatal(err)
@@ -73,12 +73,7 @@ func TestOnlyHandshakesAreCut(t *testing.T) {
 func TestWhatIsHeldForAResumingSocketIsBounded(t *testing.T) {
 	t.Parallel()
 	goOn := make(chan struct{})
-	log := &tape{events: changes(10, user(7)), before: func(question string) error {
-		if question == "page" {
-			<-goOn
-		}
-		return nil
-	}}
+	log := &tape{events: changes(10, user(7)), before: beforePages(func() { <-goOn })}
 	g := log.gateway(t, func(h *Handler) { h.Limits.Backlog = 64 << 10 })
 	g.play(10)
 	c, other := g.connect(t, "user?id=user_7_a&since=5"), g.connect(t, "user?id=user_8_a")
@@ -182,16 +177,15 @@ func TestPongsThatNobodyReadsAreBounded(t *testing.T) {
 	}, nil)
 	c := g.connect(t, "user?id=user_7_a")
 	payload := make([]byte, 125)
-	for range 100_000 {
+	for beyond := 0; beyond < 5000; { // pings after the kernel takes no more
 		if err := c.WriteControl(websocket.PingMessage, payload, time.Now().Add(5*time.Second)); err != nil {
 			t.Fatal(err)
 		}
 		if n := g.backlog(); n > 40<<10 {
 			t.Fatalf("%d bytes wait for a socket whose limit is 32 KiB", n)
+		} else if n > 32<<10 {
+			beyond++
 		}
-	}
-	if g.backlog() <= 32<<10 {
-		t.Fatal("the kernel took it all")
 	}
 	dbtest.Eventually(t, "closed when our next ping is due", func() bool { return testutil.ToFloat64(g.Hub.metrics.slowCloses) == 1 })
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -157,11 +159,8 @@ func (h *Hub) remove(c *Conn) {
 
 // leave removes a socket and returns how many are left.
 func (r *room) leave(c *Conn) int {
-	for i, other := range r.conns {
-		if other == c {
-			r.conns = append(r.conns[:i:i], r.conns[i+1:]...) // a copy: a caller may be iterating over the old slice
-			break
-		}
+	if i := slices.Index(r.conns, c); i >= 0 {
+		r.conns = slices.Delete(slices.Clone(r.conns), i, i+1) // a copy: a caller may be iterating over the old slice
 	}
 	return len(r.conns)
 }
@@ -186,11 +185,7 @@ func (h *Hub) LenOf(kind access.Kind) int {
 }
 
 func (h *Hub) all() []*Conn {
-	conns := make([]*Conn, 0, len(h.conns))
-	for c := range h.conns {
-		conns = append(conns, c)
-	}
-	return conns
+	return slices.Collect(maps.Keys(h.conns))
 }
 
 // backlog is the number of bytes waiting for all sockets.

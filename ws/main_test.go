@@ -160,6 +160,17 @@ func newGateway(t testing.TB, change func(*Handler), listen func(*httptest.Serve
 	return g
 }
 
+// plainAndTLS runs a test with a gateway that listens without TLS, and with.
+func plainAndTLS(t *testing.T, test func(t *testing.T, listen func(*httptest.Server))) {
+	t.Parallel()
+	for name, listen := range map[string]func(*httptest.Server){"plain": func(*httptest.Server) {}, "tls": overTLS} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, listen)
+		})
+	}
+}
+
 func overTLS(s *httptest.Server) { s.TLS = &tls.Config{NextProtos: []string{"http/1.1"}} }
 
 type client struct {
@@ -315,8 +326,12 @@ func headerKeys(t *testing.T, raw []byte) map[string]any {
 	return m.Message.Header
 }
 
-func ctxFor(t *testing.T, d time.Duration) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), d)
-	t.Cleanup(cancel)
-	return ctx
+// isEmpty checks that sockets that have ended or were refused have left nothing behind.
+func (g *gateway) isEmpty(t *testing.T) {
+	t.Helper()
+	g.Hub.mu.Lock()
+	defer g.Hub.mu.Unlock()
+	if principals, tags := g.index.Size(); len(g.conns)+len(g.rooms)+principals+tags+g.arrivals.rooms+len(g.arrivals.rows) != 0 {
+		t.Errorf("%d sockets, %d rooms, %d principals with %d tags and %d arrivals are left", len(g.conns), len(g.rooms), principals, tags, g.arrivals.rooms)
+	}
 }

@@ -153,24 +153,3 @@ func TestSourceOfTopic(t *testing.T) {
 		}
 	}
 }
-
-func TestCloseCodesAreAPI(t *testing.T) {
-	t.Parallel()
-	for code, want := range map[CloseCode]struct {
-		number   int
-		reason   string
-		comeBack bool
-	}{
-		CloseKicked:        {4000, "CMD_CLIENT_DISCONNECT", false},
-		CloseProtocolError: {1002, "", false},
-		ClosePolicy:        {1008, "too many frames", false},
-		CloseTooBig:        {1009, "", false},
-		CloseInternal:      {1011, "internal error", true},
-		CloseRestart:       {1012, "service restart", true},
-		CloseSlow:          {1013, "too slow, resume", true},
-	} {
-		if int(code) != want.number || code.Reason() != want.reason || code.ComeBack() != want.comeBack {
-			t.Errorf("%d %q, come back %v", code, code.Reason(), code.ComeBack())
-		}
-	}
-}

@@ -39,12 +39,7 @@ func TestManyWhoResumeShareTheReading(t *testing.T) {
 	for i := range log.events {
 		log.events[i].Present = `[["p:1"]]`
 	}
-	log.before = func(question string) error {
-		if question == "page" {
-			started.Wait() // all have started
-		}
-		return nil
-	}
+	log.before = beforePages(func() { started.Wait() })
 	g := log.gateway(t, nil)
 	g.play(last)
 	var done sync.WaitGroup

@@ -30,6 +30,16 @@ type tape struct {
 	told                 string // the keys that objects were last told by, if they moved silently
 }
 
+// beforePages is a tape.before that runs do before each page.
+func beforePages(do func()) func(question string) error {
+	return func(question string) error {
+		if question == "page" {
+			do()
+		}
+		return nil
+	}
+}
+
 func (t *tape) answer(question string) error {
 	if t.before == nil {
 		return nil
