@@ -11,13 +11,12 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"terasocket/access"
-	"terasocket/db/dbtest"
 )
 
 func TestDeviceTokens(t *testing.T) {
 	t.Parallel()
 	f := inWorld(t)
-	devices := &access.Devices{Pool: dbtest.Pool(t, f.conn.Config().ConnString())}
+	devices := &access.Devices{Pool: f.pool}
 	key := []byte("tokens of devices")
 	f.do(row("t_server_settings", 1, "server_settings_name='TokenEncryptionKey'", "server_settings_value='"+string(key)+"'"))
 	claims := jwt.MapClaims{"iss": "TeraServer", "jti": "1", "device_uuid": "de000000-41", "id_device": 41}
@@ -87,7 +86,7 @@ func TestDeviceTokens(t *testing.T) {
 func TestSetStatus(t *testing.T) {
 	t.Parallel()
 	f := inWorld(t)
-	devices := &access.Devices{Pool: dbtest.Pool(t, f.conn.Config().ConnString())}
+	devices := &access.Devices{Pool: f.pool}
 	f.skip()
 	if isOnline, err := devices.SetStatus(t.Context(), 41, "{}", 1); err != nil || isOnline {
 		t.Errorf("offline: %t, %v", isOnline, err)

@@ -43,10 +43,12 @@ type door struct {
 // doors makes n gateways on one database.
 func doors(t testing.TB, n int) []*door {
 	t.Helper()
-	url := dbtest.New(t, quick())
+	url, pool := dbtest.LendPool(t, quick())
 	all := make([]*door, n)
 	for i := range all {
-		pool := dbtest.Pool(t, url)
+		if i > 0 {
+			pool = dbtest.Pool(t, url)
+		}
 		d := &door{TB: t, pool: pool, devices: &access.Devices{Pool: pool}, clock: new(atomic.Int64)}
 		now := func() time.Time { return time.Now().Add(time.Duration(d.clock.Load())) }
 		keys, passwords := &access.Keys{Pool: pool}, access.NewPasswords(bcrypt.MinCost)
@@ -54,7 +56,6 @@ func doors(t testing.TB, n int) []*door {
 		d.participants = &access.Participants{Pool: pool, Passwords: passwords, Keys: keys, Now: now}
 		all[i] = d
 	}
-	announce(t, all[0].pool) // as a gateway does at start: in a copy of a database an epoch begins
 	return all
 }
 
@@ -62,18 +63,13 @@ func newDoor(t testing.TB) *door { return doors(t, 1)[0] }
 
 func (d *door) do(sql string, args ...any) {
 	d.Helper()
-	if _, err := d.pool.Exec(d.Context(), sql, args...); err != nil {
-		d.Fatalf("%.200s: %v", sql, err)
-	}
+	dbtest.Exec(d, d.pool, sql, args...)
 }
 
 // asked returns the single value of a query.
-func asked[T any](d *door, sql string, args ...any) (v T) {
+func asked[T any](d *door, sql string, args ...any) T {
 	d.Helper()
-	if err := d.pool.QueryRow(d.Context(), sql, args...).Scan(&v); err != nil {
-		d.Fatalf("%.200s: %v", sql, err)
-	}
-	return v
+	return dbtest.One[T](d, d.pool, sql, args...)
 }
 
 // byPassword logs in by the given kind, and returns the identity.

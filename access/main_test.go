@@ -70,13 +70,8 @@ type fixture struct {
 // setup makes a fixture. At the end of the test the announcer's memory must equal the tables, and no capture may have failed.
 func setup(t testing.TB, template dbtest.Template) *fixture {
 	t.Helper()
-	url := dbtest.New(t, template)
-	return begin(t, url, dbtest.Conn(t, url))
-}
-
-func begin(t testing.TB, url string, conn *pgx.Conn) *fixture {
-	t.Helper()
-	f := &fixture{TB: t, conn: conn, pool: dbtest.Pool(t, url), atMost: 2000}
+	_, pool := dbtest.LendPool(t, template)
+	f := &fixture{TB: t, conn: dbtest.Acquire(t, pool), pool: pool, atMost: 2000}
 	t.Cleanup(f.verify)
 	f.skip()
 	return f
@@ -102,11 +97,7 @@ func (f *fixture) try(statements ...string) error {
 // one returns the single value of a query.
 func one[T any](f *fixture, sql string, args ...any) T {
 	f.Helper()
-	var v T
-	if err := f.conn.QueryRow(f.Context(), sql, args...).Scan(&v); err != nil {
-		f.Fatalf("%.200s: %v", sql, err)
-	}
-	return v
+	return dbtest.One[T](f, f.conn, sql, args...)
 }
 
 // audiences asks PostgreSQL who satisfies routing keys now, as ordered ids of users: a second opinion on the index.

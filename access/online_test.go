@@ -13,7 +13,6 @@ import (
 	"testing"
 
 	"terasocket/access"
-	"terasocket/db/dbtest"
 )
 
 // everybodyOnline puts everybody online, including deleted ones.
@@ -24,7 +23,7 @@ const everybodyOnline = `INSERT INTO terasocket.online (kind, principal, online_
 
 // online returns Online on the fixture's database.
 func (f *fixture) online() *access.Online {
-	return &access.Online{Pool: dbtest.Pool(f, f.conn.Config().ConnString())}
+	return &access.Online{Pool: f.pool}
 }
 
 // onlineIDs returns the ids of a viewer's three lists, in order.
@@ -151,7 +150,7 @@ func TestWhoMayDisconnect(t *testing.T) {
 func TestDisconnector(t *testing.T) {
 	t.Parallel()
 	f := inWorld(t)
-	d := &access.Disconnector{Pool: dbtest.Pool(t, f.conn.Config().ConnString())}
+	d := &access.Disconnector{Pool: f.pool}
 	kicks := func() []string {
 		defer f.skip()
 		f.announce()

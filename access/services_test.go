@@ -13,7 +13,6 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 
 	"terasocket/access"
-	"terasocket/db/dbtest"
 	protocol "terasocket/proto/opentera"
 )
 
@@ -30,7 +29,7 @@ func TestServiceTokens(t *testing.T) {
 	t.Parallel()
 	f := inWorld(t)
 	f.do(update("t_services", 6, "service_enabled = false"), row("t_services", 7, "deleted_at=now()"))
-	services := &access.Services{Pool: dbtest.Pool(t, f.conn.Config().ConnString())}
+	services := &access.Services{Pool: f.pool}
 	key := []byte(one[string](f, "SELECT terasocket.service_token_key()"))
 	hour := time.Now().Add(time.Hour).Unix()
 	good := jwt.MapClaims{"service_uuid": uuid5}

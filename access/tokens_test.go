@@ -20,7 +20,7 @@ import (
 
 func tokens(t testing.TB) (*access.Tokens, *pgxpool.Pool) {
 	t.Helper()
-	pool := dbtest.Pool(t, dbtest.New(t, demo()))
+	_, pool := dbtest.LendPool(t, demo())
 	return &access.Tokens{Pool: pool}, pool
 }
 

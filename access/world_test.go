@@ -166,8 +166,7 @@ func world(ctx context.Context, conn *pgx.Conn) error {
 // inWorld makes a fixture of that installation.
 func inWorld(t testing.TB) *fixture {
 	t.Helper()
-	url, conns := dbtest.Lend(t, worldTemplate(), 1)
-	return begin(t, url, conns[0])
+	return setup(t, worldTemplate())
 }
 
 func worldTemplate() dbtest.Template { return with("world", bare(), world) }

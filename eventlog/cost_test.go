@@ -12,13 +12,7 @@ import (
 func TestNothingIsCompiledWithoutStatistics(t *testing.T) {
 	t.Parallel()
 	conn := dbtest.Conn(t, dbtest.New(t, migrated()))
-	exec := func(sql string) {
-		t.Helper()
-		if _, err := conn.Exec(t.Context(), sql); err != nil {
-			t.Fatalf("%s: %v", sql, err)
-		}
-	}
-	exec(`SET allow_system_table_mods = on;
+	dbtest.Exec(t, conn, `SET allow_system_table_mods = on;
 		DELETE FROM pg_statistic s USING pg_class c WHERE c.oid = s.starelid AND c.relnamespace = 'terasocket'::regnamespace;
 		UPDATE pg_class SET reltuples = -1, relpages = 0, relallvisible = 0 WHERE relnamespace = 'terasocket'::regnamespace AND relkind IN ('r', 'i')`)
 	for file, arguments := range map[string]string{"begin": "", "read": "(1, 1000000, 256)", "reaches": "(1)", "standing": "('{user}', '{1}')",
@@ -27,7 +21,7 @@ func TestNothingIsCompiledWithoutStatistics(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		exec("PREPARE " + file + " AS " + string(sql))
+		dbtest.Exec(t, conn, "PREPARE "+file+" AS "+string(sql))
 		var plan []struct {
 			Plan struct {
 				Cost float64 `json:"Total Cost"`

@@ -98,9 +98,7 @@ func newPair(t *testing.T) *pair {
 	if err := dbtest.OpenTera("failover", migrations.Up).Fill(t.Context(), p.primary.URL("postgres")); err != nil {
 		t.Fatal(err)
 	}
-	if err := dbtest.Conn(t, p.primary.URL("postgres")).QueryRow(t.Context(), "SELECT setting FROM pg_config WHERE name = 'BINDIR'").Scan(&p.bin); err != nil {
-		t.Fatal(err)
-	}
+	p.bin = dbtest.One[string](t, dbtest.Conn(t, p.primary.URL("postgres")), "SELECT setting FROM pg_config WHERE name = 'BINDIR'")
 	data := filepath.Join(p.primary.Dir(), "standby")
 	if out, err := p.as(dbtest.Program(t, p.primary.URL("postgres"), "pg_basebackup"), "-D", data, "-R", "-X", "stream", "-c", "fast", "-d", p.primary.URL("postgres")).CombinedOutput(); err != nil {
 		t.Fatalf("pg_basebackup: %v: %s", err, out)
@@ -167,21 +165,9 @@ func (p *pair) standby() *pgx.Conn {
 // cut stops replication from the primary to the standby.
 func (p *pair) cut(standby *pgx.Conn) {
 	p.t.Helper()
-	for _, sql := range []string{"ALTER SYSTEM SET primary_conninfo = ''", "SELECT pg_reload_conf()"} {
-		if _, err := standby.Exec(p.t.Context(), sql); err != nil {
-			p.t.Fatal(err)
-		}
-	}
-	dbtest.Eventually(p.t, "it receives no more", func() bool { return ask[int](p.t, standby, "SELECT count(*) FROM pg_stat_wal_receiver") == 0 })
-}
-
-// ask returns the one value of a query.
-func ask[T any](t *testing.T, conn *pgx.Conn, sql string) (answer T) {
-	t.Helper()
-	if err := conn.QueryRow(t.Context(), sql).Scan(&answer); err != nil {
-		t.Fatalf("%s: %v", sql, err)
-	}
-	return answer
+	dbtest.Exec(p.t, standby, "ALTER SYSTEM SET primary_conninfo = ''")
+	dbtest.Exec(p.t, standby, "SELECT pg_reload_conf()")
+	dbtest.Eventually(p.t, "it receives no more", func() bool { return dbtest.One[int](p.t, standby, "SELECT count(*) FROM pg_stat_wal_receiver") == 0 })
 }
 
 // The primary dies with events that clients have received and the standby has not. Their seqs are not given out again, and a cursor among
@@ -200,7 +186,7 @@ func TestFailoverToAStandbyThatHasNotReceivedEverything(t *testing.T) {
 
 	standby := p.standby()
 	dbtest.Eventually(t, "the standby has it", func() bool {
-		return ask[int](t, standby, "SELECT count(*) FROM terasocket.events WHERE body ->> 'userFullname' = 'both have it'") == 1
+		return dbtest.One[int](t, standby, "SELECT count(*) FROM terasocket.events WHERE body ->> 'userFullname' = 'both have it'") == 1
 	})
 	p.cut(standby)
 	var lost []string
@@ -214,7 +200,7 @@ func TestFailoverToAStandbyThatHasNotReceivedEverything(t *testing.T) {
 	if _, err := dbtest.Crash(p.primary); err != nil {
 		t.Fatal(err)
 	}
-	if !ask[bool](t, standby, "SELECT pg_promote(true, 30)") {
+	if !dbtest.One[bool](t, standby, "SELECT pg_promote(true, 30)") {
 		t.Fatal("not promoted")
 	}
 	// written before any gateway knows: it would reuse the lost seqs

@@ -130,9 +130,7 @@ func (g *gateway) begin() {
 
 func (g *gateway) exec(sql string, args ...any) {
 	g.t.Helper()
-	if _, err := g.pool.Exec(g.t.Context(), sql, args...); err != nil {
-		g.t.Fatalf("%.200s: %v", sql, err)
-	}
+	dbtest.Exec(g.t, g.pool, sql, args...)
 }
 
 // publish announces messages in this order, in one statement, so that they are never merged with others.
@@ -266,12 +264,9 @@ func (g *gateway) value(name string) float64 {
 	return 0
 }
 
-func scan[T any](g *gateway, sql string, args ...any) (value T) {
+func scan[T any](g *gateway, sql string, args ...any) T {
 	g.t.Helper()
-	if err := g.pool.QueryRow(g.t.Context(), sql, args...).Scan(&value); err != nil {
-		g.t.Fatalf("%.200s: %v", sql, err)
-	}
-	return value
+	return dbtest.One[T](g.t, g.pool, sql, args...)
 }
 
 // holdAnnouncements blocks all announcements until release is called: it locks one of the tables under terasocket.announcer against

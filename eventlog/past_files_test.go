@@ -154,13 +154,13 @@ func TestPastOfAStandby(t *testing.T) {
 	p := remember(t, begin(t, pair.url(), pool, options{poll: 200e6}), false)
 	standby := pair.standby()
 	isThere := "SELECT pg_last_wal_replay_lsn() >= '" + scan[string](p.g, "SELECT pg_current_wal_insert_lsn()::text") + "'"
-	dbtest.Eventually(t, "the standby has it", func() bool { return ask[bool](t, standby, isThere) })
+	dbtest.Eventually(t, "the standby has it", func() bool { return dbtest.One[bool](t, standby, isThere) })
 	pair.cut(standby)
 	p.goOn()
 	if _, err := dbtest.Crash(pair.primary); err != nil {
 		t.Fatal(err)
 	}
-	if !ask[bool](t, standby, "SELECT pg_promote(true, 30)") {
+	if !dbtest.One[bool](t, standby, "SELECT pg_promote(true, 30)") {
 		t.Fatal("not promoted")
 	}
 	p.mustBreak()

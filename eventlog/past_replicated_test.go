@@ -29,7 +29,7 @@ func TestPastReplicated(t *testing.T) {
 	}
 	do("CREATE SUBSCRIPTION mirror CONNECTION '" + source + "' PUBLICATION everything")
 	dbtest.Eventually(t, "all tables are there", func() bool {
-		return ask[bool](t, subscriber, "SELECT count(*) > 30 AND bool_and(srsubstate = 'r') FROM pg_subscription_rel")
+		return dbtest.One[bool](t, subscriber, "SELECT count(*) > 30 AND bool_and(srsubstate = 'r') FROM pg_subscription_rel")
 	})
 	// without a replica identity their UPDATE and DELETE would fail from now on
 	if without := scan[[]string](p.g, `SELECT coalesce(array_agg(oid::regclass::text), '{}') FROM pg_class c WHERE relkind = 'r' AND relnamespace = 'terasocket'::regnamespace
@@ -58,11 +58,11 @@ func TestPastReplicated(t *testing.T) {
 		t.Errorf("announce() on a subscriber: %v", err)
 	}
 	do("ROLLBACK")
-	before := ask[string](t, subscriber, "SELECT (array_agg(e ORDER BY begin))::text FROM terasocket.epochs e")
+	before := dbtest.One[string](t, subscriber, "SELECT (array_agg(e ORDER BY begin))::text FROM terasocket.epochs e")
 	if err := migrations.Up(t.Context(), target); err == nil || !strings.Contains(err.Error(), "subscriber of logical replication") {
 		t.Errorf("migrate up on a subscriber: %v", err)
 	}
-	if after := ask[string](t, subscriber, "SELECT (array_agg(e ORDER BY begin))::text FROM terasocket.epochs e"); after != before {
+	if after := dbtest.One[string](t, subscriber, "SELECT (array_agg(e ORDER BY begin))::text FROM terasocket.epochs e"); after != before {
 		t.Errorf("migrate up on a subscriber has written: %s, before %s", after, before)
 	}
 

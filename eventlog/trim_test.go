@@ -85,12 +85,9 @@ func TestTrimmingBlocksNobody(t *testing.T) {
 	g.fillLog(30_000)
 	g.exec("UPDATE terasocket.events SET at = now() - interval '2 hours'")
 	reader := g.tx()
-	count := func() (n int) {
+	count := func() int {
 		t.Helper()
-		if err := reader.QueryRow(t.Context(), "SELECT count(*) FROM terasocket.events").Scan(&n); err != nil {
-			t.Fatal(err)
-		}
-		return n
+		return dbtest.One[int](t, reader, "SELECT count(*) FROM terasocket.events")
 	}
 	dbtest.Exec(t, reader, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
 	if n := count(); n != 30_000 {

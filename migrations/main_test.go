@@ -38,7 +38,10 @@ type fixture struct {
 
 type object = map[string]any
 
-func migrated() dbtest.Template { return dbtest.OpenTera("migrated", migrations.Up) }
+func migrated() dbtest.Template {
+	from := unmigrated()
+	return dbtest.Template{Name: "migrated", From: &from, Fill: migrations.Up}
+}
 
 // setup makes the fixture. At the end of the test no capture may have failed and nothing be set aside, unless the test has set isBroken.
 func setup(t testing.TB) *fixture {
@@ -83,9 +86,7 @@ func (f *fixture) exec(sql string, args ...any) {
 
 func execOn(t testing.TB, conn *pgx.Conn, sql string, args ...any) {
 	t.Helper()
-	if _, err := conn.Exec(t.Context(), sql, args...); err != nil {
-		t.Fatalf("%.200s: %v", sql, err)
-	}
+	dbtest.Exec(t, conn, sql, args...)
 }
 
 // one returns the single value of a query.
@@ -96,12 +97,8 @@ func one[T any](f *fixture, sql string, args ...any) T {
 
 func oneOn[T any](t testing.TB, conn *pgx.Conn, sql string, args ...any) T {
 	t.Helper()
-	var v T
 	// the statement is parsed each time, since tests alter its tables
-	if err := conn.QueryRow(t.Context(), sql, append([]any{pgx.QueryExecModeExec}, args...)...).Scan(&v); err != nil {
-		t.Fatalf("%.200s: %v", sql, err)
-	}
-	return v
+	return dbtest.One[T](t, conn, sql, append([]any{pgx.QueryExecModeExec}, args...)...)
 }
 
 // expect runs statements, and compares the database events that they lead to.

@@ -25,7 +25,7 @@ UPDATE t_server_settings SET server_settings_value = '{"version_string": "OpenTe
 // withVersion is a fixture on an installation of another version: statements are run before it is migrated.
 func withVersion(t *testing.T, statements string) *fixture {
 	t.Helper()
-	f := &fixture{TB: t, url: dbtest.New(t, dbtest.OpenTera("unmigrated"))}
+	f := &fixture{TB: t, url: dbtest.New(t, unmigrated())}
 	f.conn = dbtest.Conn(t, f.url)
 	f.exec(statements)
 	if err := migrations.Up(t.Context(), f.url); err != nil {

@@ -31,10 +31,8 @@ type cluster struct {
 
 func setup(t testing.TB) *cluster {
 	t.Helper()
-	c := &cluster{TB: t, url: dbtest.New(t, migrated())}
-	c.conn = dbtest.Conn(t, c.url)
-	c.announce() // as a gateway does at start: in a copy of a database an epoch begins
-	return c
+	url, conns := dbtest.Lend(t, migrated(), 1)
+	return &cluster{TB: t, url: url, conn: conns[0]}
 }
 
 // TraceQueryStart counts statements (pgx.QueryTracer).

@@ -65,12 +65,7 @@ func Conn(t testing.TB, url string) *pgx.Conn {
 // the test.
 func Pool(t testing.TB, url string) *pgxpool.Pool {
 	t.Helper()
-	cfg, err := pgxpool.ParseConfig(url)
-	if err != nil {
-		t.Fatalf("test database: %v", err)
-	}
-	cfg.MaxConns = 10
-	pool, err := pgxpool.NewWithConfig(t.Context(), cfg)
+	pool, err := newPool(url)
 	if err != nil {
 		t.Fatalf("pool on test database: %v", err)
 	}
@@ -84,4 +79,13 @@ func Pool(t testing.TB, url string) *pgxpool.Pool {
 		}
 	})
 	return pool
+}
+
+func newPool(url string) (*pgxpool.Pool, error) {
+	config, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, err
+	}
+	config.MaxConns = 10
+	return pgxpool.NewWithConfig(context.Background(), config)
 }

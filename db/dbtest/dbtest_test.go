@@ -43,7 +43,7 @@ func TestQuickPasswords(t *testing.T) {
 // Each test has its own rows.
 func TestDatabasesAreSeparate(t *testing.T) {
 	t.Parallel()
-	template := dbtest.OpenTera("separate")
+	template := dbtest.OpenTera("opentera")
 	for i := range 3 {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			t.Parallel()
@@ -59,7 +59,7 @@ func TestDatabasesAreSeparate(t *testing.T) {
 // Changes of rows and connections in a lent database are undone for the next test; a database with other changes is not lent again.
 func TestLend(t *testing.T) {
 	t.Parallel()
-	template := dbtest.OpenTera("lend")
+	template := dbtest.OpenTera("opentera")
 	var pid uint32 // of a connection that must be reused
 	for _, sql := range []string{"UPDATE t_sites SET site_name = 'changed'", "SET work_mem = '1MB'", "BEGIN; DELETE FROM t_sessions_participants",
 		"INSERT INTO t_server_settings SELECT 900, 'new', 'new', 1", "CREATE TEMP TABLE t_sites (site_name text)", "",

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // loans are the databases that await their next test.
@@ -19,34 +21,52 @@ type loans struct {
 
 // loan is a database that successive tests share, with its connections.
 type loan struct {
+	template string
 	database string
-	url      string
-	conns    []*pgx.Conn // used by tests
-	restorer *pgx.Conn   // fires no triggers
-	catalog  string      // the catalog's fingerprint
+	pool     *pgxpool.Pool // used by tests
+	restorer *pgx.Conn     // fires no triggers
+	catalog  string        // the catalog's fingerprint
 }
 
 // Lend returns a database like New's, with connections to it, that later tests may reuse: after a test that passed, its rows are reset to
-// the template's, but seq goes on. The connections keep their cached plans, which are the main cost of a short test. A database in which
-// a test has changed more than rows is dropped.
+// the template's, but sequences and seq go on. The connections keep their cached plans, which are the main cost of a short test. A database
+// in which a test has changed more than rows is dropped.
 func Lend(t testing.TB, template Template, conns int) (url string, lent []*pgx.Conn) {
 	t.Helper()
-	l, err := shared.lend(t.Context(), template)
-	for err == nil && len(l.conns) < conns {
-		var conn *pgx.Conn
-		if conn, err = pgx.Connect(t.Context(), l.url); err == nil {
-			l.conns = append(l.conns, conn)
-		}
+	url, pool := LendPool(t, template)
+	for range conns {
+		lent = append(lent, Acquire(t, pool))
 	}
+	return url, lent
+}
+
+// Acquire returns a connection of the pool, which gets it back at the end of the test.
+func Acquire(t testing.TB, pool *pgxpool.Pool) *pgx.Conn {
+	t.Helper()
+	conn, err := pool.Acquire(t.Context())
+	if err != nil {
+		t.Fatalf("acquire a connection: %v", err)
+	}
+	t.Cleanup(func() {
+		_, _ = conn.Exec(context.Background(), "ROLLBACK") // the pool closes a connection that is in a transaction
+		conn.Release()
+	})
+	return conn.Conn()
+}
+
+// LendPool is Lend with a pool of at most 10 connections. A connection that has not been released at the end of the test fails it.
+func LendPool(t testing.TB, template Template) (url string, pool *pgxpool.Pool) {
+	t.Helper()
+	l, err := shared.lend(t.Context(), template)
 	if err != nil {
 		t.Fatalf("test database on loan: %v", err)
 	}
 	t.Cleanup(func() {
-		if err := shared.takeBack(template, l, t.Failed()); err != nil {
+		if err := shared.takeBack(l, t.Failed()); err != nil {
 			t.Errorf("take a test database back: %v", err)
 		}
 	})
-	return l.url, l.conns[:conns]
+	return shared.url(l.database), l.pool
 }
 
 func (c *cluster) lend(ctx context.Context, template Template) (*loan, error) {
@@ -65,8 +85,8 @@ func (c *cluster) lend(ctx context.Context, template Template) (*loan, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &loan{database: name, url: c.url(name)}
-	if l.restorer, err = pgx.Connect(ctx, l.url); err != nil {
+	l := &loan{template: template.Name, database: name}
+	if l.restorer, err = pgx.Connect(ctx, c.url(name)); err != nil {
 		return nil, err
 	}
 	var isMigrated bool
@@ -81,21 +101,25 @@ func (c *cluster) lend(ctx context.Context, template Template) (*loan, error) {
 	if _, err := l.restorer.Exec(ctx, "SET session_replication_role = replica"); err != nil {
 		return nil, err
 	}
-	return l, l.restorer.QueryRow(ctx, "SELECT lent.catalog()").Scan(&l.catalog)
+	if err := l.restorer.QueryRow(ctx, "SELECT lent.catalog()").Scan(&l.catalog); err != nil {
+		return nil, err
+	}
+	l.pool, err = newPool(c.url(name))
+	return l, err
 }
 
 // takeBack resets a database for the next test, or drops it.
-func (c *cluster) takeBack(template Template, l *loan, isBad bool) error {
+func (c *cluster) takeBack(l *loan, isBad bool) error {
+	for began := time.Now(); l.pool.Stat().AcquiredConns() > 0; time.Sleep(time.Millisecond) {
+		if time.Since(began) > 10*time.Second {
+			return fmt.Errorf("%d connections not released to the pool", l.pool.Stat().AcquiredConns())
+		}
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), adminLimit)
 	defer cancel()
-	var pids []uint32
-	for _, conn := range l.conns {
-		isBad = isBad || conn.IsClosed()
-		pids = append(pids, conn.PgConn().PID())
-	}
 	if !isBad {
 		var err error
-		if isBad, err = l.restore(ctx, append(pids, l.restorer.PgConn().PID())); err != nil {
+		if isBad, err = l.restore(ctx); err != nil {
 			return err
 		}
 	}
@@ -104,12 +128,17 @@ func (c *cluster) takeBack(template Template, l *loan, isBad bool) error {
 	}
 	c.loans.mu.Lock()
 	defer c.loans.mu.Unlock()
-	c.loans.free[template.Name] = append(c.loans.free[template.Name], l)
+	c.loans.free[l.template] = append(c.loans.free[l.template], l)
 	return nil
 }
 
-func (l *loan) restore(ctx context.Context, pids []uint32) (isBad bool, err error) {
-	for _, conn := range l.conns {
+func (l *loan) restore(ctx context.Context) (isBad bool, err error) {
+	conns := l.pool.AcquireAllIdle(ctx)
+	slices.Reverse(conns)
+	pids := []uint32{l.restorer.PgConn().PID()}
+	for _, conn := range conns { // released in the order in which they will be acquired
+		defer conn.Release()
+		pids = append(pids, conn.Conn().PgConn().PID())
 		if _, err := conn.Exec(ctx, "ROLLBACK; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; UNLISTEN *; CLOSE ALL; DISCARD TEMP; SELECT pg_advisory_unlock_all()"); err != nil {
 			return true, nil // terminated by the server
 		}
@@ -117,7 +146,7 @@ func (l *loan) restore(ctx context.Context, pids []uint32) (isBad bool, err erro
 	for others := 1; others > 0; { // they may still be running, though their clients have gone
 		if err := l.restorer.QueryRow(ctx, `SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
 			WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> ALL ($1)`, pids).Scan(&others); err != nil {
-			return true, fmt.Errorf("end the others: %w", err)
+			return true, nil // a test has ended all connections
 		}
 		if others > 0 {
 			time.Sleep(time.Millisecond)
@@ -134,9 +163,8 @@ func (l *loan) restore(ctx context.Context, pids []uint32) (isBad bool, err erro
 }
 
 func (c *cluster) end(ctx context.Context, l *loan) error {
-	for _, conn := range append(l.conns, l.restorer) {
-		_ = conn.Close(ctx)
-	}
+	l.pool.Close()
+	_ = l.restorer.Close(ctx)
 	return c.drop(l.database)
 }
 
