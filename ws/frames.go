@@ -22,7 +22,6 @@ type Frames struct {
 	frames          [event.Forms][encodings]*frame
 	isParsed        bool
 	present, former access.RoutingKeys
-	told            *access.RoutingKeys // of a replayed object: see resumer.told
 }
 
 // origin is where a message comes from.

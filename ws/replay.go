@@ -173,9 +173,9 @@ func (r *resumer) hearsLater(ctx context.Context, c *Conn, f *Frames, p *past) (
 	sees, isSuperadmin, err := c.hub.sees(c, present)
 	if err == nil && !sees && e.Kind == event.Object && !isSoftDelete {
 		// These are its keys at the time: it may since have moved, silently, to where c sees it.
-		var keys access.RoutingKeys
-		if keys, err = r.told(ctx, c, f); err == nil {
-			sees, isSuperadmin, err = c.hub.sees(c, keys)
+		var keys string
+		if keys, err = again(ctx, c, func() (string, error) { return r.log.ToldKeys(ctx, e.ObjectType, e.ObjectID) }); err == nil {
+			sees, isSuperadmin, err = c.hub.sees(c, access.ParseRoutingKeys(keys))
 		}
 	}
 	switch {
@@ -190,23 +190,4 @@ func (r *resumer) hearsLater(ctx context.Context, c *Conn, f *Frames, p *past) (
 		return event.Delete, nil // it saw the object then and must not keep it
 	}
 	return event.None, nil
-}
-
-// told returns the routing keys of an object in the last announced state. One answer does for all clients that share a page.
-func (r *resumer) told(ctx context.Context, c *Conn, f *Frames) (access.RoutingKeys, error) {
-	f.mu.Lock()
-	told := f.told
-	f.mu.Unlock()
-	if told != nil {
-		return *told, nil
-	}
-	text, err := again(ctx, c, func() (string, error) { return r.log.ToldKeys(ctx, f.event.ObjectType, f.event.ObjectID) })
-	if err != nil {
-		return nil, err
-	}
-	keys := access.ParseRoutingKeys(text)
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.told = &keys
-	return keys, nil
 }

@@ -254,36 +254,6 @@ func TestResumeOfARoomThatEnds(t *testing.T) {
 	}
 }
 
-// Where an object is now is asked once, however many clients find that they do not see it where it was.
-func TestResumingClientsShareWhatWasTold(t *testing.T) {
-	t.Parallel()
-	asks := 0
-	log := &tape{told: `[["p:3"]]`, first: with(user(7), "p:3"), before: func(question string) error {
-		if question == "told" {
-			asks++
-		}
-		return nil
-	}}
-	g := log.gateway(t, nil)
-	r, e := newResumer(g.Hub, log, nil), object("U", "1", `[["p:1"]]`, `[["p:1"]]`)
-	f := NewFrames(&e)
-	for i := range 3 {
-		g.connect(t, fmt.Sprintf("user?id=user_7_%d", i))
-	}
-	g.Hub.mu.Lock()
-	conns := g.all()
-	g.Hub.mu.Unlock()
-	for _, c := range conns {
-		then := &past{view: access.NewView(user(7), []string{"u:7", "p:1"}, 0, access.NewIndex(nil).Moment()), forgotten: map[objectRef]bool{}}
-		if form, err := r.hearsLater(t.Context(), c, f, then); form != event.Update || err != nil {
-			t.Errorf("form %d, %v", form, err)
-		}
-	}
-	if asks != 1 {
-		t.Errorf("asked %d times", asks)
-	}
-}
-
 func TestResumeIsToldWhenTheLogIsTrimmed(t *testing.T) {
 	t.Parallel()
 	log := &tape{}
