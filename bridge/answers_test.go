@@ -63,6 +63,20 @@ func TestAnswersWaitTheirTurn(t *testing.T) {
 	}
 }
 
+// While the user manager listens and answers nothing, it is told who comes and goes.
+func TestToldWithoutAnswers(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	mute := s.client.Subscribe(t.Context(), rpcTopic)
+	defer mute.Close()
+	_, err := mute.Receive(t.Context())
+	s.must(err)
+	said := s.overhear()
+	s.leader(func(c *Config) { c.Answer = 200 * time.Millisecond })
+	s.connect("user", 3, 1)
+	s.eventually("it is told", func() bool { return said.count("USER_CONNECTED") == 1 })
+}
+
 // A user manager that answers nothing is not waited for.
 func TestNoAnswer(t *testing.T) {
 	t.Parallel()

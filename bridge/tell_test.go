@@ -84,7 +84,6 @@ func (o *overheard) count(name string) (n int) {
 }
 
 // bridge.md 3.1: the first socket of a principal in the cluster is told, and the end of the last; the grace does not count.
-// 3.3: OpenTera's login refuses principals that it believes to be online: one that has disconnected may return at once.
 // 3.5: the user manager repeats each, which is no news here.
 func TestWhoComesAndGoes(t *testing.T) {
 	t.Parallel()
@@ -184,6 +183,21 @@ func TestNeverOfTheDeleted(t *testing.T) {
 	s.quiet(b)
 	s.exec("UPDATE t_users SET deleted_at = NULL WHERE id_user = 3")
 	s.isOnline() // else OpenTera's login would refuse it
+}
+
+// bridge.md 3.3: OpenTera's login refuses principals that it believes to be online: one that has disconnected may return at
+// once.
+func TestLoginAfterLeaving(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	s.opentera()
+	s.leader(nil)
+	for i := range 3 {
+		s.connect("user", 3, i)
+		s.isOnline(3)
+		s.leave(i)
+		s.isOnline()
+	}
 }
 
 // bridge.md 3.6: a service answers the connect of a member of a running session with a new Join, and the disconnect of its

@@ -235,6 +235,26 @@ func TestNoUUID(t *testing.T) {
 	}
 }
 
+// bridge.md 1.4: the events of one message are rows of one transaction, in order.
+func TestBatchIsOneTransaction(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	s.leader(nil)
+	topic := "websocket.participant." + s.participant(1) + ".events"
+	var events []proto.Message
+	var want []string
+	for range 5 {
+		stop := stopEvent()
+		events, want = append(events, stop), append(want, stop.GetSessionUuid())
+	}
+	s.send(topic, standin.TeraEvent(topic, events...))
+	s.eventually("five are recorded", func() bool { return s.number("SELECT count(*) FROM terasocket.changes WHERE what = 'message'") == 5 })
+	got := dbtest.One[string](t, s.conn, "SELECT string_agg(body->'message'->>'sessionUuid', ' ' ORDER BY xid, id) FROM terasocket.changes WHERE what = 'message'")
+	if n := s.number("SELECT count(DISTINCT xid) FROM terasocket.changes WHERE what = 'message'"); n != 1 || got != strings.Join(want, " ") {
+		t.Errorf("%d transactions: %s", n, got)
+	}
+}
+
 // bridge.md 11: garbage, truncated protobuf, 1 MB, unknown types and versions on every topic are counted, and the bridge
 // survives.
 func TestGarbage(t *testing.T) {
