@@ -3,6 +3,7 @@ package bridge
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"terasocket/bridge/standin"
 	"terasocket/proto/opentera"
@@ -35,6 +36,7 @@ func TestMixed(t *testing.T) {
 	s.connect("device", 1, 1)
 	s.hears("DEVICE_CONNECTED 1")
 	s.isOnline(3)
+	s.eventually("the device is known", func() bool { return len(s.manager.Online("device")) == 1 })
 	if n := s.number("SELECT jsonb_array_length(terasocket.online_seen(1, 'user'))"); n != 1 {
 		t.Errorf("%d are shown online", n)
 	}
@@ -47,7 +49,7 @@ func TestMixed(t *testing.T) {
 	s.hears("USER_DISCONNECTED 3")
 	s.isOnline()
 	for range 4 { // two of each
-		if _, err := there.ReceiveMessage(t.Context()); err != nil {
+		if _, err := there.ReceiveTimeout(t.Context(), time.Minute); err != nil {
 			t.Fatal(err)
 		}
 	}
