@@ -60,11 +60,7 @@ func (x *injector) faults() []fault {
 			return func(ctx context.Context) error { return x.restart(ctx, false) }
 		}},
 		{"PostgreSQL restarted, immediate", func(*rand.Rand) func(context.Context) error {
-			return func(ctx context.Context) error {
-				x.gateways.crashes.Add(1)
-				defer x.gateways.crashes.Add(1)
-				return x.restart(ctx, true)
-			}
+			return func(ctx context.Context) error { return x.restart(ctx, true) }
 		}},
 		{"polling begins or ends", func(rng *rand.Rand) func(context.Context) error { // in sessions opened from now on
 			setting := []string{"always", "on", "off"}[rng.IntN(3)]
@@ -310,6 +306,8 @@ func (x *injector) terminator(where string, rng *rand.Rand) func(context.Context
 func (x *injector) restart(ctx context.Context, isImmediate bool) error {
 	x.postgres.Lock()
 	defer x.postgres.Unlock()
+	x.gateways.crashes.Add(1) // a fast shutdown that takes long becomes an immediate one
+	defer x.gateways.crashes.Add(1)
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
 	if isImmediate {

@@ -27,7 +27,7 @@ type cluster struct {
 
 	refused atomic.Int64 // failed handshakes
 	started atomic.Int64 // processes, including those that did not get ready
-	crashes atomic.Int64 // of PostgreSQL: incremented when one begins and when it is over
+	crashes atomic.Int64 // of PostgreSQL, perhaps: incremented when a restart begins and when it is over
 
 	mu        sync.Mutex
 	processes []*process // nil: down
@@ -170,12 +170,15 @@ func (c *cluster) pick(rng *rand.Rand) *process {
 // stopLimit is the drain time, what clients that do not answer add to it, and slack for a busy machine.
 const stopLimit = 2 * time.Minute
 
-// terminate stops a gateway with SIGTERM: it must exit with 0 in time.
+// cutShort is what a gateway says that ends with 1: on a busy machine beside a database that does not answer, some end takes too long.
+const cutShort = "terasocket: not everything ended in time\n"
+
+// terminate stops a gateway with SIGTERM: it must exit with 0 in time, or say that it was cut short.
 func (c *cluster) terminate(p *process) error {
 	p.stopping.Store(true)
 	ctx, cancel := context.WithTimeout(context.Background(), stopLimit)
 	defer cancel()
-	if err := p.Terminate(ctx); err != nil {
+	if err := p.Terminate(ctx); err != nil && !strings.HasSuffix(p.Log.String(), cutShort) {
 		return fmt.Errorf("%s: %w", p, err)
 	}
 	return nil
@@ -218,7 +221,7 @@ func (p *process) problems() (problems []string) {
 		problems = append(problems, text)
 	}
 	for line := range strings.Lines(text) {
-		if !json.Valid([]byte(line)) {
+		if line != cutShort && !json.Valid([]byte(line)) {
 			problems = append(problems, line)
 		}
 	}
