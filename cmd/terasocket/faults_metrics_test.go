@@ -107,7 +107,7 @@ func servesAllKinds(t *testing.T, gateway *served) {
 	gateway.exec("UPDATE t_participants SET participant_name = 'Ann Onymous' WHERE id_participant = 1")
 	gateway.exec(publishSQL("websocket.user."+opentera.DemoProjectAdminUUID+".events", typedJSON("UserEvent", `"type": "USER_CONNECTED", "userUuid": "`+opentera.DemoProjectAdminUUID+`"`)))
 	gateway.exec("SELECT terasocket.kick($1)", opentera.DemoDeviceUUID)
-	gateway.exec("UPDATE t_participants SET participant_name = 'last' WHERE id_participant = 1")
+	gateway.exec("UPDATE t_sites SET site_name = 'last' WHERE id_site = 1") // another object: two changes of one can be one event
 	for {
 		if _, d := paul.event(); strings.Contains(d.GetObjectValue(), `"last"`) {
 			break
