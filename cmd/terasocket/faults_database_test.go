@@ -122,11 +122,6 @@ func TestLimitsOfTheRole(t *testing.T) {
 	t.Parallel()
 	roleURL, ownerURL, role := asRole(t)
 	pool := dbtest.Pool(t, ownerURL)
-	for _, setting := range []string{"statement_timeout", "idle_session_timeout", "idle_in_transaction_session_timeout", "lock_timeout"} {
-		if setting != "idle_session_timeout" || dbtest.One[int](t, pool, "SELECT current_setting('server_version_num')::int") >= 140000 {
-			dbtest.Exec(t, pool, "ALTER ROLE "+role+" SET "+setting+" = '1s'")
-		}
-	}
 	limit := func(n int) {
 		t.Helper()
 		dbtest.Exec(t, pool, fmt.Sprintf("ALTER ROLE %s CONNECTION LIMIT %d", role, n))
@@ -144,6 +139,11 @@ func TestLimitsOfTheRole(t *testing.T) {
 		t.Errorf("with one connection: %+v", got)
 	}
 	limit(-1)
+	for _, setting := range []string{"statement_timeout", "idle_session_timeout", "idle_in_transaction_session_timeout", "lock_timeout"} {
+		if setting != "idle_session_timeout" || dbtest.One[int](t, pool, "SELECT current_setting('server_version_num')::int") >= 140000 {
+			dbtest.Exec(t, pool, "ALTER ROLE "+role+" SET "+setting+" = '1s'")
+		}
+	}
 	gateway := serve(t, roleURL)
 	gateway.dbURL = ownerURL
 	paul := gateway.login(opentera.DemoProjectAdmin, "")
