@@ -15,8 +15,11 @@ PREFIX   ?= /usr/local
 DESTDIR  ?=
 N        ?= 20
 PACKAGES ?= ./...
-TEST     = GORACE=atexit_sleep_ms=0 CGO_ENABLED=1 $(GO) test -race -parallel 4 -timeout 15m -skip '^TestChaos$$'
+TEST     = CGO_ENABLED=1 $(GO) test -race -parallel 4 -timeout 15m -skip '^TestChaos$$'
 CHAOS    = CGO_ENABLED=1 $(GO) test -race -count 1 -v -timeout 180m -run '^TestChaos$$' ./cmd/terasocket/chaos
+
+# By default a program with the race detector ends a second late.
+export GORACE ?= atexit_sleep_ms=0
 
 .DEFAULT_GOAL := help
 .PHONY: help postgres postgres-majors pgbouncer curl compiler redis nginx chromium build install dist reproducible test-package container man reference console check-deploy check-proto test test-long examples test-matrix flaky check demo demo-opentera bench performance fuzz chaos chaos-short interleave clean

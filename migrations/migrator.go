@@ -66,23 +66,27 @@ func (m *Migrator) Force(ctx context.Context, version int) error {
 		version = -1 // golang-migrate's number for no version
 	}
 	return m.alone(ctx, func(conn *pgx.Conn) error {
-		tables, err := m.files.creates(version)
-		if err != nil {
+		if err := m.hasTablesOf(ctx, conn, version); err != nil {
 			return err
 		}
-		var missing []string
-		err = conn.QueryRow(ctx, "SELECT array_agg(t) FROM unnest($1::text[]) t WHERE to_regclass(t) IS NULL", tables).Scan(&missing)
-		if err == nil && missing != nil {
-			err = fmt.Errorf("version %d is not applied to this database, which has no table %s; `terasocket migrate up` applies what is missing", version, missing[0])
-		}
-		if err == nil {
-			err = m.createSchema(ctx, conn)
-		}
-		if err != nil {
+		if err := m.createSchema(ctx, conn); err != nil {
 			return err
 		}
 		return m.run(ctx, func(mg *migrate.Migrate) error { return mg.Force(version) })
 	})
+}
+
+// hasTablesOf returns an error if a table that the version creates is missing.
+func (m *Migrator) hasTablesOf(ctx context.Context, conn *pgx.Conn, version int) error {
+	tables, err := m.files.creates(version)
+	if err != nil {
+		return err
+	}
+	var missing []string
+	if err := conn.QueryRow(ctx, "SELECT array_agg(t) FROM unnest($1::text[]) t WHERE to_regclass(t) IS NULL", tables).Scan(&missing); err != nil || missing == nil {
+		return err
+	}
+	return fmt.Errorf("version %d is not applied to this database, which has no table %s; `terasocket migrate up` applies what is missing", version, missing[0])
 }
 
 // Version returns the version of the database, 0 if nothing is applied, with an ErrDirty if a migration was interrupted.

@@ -20,10 +20,9 @@ var program struct {
 	err       error
 }
 
-// Main is dbtest.Main for packages whose tests run gateways: it sets the flags of go build for Program, and removes the program.
+// Main is dbtest.Main for packages whose tests call Program: it sets the flags of go build, and removes the program.
 func Main(m *testing.M, flags ...string) (code int) {
 	program.flags = flags
-	_ = os.Setenv("GORACE", "atexit_sleep_ms=0 "+os.Getenv("GORACE")) // by default a program with the race detector ends a second late
 	defer func() { _ = os.RemoveAll(program.dir) }()
 	return dbtest.Main(m)
 }
