@@ -115,12 +115,13 @@ func (m *UserManager) busyWith(kind, session string) (uuids []string) {
 	return uuids
 }
 
-// comeOrGo records the change and publishes the event again.
+// comeOrGo records the change and publishes the event again. Online shows the change once the event is published.
 func (m *UserManager) comeOrGo(ctx context.Context, kind, uuid string, comes bool, event proto.Message) error {
 	if _, err := m.alive(ctx, kind, uuid); err != nil {
 		return err
 	}
 	m.mu.Lock()
+	defer m.mu.Unlock()
 	r := m.state[kind]
 	r.online = slices.DeleteFunc(r.online, func(other string) bool { return !comes && other == uuid })
 	if comes && !slices.Contains(r.online, uuid) {
@@ -129,7 +130,6 @@ func (m *UserManager) comeOrGo(ctx context.Context, kind, uuid string, comes boo
 	if !comes {
 		delete(r.status, uuid)
 	}
-	m.mu.Unlock()
 	return m.say(ctx, event)
 }
 
@@ -137,24 +137,29 @@ func (m *UserManager) comeOrGo(ctx context.Context, kind, uuid string, comes boo
 func (m *UserManager) move(ctx context.Context, session string, joins bool, lists ...[]string) error {
 	for i, kind := range kinds {
 		for _, uuid := range lists[i] {
-			m.mu.Lock()
-			busy := m.state[kind].busy
-			if in, isBusy := busy[uuid]; joins && !isBusy {
-				busy[uuid] = session
-			} else if !joins && in == session {
-				delete(busy, uuid)
-			}
-			m.mu.Unlock()
-			person, err := m.alive(ctx, kind, uuid)
-			if err != nil && (kind == "user" || !errors.Is(err, errNobody)) {
-				return err // for an unknown participant or device the event has the UUID alone
-			}
-			if err := m.say(ctx, moved(kind, uuid, person, joins)); err != nil {
+			if err := m.moveOne(ctx, session, joins, kind, uuid); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// moveOne moves one of them. Busy shows the change once the event is published.
+func (m *UserManager) moveOne(ctx context.Context, session string, joins bool, kind, uuid string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	busy := m.state[kind].busy
+	if in, isBusy := busy[uuid]; joins && !isBusy {
+		busy[uuid] = session
+	} else if !joins && in == session {
+		delete(busy, uuid)
+	}
+	person, err := m.alive(ctx, kind, uuid)
+	if err != nil && (kind == "user" || !errors.Is(err, errNobody)) {
+		return err // for an unknown participant or device the event has the UUID alone
+	}
+	return m.say(ctx, moved(kind, uuid, person, joins))
 }
 
 var errNobody = errors.New("there is nobody with that UUID")

@@ -6,7 +6,9 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 	"google.golang.org/protobuf/proto"
@@ -154,6 +156,52 @@ func TestUserManagerRaises(t *testing.T) {
 	dbtest.Eventually(t, "it hears", m.Hears)
 	if got := m.Online("user"); !slices.Equal(got, []string{anna}) {
 		t.Error(got)
+	}
+}
+
+// slowPublish delays every PUBLISH, and counts those that Redis has answered.
+type slowPublish struct{ answered atomic.Int32 }
+
+func (*slowPublish) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (*slowPublish) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func (p *slowPublish) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if cmd.Name() != "publish" {
+			return next(ctx, cmd)
+		}
+		time.Sleep(50 * time.Millisecond)
+		err := next(ctx, cmd)
+		p.answered.Add(1)
+		return err
+	}
+}
+
+// Whoever subscribes after Online or Busy has shown a change does not hear of it: a service that then hosts a session invites nobody twice.
+func TestAChangeIsSeenOncePublished(t *testing.T) {
+	t.Parallel()
+	m, client, _ := setup(t)
+	m.Crash()
+	slow := new(slowPublish)
+	m.client.AddHook(slow)
+	m.Start(t.Context())
+	dbtest.Eventually(t, "it hears", m.Hears)
+	if err := publish(t.Context(), client, messagesTopic, connected(anna)); err != nil {
+		t.Fatal(err)
+	}
+	dbtest.Eventually(t, "it is online", func() bool { return len(m.Online("user")) == 1 })
+	if slow.answered.Load() != 1 {
+		t.Error("online before the event was published")
+	}
+	if err := publish(t.Context(), client, messagesTopic, ModuleMessage("service", messagesTopic, &opentera.JoinSessionEvent{SessionUuid: paul, SessionUsers: []string{anna}})); err != nil {
+		t.Fatal(err)
+	}
+	dbtest.Eventually(t, "it is busy", func() bool { return len(m.Busy("user")) == 1 })
+	if slow.answered.Load() != 2 {
+		t.Error("busy before the event was published")
 	}
 }
 
