@@ -14,6 +14,9 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 )
 
+// MaxEvents is the highest number of events of one call over REST, and of one message of OpenTera.
+const MaxEvents = 1000
+
 // Publication is one event to publish. The database decides what its topic means, what it may hold and who receives it
 // (migrations/functions/publish.sql).
 type Publication struct {

@@ -91,6 +91,7 @@ func TestTwoHundredLogInAtOnce(t *testing.T) {
 						continue
 					case err != nil:
 						t.Error(err)
+						continue
 					case id.Principal != m.owner:
 						t.Errorf("a token of %s opens %s", m.owner, id.Principal)
 					}

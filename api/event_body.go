@@ -35,7 +35,7 @@ var parsers = map[string]func([]byte) ([]access.Publication, error){
 }
 
 func parseProtobuf(body []byte) ([]access.Publication, error) {
-	if n := countEvents(body); n > maxEvents {
+	if n := countEvents(body); n > access.MaxEvents {
 		return nil, checkCount(n)
 	}
 	var event opentera.TeraEvent
@@ -72,7 +72,7 @@ func (e *eventTexts) UnmarshalJSON(array []byte) error {
 	} else if token != json.Delim('[') {
 		return errors.New("no array")
 	}
-	for decoder.More() && len(*e) <= maxEvents {
+	for decoder.More() && len(*e) <= access.MaxEvents {
 		var text json.RawMessage
 		if err := decoder.Decode(&text); err != nil {
 			return err
@@ -113,8 +113,8 @@ func parseJSON(body []byte) ([]access.Publication, error) {
 }
 
 func checkCount(n int) error {
-	if n < 1 || n > maxEvents {
-		return &bodyError{fmt.Sprintf("events must be 1 to %d", maxEvents), -1}
+	if n < 1 || n > access.MaxEvents {
+		return &bodyError{fmt.Sprintf("events must be 1 to %d", access.MaxEvents), -1}
 	}
 	return nil
 }

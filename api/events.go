@@ -19,7 +19,6 @@ type Publisher interface {
 
 // Limits of one call.
 const (
-	maxEvents       = 1000
 	maxEventsBody   = 16 << 20
 	eventsBodyTime  = 30 * time.Second // for the body to arrive
 	publishDeadline = 30 * time.Second

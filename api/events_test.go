@@ -157,7 +157,7 @@ func TestMillionsOfEvents(t *testing.T) {
 			if _, err := parsers[contentType]([]byte(body)); err == nil || err.Error() != "events must be 1 to 1000" {
 				t.Error(contentType, err)
 			}
-		}); allocs > 10*maxEvents {
+		}); allocs > 10*access.MaxEvents {
 			t.Errorf("%s: %.0f allocations", contentType, allocs)
 		}
 	}
@@ -179,11 +179,11 @@ func FuzzEventsBody(f *testing.F) {
 			events, err := parse(bytes.Clone(body))
 			var wrong *bodyError
 			switch {
-			case err != nil && (!errors.As(err, &wrong) || wrong.problem == "" || wrong.index < -1 || wrong.index >= maxEvents):
+			case err != nil && (!errors.As(err, &wrong) || wrong.problem == "" || wrong.index < -1 || wrong.index >= access.MaxEvents):
 				t.Errorf("%s: %v", contentType, err)
 			case err != nil:
 				continue
-			case len(events) < 1 || len(events) > maxEvents:
+			case len(events) < 1 || len(events) > access.MaxEvents:
 				t.Errorf("%s: %d events", contentType, len(events))
 			}
 			for _, e := range events {

@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -99,8 +100,8 @@ func decode(h heard) (r reading) {
 		r.refuse(label, otherType, why, problem)
 		return r
 	}
-	if len(events) > payloadEvents { // 1 MiB holds half a million empty ones
-		r.refuse(label, otherType, tooBig, "has more than 1,000 events")
+	if len(events) > access.MaxEvents { // 1 MiB holds half a million empty ones
+		r.refuse(label, otherType, tooBig, fmt.Sprintf("has more than %d events", access.MaxEvents))
 		return r
 	}
 	if strings.HasPrefix(source, ourSource) {

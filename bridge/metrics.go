@@ -26,7 +26,7 @@ const (
 	version    = "version"    // not OpenTera's version, 1
 	unknown    = "type"       // a type that OpenTera does not have on this topic
 	notAllowed = "refused"    // by the database, which says why: unknown or invalid UUIDs
-	tooBig     = "too_big"    // over terasocket.max_event_bytes, a message over payloadBytes or payloadEvents, or one slower than Config.Write
+	tooBig     = "too_big"    // over terasocket.max_event_bytes, a message over payloadBytes or access.MaxEvents, or one slower than Config.Write
 	notTaken   = "blocked"    // a join or leave that waited for another transaction's lock for Config.Blocked
 	broken     = "unexpected" // any other error
 )

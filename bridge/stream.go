@@ -15,7 +15,6 @@ const (
 	streamBytes    = 16 << 20
 	streamKeeps    = time.Minute // on a gateway that does not hold the bridge
 	payloadBytes   = 1 << 20     // of one message
-	payloadEvents  = 1000        // as over REST
 	topicBytes     = 256
 )
 

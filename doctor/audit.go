@@ -16,7 +16,6 @@ func (d *doctor) auditChecks() []check {
 // deliveries is the state of terasocket.deliveries.
 type deliveries struct {
 	role        string
-	missing     *string    // grants that the role lacks; nil: none
 	mayChange   bool       // the role may update or delete rows
 	since, over *time.Time // begin and end of the oldest week; nil: none
 	coveredTo   *time.Time // end of the current week's partition, or of the last one
@@ -32,12 +31,8 @@ func (d *doctor) deliveriesAreKept(ctx context.Context, tx pgx.Tx) (Finding, err
 		return fail("terasocket.deliveries, or the function that keeps it, is missing", "run `terasocket migrate up`"), err
 	}
 	var is deliveries
-	err := tx.QueryRow(ctx, `SELECT current_user::text, grants.missing, has_table_privilege(t.oid, 'UPDATE, DELETE, TRUNCATE'), weeks.*
+	err := tx.QueryRow(ctx, `SELECT current_user::text, has_table_privilege(t.oid, 'UPDATE, DELETE, TRUNCATE'), weeks.*
 		FROM   (SELECT 'terasocket.deliveries'::regclass AS oid) t,
-		LATERAL (SELECT string_agg(g.what, ' ') AS missing FROM (VALUES
-		         ('GRANT INSERT ON terasocket.deliveries TO ', has_table_privilege(t.oid, 'INSERT')),
-		         ('GRANT EXECUTE ON FUNCTION terasocket.keep_deliveries(interval) TO ', has_function_privilege('terasocket.keep_deliveries(interval)', 'EXECUTE'))) p (what, has),
-		         LATERAL (SELECT p.what || quote_ident(current_user) || ';' AS what) g WHERE NOT p.has) grants,
 		LATERAL (SELECT min(w.since) AS since, min(w.since) + interval '7 days' AS over,
 		                max(w.since) FILTER (WHERE w.since <= clock_timestamp()) + interval '7 days' AS until,
 		                max(w.since) + interval '7 days' AS made
@@ -46,15 +41,13 @@ func (d *doctor) deliveriesAreKept(ctx context.Context, tx pgx.Tx) (Finding, err
 		         LATERAL (SELECT make_date(left(d.day, 4)::integer, 1, 1) + make_interval(months => substr(d.day, 5, 2)::integer - 1, days => right(d.day, 2)::integer - 1) AS first) f,
 		         LATERAL (SELECT f.first AT TIME ZONE 'UTC' AS since) w
 		         WHERE i.inhparent = t.oid AND to_char(f.first, 'YYYYMMDD') = d.day) weeks`).
-		Scan(&is.role, &is.missing, &is.mayChange, &is.since, &is.over, &is.coveredTo, &is.madeTo)
+		Scan(&is.role, &is.mayChange, &is.since, &is.over, &is.coveredTo, &is.madeTo)
 	return judgeDeliveries(is, d.now(), d.AuditRetention), err
 }
 
 // judgeDeliveries allows gateways, which drop weeks once an hour, a day.
 func judgeDeliveries(is deliveries, now time.Time, retention time.Duration) Finding {
 	switch {
-	case is.missing != nil:
-		return fail(is.role+" may not record deliveries", "as the owner of OpenTera's tables run: "+*is.missing)
 	case is.since == nil:
 		return warn("nothing was recorded yet", "start `terasocket serve --audit-deliveries`")
 	case is.coveredTo == nil || is.coveredTo.Before(now):

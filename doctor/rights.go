@@ -58,7 +58,8 @@ func (d *doctor) mayServe(ctx context.Context, tx pgx.Tx) (Finding, error) {
 		Scan(&isInstalled, &role); err != nil || !isInstalled {
 		return notInstalled, err
 	}
-	is, err := rightsOf(ctx, tx, role, Parts{Bridge: d.RedisURL != ""})
+	with := Parts{Bridge: d.RedisURL != "", AuditDeliveries: d.AuditDeliveries}
+	is, err := rightsOf(ctx, tx, role, with)
 	switch {
 	case err != nil:
 		return Finding{}, err
@@ -71,8 +72,11 @@ func (d *doctor) mayServe(ctx context.Context, tx pgx.Tx) (Finding, error) {
 			lacking = append(lacking, right+" on "+few(is.lacking[right]))
 		}
 		command := "terasocket migrate grants " + role
-		if d.RedisURL != "" {
+		if with.Bridge {
 			command += " --bridge"
+		}
+		if with.AuditDeliveries {
+			command += " --audit-deliveries"
 		}
 		return fail(fmt.Sprintf("%s lacks %d rights: %s", role, len(is.grants), strings.Join(lacking, "; ")),
 			fmt.Sprintf("as the owner of OpenTera's tables run `%s`, which prints the GRANTs", command)), nil

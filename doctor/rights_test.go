@@ -73,6 +73,9 @@ func TestRights(t *testing.T) {
 		grant()
 		i.find("rights").must(t, OK)
 	}
+	i.AuditDeliveries = true
+	i.find("rights").must(t, Fail, role+" lacks 2 rights: EXECUTE on terasocket.keep_deliveries(interval); INSERT on terasocket.deliveries", "--audit-deliveries`")
+	i.AuditDeliveries = false
 	grants, err = Grants(t.Context(), owner, role, Parts{AuditDeliveries: true, Console: true})
 	if all := strings.Join(grants, "\n"); err != nil || !strings.Contains(all, "GRANT INSERT ON terasocket.deliveries TO "+role+";") ||
 		!strings.Contains(all, "GRANT EXECUTE ON FUNCTION terasocket.keep_deliveries(interval) TO ") || strings.Count(all, "FUNCTION terasocket.console_") != len(consoled)-1 {

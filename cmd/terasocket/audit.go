@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"terasocket/access"
@@ -59,7 +58,7 @@ func (c *auditCmd) question() (q audit.Question, err error) {
 	if err != nil {
 		return q, fmt.Errorf("--as: %w; it is user:UUID, participant:UUID or device:UUID", err)
 	}
-	if len(uuid) != 36 || new(pgtype.UUID).Scan(uuid) != nil { // a mistyped one would be answered with "nobody"
+	if !isUUID(uuid) { // a mistyped one would be answered with "nobody"
 		return q, fmt.Errorf("--as: %q is no UUID", uuid)
 	}
 	q.Kind, q.UUID = kind.String(), uuid

@@ -55,7 +55,7 @@ type busyEnd struct {
 }
 
 func (c *busyEnd) Validate() error {
-	if new(pgtype.UUID).Scan(c.UUID) != nil {
+	if !isUUID(c.UUID) {
 		return fmt.Errorf("%q is no UUID: see terasocket busy list", c.UUID)
 	}
 	return nil
@@ -80,4 +80,9 @@ func (c *busyEnd) Run(ctx context.Context, con *console) error {
 	}
 	_, err = fmt.Fprintf(con.stdout, "%d left the session; clients are told\n", n)
 	return err
+}
+
+// isUUID reports whether it is a UUID as OpenTera writes them, with hyphens.
+func isUUID(s string) bool {
+	return len(s) == 36 && new(pgtype.UUID).Scan(s) == nil
 }

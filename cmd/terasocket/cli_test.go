@@ -123,6 +123,7 @@ func TestWrongUsage(t *testing.T) {
 		{"token --public-url https://x user x", "--public-url must be"},
 		{"migrate down x", "terasocket migrate down --help"},
 		{"busy end session abc", `"abc" is no UUID`},
+		{"busy end user 00000000000040008000000000000001", "is no UUID"}, // OpenTera writes hyphens
 		{"audit", "say what to look for"},
 		{"tail", "say who to be"},
 		{"tail --as user:x --username y", "exclude each other"},

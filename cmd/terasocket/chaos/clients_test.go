@@ -123,8 +123,9 @@ func (c *client) connect(ctx context.Context, tokens *pgxpool.Pool, gateways *cl
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
 	var token string
+	var minted time.Time // by the clock of PostgreSQL
 	crashes := gateways.crashes.Load()
-	if err := tokens.QueryRow(ctx, "SELECT terasocket.create_connect_token($1, $2)", c.kind.String(), c.uuid).Scan(&token); err != nil {
+	if err := tokens.QueryRow(ctx, "SELECT terasocket.create_connect_token($1, $2), clock_timestamp()", c.kind.String(), c.uuid).Scan(&token, &minted); err != nil {
 		return nil, nil, err
 	}
 	url := api.WebsocketURL(p.URL, c.kind, token)
@@ -136,9 +137,9 @@ func (c *client) connect(ctx context.Context, tokens *pgxpool.Pool, gateways *cl
 	}
 	conn, response, err := gatewaytest.Dial(ctx, url)
 	if err != nil {
-		// 403: a crash of PostgreSQL empties the unlogged table of connect tokens (docs/decisions.md)
 		hasCrashed := crashes%2 == 1 || crashes != gateways.crashes.Load()
-		if response != nil && response.StatusCode != http.StatusServiceUnavailable && !(response.StatusCode == http.StatusForbidden && hasCrashed) {
+		if response != nil && response.StatusCode != http.StatusServiceUnavailable &&
+			!(response.StatusCode == http.StatusForbidden && (hasCrashed || areVoid(ctx, tokens, minted))) {
 			gateways.odd(fmt.Sprintf("handshake answered %s", response.Status))
 		}
 		return nil, nil, err
@@ -150,6 +151,13 @@ func (c *client) connect(ctx context.Context, tokens *pgxpool.Pool, gateways *cl
 	_ = gatewaytest.Raw(conn).SetReadBuffer(16 << 10) // so that a client that does not read is soon noticed
 	c.setConn(conn)
 	return p, conn, nil
+}
+
+// areVoid reports whether connect tokens minted at that time may be void: a crash of PostgreSQL empties their unlogged table, and a
+// restart that no gateway has lived through voids those from before the new epoch (migrations/functions/epochs.sql).
+func areVoid(ctx context.Context, pool *pgxpool.Pool, minted time.Time) (yes bool) {
+	err := pool.QueryRow(ctx, "SELECT EXISTS (SELECT FROM terasocket.epochs WHERE at > $1)", minted).Scan(&yes)
+	return yes || err != nil // it is down once more
 }
 
 // read reads until the connection ends, and returns the seq to resume from.
