@@ -15,7 +15,7 @@ PREFIX   ?= /usr/local
 DESTDIR  ?=
 N        ?= 20
 PACKAGES ?= ./...
-TEST     = CGO_ENABLED=1 $(GO) test -race -parallel 4 -timeout 15m -skip '^TestChaos$$'
+TEST     = CGO_ENABLED=1 $(GO) test -race -ldflags=-w -parallel 4 -timeout 15m -skip '^TestChaos$$'
 CHAOS    = CGO_ENABLED=1 $(GO) test -race -count 1 -v -timeout 180m -run '^TestChaos$$' ./cmd/terasocket/chaos
 
 # By default a program with the race detector ends a second late.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -27,7 +28,8 @@ type ListenerConfig struct {
 // Listener receives the notifications of both channels on a connection of its own, and keeps them until they are taken.
 type Listener struct {
 	cfg   ListenerConfig
-	conn  *pgx.Conn // of the goroutine in Run
+	conn  *pgx.Conn   // of Run or Close, whichever is called first
+	owned atomic.Bool // one of them was called
 	heard *heard
 
 	database string // of the first connection, see whichDatabase
@@ -60,8 +62,11 @@ func setDefault[T comparable](v *T, value T) {
 	}
 }
 
-// Run receives until ctx ends, reconnecting whenever the connection is lost. It returns nil.
+// Run receives until ctx ends, reconnecting whenever the connection is lost, and closes the connection. It returns nil.
 func (l *Listener) Run(ctx context.Context) error {
+	if !l.owned.CompareAndSwap(false, true) {
+		return nil
+	}
 	defer l.disconnect()
 	pause := l.cfg.RetryMin
 	for {
@@ -92,8 +97,12 @@ func (l *Listener) Run(ctx context.Context) error {
 	}
 }
 
-// Close closes the connection of a Listener whose Run is never called.
-func (l *Listener) Close() { l.disconnect() }
+// Close closes the connection unless Run was called, which may still be using it at the end of a process.
+func (l *Listener) Close() {
+	if l.owned.CompareAndSwap(false, true) {
+		l.disconnect()
+	}
+}
 
 func (l *Listener) connect(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, l.cfg.PingTimeout)

@@ -103,6 +103,20 @@ func TestBothChannelsAreHeard(t *testing.T) {
 	}
 }
 
+// A gateway whose end takes too long closes what it has opened while Run still runs.
+func TestCloseBesideRun(t *testing.T) {
+	b := setup(t)
+	b.start()
+	b.notify("terasocket_log", `{"seq": 1}`)
+	b.hear(1)
+	b.listener.Close()
+	b.notify("terasocket_log", `{"seq": 2}`)
+	b.hear(2)
+	if n := testutil.ToFloat64(b.metrics.Reconnects); n != 0 {
+		t.Errorf("%v reconnects", n)
+	}
+}
+
 func TestALostConnectionIsAGap(t *testing.T) {
 	b := setup(t)
 	b.start()
