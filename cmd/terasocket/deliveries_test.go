@@ -53,12 +53,10 @@ func serveAudited(t *testing.T) *audited {
 	}
 	psql(t, a.url, a.run("migrate", "grants", role))
 	check(0)
-	f := check(1, "--audit-deliveries")["audit"]
-	_, grants, ok := strings.Cut(f.Todo, "run: ")
-	if f.Status != doctor.Fail || !ok {
+	if f := check(1, "--audit-deliveries")["rights"]; f.Status != doctor.Fail || !strings.Contains(f.Todo, "`terasocket migrate grants "+role+" --audit-deliveries`") {
 		t.Fatalf("%s", f)
 	}
-	psql(t, a.url, grants)
+	psql(t, a.url, a.run("migrate", "grants", role, "--audit-deliveries"))
 	for i, databaseURL := range []string{u.String(), a.url} {
 		a.gateways[i] = serve(t, databaseURL, "--audit-deliveries", "--presence-grace", "0")
 		a.gateways[i].dbURL = a.url
