@@ -90,7 +90,7 @@ func TestWhoComesAndGoes(t *testing.T) {
 	s := setup(t)
 	s.opentera()
 	said := s.overhear()
-	s.leader(nil)
+	s.leader(func(c *Config) { c.Reconcile = time.Hour }) // which would set it right
 	s.connect("user", 3, 1)
 	s.connect("user", 3, 2)
 	s.isOnline(3)
