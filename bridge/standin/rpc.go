@@ -18,14 +18,9 @@ func (m *UserManager) answer(ctx context.Context, payload []byte) error {
 	if err := proto.Unmarshal(payload, &call); err != nil {
 		return &fault{err}
 	}
-	value, announced, ok := m.call(ctx, &call)
-	if !ok {
-		return nil
-	}
-	if announced != nil {
-		if err := m.say(ctx, announced); err != nil {
-			return err
-		}
+	value, ok, err := m.call(ctx, &call)
+	if !ok || err != nil {
+		return err
 	}
 	reply, err := json.Marshal(map[string]any{"method": call.GetMethod(), "id": call.GetId(), "pattern": rpcTopic, "status": "OK", "return_value": value})
 	if err != nil {
@@ -37,33 +32,33 @@ func (m *UserManager) answer(ctx context.Context, payload []byte) error {
 	return m.client.Publish(ctx, call.GetReplyTo(), reply).Err()
 }
 
-// call executes the method; announced is an event to publish besides.
-func (m *UserManager) call(ctx context.Context, call *opentera.RPCMessage) (value any, announced proto.Message, ok bool) {
+// call executes the method. Status shows a change once its event is published.
+func (m *UserManager) call(ctx context.Context, call *opentera.RPCMessage) (value any, ok bool, err error) {
 	what, kind, _ := strings.Cut(call.GetMethod(), "_")
 	kind = strings.TrimSuffix(kind, "s")
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if call.GetMethod() == "update_device_status" {
-		value, announced = m.updateStatus(ctx, call.GetArgs())
-		return value, announced, true
+		value, err = m.updateStatus(ctx, call.GetArgs())
+		return value, true, err
 	}
 	r := m.state[kind]
 	if r == nil {
-		return nil, nil, false
+		return nil, false, nil
 	}
 	switch what {
 	case "online":
-		return append([]string{}, r.online...), nil, true
+		return append([]string{}, r.online...), true, nil
 	case "busy":
 		busy := make(map[string]string)
 		for uuid, session := range r.busy {
 			busy[uuid] = session
 		}
-		return busy, nil, true
+		return busy, true, nil
 	case "status":
-		return r.states(kind == "device"), nil, true
+		return r.states(kind == "device"), true, nil
 	}
-	return nil, nil, false
+	return nil, false, nil
 }
 
 // states returns everybody who is online or busy.
@@ -90,8 +85,8 @@ func (r *registry) states(withStatus bool) map[string]map[string]any {
 	return states
 }
 
-// updateStatus stores the status of an online device, and returns null for one that is offline. The caller holds m.mu.
-func (m *UserManager) updateStatus(ctx context.Context, args []*opentera.Value) (value any, announced proto.Message) {
+// updateStatus stores the status of an online device and publishes its event. It returns null for one that is offline. The caller holds m.mu.
+func (m *UserManager) updateStatus(ctx context.Context, args []*opentera.Value) (any, error) {
 	if len(args) != 3 {
 		return nil, nil
 	}
@@ -106,6 +101,6 @@ func (m *UserManager) updateStatus(ctx context.Context, args []*opentera.Value) 
 		return nil, nil
 	}
 	text, _ := json.Marshal(s) // a string and a number
-	return map[string]any{"uuid": uuid, "status": s.Status, "timestamp": s.Timestamp},
-		&opentera.DeviceEvent{DeviceUuid: uuid, DeviceName: person.Name, Type: opentera.DeviceEvent_DEVICE_STATUS_CHANGED, DeviceStatus: string(text)}
+	return map[string]any{"uuid": uuid, "status": s.Status, "timestamp": s.Timestamp}, m.say(ctx,
+		&opentera.DeviceEvent{DeviceUuid: uuid, DeviceName: person.Name, Type: opentera.DeviceEvent_DEVICE_STATUS_CHANGED, DeviceStatus: string(text)})
 }
