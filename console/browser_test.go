@@ -152,6 +152,18 @@ func eval[T any](p *page, expression string) T {
 	return value
 }
 
+// is reports whether an expression is true; it is not while the page is being loaded.
+func (p *page) is(expression string) bool {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, gatewaytest.Limit)
+	defer cancel()
+	yes, err := chromedp.Run(ctx, chromedp.Evaluate[bool]("!!("+expression+")"))
+	if err != nil && !strings.Contains(err.Error(), "(-32000)") { // the page that was asked is gone
+		p.t.Fatalf("%s: %v", expression, err)
+	}
+	return yes
+}
+
 // text returns that of the first element of a selector, "" if there is none.
 func (p *page) text(selector string) string {
 	ctx, cancel := context.WithTimeout(p.ctx, 10*time.Second)
@@ -160,10 +172,10 @@ func (p *page) text(selector string) string {
 	return text
 }
 
-// until waits until an expression is true.
+// until waits until an expression is true. The page may be loaded again meanwhile.
 func (p *page) until(expression string) {
 	p.t.Helper()
-	for end := time.Now().Add(gatewaytest.Limit); !eval[bool](p, "!!("+expression+")"); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(gatewaytest.Limit); !p.is(expression); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
 			p.t.Fatalf("%s does not come true; the page says: %.2000s", expression, p.text("body"))
 		}
