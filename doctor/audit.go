@@ -10,7 +10,7 @@ import (
 
 // auditChecks check that deliveries can be recorded, and who can change the records.
 func (d *doctor) auditChecks() []check {
-	return []check{{name: "audit", needs: []string{"migrations"}, ask: d.serving.asks(d.deliveriesAreKept)}}
+	return []check{{name: "audit", needs: []string{"migrations", "rights"}, ask: d.serving.asks(d.deliveriesAreKept)}}
 }
 
 // deliveries is the state of terasocket.deliveries.

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"strings"
 	"testing"
 	"time"
 )
@@ -18,6 +19,16 @@ func TestAuditIsAskedFor(t *testing.T) {
 	i.exec("GRANT USAGE ON SCHEMA terasocket TO " + role + "; GRANT SELECT ON terasocket.schema_migrations, terasocket.functions TO " + role)
 	owner := i.DatabaseURL
 	i.DatabaseURL = url
+	i.find("rights").must(t, Fail, "INSERT on terasocket.deliveries", "--audit-deliveries`")
+	i.find("audit").must(t, Skip, "rights")
+	grants, err := Grants(t.Context(), owner, role, Parts{AuditDeliveries: true})
+	if all := strings.Join(grants, "\n"); err != nil || !strings.Contains(all, "GRANT INSERT ON terasocket.deliveries TO "+role+";") ||
+		!strings.Contains(all, "GRANT EXECUTE ON FUNCTION terasocket.keep_deliveries(interval) TO "+role+";") {
+		t.Fatal(all, err)
+	}
+	for _, grant := range grants {
+		i.exec(grant)
+	}
 	i.find("audit").must(t, OK, role+" may add to it and change nothing")
 
 	i.exec("CREATE TABLE terasocket.deliveries_20261399 (LIKE terasocket.deliveries INCLUDING CONSTRAINTS); " + // not a date: an operator's own
